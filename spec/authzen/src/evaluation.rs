@@ -1,0 +1,277 @@
+//! One question and its answer (§5, §6).
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::json::{self, Unreadable};
+use crate::{EVALUATIONS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
+
+/// Attributes of an entity or of the environment, by name.
+pub type Properties = Map<String, Value>;
+
+/// The Access Evaluation request: may this subject do this to this resource?
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Request {
+    pub subject: Subject,
+    pub action: Action,
+    pub resource: Resource,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub context: Properties,
+}
+
+impl Request {
+    /// Reads the body of an Access Evaluation request.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        Self::read(&json::object(bytes)?, &Map::new())
+    }
+
+    /// Reads one request, with `defaults` for what it leaves out.
+    pub(crate) fn read(object: &Properties, defaults: &Properties) -> Result<Self, Malformed> {
+        // §7.1.1: "Any of these keys specified within an individual evaluation object overrides
+        // the corresponding top-level default."
+        let member = |name: &'static str| object.get(name).or_else(|| defaults.get(name));
+        // §10.1.1: "If a required attribute in the information model is omitted, the server MUST
+        // return a 'Bad Request' error". "receivers MUST ignore unknown fields present in request
+        // or response bodies."
+        let entity = |name: &'static str| {
+            let value = member(name).ok_or(Malformed::Missing { member: name })?;
+            value.as_object().ok_or(Malformed::Kind { member: name })
+        };
+        let subject = entity("subject")?;
+        let action = entity("action")?;
+        let resource = entity("resource")?;
+        Ok(Self {
+            subject: Subject {
+                kind: text(subject, "type", "subject.type", NAME_BYTES_MAX)?,
+                id: text(subject, "id", "subject.id", ID_BYTES_MAX)?,
+                properties: properties(subject.get("properties"), "subject.properties")?,
+            },
+            action: Action {
+                name: text(action, "name", "action.name", NAME_BYTES_MAX)?,
+                properties: properties(action.get("properties"), "action.properties")?,
+            },
+            resource: Resource {
+                kind: text(resource, "type", "resource.type", NAME_BYTES_MAX)?,
+                id: text(resource, "id", "resource.id", ID_BYTES_MAX)?,
+                properties: properties(resource.get("properties"), "resource.properties")?,
+            },
+            context: properties(member("context"), "context")?,
+        })
+    }
+}
+
+/// Who asks to act (§5.1).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Subject {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Unique within its `type`.
+    pub id: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub properties: Properties,
+}
+
+/// What is acted upon (§5.2).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Resource {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Unique within its `type`.
+    pub id: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub properties: Properties,
+}
+
+/// The kind of access (§5.3).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Action {
+    pub name: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub properties: Properties,
+}
+
+/// The answer (§5.5).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Response {
+    pub decision: bool,
+    /// What helps to enforce or to explain the decision.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub context: Properties,
+}
+
+impl Response {
+    /// Reads the answer of another decision point.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let object = json::object(bytes)?;
+        // §5.5: "Decision is an object that contains a REQUIRED decision key with a boolean value,
+        // and an OPTIONAL context key with an object value."
+        let decision = object.get("decision").ok_or(Malformed::Missing { member: "decision" })?;
+        let decision = decision.as_bool().ok_or(Malformed::Kind { member: "decision" })?;
+        Ok(Self { decision, context: properties(object.get("context"), "context")? })
+    }
+}
+
+/// Why a message is not a question or an answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error(transparent)]
+    Json(#[from] Unreadable),
+    #[error("`{member}` is missing")]
+    Missing { member: &'static str },
+    #[error("`{member}` is of the wrong kind")]
+    Kind { member: &'static str },
+    #[error("`{member}` of {bytes} bytes is longer than {max}")]
+    TooLong { member: &'static str, bytes: usize, max: usize },
+    #[error("{count} evaluations are more than {max}", max = EVALUATIONS_MAX)]
+    TooMany { count: usize },
+    #[error("`evaluations_semantic` is not a known one")]
+    Semantic,
+    #[error("evaluation {index}: {fault}")]
+    Evaluation { index: usize, fault: Box<Malformed> },
+}
+
+/// A required string, by its name in the entity and by its full name.
+fn text(
+    entity: &Properties,
+    name: &str,
+    member: &'static str,
+    max: usize,
+) -> Result<String, Malformed> {
+    let value = entity.get(name).ok_or(Malformed::Missing { member })?;
+    let value = value.as_str().ok_or(Malformed::Kind { member })?;
+    if value.len() > max {
+        return Err(Malformed::TooLong { member, bytes: value.len(), max });
+    }
+    Ok(value.to_owned())
+}
+
+/// An optional object.
+fn properties(value: Option<&Value>, member: &'static str) -> Result<Properties, Malformed> {
+    match value {
+        None => Ok(Map::new()),
+        Some(Value::Object(object)) => Ok(object.clone()),
+        Some(_) => Err(Malformed::Kind { member }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// The request of §6.1.1.
+    fn example() -> Value {
+        json!({
+            "subject": {"type": "user", "id": "alice@example.com"},
+            "resource": {"type": "account", "id": "123"},
+            "action": {"name": "can_read", "properties": {"method": "GET"}},
+            "context": {"time": "1985-10-26T01:22-07:00"}
+        })
+    }
+
+    fn parse(value: &Value) -> Result<Request, Malformed> {
+        Request::parse(value.to_string().as_bytes())
+    }
+
+    /// `example` with the value at `pointer` replaced, or taken out.
+    fn changed(pointer: &str, value: Option<Value>) -> Value {
+        let mut changed = example();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        let parent = changed.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        match value {
+            Some(value) => parent.insert(name.into(), value),
+            None => parent.remove(name),
+        };
+        changed
+    }
+
+    #[test]
+    fn authzen_6_1_example_is_read_and_written_again() {
+        let request = parse(&example()).unwrap();
+        assert_eq!((request.subject.kind.as_str(), request.resource.id.as_str()), ("user", "123"));
+        assert_eq!(request.action.properties.get("method"), Some(&json!("GET")));
+        assert_eq!(serde_json::to_value(&request).unwrap(), example());
+    }
+
+    #[test]
+    fn authzen_10_1_1_unknown_members_are_ignored() {
+        let mut expect = parse(&example()).unwrap();
+        assert_eq!(parse(&changed("/more", Some(json!({"a": [1]})))), Ok(expect.clone()));
+        assert_eq!(parse(&changed("/subject/more", Some(json!(1)))), Ok(expect.clone()));
+        expect.context = Map::new();
+        assert_eq!(parse(&changed("/context", None)), Ok(expect));
+    }
+
+    #[test]
+    fn authzen_10_1_1_a_missing_member_is_named() {
+        for (pointer, member) in [
+            ("/subject", "subject"),
+            ("/action", "action"),
+            ("/resource", "resource"),
+            ("/subject/type", "subject.type"),
+            ("/subject/id", "subject.id"),
+            ("/action/name", "action.name"),
+            ("/resource/type", "resource.type"),
+            ("/resource/id", "resource.id"),
+        ] {
+            assert_eq!(parse(&changed(pointer, None)), Err(Malformed::Missing { member }));
+            for wrong in [json!(null), json!(7), json!(["x"])] {
+                let wrong = changed(pointer, Some(wrong));
+                assert_eq!(parse(&wrong), Err(Malformed::Kind { member }), "{wrong}");
+            }
+        }
+        for (pointer, member) in [
+            ("/context", "context"),
+            ("/subject/properties", "subject.properties"),
+            ("/action/properties", "action.properties"),
+            ("/resource/properties", "resource.properties"),
+        ] {
+            for wrong in [json!(null), json!([]), json!("x")] {
+                let wrong = changed(pointer, Some(wrong));
+                assert_eq!(parse(&wrong), Err(Malformed::Kind { member }), "{wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_and_ids_are_bounded() {
+        for (pointer, member, max) in [
+            ("/subject/type", "subject.type", NAME_BYTES_MAX),
+            ("/subject/id", "subject.id", ID_BYTES_MAX),
+            ("/action/name", "action.name", NAME_BYTES_MAX),
+            ("/resource/type", "resource.type", NAME_BYTES_MAX),
+            ("/resource/id", "resource.id", ID_BYTES_MAX),
+        ] {
+            assert!(parse(&changed(pointer, Some(json!("x".repeat(max))))).is_ok());
+            let expect = Malformed::TooLong { member, bytes: max + 1, max };
+            assert_eq!(parse(&changed(pointer, Some(json!("x".repeat(max + 1))))), Err(expect));
+        }
+    }
+
+    #[test]
+    fn authzen_5_5_a_decision_is_a_boolean_and_nothing_else() {
+        let parse = |text: &str| Response::parse(text.as_bytes());
+        let answer = |decision| Ok(Response { decision, context: Map::new() });
+        assert_eq!(parse(r#"{"decision":true}"#), answer(true));
+        assert_eq!(parse(r#"{"decision":false,"x":1}"#), answer(false));
+        assert_eq!(parse("{}"), Err(Malformed::Missing { member: "decision" }));
+        for wrong in [r#""true""#, "1", "null", "[true]"] {
+            let text = format!(r#"{{"decision":{wrong}}}"#);
+            assert_eq!(parse(&text), Err(Malformed::Kind { member: "decision" }), "{wrong}");
+        }
+        let twice = Unreadable::Duplicate { name: "decision".into() };
+        assert_eq!(parse(r#"{"decision":false,"decision":true}"#), Err(Malformed::Json(twice)));
+        let written = serde_json::to_string(&answer(true).unwrap()).unwrap();
+        assert_eq!(written, r#"{"decision":true}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in r#"[{}\[\]:,"a-z0-9\\ ]{0,200}"#) {
+            let _ = Request::parse(text.as_bytes());
+            let _ = Response::parse(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Several questions in one message (§7).
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::EVALUATIONS_MAX;
+use crate::evaluation::{Malformed, Request, Response};
+use crate::json;
+
+/// The Access Evaluations request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Evaluations {
+    /// Without `evaluations`: answered by a single [`Response`].
+    Single(Request),
+    /// At least one, answered in their order by [`Responses`].
+    Many { requests: Vec<Request>, semantic: Semantic },
+}
+
+impl Evaluations {
+    /// Reads the body of an Access Evaluations request.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let object = json::object(bytes)?;
+        let items = match object.get("evaluations") {
+            None => &[],
+            Some(Value::Array(items)) => items.as_slice(),
+            Some(_) => return Err(Malformed::Kind { member: "evaluations" }),
+        };
+        // §7.1: "If an evaluations array is NOT present or is empty, the Access Evaluations Request
+        // behaves in a backwards-compatible manner with the (single) Access Evaluation API
+        // Request".
+        if items.is_empty() {
+            return Request::read(&object, &Map::new()).map(Self::Single);
+        }
+        if items.len() > EVALUATIONS_MAX {
+            return Err(Malformed::TooMany { count: items.len() });
+        }
+        let semantic = Semantic::read(object.get("options"))?;
+        let mut requests = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let item = item.as_object().ok_or(Malformed::Kind { member: "evaluations" });
+            // §7.1.1: "The top-level subject, action, resource, and context keys provide default
+            // values for each object in the evaluations array."
+            let request = item
+                .and_then(|item| Request::read(item, &object))
+                .map_err(|fault| Malformed::Evaluation { index, fault: Box::new(fault) })?;
+            requests.push(request);
+        }
+        Ok(Self::Many { requests, semantic })
+    }
+}
+
+/// When the answering of several questions stops (§7.1.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Semantic {
+    /// §7.1.2.1: "execute_all is the default semantic".
+    #[default]
+    ExecuteAll,
+    DenyOnFirstDeny,
+    PermitOnFirstPermit,
+}
+
+impl Semantic {
+    /// Whether nothing after this answer is answered.
+    pub fn ends_with(self, response: &Response) -> bool {
+        match self {
+            Self::ExecuteAll => false,
+            Self::DenyOnFirstDeny => !response.decision,
+            Self::PermitOnFirstPermit => response.decision,
+        }
+    }
+
+    fn read(options: Option<&Value>) -> Result<Self, Malformed> {
+        let Some(options) = options else { return Ok(Self::default()) };
+        let options = options.as_object().ok_or(Malformed::Kind { member: "options" })?;
+        match options.get("evaluations_semantic").map(Value::as_str) {
+            None => Ok(Self::default()),
+            Some(Some("execute_all")) => Ok(Self::ExecuteAll),
+            Some(Some("deny_on_first_deny")) => Ok(Self::DenyOnFirstDeny),
+            Some(Some("permit_on_first_permit")) => Ok(Self::PermitOnFirstPermit),
+            Some(_) => Err(Malformed::Semantic),
+        }
+    }
+}
+
+/// The Access Evaluations response.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Responses {
+    /// In the order of the requests; fewer where the semantic ended them early.
+    pub evaluations: Vec<Response>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(value: &Value) -> Result<Evaluations, Malformed> {
+        Evaluations::parse(value.to_string().as_bytes())
+    }
+
+    fn many(value: &Value) -> (Vec<Request>, Semantic) {
+        match parse(value) {
+            Ok(Evaluations::Many { requests, semantic }) => (requests, semantic),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The third example of §7.1.1, with one subject and context and a default action.
+    fn example() -> Value {
+        json!({
+            "subject": {"type": "user", "id": "alice@example.com"},
+            "context": {"time": "2024-05-31T15:22-07:00"},
+            "action": {"name": "can_read"},
+            "evaluations": [
+                {"resource": {"type": "document", "id": "boxcarring.md"}},
+                {"resource": {"type": "document", "id": "subject-search.md"}},
+                {"action": {"name": "can_edit"},
+                 "resource": {"type": "document", "id": "resource-search.md"}}
+            ]
+        })
+    }
+
+    #[test]
+    fn authzen_7_1_1_defaults_are_overridden_by_each_evaluation() {
+        let (requests, semantic) = many(&example());
+        let read: Vec<_> =
+            requests.iter().map(|r| (r.action.name.as_str(), r.resource.id.as_str())).collect();
+        assert_eq!(
+            read,
+            [
+                ("can_read", "boxcarring.md"),
+                ("can_read", "subject-search.md"),
+                ("can_edit", "resource-search.md")
+            ]
+        );
+        assert!(requests.iter().all(|r| r.subject.id == "alice@example.com"));
+        assert!(requests.iter().all(|r| r.context.contains_key("time")));
+        assert_eq!(semantic, Semantic::ExecuteAll);
+    }
+
+    #[test]
+    fn authzen_7_1_without_evaluations_it_is_a_single_request() {
+        let mut single = example();
+        single["resource"] = json!({"type": "document", "id": "1"});
+        single["evaluations"] = json!([]);
+        assert!(matches!(parse(&single), Ok(Evaluations::Single(_))));
+        single.as_object_mut().unwrap().remove("evaluations");
+        assert!(matches!(parse(&single), Ok(Evaluations::Single(_))));
+    }
+
+    #[test]
+    fn authzen_7_1_what_is_in_neither_place_is_missing() {
+        let mut wrong = example();
+        wrong["evaluations"][1] = json!({});
+        let fault = Box::new(Malformed::Missing { member: "resource" });
+        assert_eq!(parse(&wrong), Err(Malformed::Evaluation { index: 1, fault }));
+        wrong["evaluations"][1] = json!(1);
+        let fault = Box::new(Malformed::Kind { member: "evaluations" });
+        assert_eq!(parse(&wrong), Err(Malformed::Evaluation { index: 1, fault }));
+        wrong["evaluations"] = json!({});
+        assert_eq!(parse(&wrong), Err(Malformed::Kind { member: "evaluations" }));
+    }
+
+    #[test]
+    fn evaluations_are_bounded() {
+        let mut many = example();
+        let item = many["evaluations"][0].clone();
+        many["evaluations"] = json!(vec![item; EVALUATIONS_MAX + 1]);
+        assert_eq!(parse(&many), Err(Malformed::TooMany { count: EVALUATIONS_MAX + 1 }));
+    }
+
+    #[test]
+    fn authzen_7_1_2_1_semantics_end_where_they_say() {
+        let permit = Response { decision: true, context: Map::new() };
+        let deny = Response { decision: false, context: Map::new() };
+        for (name, expect, ends) in [
+            ("execute_all", Semantic::ExecuteAll, [false, false]),
+            ("deny_on_first_deny", Semantic::DenyOnFirstDeny, [false, true]),
+            ("permit_on_first_permit", Semantic::PermitOnFirstPermit, [true, false]),
+        ] {
+            let mut value = example();
+            value["options"] = json!({"evaluations_semantic": name, "another_option": "value"});
+            assert_eq!(many(&value).1, expect);
+            assert_eq!([expect.ends_with(&permit), expect.ends_with(&deny)], ends);
+        }
+        for wrong in [json!("Execute_all"), json!(null), json!(true)] {
+            let mut value = example();
+            value["options"] = json!({"evaluations_semantic": wrong});
+            assert_eq!(parse(&value), Err(Malformed::Semantic));
+        }
+        let mut value = example();
+        value["options"] = json!([]);
+        assert_eq!(parse(&value), Err(Malformed::Kind { member: "options" }));
+    }
+}
