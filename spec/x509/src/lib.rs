@@ -1,1 +1,49 @@
-//! (being written)
+//! Certificates, certification requests and path validation, as
+//! [RFC 5280](https://www.rfc-editor.org/rfc/rfc5280) and
+//! [RFC 2986](https://www.rfc-editor.org/rfc/rfc2986) define them, for the profiles of the crates
+//! above.
+//!
+//! In scope: reading a certificate or a request into what it says, building one in two steps
+//! (bytes to sign out, signature in), and the question whether a chain ends at a trust anchor.
+//!
+//! Not here: private keys (`env::Keys` signs), what a credential of ours must look like
+//! (`spiffe`, `stack/credential`), revocation lists (our credentials are short-lived, and each
+//! carries the [epoch](Certificate::epoch) under which it was issued).
+
+mod certificate;
+mod ecdsa;
+mod encode;
+mod encoded;
+mod extension;
+mod key;
+mod name;
+mod oid;
+mod path;
+mod request;
+mod serial;
+mod syntax;
+mod template;
+
+pub use certificate::{Certificate, Malformed};
+pub use ecdsa::{EcdsaForm, ecdsa_der_from_fixed, ecdsa_fixed_from_der};
+pub use encoded::{CertificateDer, PemError};
+pub use extension::{EPOCH, Extension, KeyUsage, epoch_extension};
+pub use key::{KeyError, KeyKind, SignatureAlgorithm};
+pub use name::{Name, NameError};
+pub use oid::Oid;
+pub use path::{ChainError, Purpose, verify_chain};
+pub use request::{Request, RequestError, RequestTemplate, RequestToBeSigned};
+pub use serial::Serial;
+pub use template::{Kind, Template, TemplateError, ToBeSigned};
+
+/// Longest certificate or request that is read or made, in bytes. An RSA-4096 certificate with
+/// fifty names has about six thousand.
+pub const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
+/// Longest chain, leaf and root included.
+pub const CHAIN_CERTIFICATES_MAX: usize = 6;
+/// Most trust anchors that one validation looks at.
+pub const ANCHORS_MAX: usize = 64;
+/// Most extensions in one certificate or request.
+pub const EXTENSIONS_MAX: usize = 32;
+/// Most subject alternative names in one certificate or request.
+pub const NAMES_MAX: usize = 64;
