@@ -35,10 +35,11 @@ impl Serial {
     }
 }
 
-/// Lower-case hex without separators.
+/// Lower-case hex without separators and without a sign octet.
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let digits = self.0.strip_prefix(&[0]).filter(|rest| !rest.is_empty());
+        digits.unwrap_or(&self.0).iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -55,6 +56,10 @@ mod tests {
     #[test]
     fn rfc5280_4_1_2_2_serials_are_positive() {
         assert_eq!(Serial::from_random([0xff; 16]).to_string(), format!("7f{}", "ff".repeat(15)));
+        for (contents, shown) in [(&[0][..], "00"), (&[0, 0x80], "80"), (&[1, 0], "0100")] {
+            assert_eq!(Serial::from_contents(contents).unwrap().to_string(), shown);
+        }
+        assert_eq!(Serial::from_contents(&[1; 22]), None);
         assert_eq!(Serial::from_random([0; 16]).to_string(), format!("40{}", "00".repeat(15)));
     }
 }
