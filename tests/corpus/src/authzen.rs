@@ -1,0 +1,28 @@
+//! AuthZEN: questions and answers.
+
+use authzen::{Evaluations, Request, Response};
+
+/// A question, alone or with others; written again, it is the same question.
+pub(crate) fn evaluations(data: &[u8]) {
+    if let Ok(request) = Request::parse(data) {
+        let written = serde_json::to_vec(&request).unwrap_or_default();
+        assert_eq!(Request::parse(&written), Ok(request));
+    }
+    match Evaluations::parse(data) {
+        Ok(Evaluations::Many { requests, .. }) => {
+            assert!((1..=authzen::EVALUATIONS_MAX).contains(&requests.len()));
+        }
+        Ok(Evaluations::Single(request)) => {
+            assert_eq!(Request::parse(data), Ok(*request));
+        }
+        Err(_) => {}
+    }
+}
+
+/// An answer; written again, it is the same answer.
+pub(crate) fn response(data: &[u8]) {
+    if let Ok(response) = Response::parse(data) {
+        let written = serde_json::to_vec(&response).unwrap_or_default();
+        assert_eq!(Response::parse(&written), Ok(response));
+    }
+}

@@ -1,0 +1,40 @@
+//! What each fuzz target does with its bytes, as plain functions: `fuzz/` calls them with whatever
+//! its fuzzer makes up, and the test of this crate with every file of `fuzz/corpus`.
+//!
+//! In scope: one function a target, and what must hold of whatever the parser takes: reading is
+//! total, and what was read and written again is read as the same. Not here: the fuzzer
+//! (`fuzz/`, which needs nightly and a C++ compiler), what a parser must refuse (tests of its crate).
+
+mod agentic;
+mod authzen;
+mod jose;
+mod time;
+mod tlog;
+mod x509;
+
+/// A fuzz target.
+pub type Target = fn(&[u8]);
+
+/// All targets by name: each has a file in `fuzz/fuzz_targets` and a folder in `fuzz/corpus`.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("agentic_headers", agentic::headers),
+    ("agentic_message", agentic::message),
+    ("authzen_evaluations", authzen::evaluations),
+    ("authzen_response", authzen::response),
+    ("jose_json", jose::json),
+    ("jose_key_set", jose::key_set),
+    ("time_instant", time::instant),
+    ("tlog_bundle", tlog::bundle),
+    ("tlog_note", tlog::note),
+    ("tlog_path", tlog::path),
+    ("tlog_proof", tlog::proof),
+    ("x509_certificate", x509::certificate),
+    ("x509_pem", x509::pem),
+    ("x509_request", x509::request),
+];
+
+/// Runs the target `name`; a name that does not exist is reported by `false`.
+pub fn run(name: &str, data: &[u8]) -> bool {
+    let found = TARGETS.iter().find(|(target, _)| *target == name);
+    found.inspect(|(_, target)| target(data)).is_some()
+}
