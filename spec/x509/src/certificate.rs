@@ -11,6 +11,7 @@ use time::UnixTime;
 use x509_cert::Version;
 
 use crate::extension::{EPOCH, Extension, KeyUsage};
+use crate::key::{self, BadSignature};
 use crate::name::Name;
 use crate::oid::Oid;
 use crate::serial::Serial;
@@ -196,6 +197,12 @@ impl Certificate {
     /// The revocation epoch under which it was issued, if we issued it.
     pub fn epoch(&self) -> Option<u64> {
         self.0.known.epoch
+    }
+
+    /// Verifies a signature over `message` that the holder of its key has made, with the algorithm
+    /// of [`crate::SignatureAlgorithm`] for that kind of key; ECDSA as DER.
+    pub fn verify_signature(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        key::verify_by_kind(&self.0.spki, message, signature)
     }
 
     /// SHA-256 of the whole certificate.

@@ -107,11 +107,13 @@ impl SignatureAlgorithm {
 }
 
 /// Why a signature is not accepted.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum BadSignature {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSignature {
+    #[error(transparent)]
     Key(KeyError),
-    /// The algorithm is unknown, or is not one for this kind of key.
+    #[error("signature algorithm `{0}` is unknown or does not fit the key")]
     Algorithm(Oid),
+    #[error("the signature does not verify")]
     Wrong,
 }
 
@@ -134,6 +136,25 @@ pub(crate) fn verify(
         .verify(message, signature)
         .map_err(|_| BadSignature::Wrong)?;
     Ok(kind)
+}
+
+/// Verifies a signature that is no part of a certificate, made with the algorithm that
+/// [`SignatureAlgorithm`] has for the kind of key.
+pub(crate) fn verify_by_kind(
+    spki_der: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), BadSignature> {
+    let identifier = match KeyKind::of_spki(spki_der).map_err(BadSignature::Key)? {
+        KeyKind::P256 => SignatureAlgorithm::EcdsaP256Sha256,
+        KeyKind::P384 => SignatureAlgorithm::EcdsaP384Sha384,
+        KeyKind::Ed25519 => SignatureAlgorithm::Ed25519,
+        KeyKind::Rsa { .. } => SignatureAlgorithm::RsaPkcs1Sha256,
+    }
+    .identifier();
+    let malformed = |_| BadSignature::Key(KeyError::Malformed);
+    let algorithm = Algorithm::from_der(identifier).map_err(malformed)?;
+    verify(spki_der, &algorithm, message, signature).map(|_| ())
 }
 
 /// The table: signature algorithm and key kind to verifier.

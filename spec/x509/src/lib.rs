@@ -28,7 +28,7 @@ pub use certificate::{Certificate, Malformed};
 pub use ecdsa::{EcdsaForm, ecdsa_der_from_fixed, ecdsa_fixed_from_der};
 pub use encoded::{CertificateDer, PemError};
 pub use extension::{EPOCH, Extension, KeyUsage, epoch_extension};
-pub use key::{KeyError, KeyKind, SignatureAlgorithm};
+pub use key::{BadSignature, KeyError, KeyKind, SignatureAlgorithm};
 pub use name::{Name, NameError};
 pub use oid::Oid;
 pub use path::{ChainError, Purpose, verify_chain};

@@ -1,11 +1,11 @@
 use proptest::prelude::*;
 use time::UnixTime;
 use x509::{
-    CERTIFICATE_BYTES_MAX, Certificate, CertificateDer, Extension, KeyUsage, Malformed, NAMES_MAX,
-    Oid, PemError, Template,
+    BadSignature, CERTIFICATE_BYTES_MAX, Certificate, CertificateDer, Extension, KeyUsage,
+    Malformed, NAMES_MAX, Oid, PemError, Template,
 };
 
-use crate::fixture::{DAY, NOW, Party, tlv};
+use crate::fixture::{DAY, Key, NOW, Party, issue, leaf, tlv};
 
 fn as_is(_: &mut Template) {}
 
@@ -147,6 +147,19 @@ fn rfc5280_4_1_2_1_only_version_3_is_read() {
     let at = der.windows(5).position(|window| window == version).unwrap();
     der[at + 4] = 1;
     assert_eq!(Certificate::parse(&der).err(), Some(Malformed::Version));
+}
+
+#[test]
+fn the_holder_of_the_key_can_sign_something_else() {
+    let root = Party::root("root", as_is);
+    for key in [Key::p256(), Key::p384(), Key::ed25519(), Key::rsa()] {
+        let certificate = issue(&leaf(&key), &root.key);
+        let signature = key.sign(b"challenge");
+        assert_eq!(certificate.verify_signature(b"challenge", &signature), Ok(()));
+        let wrong = Err(BadSignature::Wrong);
+        assert_eq!(certificate.verify_signature(b"another", &signature), wrong);
+        assert_eq!(root.certificate.verify_signature(b"challenge", &signature), wrong);
+    }
 }
 
 #[test]
