@@ -75,7 +75,8 @@ pub fn check(crates: &[&str], parsers: &[Parser], targets: &Targets) -> Vec<Find
             let what = format!("`fuzz/corpus/{target}` has no seed");
             report(what, "add a valid input and a few broken ones");
         }
-        if !targets.source.contains(&format!("{}(", parser.function)) {
+        let calls = ["(", "::<"].map(|open| format!("{}{open}", parser.function));
+        if !calls.iter().any(|call| targets.source.contains(call)) {
             report(
                 format!("no target calls `{}`", parser.function),
                 "call it, or name what is called",

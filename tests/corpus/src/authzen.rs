@@ -5,8 +5,9 @@ use authzen::{Evaluations, Request, Response};
 /// A question, alone or with others; written again, it is the same question.
 pub(crate) fn evaluations(data: &[u8]) {
     if let Ok(request) = Request::parse(data) {
-        let written = serde_json::to_vec(&request).unwrap_or_default();
-        assert_eq!(Request::parse(&written), Ok(request));
+        let written = serde_json::to_value(&request).unwrap_or_default();
+        let again = Request::parse(written.to_string().as_bytes());
+        assert!(again.is_ok_and(|again| again == request || crate::has_fraction(&written)));
     }
     match Evaluations::parse(data) {
         Ok(Evaluations::Many { requests, .. }) => {
@@ -22,7 +23,8 @@ pub(crate) fn evaluations(data: &[u8]) {
 /// An answer; written again, it is the same answer.
 pub(crate) fn response(data: &[u8]) {
     if let Ok(response) = Response::parse(data) {
-        let written = serde_json::to_vec(&response).unwrap_or_default();
-        assert_eq!(Response::parse(&written), Ok(response));
+        let written = serde_json::to_value(&response).unwrap_or_default();
+        let again = Response::parse(written.to_string().as_bytes());
+        assert!(again.is_ok_and(|again| again == response || crate::has_fraction(&written)));
     }
 }

@@ -8,7 +8,8 @@ pub(crate) fn json(data: &[u8]) {
     let Ok(strict) = json::parse_bytes::<Map<String, Value>>(data) else { return };
     assert_eq!(serde_json::from_slice::<Map<String, Value>>(data).ok(), Some(strict.clone()));
     let written = serde_json::to_vec(&strict).unwrap_or_default();
-    assert_eq!(json::parse_bytes(&written), Ok(strict));
+    let again = json::parse_bytes::<Map<String, Value>>(&written);
+    assert!(again.is_ok_and(|again| again == strict || strict.values().any(crate::has_fraction)));
 }
 
 /// A key or a set of them; a key written again has the same thumbprint.
@@ -21,7 +22,8 @@ pub(crate) fn key_set(data: &[u8]) {
     }
     if let Ok(set) = KeySet::parse(text) {
         for kid in set.keys().iter().filter_map(Jwk::kid) {
-            assert!(set.by_kid(kid).is_some());
+            let holders = set.keys().iter().filter(|jwk| jwk.kid() == Some(kid)).count();
+            assert_eq!(set.by_kid(kid).is_some(), holders == 1);
         }
     }
     let _ = PublicKey::from_spki_der(data);
