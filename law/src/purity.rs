@@ -14,7 +14,7 @@ const WORLD: &[(&str, &str)] = &[
     ("async fn", "return the decision; `flow` awaits"),
     ("async move", "return the decision; `flow` awaits"),
     ("std::fs", "take the bytes; `edge` reads the file"),
-    ("std::net", "take facts; an address type is `core::net`"),
+    ("std::net", "take facts; of `std::net` only addresses are values"),
     ("std::env", "take the setting as an argument"),
     ("std::process", "return a refusal"),
     ("std::thread", "stay sequential; `edge` owns the threads"),
@@ -58,12 +58,24 @@ fn is_excepted(path: &str, word: &str) -> bool {
     EXCEPTIONS.iter().any(|(file, excepted, _)| *file == path && *excepted == word)
 }
 
+/// What `std::net` has that is a value.
+const ADDRESSES: &[&str] = &[
+    "AddrParseError",
+    "IpAddr",
+    "Ipv4Addr",
+    "Ipv6Addr",
+    "SocketAddr",
+    "SocketAddrV4",
+    "SocketAddrV6",
+];
+
 /// Checks a file of a pure crate, outside its tests.
 pub fn check(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     for line in source.product() {
         for (form, fix) in WORLD {
-            if has_word(line.code, form) && !is_excepted(&source.path, form) {
+            let address = *form == "std::net" && names_addresses(line.code);
+            if has_word(line.code, form) && !address && !is_excepted(&source.path, form) {
                 findings.push(at(source, line, form, fix));
                 break;
             }
@@ -75,6 +87,20 @@ pub fn check(source: &Source) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether all that a line takes from `std::net` are addresses: values, and no sockets.
+fn names_addresses(code: &str) -> bool {
+    code.split("std::net").skip(1).all(|rest| {
+        let Some(rest) = rest.strip_prefix("::") else { return false };
+        let group = rest.strip_prefix('{').map(|group| group.split_once('}'));
+        let names = match group {
+            Some(Some((names, _))) => names,
+            Some(None) => return false,
+            None => rest.split(|c| !crate::is_word(c)).next().unwrap_or_default(),
+        };
+        names.split(',').all(|name| ADDRESSES.contains(&name.trim()))
+    })
 }
 
 fn at(source: &Source, line: Line<'_>, form: &str, fix: &str) -> Finding {
@@ -95,6 +121,10 @@ mod tests {
             "pub async fn a() {}",
             "use std::fs;",
             "use std::net::TcpStream;",
+            "use std::net;",
+            "use std::net::{IpAddr, TcpStream};",
+            "use std::net::{",
+            "let a = std::net::IpAddr::V4(x); let b = std::net::UdpSocket::bind(y);",
             "use std::{env, fmt};",
             "let a = std::env::var(\"A\");",
             "println!(\"a\");",
@@ -123,6 +153,8 @@ mod tests {
             "// no tokio here",
             "let a = \"tracing\";",
             "use core::net::IpAddr;",
+            "use std::net::{IpAddr, Ipv4Addr};",
+            "fn a(b: std::net::SocketAddr) -> bool {",
             "use std::{collections::BTreeMap, fmt};",
             "#[cfg(test)]\nmod tests { use std::fs; }",
         ] {
