@@ -14,7 +14,8 @@ pub(crate) fn evaluations(data: &[u8]) {
             assert!((1..=authzen::EVALUATIONS_MAX).contains(&requests.len()));
         }
         Ok(Evaluations::Single(request)) => {
-            assert_eq!(Request::parse(data), Ok(*request));
+            let request: &Request = &request;
+            assert_eq!(Request::parse(data).as_ref(), Ok(request));
         }
         Err(_) => {}
     }
