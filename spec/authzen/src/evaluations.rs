@@ -11,7 +11,7 @@ use crate::json;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Evaluations {
     /// Without `evaluations`: answered by a single [`Response`].
-    Single(Request),
+    Single(Box<Request>),
     /// At least one, answered in their order by [`Responses`].
     Many { requests: Vec<Request>, semantic: Semantic },
 }
@@ -29,7 +29,8 @@ impl Evaluations {
         // behaves in a backwards-compatible manner with the (single) Access Evaluation API
         // Request".
         if items.is_empty() {
-            return Request::read(&object, &Map::new()).map(Self::Single);
+            let request = Request::read(&object, &Map::new())?;
+            return Ok(Self::Single(Box::new(request)));
         }
         if items.len() > EVALUATIONS_MAX {
             return Err(Malformed::TooMany { count: items.len() });
