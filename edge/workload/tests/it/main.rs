@@ -1,0 +1,12 @@
+//! The Workload API over real sockets.
+
+#[cfg(test)]
+mod api;
+#[cfg(test)]
+mod bounds;
+#[cfg(test)]
+mod socket;
+#[cfg(test)]
+mod wire;
+#[cfg(test)]
+mod world;
