@@ -43,6 +43,20 @@ pub struct BundleKey {
     pub key: PublicKey,
 }
 
+impl BundleKey {
+    /// The key of that id; without one, the only key there is.
+    pub fn only<'a>(keys: &'a [Self], kid: Option<&KeyId>) -> Result<&'a PublicKey, NoKey> {
+        let mut found = keys.iter().filter(|entry| kid.is_none_or(|kid| entry.kid == *kid));
+        match (found.next(), found.next(), kid) {
+            (Some(entry), None, _) => Ok(&entry.key),
+            (None, _, None) => Err(NoKey::NoKeys),
+            (None, _, Some(kid)) => Err(NoKey::UnknownKeyId { kid: kid.clone() }),
+            (Some(_), Some(_), None) => Err(NoKey::KeyIdRequired),
+            (Some(_), Some(_), Some(kid)) => Err(NoKey::AmbiguousKeyId { kid: kid.clone() }),
+        }
+    }
+}
+
 /// An entry of a bundle that is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IgnoredEntry {
@@ -132,12 +146,12 @@ impl Bundle {
 
     /// The one key that a JWT-SVID with this `kid` may be signed by.
     pub fn jwt_key(&self, kid: Option<&KeyId>) -> Result<&PublicKey, NoKey> {
-        only(&self.jwt, kid)
+        BundleKey::only(&self.jwt, kid)
     }
 
     /// The one key that a WIT with this `kid` may be signed by.
     pub fn wit_key(&self, kid: Option<&KeyId>) -> Result<&PublicKey, NoKey> {
-        only(&self.wit, kid)
+        BundleKey::only(&self.wit, kid)
     }
 
     /// The same without the keys of WITs, for peers that reject a bundle with a use they do not
@@ -317,16 +331,4 @@ fn x509_entry(certificate: &Certificate) -> Option<Value> {
 
 fn jwk(entry: &BundleKey) -> Jwk {
     entry.key.to_jwk().with_kid(entry.kid.clone())
-}
-
-/// The key of that id; without one, the only key there is.
-fn only<'a>(keys: &'a [BundleKey], kid: Option<&KeyId>) -> Result<&'a PublicKey, NoKey> {
-    let mut found = keys.iter().filter(|entry| kid.is_none_or(|kid| entry.kid == *kid));
-    match (found.next(), found.next(), kid) {
-        (Some(entry), None, _) => Ok(&entry.key),
-        (None, _, None) => Err(NoKey::NoKeys),
-        (None, _, Some(kid)) => Err(NoKey::UnknownKeyId { kid: kid.clone() }),
-        (Some(_), Some(_), None) => Err(NoKey::KeyIdRequired),
-        (Some(_), Some(_), Some(kid)) => Err(NoKey::AmbiguousKeyId { kid: kid.clone() }),
-    }
 }

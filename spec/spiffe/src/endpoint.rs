@@ -1,8 +1,8 @@
 //! Where a workload endpoint listens: the value of `SPIFFE_ENDPOINT_SOCKET` (SPIFFE Workload
 //! Endpoint §4).
 
+use core::net::{IpAddr, SocketAddr};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 
 /// Longest address that is read, in bytes.
 const ADDRESS_BYTES_MAX: usize = 4096;

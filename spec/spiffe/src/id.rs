@@ -228,7 +228,9 @@ fn check_path(path: &str) -> Result<(), SpiffeIdError> {
         }
         // SPIFFE-ID §2.2: "Individual path segments MUST contain only letters, numbers, dots,
         // dashes, and underscores ([a-zA-Z0-9.-_])."
-        let foreign = |character: &char| !matches!(character, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | '_');
+        let foreign = |character: &char| {
+            !(character.is_ascii_alphanumeric() || ['.', '-', '_'].contains(character))
+        };
         if let Some(character) = segment.chars().find(foreign) {
             return Err(SpiffeIdError::PathCharacter(character));
         }

@@ -1,7 +1,7 @@
 //! What a certificate says (RFC 5280 §4).
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;

@@ -1,7 +1,7 @@
 //! Making a certificate in two steps (RFC 5280 §4.1): a template gives the bytes to sign, and the
 //! signature gives the certificate. Who may have what is decided above.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
