@@ -8,9 +8,9 @@
 //! ([draft-ietf-wimse-wpt](https://datatracker.ietf.org/doc/draft-ietf-wimse-wpt/)), in the texts
 //! of August 2026 (identifier -03, workload-creds -03, wpt -02).
 //!
-//! In scope: what is a canonical identifier and to which origin it belongs, whether a WIT is vouched
-//! for by the keys of its subject's origin, whether a WPT proves the key of that WIT for this
-//! message.
+//! In scope: what is a canonical identifier and to which origin it belongs, whether a WIT is
+//! vouched for by the keys of its subject's origin, whether a WPT proves the key of that WIT for
+//! this message.
 //!
 //! Not here: HTTP message signatures as the other proof of possession, where keys come from
 //! (`spiffe::Bundle`, `edge/fetch`), remembering proofs that were used (`env::Store`).
