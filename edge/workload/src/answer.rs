@@ -1,11 +1,9 @@
 //! What is answered, on both sides of the socket.
-//!
-//! SPIFFE IDs are text here: whoever makes an answer took them from a credential that it checked,
-//! and a client parses them before it trusts one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
+use spiffe::{SpiffeId, TrustDomain};
 
 use crate::secret::{SecretBytes, SecretText};
 
@@ -21,15 +19,15 @@ pub struct X509Answer {
     pub svids: Vec<X509Svid>,
     /// Revocation lists, each in DER.
     pub crl: Vec<Vec<u8>>,
-    /// The CA certificates of other trust domains, concatenated DER, by the trust domain's SPIFFE ID.
-    pub federated: BTreeMap<String, Vec<u8>>,
+    /// The CA certificates of other trust domains, concatenated DER.
+    pub federated: BTreeMap<TrustDomain, Vec<u8>>,
 }
 
 /// One X.509-SVID with its key.
 #[derive(Clone, Debug)]
 pub struct X509Svid {
     /// The identity.
-    pub spiffe_id: String,
+    pub spiffe_id: SpiffeId,
     /// The certificates, leaf first, concatenated DER.
     pub chain: Vec<u8>,
     /// The private key, PKCS #8 DER.
@@ -45,29 +43,29 @@ pub struct X509Svid {
 pub struct X509Bundles {
     /// Revocation lists, each in DER.
     pub crl: Vec<Vec<u8>>,
-    /// Concatenated DER, by the trust domain's SPIFFE ID; at least one.
-    pub bundles: BTreeMap<String, Vec<u8>>,
+    /// Concatenated DER; at least one.
+    pub bundles: BTreeMap<TrustDomain, Vec<u8>>,
 }
 
 /// One JWT-SVID.
 #[derive(Clone, Debug)]
 pub struct JwtAnswer {
     /// The identity.
-    pub spiffe_id: String,
+    pub spiffe_id: SpiffeId,
     /// The token, compact serialization.
     pub token: SecretText,
     /// What the operator says it is for.
     pub hint: Option<String>,
 }
 
-/// JWK Sets as JSON text, by the trust domain's SPIFFE ID; at least one.
-pub type Bundles = BTreeMap<String, String>;
+/// JWK Sets as JSON text; at least one.
+pub type Bundles = BTreeMap<TrustDomain, String>;
 
 /// A JWT-SVID that was found valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Validated {
     /// Whose it is.
-    pub spiffe_id: String,
+    pub spiffe_id: SpiffeId,
     /// What it claims.
     pub claims: Map<String, Value>,
 }
@@ -83,7 +81,7 @@ pub struct WitAnswer {
 #[derive(Clone, Debug)]
 pub struct WitSvid {
     /// The identity.
-    pub spiffe_id: String,
+    pub spiffe_id: SpiffeId,
     /// The token, compact serialization.
     pub token: SecretText,
     /// The private key, a JWK as JSON text.
@@ -146,7 +144,7 @@ mod tests {
 
     fn svids(hints: &[&str]) -> Vec<JwtAnswer> {
         let svid = |hint: &&str| JwtAnswer {
-            spiffe_id: String::new(),
+            spiffe_id: SpiffeId::parse("spiffe://example.org/a").unwrap(),
             token: SecretText::new(String::new()),
             hint: Some((*hint).to_owned()).filter(|hint| hint != "none"),
         };

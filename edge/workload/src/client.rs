@@ -1,9 +1,8 @@
 //! A client of the Workload API, ours or anybody's, over a unix socket or loopback TCP.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use spiffe::{EndpointAddress, SpiffeId};
 use tokio_stream::{Stream, StreamExt};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -19,15 +18,6 @@ use crate::{ANSWER_BYTES_MAX, header};
 /// How long connecting may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Where a Workload API is served, as `SPIFFE_ENDPOINT_SOCKET` can say it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// A unix socket.
-    Unix(PathBuf),
-    /// A TCP socket, where the network itself tells who calls.
-    Tcp(SocketAddr),
-}
-
 type Intercept = fn(Request<()>) -> Result<Request<()>, Status>;
 
 /// A connection. Cheap to clone; it connects again by itself when it was lost.
@@ -38,10 +28,10 @@ pub struct Client {
 
 impl Client {
     /// Connects.
-    pub async fn connect(address: &Address) -> Result<Self, CallError> {
+    pub async fn connect(address: &EndpointAddress) -> Result<Self, CallError> {
         let uri = match address {
-            Address::Unix(path) => format!("unix:{}", path.display()),
-            Address::Tcp(address) => format!("http://{address}"),
+            EndpointAddress::Unix(path) => format!("unix:{path}"),
+            EndpointAddress::Tcp(address) => format!("http://{address}"),
         };
         let unreachable = |error: &dyn std::error::Error| CallError::Unavailable {
             message: error.source().map_or_else(|| error.to_string(), ToString::to_string),
@@ -74,11 +64,11 @@ impl Client {
     pub async fn jwt(
         &self,
         audiences: &[&str],
-        spiffe_id: Option<&str>,
+        spiffe_id: Option<&SpiffeId>,
     ) -> Result<Vec<JwtAnswer>, CallError> {
         let asked = wire::JwtsvidRequest {
             audience: audiences.iter().map(|audience| (*audience).to_owned()).collect(),
-            spiffe_id: spiffe_id.unwrap_or_default().to_owned(),
+            spiffe_id: spiffe_id.map(SpiffeId::to_string).unwrap_or_default(),
         };
         Ok(Message::from_wire(self.calls.clone().fetch_jwtsvid(asked).await?.into_inner())?)
     }
@@ -107,9 +97,11 @@ impl Client {
     /// WIT-SVIDs with their keys, of one SPIFFE ID or of all.
     pub async fn wit(
         &self,
-        spiffe_id: Option<&str>,
+        spiffe_id: Option<&SpiffeId>,
     ) -> Result<impl Stream<Item = Result<WitAnswer, CallError>> + Send + use<>, CallError> {
-        let asked = wire::WitsvidRequest { spiffe_id: spiffe_id.unwrap_or_default().to_owned() };
+        let asked = wire::WitsvidRequest {
+            spiffe_id: spiffe_id.map(SpiffeId::to_string).unwrap_or_default(),
+        };
         let answers = self.calls.clone().fetch_witsvid(asked).await?;
         Ok(answers.into_inner().map(|answer| Ok(WitAnswer::from_wire(answer?)?)))
     }

@@ -5,6 +5,7 @@ use std::mem::take;
 
 use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
+use spiffe::{SpiffeId, TrustDomain};
 
 use crate::answer::{
     Bundles, JwtAnswer, Validated, WitAnswer, WitSvid, X509Answer, X509Bundles, X509Svid,
@@ -36,14 +37,15 @@ impl Message for X509Answer {
         make_hints_unique(&mut self.svids);
         let svids = filled("svids", self.svids)?.into_iter().map(X509Svid::into_wire);
         let svids = svids.collect::<Result<_, _>>()?;
-        Ok(Self::Wire { svids, crl: self.crl, federated_bundles: self.federated })
+        Ok(Self::Wire { svids, crl: self.crl, federated_bundles: by_id(self.federated) })
     }
 
     fn from_wire(wire: Self::Wire) -> Result<Self, Lacks> {
         let svids = filled("svids", wire.svids)?.into_iter().map(X509Svid::from_wire);
         let mut svids = svids.collect::<Result<_, _>>()?;
         first_of_each_hint(&mut svids);
-        Ok(Self { svids, crl: wire.crl, federated: wire.federated_bundles })
+        let federated = by_domain("federated_bundles", wire.federated_bundles)?;
+        Ok(Self { svids, crl: wire.crl, federated })
     }
 }
 
@@ -52,7 +54,7 @@ impl Message for X509Svid {
 
     fn into_wire(self) -> Result<Self::Wire, Lacks> {
         Ok(Self::Wire {
-            spiffe_id: filled("spiffe_id", self.spiffe_id)?,
+            spiffe_id: self.spiffe_id.to_string(),
             x509_svid: filled("x509_svid", self.chain)?,
             x509_svid_key: filled("x509_svid_key", self.key.expose().to_vec())?,
             bundle: filled("bundle", self.bundle)?,
@@ -62,7 +64,7 @@ impl Message for X509Svid {
 
     fn from_wire(mut wire: Self::Wire) -> Result<Self, Lacks> {
         Ok(Self {
-            spiffe_id: filled("spiffe_id", take(&mut wire.spiffe_id))?,
+            spiffe_id: id(&wire.spiffe_id)?,
             chain: filled("x509_svid", take(&mut wire.x509_svid))?,
             key: SecretBytes::new(filled("x509_svid_key", take(&mut wire.x509_svid_key))?),
             bundle: filled("bundle", take(&mut wire.bundle))?,
@@ -75,11 +77,12 @@ impl Message for X509Bundles {
     type Wire = wire::X509BundlesResponse;
 
     fn into_wire(self) -> Result<Self::Wire, Lacks> {
-        Ok(Self::Wire { crl: self.crl, bundles: filled("bundles", self.bundles)? })
+        Ok(Self::Wire { crl: self.crl, bundles: by_id(filled("bundles", self.bundles)?) })
     }
 
     fn from_wire(wire: Self::Wire) -> Result<Self, Lacks> {
-        Ok(Self { crl: wire.crl, bundles: filled("bundles", wire.bundles)? })
+        let bundles = by_domain("bundles", filled("bundles", wire.bundles)?)?;
+        Ok(Self { crl: wire.crl, bundles })
     }
 }
 
@@ -90,7 +93,7 @@ impl Message for Vec<JwtAnswer> {
         make_hints_unique(&mut self);
         let svid = |svid: JwtAnswer| {
             Ok(wire::Jwtsvid {
-                spiffe_id: filled("spiffe_id", svid.spiffe_id)?,
+                spiffe_id: svid.spiffe_id.to_string(),
                 svid: filled("svid", svid.token.expose().to_owned())?,
                 hint: svid.hint.unwrap_or_default(),
             })
@@ -102,7 +105,7 @@ impl Message for Vec<JwtAnswer> {
     fn from_wire(wire: Self::Wire) -> Result<Self, Lacks> {
         let svid = |mut svid: wire::Jwtsvid| {
             Ok(JwtAnswer {
-                spiffe_id: filled("spiffe_id", take(&mut svid.spiffe_id))?,
+                spiffe_id: id(&svid.spiffe_id)?,
                 token: SecretText::new(filled("svid", take(&mut svid.svid))?),
                 hint: hint(take(&mut svid.hint)),
             })
@@ -116,24 +119,24 @@ impl Message for Vec<JwtAnswer> {
 
 /// The JWK Sets of JWT keys, which are bytes.
 pub(crate) fn jwt_bundles_into_wire(bundles: Bundles) -> Result<wire::JwtBundlesResponse, Lacks> {
-    let bundles = filled("bundles", bundles)?.into_iter();
+    let bundles = by_id(filled("bundles", bundles)?).into_iter();
     Ok(wire::JwtBundlesResponse {
-        bundles: bundles.map(|(domain, set)| (domain, set.into_bytes())).collect(),
+        bundles: bundles.map(|(id, set)| (id, set.into_bytes())).collect(),
     })
 }
 
 pub(crate) fn jwt_bundles_from_wire(wire: wire::JwtBundlesResponse) -> Result<Bundles, Lacks> {
     let set = |(domain, set)| Ok((domain, String::from_utf8(set).map_err(|_| Lacks("bundles"))?));
-    filled("bundles", wire.bundles)?.into_iter().map(set).collect()
+    by_domain("bundles", filled("bundles", wire.bundles)?)?.into_iter().map(set).collect()
 }
 
 /// The JWK Sets of WIT keys, which are text.
 pub(crate) fn wit_bundles_into_wire(bundles: Bundles) -> Result<wire::WitBundlesResponse, Lacks> {
-    Ok(wire::WitBundlesResponse { bundles: filled("bundles", bundles)? })
+    Ok(wire::WitBundlesResponse { bundles: by_id(filled("bundles", bundles)?) })
 }
 
 pub(crate) fn wit_bundles_from_wire(wire: wire::WitBundlesResponse) -> Result<Bundles, Lacks> {
-    filled("bundles", wire.bundles)
+    by_domain("bundles", filled("bundles", wire.bundles)?)
 }
 
 impl Message for WitAnswer {
@@ -143,7 +146,7 @@ impl Message for WitAnswer {
         make_hints_unique(&mut self.svids);
         let svid = |svid: WitSvid| {
             Ok(wire::Witsvid {
-                spiffe_id: filled("spiffe_id", svid.spiffe_id)?,
+                spiffe_id: svid.spiffe_id.to_string(),
                 wit_svid: filled("wit_svid", svid.token.expose().to_owned())?,
                 wit_svid_key: filled("wit_svid_key", svid.key.expose().to_owned())?,
                 hint: svid.hint.unwrap_or_default(),
@@ -156,7 +159,7 @@ impl Message for WitAnswer {
     fn from_wire(wire: Self::Wire) -> Result<Self, Lacks> {
         let svid = |mut svid: wire::Witsvid| {
             Ok(WitSvid {
-                spiffe_id: filled("spiffe_id", take(&mut svid.spiffe_id))?,
+                spiffe_id: id(&svid.spiffe_id)?,
                 token: SecretText::new(filled("wit_svid", take(&mut svid.wit_svid))?),
                 key: SecretText::new(filled("wit_svid_key", take(&mut svid.wit_svid_key))?),
                 hint: hint(take(&mut svid.hint)),
@@ -174,15 +177,14 @@ impl Message for Validated {
 
     fn into_wire(self) -> Result<Self::Wire, Lacks> {
         Ok(Self::Wire {
-            spiffe_id: filled("spiffe_id", self.spiffe_id)?,
+            spiffe_id: self.spiffe_id.to_string(),
             claims: Some(struct_of(filled("claims", self.claims)?)),
         })
     }
 
     fn from_wire(wire: Self::Wire) -> Result<Self, Lacks> {
         let claims = map_of(wire.claims.ok_or(Lacks("claims"))?);
-        let spiffe_id = filled("spiffe_id", wire.spiffe_id)?;
-        Ok(Self { spiffe_id, claims: filled("claims", claims)? })
+        Ok(Self { spiffe_id: id(&wire.spiffe_id)?, claims: filled("claims", claims)? })
     }
 }
 
@@ -219,6 +221,26 @@ impl Filled for Map<String, Value> {
     fn is_filled(&self) -> bool {
         !self.is_empty()
     }
+}
+
+fn id(text: &str) -> Result<SpiffeId, Lacks> {
+    SpiffeId::parse(text).map_err(|_| Lacks("spiffe_id"))
+}
+
+// identity §7.2: "Map keys are full SPIFFE IDs of trust domains (`spiffe://example.org`), not names."
+fn by_id<T>(map: BTreeMap<TrustDomain, T>) -> BTreeMap<String, T> {
+    map.into_iter().map(|(domain, value)| (domain.id().to_string(), value)).collect()
+}
+
+fn by_domain<T>(
+    field: &'static str,
+    map: BTreeMap<String, T>,
+) -> Result<BTreeMap<TrustDomain, T>, Lacks> {
+    let domain = |(text, value): (String, T)| {
+        let id = SpiffeId::parse(&text).ok().filter(|id| id.path().is_empty());
+        id.map(|id| (id.trust_domain().clone(), value)).ok_or(Lacks(field))
+    };
+    map.into_iter().map(domain).collect()
 }
 
 fn hint(text: String) -> Option<String> {
@@ -276,9 +298,13 @@ mod tests {
 
     use super::*;
 
+    fn agent() -> SpiffeId {
+        SpiffeId::parse("spiffe://example.org/a").unwrap()
+    }
+
     fn x509() -> X509Svid {
         X509Svid {
-            spiffe_id: "spiffe://example.org/a".to_owned(),
+            spiffe_id: agent(),
             chain: vec![1],
             key: SecretBytes::new(vec![2]),
             bundle: vec![3],
@@ -288,7 +314,7 @@ mod tests {
 
     fn jwt() -> JwtAnswer {
         let token = SecretText::new("a.b.c".to_owned());
-        JwtAnswer { spiffe_id: "spiffe://example.org/a".to_owned(), token, hint: None }
+        JwtAnswer { spiffe_id: agent(), token, hint: None }
     }
 
     fn wit() -> WitSvid {
@@ -305,7 +331,6 @@ mod tests {
             assert_eq!(answer.into_wire().err(), expect);
         };
         check(x509(), None);
-        check(X509Svid { spiffe_id: String::new(), ..x509() }, Some(Lacks("spiffe_id")));
         check(X509Svid { chain: Vec::new(), ..x509() }, Some(Lacks("x509_svid")));
         let key = SecretBytes::new(Vec::new());
         check(X509Svid { key, ..x509() }, Some(Lacks("x509_svid_key")));
@@ -316,14 +341,12 @@ mod tests {
         };
         let empty = SecretText::new(String::new());
         check(jwt(), None);
-        check(JwtAnswer { spiffe_id: String::new(), ..jwt() }, Some(Lacks("spiffe_id")));
         check(JwtAnswer { token: empty.clone(), ..jwt() }, Some(Lacks("svid")));
 
         let check = |svid: WitSvid, expect: Option<Lacks>| {
             assert_eq!(WitAnswer { svids: vec![svid] }.into_wire().err(), expect);
         };
         check(wit(), None);
-        check(WitSvid { spiffe_id: String::new(), ..wit() }, Some(Lacks("spiffe_id")));
         check(WitSvid { token: empty.clone(), ..wit() }, Some(Lacks("wit_svid")));
         check(WitSvid { key: empty, ..wit() }, Some(Lacks("wit_svid_key")));
     }
@@ -349,6 +372,14 @@ mod tests {
         let bundles = BTreeMap::from([("spiffe://example.org".to_owned(), vec![0xff])]);
         let refused = jwt_bundles_from_wire(wire::JwtBundlesResponse { bundles });
         assert_eq!(refused.err(), Some(Lacks("bundles")));
+        let check = |domain: &str, expect: Option<Lacks>| {
+            let bundles = BTreeMap::from([(domain.to_owned(), "{}".to_owned())]);
+            let found = wit_bundles_from_wire(wire::WitBundlesResponse { bundles });
+            assert_eq!(found.err(), expect, "{domain}");
+        };
+        check("spiffe://example.org", None);
+        check("example.org", Some(Lacks("bundles")));
+        check("spiffe://example.org/a", Some(Lacks("bundles")));
         let refused = wit_bundles_from_wire(wire::WitBundlesResponse::default());
         assert_eq!(refused.err(), Some(Lacks("bundles")));
     }
@@ -360,7 +391,7 @@ mod tests {
             "ratio": 0.5, "negative": -7, "none": null, "yes": true, "deep": {"list": [[1], {}]},
         });
         let Value::Object(claims) = claims else { panic!("an object") };
-        let told = Validated { spiffe_id: "spiffe://example.org/a".to_owned(), claims };
+        let told = Validated { spiffe_id: agent(), claims };
         let heard = Validated::from_wire(told.clone().into_wire().unwrap()).unwrap();
         assert_eq!(heard, told);
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use spiffe::SpiffeId;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
@@ -21,7 +22,7 @@ use crate::workloads::{Denied, Workloads};
 
 /// The most audiences of one JWT-SVID.
 pub const AUDIENCES_MAX: usize = 16;
-/// The longest audience, and the longest SPIFFE ID, in bytes.
+/// The longest audience, in bytes.
 pub const AUDIENCE_BYTES_MAX: usize = 2_048;
 
 /// Answers the methods of the published interface.
@@ -70,7 +71,7 @@ impl<A: Attest, W: Workloads<A::Peer>> SpiffeWorkloadApi for Service<A, W> {
         let call = self.begin(self.profiles.jwt, &request)?;
         let asked = request.into_inner();
         let audiences = read_audiences(asked.audience)?;
-        let spiffe_id = read_spiffe_id(asked.spiffe_id)?;
+        let spiffe_id = read_spiffe_id(&asked.spiffe_id)?;
         let answer = self.workloads.jwt(call.peer.clone(), audiences, spiffe_id);
         reply(call.wait(answer).await?, Message::into_wire).map(Response::new)
     }
@@ -103,7 +104,7 @@ impl<A: Attest, W: Workloads<A::Peer>> SpiffeWorkloadApi for Service<A, W> {
         request: Request<wire::WitsvidRequest>,
     ) -> Result<Response<Self::FetchWITSVIDStream>, Status> {
         let call = self.begin(self.profiles.wit, &request)?;
-        let spiffe_id = read_spiffe_id(request.into_inner().spiffe_id)?;
+        let spiffe_id = read_spiffe_id(&request.into_inner().spiffe_id)?;
         let answers = self.workloads.wit(call.peer.clone(), spiffe_id);
         Ok(call.stream(answers.map(|answer| reply(answer, Message::into_wire))))
     }
@@ -242,18 +243,20 @@ fn read_audiences(audiences: Vec<String>) -> Result<Vec<String>, Status> {
 }
 
 fn read_audience(audience: String) -> Result<String, Status> {
-    bounded("audience", mandatory("audience", audience)?)
-}
-
-fn read_spiffe_id(spiffe_id: String) -> Result<Option<String>, Status> {
-    let spiffe_id = bounded("spiffe_id", spiffe_id)?;
-    Ok(Some(spiffe_id).filter(|spiffe_id| !spiffe_id.is_empty()))
-}
-
-fn bounded(field: &'static str, text: String) -> Result<String, Status> {
-    if text.len() > AUDIENCE_BYTES_MAX {
-        let why = format!("`{field}` is longer than {AUDIENCE_BYTES_MAX} bytes");
+    let audience = mandatory("audience", audience)?;
+    if audience.len() > AUDIENCE_BYTES_MAX {
+        let why = format!("an audience is longer than {AUDIENCE_BYTES_MAX} bytes");
         return Err(Status::invalid_argument(why));
     }
-    Ok(text)
+    Ok(audience)
+}
+
+/// Workload API §6.2.1: "If unspecified, the server MUST return JWT-SVIDs for all identities
+/// authorized for the client."
+fn read_spiffe_id(text: &str) -> Result<Option<SpiffeId>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let read = SpiffeId::parse(text).map(Some);
+    read.map_err(|error| Status::invalid_argument(format!("`spiffe_id`: {error}")))
 }

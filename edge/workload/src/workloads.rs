@@ -2,9 +2,11 @@
 
 use std::future::Future;
 
+use spiffe::SpiffeId;
 use tokio_stream::Stream;
 
 use crate::answer::{Bundles, JwtAnswer, Validated, WitAnswer, X509Answer, X509Bundles};
+use crate::secret::SecretText;
 
 /// Answers for the process at the other end. Each item of a stream is a complete answer, the first
 /// comes at once and the next when something changed; a stream ends with a [`Denied`] when the
@@ -26,7 +28,7 @@ pub trait Workloads<Peer>: Send + Sync + 'static {
         &self,
         peer: Peer,
         audiences: Vec<String>,
-        spiffe_id: Option<String>,
+        spiffe_id: Option<SpiffeId>,
     ) -> impl Future<Output = Result<Vec<JwtAnswer>, Denied>> + Send;
 
     /// JWK Sets of JWT-SVID keys alone.
@@ -40,14 +42,14 @@ pub trait Workloads<Peer>: Send + Sync + 'static {
         &self,
         peer: Peer,
         audience: String,
-        token: crate::SecretText,
+        token: SecretText,
     ) -> impl Future<Output = Result<Validated, Denied>> + Send;
 
     /// WIT-SVIDs with their keys; of one SPIFFE ID, or all.
     fn wit(
         &self,
         peer: Peer,
-        spiffe_id: Option<String>,
+        spiffe_id: Option<SpiffeId>,
     ) -> impl Stream<Item = Result<WitAnswer, Denied>> + Send + 'static;
 
     /// JWK Sets of WIT keys; every key has a `kid`.

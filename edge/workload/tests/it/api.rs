@@ -3,11 +3,11 @@
 use std::pin::pin;
 
 use tonic::Code;
-use workload::client::{Address, CallError, Client};
+use workload::client::{CallError, Client};
 use workload::server::Profiles;
 use workload::{AUDIENCE_BYTES_MAX, AUDIENCES_MAX, Denied, SecretText};
 
-use crate::world::{AGENT, DOMAIN, OTHER_DOMAIN, World, call, first, next, soon};
+use crate::world::{AGENT, DOMAIN, OTHER_DOMAIN, World, call, domain, first, id, next, soon};
 
 const PATHS: [&str; 7] = [
     "/SpiffeWorkloadAPI/FetchX509SVID",
@@ -59,10 +59,13 @@ async fn workload_api_4_3_the_first_answer_comes_at_once_and_the_next_on_change(
     let mut answers = pin!(world.client().await.x509().await.unwrap());
     let answer = next(&mut answers).await.unwrap().unwrap();
     let svid = &answer.svids[0];
-    assert_eq!(svid.spiffe_id, format!("{AGENT}/0"));
+    assert_eq!(svid.spiffe_id, id(&format!("{AGENT}/0")));
     assert_eq!((svid.chain.as_slice(), svid.key.expose()), ([1; 10].as_slice(), [7].as_slice()));
     assert_eq!((svid.bundle.as_slice(), svid.hint.as_deref()), ([8].as_slice(), None));
-    assert_eq!((answer.crl, answer.federated[OTHER_DOMAIN].as_slice()), (vec![vec![6]], &[9][..]));
+    assert_eq!(
+        (answer.crl, answer.federated[&domain(OTHER_DOMAIN)].as_slice()),
+        (vec![vec![6]], &[9][..])
+    );
 
     let waits = tokio::time::timeout(std::time::Duration::from_millis(100), next(&mut answers));
     assert!(waits.await.is_err(), "nothing changed");
@@ -131,13 +134,13 @@ async fn workload_api_4_6_bundles_are_keyed_by_trust_domain() {
     let world = World::new();
     let client = world.client().await;
     let x509 = first(client.x509_bundles().await).await.unwrap();
-    assert_eq!(x509.bundles[DOMAIN], [1]);
+    assert_eq!(x509.bundles[&domain(DOMAIN)], [1]);
     let expect = "{\"keys\":[],\"generation\":1}";
-    assert_eq!(first(client.jwt_bundles().await).await.unwrap()[DOMAIN], expect);
+    assert_eq!(first(client.jwt_bundles().await).await.unwrap()[&domain(DOMAIN)], expect);
     let mut wit = pin!(client.wit_bundles().await.unwrap());
-    assert_eq!(next(&mut wit).await.unwrap().unwrap()[DOMAIN], expect);
+    assert_eq!(next(&mut wit).await.unwrap().unwrap()[&domain(DOMAIN)], expect);
     world.change(|now| now.generation = 2);
-    assert_ne!(next(&mut wit).await.unwrap().unwrap()[DOMAIN], expect);
+    assert_ne!(next(&mut wit).await.unwrap().unwrap()[&domain(DOMAIN)], expect);
 }
 
 /// req: PROV-08 (part)
@@ -147,20 +150,20 @@ async fn workload_api_6_2_1_a_jwt_svid_is_for_an_audience() {
     let client = world.client().await;
     let svids = client.jwt(&["https://tool.example", "b"], None).await.unwrap();
     assert_eq!(svids[0].token.expose(), "https://tool.example+b");
-    assert_eq!(svids[0].spiffe_id, AGENT);
-    let named = client.jwt(&["a"], Some("spiffe://example.org/other")).await.unwrap();
-    assert_eq!(named[0].spiffe_id, "spiffe://example.org/other");
+    assert_eq!(svids[0].spiffe_id, id(AGENT));
+    let other = id("spiffe://example.org/other");
+    let named = client.jwt(&["a"], Some(&other)).await.unwrap();
+    assert_eq!(named[0].spiffe_id, other);
 
-    let check = async |audiences: &[&str], spiffe_id: Option<&str>, expect: &str| {
+    let check = async |audiences: &[&str], expect: &str| {
         let invalid = CallError::Invalid { message: expect.to_owned() };
-        assert_eq!(client.jwt(audiences, spiffe_id).await.err(), Some(invalid));
+        assert_eq!(client.jwt(audiences, None).await.err(), Some(invalid));
     };
     let long = "a".repeat(AUDIENCE_BYTES_MAX + 1);
-    check(&[], None, "the message lacks a usable `audience`").await;
-    check(&["a", ""], None, "the message lacks a usable `audience`").await;
-    check(&["a"; AUDIENCES_MAX + 1], None, "17 audiences, at most 16 are taken").await;
-    check(&[&long], None, "`audience` is longer than 2048 bytes").await;
-    check(&["a"], Some(&long), "`spiffe_id` is longer than 2048 bytes").await;
+    check(&[], "the message lacks a usable `audience`").await;
+    check(&["a", ""], "the message lacks a usable `audience`").await;
+    check(&["a"; AUDIENCES_MAX + 1], "17 audiences, at most 16 are taken").await;
+    check(&[&long], "an audience is longer than 2048 bytes").await;
     assert!(client.jwt(&["a"; AUDIENCES_MAX], None).await.is_ok());
     assert!(client.jwt(&[&long[1..]], None).await.is_ok());
 }
@@ -171,7 +174,7 @@ async fn workload_api_6_2_3_a_jwt_svid_is_validated_for_an_audience() {
     let client = world.client().await;
     let token = |text: &str| SecretText::new(text.to_owned());
     let valid = client.validate_jwt("me", &token("good")).await.unwrap();
-    assert_eq!((valid.spiffe_id.as_str(), &valid.claims["aud"]), (AGENT, &"me".into()));
+    assert_eq!((valid.spiffe_id, &valid.claims["aud"]), (id(AGENT), &"me".into()));
     let check = async |audience: &str, text: &str, expect: &str| {
         let found = client.validate_jwt(audience, &token(text)).await.err();
         assert_eq!(found, Some(CallError::Invalid { message: expect.to_owned() }));
@@ -180,7 +183,7 @@ async fn workload_api_6_2_3_a_jwt_svid_is_validated_for_an_audience() {
     check("", "good", "the message lacks a usable `audience`").await;
     check("me", "", "the message lacks a usable `svid`").await;
     let long = "a".repeat(AUDIENCE_BYTES_MAX + 1);
-    check(&long, "good", "`audience` is longer than 2048 bytes").await;
+    check(&long, "good", "an audience is longer than 2048 bytes").await;
 }
 
 /// req: PROV-10 (part)
@@ -190,13 +193,14 @@ async fn workload_api_7_2_1_a_wit_svid_comes_with_its_key_and_is_renewed() {
     let client = world.client().await;
     let mut answers = pin!(client.wit(None).await.unwrap());
     let svid = next(&mut answers).await.unwrap().unwrap().svids.remove(0);
-    assert_eq!((svid.spiffe_id.as_str(), svid.token.expose()), (AGENT, "wit 1"));
+    assert_eq!((svid.spiffe_id, svid.token.expose()), (id(AGENT), "wit 1"));
     assert_eq!(svid.key.expose(), "{\"kty\":\"EC\"}");
     world.change(|now| now.generation = 2);
     let svid = next(&mut answers).await.unwrap().unwrap().svids.remove(0);
     assert_eq!(svid.token.expose(), "wit 2");
-    let named = first(client.wit(Some("spiffe://example.org/other")).await).await.unwrap();
-    assert_eq!(named.svids[0].spiffe_id, "spiffe://example.org/other");
+    let other = id("spiffe://example.org/other");
+    let named = first(client.wit(Some(&other)).await).await.unwrap();
+    assert_eq!(named.svids[0].spiffe_id, other);
 }
 
 /// req: PROV-10 (part)
@@ -264,7 +268,7 @@ async fn workload_endpoint_5_what_a_process_opened_ends_with_it() {
 #[tokio::test]
 async fn workload_endpoint_5_a_process_that_cannot_be_told_gets_nothing() {
     let world = World::with(Profiles::ALL, false);
-    match soon(Client::connect(&Address::Unix(world.socket()))).await {
+    match soon(Client::connect(&world.address())).await {
         Ok(client) => {
             let refused = client.jwt(&["a"], None).await.err();
             assert!(refused.is_some_and(|error| !matches!(error, CallError::Denied { .. })));

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
 
-use workload::client::{Address, CallError, Client};
+use workload::client::{CallError, Client};
 use workload::listener::{BindError, Listener, PATH_BYTES_MAX};
 
 use crate::world::{World, next, soon};
@@ -85,7 +85,7 @@ async fn another_servers_file_is_not_removed() {
 #[tokio::test]
 async fn a_server_that_stops_tells_its_clients_and_removes_its_file() {
     let world = World::new();
-    let socket = world.socket();
+    let (socket, address) = (world.socket(), world.address());
     let mut answers = pin!(world.client().await.x509().await.unwrap());
     assert!(next(&mut answers).await.unwrap().is_ok());
     world.stop();
@@ -93,6 +93,6 @@ async fn a_server_that_stops_tells_its_clients_and_removes_its_file() {
     assert_eq!(next(&mut answers).await.unwrap().err(), Some(stopping));
     assert_eq!(world.stopped().await, Ok(()));
     assert!(!socket.exists());
-    let gone = soon(Client::connect(&Address::Unix(socket))).await.err();
+    let gone = soon(Client::connect(&address)).await.err();
     assert!(matches!(gone, Some(CallError::Unavailable { .. })));
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use http::uri::PathAndQuery;
 use prost::Message;
+use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
 use crate::world::{AGENT, DOMAIN, OTHER_DOMAIN, World, soon};
@@ -118,7 +119,7 @@ struct TextBundles {
 }
 
 /// The first answer; unary and streaming calls look alike to one who reads one message.
-async fn ask<Q, A>(world: &World, method: &'static str, question: Q) -> A
+async fn ask<Q, A>(world: &World, method: &'static str, question: Q) -> Result<A, Status>
 where
     Q: Message + Default + 'static,
     A: Message + Default + 'static,
@@ -129,8 +130,8 @@ where
     request.metadata_mut().insert("workload.spiffe.io", "true".parse().unwrap());
     let path = PathAndQuery::from_static(method);
     let answer = grpc.server_streaming(request, path, ProstCodec::<Q, A>::default());
-    let mut answers = soon(answer).await.unwrap().into_inner();
-    soon(answers.message()).await.unwrap().unwrap()
+    let mut answers = soon(answer).await?.into_inner();
+    Ok(soon(answers.message()).await?.unwrap())
 }
 
 /// req: PROV-08 (part)
@@ -138,7 +139,7 @@ where
 async fn workload_api_3_x509_messages_are_as_published() {
     let world = World::new();
     world.change(|now| now.hints = vec!["internal"]);
-    let answer: X509Response = ask(&world, "/SpiffeWorkloadAPI/FetchX509SVID", ()).await;
+    let answer: X509Response = ask(&world, "/SpiffeWorkloadAPI/FetchX509SVID", ()).await.unwrap();
     let svid = X509 {
         spiffe_id: format!("{AGENT}/0"),
         x509_svid: vec![1; 10],
@@ -148,9 +149,22 @@ async fn workload_api_3_x509_messages_are_as_published() {
     };
     let federated_bundles = BTreeMap::from([(OTHER_DOMAIN.to_owned(), vec![9])]);
     assert_eq!(answer, X509Response { svids: vec![svid], crl: vec![vec![6]], federated_bundles });
-    let answer: X509BundlesResponse = ask(&world, "/SpiffeWorkloadAPI/FetchX509Bundles", ()).await;
+    let answer: X509BundlesResponse =
+        ask(&world, "/SpiffeWorkloadAPI/FetchX509Bundles", ()).await.unwrap();
     let bundles = BTreeMap::from([(DOMAIN.to_owned(), vec![1])]);
     assert_eq!(answer, X509BundlesResponse { crl: Vec::new(), bundles });
+}
+
+#[tokio::test]
+async fn workload_api_6_2_1_what_is_no_spiffe_id_is_invalid() {
+    let world = World::new();
+    let spiffe_id = || "https://example.org/x".to_owned();
+    let question = JwtRequest { audience: vec!["a".to_owned()], spiffe_id: spiffe_id() };
+    let refused = ask::<_, ()>(&world, "/SpiffeWorkloadAPI/FetchJWTSVID", question).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    let question = WitRequest { spiffe_id: spiffe_id() };
+    let refused = ask::<_, ()>(&world, "/SpiffeWorkloadAPI/FetchWITSVID", question).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
 }
 
 /// req: PROV-08 (part)
@@ -159,18 +173,19 @@ async fn workload_api_3_jwt_messages_are_as_published() {
     let world = World::new();
     let audience = vec!["a".to_owned(), "b".to_owned()];
     let question = JwtRequest { audience, spiffe_id: "spiffe://example.org/x".to_owned() };
-    let answer: JwtResponse = ask(&world, "/SpiffeWorkloadAPI/FetchJWTSVID", question).await;
+    let answer: JwtResponse =
+        ask(&world, "/SpiffeWorkloadAPI/FetchJWTSVID", question).await.unwrap();
     let svid = Jwt {
         spiffe_id: "spiffe://example.org/x".to_owned(),
         svid: "a+b".to_owned(),
         hint: String::new(),
     };
     assert_eq!(answer, JwtResponse { svids: vec![svid] });
-    let answer: BytesBundles = ask(&world, "/SpiffeWorkloadAPI/FetchJWTBundles", ()).await;
+    let answer: BytesBundles = ask(&world, "/SpiffeWorkloadAPI/FetchJWTBundles", ()).await.unwrap();
     assert_eq!(answer.bundles[DOMAIN], b"{\"keys\":[],\"generation\":1}");
     let question = ValidateRequest { audience: "me".to_owned(), svid: "good".to_owned() };
     let answer: ValidateResponse =
-        ask(&world, "/SpiffeWorkloadAPI/ValidateJWTSVID", question).await;
+        ask(&world, "/SpiffeWorkloadAPI/ValidateJWTSVID", question).await.unwrap();
     assert_eq!(answer.spiffe_id, AGENT);
     assert_eq!(answer.claims.unwrap().fields["aud"], "me".into());
 }
@@ -181,7 +196,8 @@ async fn workload_api_3_wit_messages_are_as_published() {
     let world = World::new();
     world.change(|now| now.hints = vec!["internal"]);
     let question = WitRequest { spiffe_id: "spiffe://example.org/x".to_owned() };
-    let answer: WitResponse = ask(&world, "/SpiffeWorkloadAPI/FetchWITSVID", question).await;
+    let answer: WitResponse =
+        ask(&world, "/SpiffeWorkloadAPI/FetchWITSVID", question).await.unwrap();
     let svid = Wit {
         spiffe_id: "spiffe://example.org/x".to_owned(),
         wit_svid: "wit 1".to_owned(),
@@ -189,6 +205,6 @@ async fn workload_api_3_wit_messages_are_as_published() {
         hint: "internal".to_owned(),
     };
     assert_eq!(answer, WitResponse { svids: vec![svid] });
-    let answer: TextBundles = ask(&world, "/SpiffeWorkloadAPI/FetchWITBundles", ()).await;
+    let answer: TextBundles = ask(&world, "/SpiffeWorkloadAPI/FetchWITBundles", ()).await.unwrap();
     assert_eq!(answer.bundles[DOMAIN], "{\"keys\":[],\"generation\":1}");
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, json};
+use spiffe::{EndpointAddress, SpiffeId, TrustDomain};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, watch};
@@ -17,7 +18,7 @@ use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
-use workload::client::{Address, Client};
+use workload::client::Client;
 use workload::listener::Listener;
 use workload::server::{Profiles, ServeError, Server};
 use workload::{
@@ -91,6 +92,14 @@ impl Answers {
     }
 }
 
+pub(crate) fn id(text: &str) -> SpiffeId {
+    SpiffeId::parse(text).unwrap()
+}
+
+pub(crate) fn domain(text: &str) -> TrustDomain {
+    id(text).trust_domain().clone()
+}
+
 fn hint(now: &Now, at: usize) -> Option<String> {
     now.hints.get(at).map(|hint| (*hint).to_owned())
 }
@@ -105,13 +114,13 @@ impl Workloads<i32> for Answers {
         self.follow(move |now| {
             made.fetch_add(1, Ordering::Relaxed);
             let svid = |at: usize| X509Svid {
-                spiffe_id: format!("{AGENT}/{at}"),
+                spiffe_id: id(&format!("{AGENT}/{at}")),
                 chain: vec![now.generation; now.bytes],
                 key: SecretBytes::new(vec![7]),
                 bundle: vec![8],
                 hint: hint(now, at),
             };
-            let federated = now.federated.then(|| (OTHER_DOMAIN.to_owned(), vec![9]));
+            let federated = now.federated.then(|| (domain(OTHER_DOMAIN), vec![9]));
             X509Answer {
                 svids: (0..now.svids).map(svid).collect(),
                 crl: vec![vec![6]],
@@ -126,7 +135,7 @@ impl Workloads<i32> for Answers {
     ) -> impl Stream<Item = Result<X509Bundles, Denied>> + Send + 'static {
         self.follow(|now| X509Bundles {
             crl: Vec::new(),
-            bundles: BTreeMap::from([(DOMAIN.to_owned(), vec![now.generation])]),
+            bundles: BTreeMap::from([(domain(DOMAIN), vec![now.generation])]),
         })
     }
 
@@ -134,21 +143,21 @@ impl Workloads<i32> for Answers {
         &self,
         _: i32,
         audiences: Vec<String>,
-        spiffe_id: Option<String>,
+        spiffe_id: Option<SpiffeId>,
     ) -> Result<Vec<JwtAnswer>, Denied> {
         let now = self.now.borrow().clone();
         if let Some(denied) = now.denied {
             return Err(denied);
         }
         let token = SecretText::new(audiences.join("+"));
-        let spiffe_id = spiffe_id.unwrap_or_else(|| AGENT.to_owned());
+        let spiffe_id = spiffe_id.unwrap_or_else(|| id(AGENT));
         Ok((0..now.svids)
             .map(|_| JwtAnswer { spiffe_id: spiffe_id.clone(), token: token.clone(), hint: None })
             .collect())
     }
 
     fn jwt_bundles(&self, _: i32) -> impl Stream<Item = Result<Bundles, Denied>> + Send + 'static {
-        self.follow(|now| Bundles::from([(DOMAIN.to_owned(), key_set(now))]))
+        self.follow(|now| Bundles::from([(domain(DOMAIN), key_set(now))]))
     }
 
     async fn validate_jwt(
@@ -162,7 +171,7 @@ impl Workloads<i32> for Answers {
         }
         let claims = Map::from_iter([("aud".to_owned(), json!(audience))]);
         match token.expose() {
-            "good" => Ok(Validated { spiffe_id: AGENT.to_owned(), claims }),
+            "good" => Ok(Validated { spiffe_id: id(AGENT), claims }),
             _ => Err(Denied::Invalid("not valid".to_owned())),
         }
     }
@@ -170,11 +179,11 @@ impl Workloads<i32> for Answers {
     fn wit(
         &self,
         _: i32,
-        spiffe_id: Option<String>,
+        spiffe_id: Option<SpiffeId>,
     ) -> impl Stream<Item = Result<WitAnswer, Denied>> + Send + 'static {
         self.follow(move |now| {
             let svid = |at: usize| WitSvid {
-                spiffe_id: spiffe_id.clone().unwrap_or_else(|| AGENT.to_owned()),
+                spiffe_id: spiffe_id.clone().unwrap_or_else(|| id(AGENT)),
                 token: SecretText::new(format!("wit {}", now.generation)),
                 key: SecretText::new("{\"kty\":\"EC\"}".to_owned()),
                 hint: hint(now, at),
@@ -184,7 +193,7 @@ impl Workloads<i32> for Answers {
     }
 
     fn wit_bundles(&self, _: i32) -> impl Stream<Item = Result<Bundles, Denied>> + Send + 'static {
-        self.follow(|now| Bundles::from([(DOMAIN.to_owned(), key_set(now))]))
+        self.follow(|now| Bundles::from([(domain(DOMAIN), key_set(now))]))
     }
 }
 
@@ -222,6 +231,10 @@ impl World {
         self.folder.path().join("socket")
     }
 
+    pub(crate) fn address(&self) -> EndpointAddress {
+        EndpointAddress::Unix(self.socket().to_str().unwrap().to_owned())
+    }
+
     /// Changes what is answered.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Now)) {
         self.now.send_modify(change);
@@ -250,7 +263,7 @@ impl World {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        soon(Client::connect(&Address::Unix(self.socket()))).await.unwrap()
+        soon(Client::connect(&self.address())).await.unwrap()
     }
 
     /// A connection without our client's manners.
