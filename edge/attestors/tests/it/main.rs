@@ -1,0 +1,10 @@
+//! Real processes, real sockets: what the kernel says of who is at the other end.
+
+#[cfg(test)]
+mod child;
+#[cfg(test)]
+mod tcp;
+#[cfg(test)]
+mod unix;
+#[cfg(test)]
+mod x509pop;
