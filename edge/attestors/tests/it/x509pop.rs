@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use attestation::x509pop::{CERTIFICATES_MAX, Evidence, Response};
+use attestation::Mechanism as _;
+use attestation::mechanism::{Facts, Refusal, Role};
+use attestation::policy::NodeRule;
+use attestation::x509pop::{CERTIFICATES_MAX, Mechanism};
 use attestors::SecretFileError;
 use attestors::x509pop::{AnswerError, Credential, CredentialError, KEY_FILE_BYTES_MAX};
 use aws_lc_rs::encoding::AsDer;
@@ -53,13 +56,22 @@ fn rsa() -> Key {
     }
 }
 
-/// A certificate for this key; whoever signed it is of no matter here.
-fn certificate(key: &Key) -> CertificateDer {
-    let template = Template {
+const NOW: UnixTime = UnixTime::from_seconds(1_700_000_000);
+
+/// A root and a certificate of this key below it.
+fn certificates(key: &Key) -> (CertificateDer, CertificateDer) {
+    let issuer = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let issue = |template: &Template| {
+        let to_be_signed = template.to_be_signed(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+        let signature = issuer.sign(&SystemRandom::new(), to_be_signed.bytes()).unwrap();
+        to_be_signed.attach(signature.as_ref())
+    };
+    let name = Name::new(Some("Example"), Some("root")).unwrap();
+    let leaf = Template {
         serial: Serial::from_random([7; 16]),
-        issuer: Name::new(Some("Example"), Some("root")).unwrap(),
+        issuer: name.clone(),
         subject: Name::empty(),
-        not_before: UnixTime::from_seconds(1_700_000_000),
+        not_before: NOW,
         not_after: UnixTime::from_seconds(1_800_000_000),
         spki_der: key.spki.clone(),
         kind: Kind::Leaf,
@@ -72,10 +84,23 @@ fn certificate(key: &Key) -> CertificateDer {
         permitted_dns_names: Vec::new(),
         extra: Vec::new(),
     };
-    let to_be_signed = template.to_be_signed(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
-    let issuer = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
-    let signature = issuer.sign(&SystemRandom::new(), to_be_signed.bytes()).unwrap();
-    to_be_signed.attach(signature.as_ref())
+    let root = Template {
+        subject: name,
+        spki_der: issuer.public_key().as_der().unwrap().as_ref().to_vec(),
+        kind: Kind::Authority { path_len: None },
+        dns_names: Vec::new(),
+        key_usage: KeyUsage::KEY_CERT_SIGN,
+        extended_key_usages: Vec::new(),
+        ..leaf.clone()
+    };
+    let root = issue(&root);
+    let authority_key_id = root.parse().unwrap().subject_key_id().map(<[u8]>::to_vec);
+    (root, issue(&Template { authority_key_id, ..leaf }))
+}
+
+/// A certificate of this key, whoever signed it.
+fn certificate(key: &Key) -> CertificateDer {
+    certificates(key).1
 }
 
 struct Files {
@@ -112,25 +137,24 @@ fn pem(label: &str, der: &[u8]) -> String {
 fn s7_a_host_proves_that_it_has_the_key_of_its_certificate() {
     let files = Files::new();
     for key in [p256(), ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING), ed25519(), rsa()] {
-        let (leaf, above) = (certificate(&key), certificate(&p256()));
-        let text = format!("{}{}", leaf.to_pem(), above.to_pem());
+        let (root, leaf) = certificates(&key);
+        let text = format!("{}{}", leaf.to_pem(), root.to_pem());
         let key = files.key(&pem("PRIVATE KEY", &key.pkcs8), 0o600);
         let credential = Credential::read(&files.certificates(&text), &key).unwrap();
+        let rule = NodeRule { anchors: root.to_pem() };
+        let nonce = [1; 32];
+        let facts = Facts { role: Role::Node, rule: &rule, token: None, nonce: &nonce, now: NOW };
 
-        let evidence: Evidence = serde_json::from_slice(&credential.evidence().unwrap()).unwrap();
-        let sent = [leaf.as_bytes(), above.as_bytes()].map(|der| STANDARD.encode(der));
-        assert_eq!(evidence.certificates, sent);
+        let evidence = credential.evidence().unwrap();
+        let challenge = Mechanism.challenge(&evidence, &facts).unwrap().unwrap();
+        let answer = credential.answer(&challenge, [2; 32]).unwrap();
+        let appraisal = Mechanism.appraise(&evidence, Some(&answer), &facts).unwrap();
+        assert!(appraisal.selectors.iter().any(|found| found.as_str().contains("host.example")));
 
-        let challenge = format!("{{\"nonce\":\"{}\"}}", STANDARD.encode([1; 32]));
-        let answer = credential.answer(challenge.as_bytes(), [2; 32]).unwrap();
-        let answer: Response = serde_json::from_slice(&answer).unwrap();
-        assert_eq!(STANDARD.decode(&answer.nonce).unwrap(), [2; 32]);
-        let signature = STANDARD.decode(&answer.signature).unwrap();
-        let leaf = leaf.parse().unwrap();
-        let signed = [[1; 32], [2; 32]].concat();
-        assert!(leaf.verify_signature(&signed, &signature).is_ok());
-        let swapped = [[2; 32], [1; 32]].concat();
-        assert!(leaf.verify_signature(&swapped, &signature).is_err());
+        // An answer to one challenge is none to another.
+        let facts = Facts { nonce: &[3; 32], ..facts };
+        let refused = Mechanism.appraise(&evidence, Some(&answer), &facts);
+        assert_eq!(refused.err(), Some(Refusal::Signature));
     }
 }
 
