@@ -112,7 +112,7 @@ impl Jwk {
     }
 
     /// The key, if the JWK lets it verify signatures.
-    pub(crate) fn verification_key(&self) -> Result<&PublicKey, JwkError> {
+    pub fn verification_key(&self) -> Result<&PublicKey, JwkError> {
         // RFC 7517 §4.2: "The "use" parameter is employed to indicate whether a public key is
         // used for encrypting data or verifying the signature on data."
         if self.use_.as_deref() == Some("enc") {

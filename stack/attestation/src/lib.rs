@@ -1,1 +1,19 @@
-//! (being written)
+//! Attestation: evidence becomes a result that decides whether a credential is issued, which, and
+//! with what in it (draft-klrc-aiagent-auth §7, held as S1 §7; roles after RFC 9334; requirements
+//! ATT-01, ATT-02, ATT-12).
+//!
+//! In scope: the seam every mechanism fits ([`Mechanism`]), the mechanisms' pure halves, selectors,
+//! the rule of an agent's record, and what policy demands. Not here: reading evidence from a kernel
+//! or a socket (`edge/attestors`), and what is issued on a result (`provisioning`).
+
+pub mod join_token;
+pub mod mechanism;
+pub mod policy;
+pub mod rule;
+pub mod selector;
+pub mod unix;
+pub mod x509pop;
+
+pub use mechanism::{Appraisal, Mechanism, Refusal};
+pub use rule::Rule;
+pub use selector::{Selector, Selectors};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use cedar_policy::{EntityTypeName, EntityUid, PolicySet};
+use cedar_policy::{EntityTypeName, EntityUid, PolicyId, PolicySet};
 
 use crate::compile::{self, PolicyFault};
 use crate::question::{PrincipalKind, ResourceKind};
@@ -34,6 +34,11 @@ impl Access {
         let mut rules: Vec<_> = self.rules.values().map(RuleInfo::of).collect();
         rules.sort_by_key(|rule| rule.id);
         rules
+    }
+
+    /// One rule as Cedar writes it.
+    pub fn rule_text(&self, id: &str) -> Option<String> {
+        self.whole.policy(&PolicyId::new(id)).map(ToString::to_string)
     }
 
     /// The rules as Cedar writes them.

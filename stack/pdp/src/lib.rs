@@ -16,6 +16,7 @@ mod decide;
 mod decision;
 mod question;
 mod rule;
+mod sanction;
 mod shape;
 mod slices;
 mod wire;
@@ -28,6 +29,7 @@ pub use question::{
     Circumstances, Fact, Facts, Principal, PrincipalKind, Question, Resource, ResourceKind,
 };
 pub use rule::{Effect, Obligation, PolicyVersion, VersionFault};
+pub use sanction::Permitted;
 pub use shape::FactKind;
 pub use wire::Misfit;
 

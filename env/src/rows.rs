@@ -1,0 +1,294 @@
+//! What is stored in which table, and under what it is found.
+
+use attestation::join_token::JoinToken;
+use credential::KeyRing;
+use identifier::Assignment;
+use policy::{Files, PolicySet};
+use provisioning::Epoch;
+use registry::{AgentRecord, ClientRecord, NodeRecord};
+use serde::{Deserialize, Serialize};
+use spiffe::{Bundle, BundleSet, TrustDomain};
+use time::{Span, UnixTime};
+
+use crate::keys::Handle;
+use crate::store::{Entity, Index, Table, Unreadable};
+
+/// How long a join token's row outlives the token, so that a late second use is told for what it is.
+const TOKEN_KEPT: Span = Span::from_seconds(86_400);
+
+macro_rules! json_entity {
+    ($type:ty, $table:expr, $self:ident => $id:expr) => {
+        impl Entity for $type {
+            const TABLE: Table = $table;
+
+            fn id(&self) -> String {
+                let $self = self;
+                $id
+            }
+
+            fn encode(&self) -> Vec<u8> {
+                Unreadable::to_json(self)
+            }
+
+            fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+                Unreadable::from_json(bytes)
+            }
+        }
+    };
+}
+
+impl Entity for AgentRecord {
+    const TABLE: Table = Table::Agents;
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Unreadable::to_json(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Unreadable::from_json(bytes)
+    }
+
+    fn terms(&self) -> Vec<(Index, String)> {
+        vec![
+            (Index::Owner, self.entry.owner.clone()),
+            (Index::State, self.lifecycle.state.name().to_owned()),
+        ]
+    }
+}
+
+impl Entity for JoinToken {
+    const TABLE: Table = Table::JoinTokens;
+
+    fn id(&self) -> String {
+        self.hash.clone()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Unreadable::to_json(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Unreadable::from_json(bytes)
+    }
+
+    fn expires(&self) -> Option<UnixTime> {
+        Some(self.expires.plus(TOKEN_KEPT))
+    }
+}
+
+json_entity!(Assignment, Table::Names, one => one.name.to_string());
+json_entity!(ClientRecord, Table::Clients, one => one.client_id.clone());
+json_entity!(NodeRecord, Table::Nodes, one => one.id.to_string());
+json_entity!(KeyRing, Table::Authorities, one => one.purpose.name().to_owned());
+json_entity!(Holding, Table::Holdings, one => one.agent.clone());
+json_entity!(DomainEpoch, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(Feed, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(LogMark, Table::Singles, one => one.log.clone());
+
+/// A policy set as stored: its files, and who applied it.
+#[derive(Debug)]
+pub struct PolicyRow {
+    /// The set.
+    pub set: PolicySet,
+    /// When it was applied.
+    pub applied: UnixTime,
+    /// By whom.
+    pub by: String,
+    /// Why, in the operator's words.
+    pub reason: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPolicy {
+    files: Files,
+    applied: UnixTime,
+    by: String,
+    reason: String,
+}
+
+impl Entity for PolicyRow {
+    const TABLE: Table = Table::Policies;
+
+    fn id(&self) -> String {
+        self.set.version().as_str().to_owned()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let (files, by, reason) = (self.set.files().clone(), self.by.clone(), self.reason.clone());
+        Unreadable::to_json(&StoredPolicy { files, applied: self.applied, by, reason })
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let StoredPolicy { files, applied, by, reason } = Unreadable::from_json(bytes)?;
+        let set = PolicySet::compile(files).map_err(|faults| {
+            let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            Unreadable(format!("a stored policy set does not compile: {}", told.join("; ")))
+        })?;
+        Ok(Self { set, applied, by, reason })
+    }
+}
+
+/// The number of revocations so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainEpoch {
+    /// The number.
+    pub epoch: Epoch,
+}
+
+impl DomainEpoch {
+    /// Its row.
+    pub const ID: &'static str = "epoch";
+}
+
+/// The policy set that is in force: the same contents as its row among the policies, in a row that
+/// can be read without knowing its version.
+#[derive(Debug)]
+pub struct InForce(pub PolicyRow);
+
+impl InForce {
+    /// Its row.
+    pub const ID: &'static str = "policy";
+}
+
+impl std::ops::Deref for InForce {
+    type Target = PolicyRow;
+
+    fn deref(&self) -> &PolicyRow {
+        &self.0
+    }
+}
+
+impl Entity for InForce {
+    const TABLE: Table = Table::Singles;
+
+    fn id(&self) -> String {
+        Self::ID.to_owned()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        self.0.encode()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        PolicyRow::decode(bytes).map(Self)
+    }
+}
+
+/// On a node or gateway: when the server was last heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feed {
+    /// By our own clock.
+    pub heard: UnixTime,
+    /// The server's position that we have applied.
+    pub seq: u64,
+}
+
+impl Feed {
+    /// Its row.
+    pub const ID: &'static str = "feed";
+}
+
+/// The last checkpoint of a log that the state database knows: a log that is shorter was rolled
+/// back (DESIGN §7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogMark {
+    /// Which log, as `log:<component>`.
+    pub log: String,
+    /// How many records it had.
+    pub size: u64,
+    /// The root over them, base64.
+    pub root: String,
+}
+
+/// On a node: what it holds for a workload.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Holding {
+    /// The agent.
+    pub agent: String,
+    /// Its X.509-SVID: certificates in DER, leaf first.
+    pub x509: Option<Held<Vec<Vec<u8>>>>,
+    /// Its WIT.
+    pub wit: Option<Held<String>>,
+}
+
+/// A credential that a node holds.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Held<T> {
+    /// The credential.
+    pub credential: T,
+    /// Its key.
+    pub key: Handle,
+    /// From when it is valid.
+    pub from: UnixTime,
+    /// Until when.
+    pub until: UnixTime,
+    /// When it is to be renewed.
+    pub renew: UnixTime,
+    /// The epoch that it was issued under.
+    pub epoch: Epoch,
+}
+
+impl<T> std::fmt::Debug for Held<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Held(key {}, until {})", self.key, self.until)
+    }
+}
+
+/// The bundles of the trust domains that we know: our own, later also others'.
+#[derive(Debug)]
+pub struct TrustRow {
+    /// Our trust domain.
+    pub own: TrustDomain,
+    /// The bundles.
+    pub bundles: BundleSet,
+}
+
+impl TrustRow {
+    /// Its row.
+    pub const ID: &'static str = "trust";
+
+    /// Our own bundle alone.
+    pub fn of_own(own: TrustDomain, bundle: Bundle) -> Self {
+        let mut bundles = BundleSet::default();
+        bundles.insert(own.clone(), bundle);
+        Self { own, bundles }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredTrust {
+    own: TrustDomain,
+    bundles: Vec<(TrustDomain, serde_json::Value)>,
+}
+
+impl Entity for TrustRow {
+    const TABLE: Table = Table::Singles;
+
+    fn id(&self) -> String {
+        Self::ID.to_owned()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let bundles = self
+            .bundles
+            .iter()
+            .map(|(domain, bundle)| (domain.clone(), bundle.to_value()))
+            .collect();
+        Unreadable::to_json(&StoredTrust { own: self.own.clone(), bundles })
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let StoredTrust { own, bundles: stored } = Unreadable::from_json(bytes)?;
+        let mut bundles = BundleSet::default();
+        for (domain, value) in stored {
+            let bundle =
+                Bundle::parse(&value.to_string()).map_err(|error| Unreadable(error.to_string()))?;
+            bundles.insert(domain, bundle);
+        }
+        Ok(Self { own, bundles })
+    }
+}

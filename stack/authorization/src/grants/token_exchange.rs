@@ -1,0 +1,68 @@
+//! Token exchange (RFC 8693): an agent that received a token gets the next one, in its own name and
+//! for the same subject (S4 §10.3.3, §10.7; AUTHZ-08, AUTHZ-11, AUTHZ-20).
+
+use std::collections::BTreeMap;
+
+use oauth::SubjectText;
+use oauth::act::Act;
+
+use super::{Context, Refusal};
+use crate::proposal::{Lineage, Proposal, TokenKind};
+
+/// What this grant reads; anything else is dropped before it runs.
+pub const PARAMETERS: &[&str] = &[
+    "resource",
+    "audience",
+    "scope",
+    "requested_token_type",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+];
+
+/// The same facts give the same answer.
+pub(super) fn decide(context: &Context<'_>) -> Result<Proposal, Refusal> {
+    let target = context.target.ok_or(Refusal::UnknownTarget)?;
+    let subject = context.subject.ok_or(Refusal::NoSubject)?;
+    let client_id = context.caller.client_id().to_owned();
+    let held = subject.scope().intersection(&target.scopes);
+    let scope = context.scope.cloned().unwrap_or(match &context.facet.scope_max {
+        Some(allowed) => held.intersection(allowed),
+        None => held,
+    });
+    // RFC 8693 §4.1: "A chain of delegation can be expressed by nesting one "act" claim within
+    // another. The outermost "act" claim represents the current actor while nested "act" claims
+    // represent prior actors."
+    let actor = SubjectText::parse(&client_id).map_err(|_| Refusal::NoActor)?;
+    let act = match subject.act().cloned() {
+        Some(prior) => {
+            let depth = prior.depth() + 1;
+            let allowed = oauth::act::MAX_ACTORS;
+            prior.wrap(actor).map_err(|_| Refusal::TooDeep { depth, allowed })?
+        }
+        None => Act::new(actor),
+    };
+    let longest = context.now.plus(context.lifetimes.access_token);
+    Ok(Proposal {
+        kind: TokenKind::Access,
+        action: context.grant.action(),
+        client_id,
+        subject: subject.subject().to_owned(),
+        act: Some(act),
+        audience: target.id.clone(),
+        audience_name: target.name.clone(),
+        proof: target.proof,
+        scope,
+        expires: longest.min(subject.expires()),
+        lineage: Lineage::Child {
+            root: subject.root().to_owned(),
+            parent: subject.jti().to_owned(),
+            txn: None,
+            epoch: subject.epoch().0,
+        },
+        certificate: context.certificate.clone(),
+        details: BTreeMap::new(),
+        context: BTreeMap::new(),
+    })
+}

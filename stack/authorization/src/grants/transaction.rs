@@ -1,0 +1,48 @@
+//! Transaction tokens (draft-ietf-oauth-transaction-tokens, 6 July 2026, §9 to §12; S4 §10.4;
+//! AUTHZ-12): what a resource gets instead of the access token, for one transaction.
+
+use std::collections::BTreeMap;
+
+use super::{Context, Refusal};
+use crate::proposal::{Lineage, Proposal, TokenKind};
+
+/// What this grant reads; anything else is dropped before it runs.
+pub const PARAMETERS: &[&str] = &[
+    "audience",
+    "scope",
+    "requested_token_type",
+    "subject_token",
+    "subject_token_type",
+    "request_context",
+    "request_details",
+];
+
+/// The same facts give the same answer.
+pub(super) fn decide(context: &Context<'_>) -> Result<Proposal, Refusal> {
+    let target = context.target.ok_or(Refusal::UnknownTarget)?;
+    let subject = context.subject.ok_or(Refusal::NoSubject)?;
+    let scope = context.scope.cloned().ok_or(Refusal::NoScope)?;
+    let longest = context.now.plus(context.lifetimes.txn_token);
+    Ok(Proposal {
+        kind: TokenKind::Transaction,
+        action: context.grant.action(),
+        client_id: context.caller.client_id().to_owned(),
+        // §11: a replacement "MUST NOT" change txn, sub or aud.
+        subject: subject.subject().to_owned(),
+        act: subject.act().cloned(),
+        audience: target.id.clone(),
+        audience_name: target.name.clone(),
+        proof: target.proof,
+        scope,
+        expires: longest.min(subject.expires()),
+        lineage: Lineage::Child {
+            root: subject.root().to_owned(),
+            parent: subject.jti().to_owned(),
+            txn: subject.txn().map(str::to_owned),
+            epoch: subject.epoch().0,
+        },
+        certificate: None,
+        details: BTreeMap::new(),
+        context: BTreeMap::new(),
+    })
+}

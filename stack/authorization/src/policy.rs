@@ -1,0 +1,212 @@
+//! The authorization box's own policy: `resources/*.toml` and `[delegation]` of `domain.toml`.
+
+use std::collections::BTreeMap;
+
+use oauth::{Scope, ScopeSet};
+use serde::{Deserialize, Serialize};
+
+/// The most actions of one resource.
+pub const ACTIONS_MAX: usize = 512;
+
+/// `[delegation]`: how far rights travel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Delegation {
+    /// The most actors in a chain.
+    pub depth_max: usize,
+}
+
+/// The deepest chain that policy may allow.
+pub const DEPTH_MAX: usize = 16;
+
+impl Default for Delegation {
+    fn default() -> Self {
+        Self { depth_max: 4 }
+    }
+}
+
+impl Delegation {
+    /// What is wrong with the settings.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        if (1..=DEPTH_MAX).contains(&self.depth_max) {
+            return Vec::new();
+        }
+        let message = format!("`depth_max` is {}; allowed are 1 to {DEPTH_MAX}", self.depth_max);
+        vec![("depth_max", message)]
+    }
+}
+
+/// What a token for a resource must come with (DESIGN §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// A WIT and a WPT: the token is bound to the identity.
+    Wit,
+    /// Mutual TLS with the identity's X.509-SVID: the token is bound to the certificate.
+    Mtls,
+    /// Nothing: for outside clients that can do no better.
+    Bearer,
+}
+
+impl Proof {
+    /// The name in policy and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wit => "wit",
+            Self::Mtls => "mtls",
+            Self::Bearer => "bearer",
+        }
+    }
+}
+
+/// What a resource speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// MCP over streamable HTTP.
+    Mcp,
+    /// Plain HTTP.
+    Http,
+}
+
+/// One protected resource: a file of `resources/`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResourcePolicy {
+    /// Its name, also the first segment of its path at the gateway.
+    pub name: String,
+    /// What people call it.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// Its identifier in tokens (RFC 8707); by default the gateway's URL and `/<name>`.
+    #[serde(default)]
+    pub audience: Option<String>,
+    /// Where calls are forwarded to.
+    pub upstream: String,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// What a token for it must come with.
+    #[serde(default = "wit")]
+    pub proof: Proof,
+    /// Its scopes, each with what it means in words.
+    #[serde(default)]
+    pub scopes: BTreeMap<Scope, String>,
+    /// What may be done with it. What is not listed is refused.
+    #[serde(default, rename = "action")]
+    pub actions: Vec<Action>,
+}
+
+const fn wit() -> Proof {
+    Proof::Wit
+}
+
+/// One thing that may be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Action {
+    /// MCP: the tool's name, or `*` for every tool that no other entry names.
+    #[serde(default)]
+    pub tool: Option<String>,
+    /// HTTP: the method.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// HTTP: the path below the resource; a trailing `/*` stands for whole further segments.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The scope that a token needs for it.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    /// True when it changes nothing: the call may then be forwarded while its record is written.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+impl ResourcePolicy {
+    /// Its identifier in tokens.
+    pub fn audience(&self, gateway: &str) -> String {
+        self.audience.clone().unwrap_or_else(|| format!("{gateway}/{}", self.name))
+    }
+
+    /// All its scopes.
+    pub fn scope_set(&self) -> ScopeSet {
+        self.scopes.keys().cloned().collect()
+    }
+
+    /// The entry for an MCP tool: by name, else the `*` entry.
+    pub fn tool(&self, name: &str) -> Option<&Action> {
+        let named = |wanted: &str| {
+            self.actions.iter().find(move |action| action.tool.as_deref() == Some(wanted))
+        };
+        named(name).or_else(|| named("*"))
+    }
+
+    /// The entry for an HTTP request: the first whose method and path fit. `path` is below the
+    /// resource and begins with `/`.
+    pub fn request(&self, method: &str, path: &str) -> Option<&Action> {
+        self.actions.iter().find(|action| {
+            action.method.as_deref().is_none_or(|wanted| wanted == method)
+                && action.path.as_deref().is_some_and(|pattern| path_fits(pattern, path))
+        })
+    }
+
+    /// What is wrong, as the key concerned and what to do.
+    pub fn faults(&self) -> Vec<(String, String)> {
+        let mut faults = Vec::new();
+        let mut fault = |key: &str, message: String| faults.push((key.to_owned(), message));
+        let fit =
+            |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+        if self.name.is_empty() || self.name.len() > 63 || !self.name.chars().all(fit) {
+            fault("name", "`name` must be 1 to 63 of a to z, 0 to 9 and `-`".to_owned());
+        }
+        if self.actions.len() > ACTIONS_MAX {
+            fault("action", format!("more than {ACTIONS_MAX} actions"));
+        }
+        for action in &self.actions {
+            let named = action.tool.clone().or_else(|| action.path.clone()).unwrap_or_default();
+            let fits = match self.protocol {
+                Protocol::Mcp => action.tool.is_some() && action.path.is_none(),
+                Protocol::Http => action.path.is_some() && action.tool.is_none(),
+            };
+            if !fits {
+                let wanted = if self.protocol == Protocol::Mcp { "tool" } else { "path" };
+                fault("action", format!("an action of this protocol has a `{wanted}`: `{named}`"));
+            }
+            if let Some(scope) = action.scope.as_ref().filter(|one| !self.scopes.contains_key(*one))
+            {
+                fault("scope", format!("scope `{scope}` of `{named}` is not under `[scopes]`"));
+            }
+        }
+        faults
+    }
+}
+
+/// Whole segments are compared: `/a/*` fits `/a/b` and `/a/b/c`, not `/ab` and not `/a`.
+fn path_fits(pattern: &str, path: &str) -> bool {
+    match pattern.strip_suffix("/*") {
+        Some(prefix) => {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/') && rest.len() > 1)
+        }
+        None => pattern == path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s10_7_paths_are_compared_by_whole_segments() {
+        for (pattern, path, fits) in [
+            ("/a", "/a", true),
+            ("/a", "/a/", false),
+            ("/a", "/ab", false),
+            ("/a/*", "/a/b/c", true),
+            ("/a/*", "/a", false),
+            ("/a/*", "/a/", false),
+            ("/a/*", "/ab/c", false),
+            ("/*", "/anything", true),
+        ] {
+            assert_eq!(path_fits(pattern, path), fits, "{pattern} {path}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A token of ours that somebody presents: verified, and read as the lineage sees it.
+
+use authentication::Caller;
+use credential::KeyRing;
+use jose::{Algorithm, Unverified, Verified};
+use oauth::access_token::{self, AccessToken, AccessTokenClaims};
+use oauth::act::Act;
+use oauth::txn_token::{self, TxnToken, TxnTokenClaims};
+use oauth::{Issuer, ScopeSet};
+use provisioning::Epoch;
+use time::{Span, UnixTime};
+
+/// What our own tokens are signed with.
+pub const ALGORITHMS: &[Algorithm] = &[Algorithm::Es256];
+
+/// A token of ours that holds now. What it may be used for is not yet decided.
+#[derive(Clone, Debug)]
+pub struct Presented(Claims);
+
+#[derive(Clone, Debug)]
+enum Claims {
+    Access(Box<AccessTokenClaims>),
+    Transaction(Box<TxnTokenClaims>),
+}
+
+impl Presented {
+    /// An access token that `ring` signed and `issuer` issued. Its audience is checked by who uses
+    /// it: the token endpoint, or a resource ([`Presented::is_for`]).
+    pub fn access_token(
+        text: &str,
+        ring: &KeyRing,
+        issuer: &Issuer,
+        now: UnixTime,
+        skew: Span,
+    ) -> Result<Self, Refusal> {
+        let token = Unverified::<AccessToken>::parse(text)?;
+        let verified = token.verify(&ring.verifiers(now), ALGORITHMS, now, skew)?;
+        Self::of_access_token(&verified, issuer)
+    }
+
+    /// The same, for a token whose signature was verified before.
+    pub fn of_access_token(
+        verified: &Verified<AccessToken>,
+        issuer: &Issuer,
+    ) -> Result<Self, Refusal> {
+        let claims = verified.claims();
+        if claims.iss != *issuer {
+            let (found, expected) = (claims.iss.clone(), issuer.clone());
+            return Err(access_token::NotForResource::WrongIssuer { found, expected }.into());
+        }
+        if claims.aud.sole().is_none() {
+            return Err(Refusal::SeveralAudiences);
+        }
+        Ok(Self(Claims::Access(Box::new(claims.clone()))))
+    }
+
+    /// A transaction token of our trust domain.
+    pub fn txn_token(
+        text: &str,
+        ring: &KeyRing,
+        trust_domain: &str,
+        now: UnixTime,
+        skew: Span,
+    ) -> Result<Self, Refusal> {
+        let token = Unverified::<TxnToken>::parse(text)?;
+        let verified = token.verify(&ring.verifiers(now), ALGORITHMS, now, skew)?;
+        let checked = txn_token::in_domain(verified, trust_domain)?;
+        Ok(Self(Claims::Transaction(Box::new(checked.claims().clone()))))
+    }
+
+    /// Refuses a token that is for another audience. RFC 9068 §4: "The JWT access token MUST be
+    /// rejected if "aud" does not contain a resource indicator of the current resource server".
+    pub fn is_for(&self, audience: &str) -> Result<(), Refusal> {
+        if self.audience() == audience {
+            return Ok(());
+        }
+        let (found, expected) = (self.audience().to_owned(), audience.to_owned());
+        Err(Refusal::OtherAudience { found, expected })
+    }
+
+    /// The one audience.
+    pub fn audience(&self) -> &str {
+        let audience = match &self.0 {
+            Claims::Access(claims) => &claims.aud,
+            Claims::Transaction(claims) => &claims.aud,
+        };
+        audience.sole().unwrap_or_default()
+    }
+
+    /// True for a transaction token: it is for the whole trust domain, so each workload of it may
+    /// ask for a narrower one (draft-ietf-oauth-transaction-tokens §11.3).
+    pub fn was_shown_to(&self, caller: &Caller) -> bool {
+        let workload = matches!(caller.who(), authentication::Who::Workload(_));
+        workload && matches!(self.0, Claims::Transaction(_))
+    }
+
+    /// On whose behalf.
+    pub fn subject(&self) -> &str {
+        match &self.0 {
+            Claims::Access(claims) => claims.sub.as_str(),
+            Claims::Transaction(claims) => claims.sub.as_str(),
+        }
+    }
+
+    /// Who got it.
+    pub fn client_id(&self) -> &str {
+        match &self.0 {
+            Claims::Access(claims) => claims.client_id.as_str(),
+            Claims::Transaction(claims) => claims.req_wl.as_str(),
+        }
+    }
+
+    /// The chain of actors.
+    pub fn act(&self) -> Option<&Act> {
+        match &self.0 {
+            Claims::Access(claims) => claims.act.as_ref(),
+            Claims::Transaction(claims) => claims.act.as_ref(),
+        }
+    }
+
+    /// How many actors.
+    pub fn depth(&self) -> usize {
+        self.act().map_or(0, Act::depth)
+    }
+
+    /// Who alone may act with it, where it says so.
+    pub fn may_act(&self) -> Option<&str> {
+        match &self.0 {
+            Claims::Access(claims) => claims.may_act.as_ref().map(|one| one.sub.as_str()),
+            Claims::Transaction(_) => None,
+        }
+    }
+
+    /// Its rights.
+    pub fn scope(&self) -> &ScopeSet {
+        match &self.0 {
+            Claims::Access(claims) => &claims.scope,
+            Claims::Transaction(claims) => &claims.scope,
+        }
+    }
+
+    /// Its id.
+    pub fn jti(&self) -> &str {
+        match &self.0 {
+            Claims::Access(claims) => claims.jti.as_str(),
+            Claims::Transaction(claims) => claims.jti.as_str(),
+        }
+    }
+
+    /// The root of its lineage.
+    pub fn root(&self) -> &str {
+        match &self.0 {
+            Claims::Access(claims) => claims.aims_root.as_str(),
+            Claims::Transaction(claims) => claims.aims_root.as_str(),
+        }
+    }
+
+    /// The token that it came from.
+    pub fn parent(&self) -> Option<&str> {
+        match &self.0 {
+            Claims::Access(claims) => claims.aims_parent.as_ref().map(|one| one.as_str()),
+            Claims::Transaction(claims) => claims.aims_parent.as_ref().map(|one| one.as_str()),
+        }
+    }
+
+    /// The transaction that it belongs to.
+    pub fn txn(&self) -> Option<&str> {
+        match &self.0 {
+            Claims::Access(claims) => claims.txn.as_ref().map(|one| one.as_str()),
+            Claims::Transaction(claims) => Some(claims.txn.as_str()),
+        }
+    }
+
+    /// The epoch that it was issued under.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(match &self.0 {
+            Claims::Access(claims) => claims.aims_epoch,
+            Claims::Transaction(claims) => claims.aims_epoch,
+        })
+    }
+
+    /// When it ends.
+    pub fn expires(&self) -> UnixTime {
+        match &self.0 {
+            Claims::Access(claims) => claims.exp.time(),
+            Claims::Transaction(claims) => claims.exp.time(),
+        }
+    }
+
+    /// The certificate that it is bound to: SHA-256 of its DER.
+    pub fn certificate(&self) -> Option<[u8; 32]> {
+        use oauth::confirmation::Confirmation;
+        match &self.0 {
+            Claims::Access(claims) => match &claims.cnf {
+                Some(Confirmation::Certificate(thumbprint)) => Some(*thumbprint.as_bytes()),
+                _ => None,
+            },
+            Claims::Transaction(_) => None,
+        }
+    }
+
+    /// Every identifier whose suspension ends it: client, subject, actors, and the audience where
+    /// that is an agent.
+    pub fn concerned(&self) -> Vec<String> {
+        let actors = self.act().into_iter().flat_map(Act::iter);
+        let mut all: Vec<_> = [self.client_id(), self.subject(), self.audience()]
+            .into_iter()
+            .chain(actors)
+            .map(str::to_owned)
+            .collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+/// Why a presented token counts for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It does not read as a token of this kind.
+    #[error(transparent)]
+    Malformed(#[from] jose::Malformed),
+    /// It does not hold: signature, key, lifetime.
+    #[error(transparent)]
+    Refused(#[from] jose::Refused),
+    /// It is of another issuer, or not for one audience.
+    #[error(transparent)]
+    NotForResource(#[from] access_token::NotForResource),
+    /// It is of another trust domain.
+    #[error(transparent)]
+    NotInDomain(#[from] txn_token::NotInDomain),
+    /// It has several audiences: ours have one.
+    #[error("a token with several audiences")]
+    SeveralAudiences,
+    /// It is for somebody else.
+    #[error("token for `{found}`, not for `{expected}`")]
+    OtherAudience {
+        /// Its audience.
+        found: String,
+        /// The one that was expected.
+        expected: String,
+    },
+}

@@ -1,0 +1,252 @@
+//! Our own signing keys over time: published before first use, kept until the last thing signed
+//! with them is dead (DESIGN §5; S1 §6, §8).
+
+use jose::{Jwk, KeyId, NoKey, PublicKey};
+use serde::{Deserialize, Serialize};
+use time::{Span, UnixTime};
+
+/// The most keys of one purpose at any time: a bound on published key sets.
+pub const KEYS_MAX: usize = 16;
+
+/// What a key of ours signs; each purpose has keys of its own (DESIGN §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// The X.509 authority of the trust domain.
+    X509Authority,
+    /// JWT-SVIDs.
+    JwtSvid,
+    /// Workload identity tokens.
+    Wit,
+    /// Access tokens.
+    AccessToken,
+    /// Transaction tokens.
+    TxnToken,
+    /// The authority of the HTTPS listeners' own certificates.
+    WebAuthority,
+    /// The key of an HTTPS listener.
+    WebServer,
+    /// The audit log's checkpoints (Ed25519).
+    Log,
+    /// The component's own identity towards the others (node, gateway, server).
+    Component,
+    /// A workload's key, made and kept by its node.
+    Workload,
+}
+
+impl Purpose {
+    /// Those whose keys others verify with, so that they are rotated by overlap.
+    pub const ROTATED: [Self; 6] = [
+        Self::X509Authority,
+        Self::JwtSvid,
+        Self::Wit,
+        Self::AccessToken,
+        Self::TxnToken,
+        Self::WebAuthority,
+    ];
+
+    /// The name in file names, rows and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X509Authority => "x509-authority",
+            Self::JwtSvid => "jwt-svid",
+            Self::Wit => "wit",
+            Self::AccessToken => "access-token",
+            Self::TxnToken => "txn-token",
+            Self::WebAuthority => "web-authority",
+            Self::WebServer => "web-server",
+            Self::Log => "log",
+            Self::Component => "component",
+            Self::Workload => "workload",
+        }
+    }
+}
+
+/// One signing key, its public half, and its windows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuthorityKey {
+    /// Its id: for tokens the `kid`.
+    pub kid: KeyId,
+    /// The public half.
+    pub public: Jwk,
+    /// The authority's certificate in DER, for the two X.509 purposes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Vec<u8>>,
+    /// Since when it is published.
+    pub published: UnixTime,
+    /// From when it signs.
+    pub signs_from: UnixTime,
+    /// Until when it signs.
+    pub signs_until: UnixTime,
+    /// Until when it is published.
+    pub kept_until: UnixTime,
+    /// The component that holds the private half, where that is not the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+}
+
+/// How long keys of a purpose live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// How long before its first use a key is published: longer than peers cache key sets.
+    pub ahead: Span,
+    /// How long it signs.
+    pub signs: Span,
+    /// The longest life of what it signs: so long it stays published after its last use.
+    pub signed_life: Span,
+}
+
+/// The keys of one purpose.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeyRing {
+    /// The purpose.
+    pub purpose: Purpose,
+    /// Its keys, oldest first.
+    pub keys: Vec<AuthorityKey>,
+}
+
+/// What a ring needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing before this instant.
+    Wait(UnixTime),
+    /// A new key that signs from this instant on.
+    Make {
+        /// When it begins to sign.
+        signs_from: UnixTime,
+    },
+}
+
+impl KeyRing {
+    /// A ring without a key.
+    pub const fn empty(purpose: Purpose) -> Self {
+        Self { purpose, keys: Vec::new() }
+    }
+
+    /// The key that signs now: of those whose window is open, the newest. Keys held by others
+    /// (a gateway's delegated key) are not ours to sign with.
+    pub fn signer(&self, now: UnixTime) -> Option<&AuthorityKey> {
+        self.keys
+            .iter()
+            .filter(|key| key.holder.is_none())
+            .filter(|key| key.signs_from <= now && now < key.signs_until)
+            .max_by_key(|key| key.signs_from)
+    }
+
+    /// The keys that others must know now.
+    pub fn published(&self, now: UnixTime) -> impl Iterator<Item = &AuthorityKey> {
+        self.keys.iter().filter(move |key| now < key.kept_until)
+    }
+
+    /// What to do next, by `schedule`.
+    pub fn next(&self, schedule: &Schedule, now: UnixTime) -> Step {
+        let last = self
+            .keys
+            .iter()
+            .filter(|key| key.holder.is_none())
+            .map(|key| key.signs_until)
+            .max()
+            .unwrap_or_default();
+        if last <= now {
+            return Step::Make { signs_from: now };
+        }
+        let make_at = last.minus(schedule.ahead);
+        if make_at <= now { Step::Make { signs_from: last } } else { Step::Wait(make_at) }
+    }
+
+    /// The windows of a key that is made now and signs from `signs_from` on.
+    pub fn windows(schedule: &Schedule, signs_from: UnixTime) -> (UnixTime, UnixTime) {
+        let signs_until = signs_from.plus(schedule.signs);
+        (signs_until, signs_until.plus(schedule.signed_life))
+    }
+
+    /// The ring with one key more, and without those that nobody needs any longer.
+    #[must_use]
+    pub fn with(&self, key: AuthorityKey, now: UnixTime) -> Self {
+        let mut keys: Vec<_> = self.published(now).cloned().collect();
+        keys.push(key);
+        let surplus = keys.len().saturating_sub(KEYS_MAX);
+        keys.drain(..surplus);
+        Self { purpose: self.purpose, keys }
+    }
+}
+
+/// The published keys of a ring as where the keys of tokens come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Published<'a> {
+    ring: &'a KeyRing,
+    now: UnixTime,
+}
+
+impl KeyRing {
+    /// The keys that tokens are verified with now.
+    pub const fn verifiers(&self, now: UnixTime) -> Published<'_> {
+        Published { ring: self, now }
+    }
+}
+
+/// A token of ours names its key: without a `kid` none is tried.
+impl<K: jose::Kind> jose::KeySource<K> for Published<'_> {
+    fn key(&self, _: &K::Hint, kid: Option<&KeyId>) -> Result<&PublicKey, NoKey> {
+        let kid = kid.ok_or(NoKey::KeyIdRequired)?;
+        let key = self.ring.published(self.now).find(|key| &key.kid == kid);
+        let unknown = || NoKey::UnknownKeyId { kid: kid.clone() };
+        key.and_then(|key| key.public.verification_key().ok()).ok_or_else(unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEDULE: Schedule = Schedule {
+        ahead: Span::from_seconds(10),
+        signs: Span::from_seconds(100),
+        signed_life: Span::from_seconds(30),
+    };
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::from_seconds(seconds)
+    }
+
+    fn key(kid: &str, published: u64, from: u64) -> AuthorityKey {
+        let public =
+            r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let (signs_until, kept_until) = KeyRing::windows(&SCHEDULE, at(from));
+        AuthorityKey {
+            kid: KeyId::parse(kid).unwrap(),
+            public: Jwk::parse(public).unwrap(),
+            certificate: None,
+            published: at(published),
+            signs_from: at(from),
+            signs_until,
+            kept_until,
+            holder: None,
+        }
+    }
+
+    /// req: PROV-02 (part)
+    #[test]
+    fn s8_keys_rotate_by_overlap() {
+        let ring = KeyRing::empty(Purpose::Wit);
+        assert_eq!(ring.next(&SCHEDULE, at(0)), Step::Make { signs_from: at(0) });
+        let ring = ring.with(key("a", 0, 0), at(0));
+        assert_eq!(ring.next(&SCHEDULE, at(50)), Step::Wait(at(90)));
+        assert_eq!(ring.next(&SCHEDULE, at(90)), Step::Make { signs_from: at(100) });
+        let ring = ring.with(key("b", 90, 100), at(90));
+        let signer = |now| ring.signer(at(now)).map(|key| key.kid.as_str().to_owned());
+        assert_eq!(signer(99).as_deref(), Some("a"));
+        assert_eq!(signer(100).as_deref(), Some("b"));
+        let published = |now| ring.published(at(now)).count();
+        // `b` is known ten seconds before its first use, `a` until the last it signed is dead.
+        assert_eq!([published(90), published(129), published(130)], [2, 2, 1]);
+    }
+
+    #[test]
+    fn s8_after_a_long_stop_a_key_is_made_at_once() {
+        let ring = KeyRing::empty(Purpose::Wit).with(key("a", 0, 0), at(0));
+        assert!(ring.signer(at(500)).is_none());
+        assert_eq!(ring.next(&SCHEDULE, at(500)), Step::Make { signs_from: at(500) });
+        assert_eq!(ring.with(key("b", 500, 500), at(500)).keys.len(), 1);
+    }
+}

@@ -1,0 +1,104 @@
+//! JWT-SVIDs (SPIFFE JWT-SVID; S1 §6; CRED-03): bearer, minutes, for named audiences.
+
+use jose::{Algorithm, Audience, KeyId, NumericDate, SigningInput, Unsignable};
+use spiffe::{JwtSvid, JwtSvidClaims, SpiffeId};
+use time::{Span, UnixTime};
+
+use crate::checked::Checked;
+
+/// The most audiences of one token. JWT-SVID §3.2 advises one.
+pub const AUDIENCES_MAX: usize = 8;
+/// The longest audience, in bytes.
+pub const AUDIENCE_BYTES_MAX: usize = 512;
+
+/// What a JWT-SVID is made of.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// Whose it is.
+    pub id: &'a SpiffeId,
+    /// Whom it is for.
+    pub audiences: &'a [String],
+    /// Its id, for the log.
+    pub jti: String,
+    /// Now.
+    pub now: UnixTime,
+    /// How long it lives.
+    pub life: Span,
+    /// The revocation epoch that it is issued under.
+    pub epoch: u64,
+}
+
+/// The claims, checked, ready to be signed by the key `kid`.
+pub fn build(
+    order: &Order<'_>,
+    algorithm: Algorithm,
+    kid: &KeyId,
+) -> Result<Checked<SigningInput<JwtSvid>>, Fault> {
+    check(order, algorithm)?;
+    let aud = match order.audiences {
+        [one] => Audience::one(one.clone()),
+        several => Audience::Several(several.to_vec()),
+    };
+    let claims = JwtSvidClaims {
+        sub: order.id.clone(),
+        aud,
+        exp: NumericDate::from_time(order.now.plus(order.life)),
+        iat: Some(NumericDate::from_time(order.now)),
+        nbf: None,
+        jti: Some(order.jti.clone()),
+        aims_epoch: Some(order.epoch),
+    };
+    Ok(Checked::assertion(SigningInput::new(algorithm, Some(kid), &claims)?))
+}
+
+fn check(order: &Order<'_>, algorithm: Algorithm) -> Result<(), Fault> {
+    // JWT-SVID §2.1: "alg" is one of RS, ES and PS with 256, 384 or 512.
+    if algorithm == Algorithm::EdDsa {
+        return Err(Fault::Algorithm { found: algorithm });
+    }
+    // JWT-SVID §3.2: "The aud claim MUST be present, containing one or more values."
+    let count = order.audiences.len();
+    if !(1..=AUDIENCES_MAX).contains(&count) {
+        return Err(Fault::Audiences { count });
+    }
+    let fits = |text: &String| (1..=AUDIENCE_BYTES_MAX).contains(&text.len());
+    if !order.audiences.iter().all(fits) {
+        return Err(Fault::AudienceLength);
+    }
+    if order.id.path().is_empty() {
+        return Err(Fault::NoPath);
+    }
+    if order.life == Span::ZERO {
+        return Err(Fault::NoLife);
+    }
+    Ok(())
+}
+
+/// Why it is not signed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// An algorithm that JWT-SVID does not take.
+    #[error("a jwt-svid cannot have the algorithm `{}`", .found.as_str())]
+    Algorithm {
+        /// What it was.
+        found: Algorithm,
+    },
+    /// None, or over [`AUDIENCES_MAX`].
+    #[error("{count} audiences, 1 to {AUDIENCES_MAX} are allowed")]
+    Audiences {
+        /// How many.
+        count: usize,
+    },
+    /// An empty or very long one.
+    #[error("an audience has 1 to {AUDIENCE_BYTES_MAX} bytes")]
+    AudienceLength,
+    /// An identifier without a path.
+    #[error("the identifier of a workload has a path")]
+    NoPath,
+    /// It would be born dead.
+    #[error("the token would end as it begins")]
+    NoLife,
+    /// It cannot be encoded.
+    #[error(transparent)]
+    Unsignable(#[from] Unsignable),
+}

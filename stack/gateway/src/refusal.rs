@@ -1,0 +1,160 @@
+//! Why a call is not let through: one variant a check, and what each is on the wire.
+
+use authentication::ProofRefusal;
+use oauth::Scope;
+use provisioning::NotInForce;
+use time::{Span, UnixTime};
+
+use crate::call::PathError;
+use crate::mapping::MapRefusal;
+
+/// A refusal. The caller is told the message; the record has it all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A path that reads in two ways.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// No such resource.
+    #[error("no resource `{name}` here")]
+    NoResource {
+        /// The first segment of the path.
+        name: String,
+    },
+    /// No token, so nothing to be wrong with it.
+    #[error("no access token")]
+    NoToken,
+    /// More than one token, or one in the wrong place.
+    #[error("the authorization of the request does not read: {why}")]
+    BadRequest {
+        /// What is wrong.
+        why: String,
+    },
+    /// The token is not one of ours, has ended, or is for another audience.
+    #[error("the access token is not valid here: {why}")]
+    Token {
+        /// What is wrong.
+        why: String,
+    },
+    /// The proof that must come with the token is missing or wrong.
+    #[error(transparent)]
+    Proof(#[from] ProofRefusal),
+    /// The proof was seen before.
+    #[error("the proof was used before")]
+    Replayed,
+    /// Somebody the token concerns is suspended or ended, or the token is older than that.
+    #[error("`{who}`: {why}")]
+    NotInForce {
+        /// Whom it concerns.
+        who: String,
+        /// Why it does not count.
+        why: NotInForce,
+    },
+    /// Somebody the token concerns is not in the registry.
+    #[error("`{who}` is not in the registry")]
+    NotRegistered {
+        /// Whom it concerns.
+        who: String,
+    },
+    /// The token's scope is too narrow.
+    #[error("the access token lacks the scope `{scope}`")]
+    Scope {
+        /// What it would need.
+        scope: Scope,
+    },
+    /// What is asked for is not understood.
+    #[error(transparent)]
+    Map(#[from] MapRefusal),
+    /// Policy says no.
+    #[error("{message}")]
+    Denied {
+        /// What the decision says.
+        message: String,
+        /// The rules that forbid, if any does.
+        rules: Vec<String>,
+        /// What would be needed.
+        needs: Option<String>,
+        /// The policy version.
+        policy: String,
+    },
+    /// Revocations could have been missed.
+    #[error("the server was last heard at {heard}, more than {} seconds ago", .bound.seconds())]
+    FeedLost {
+        /// When.
+        heard: UnixTime,
+        /// The bound.
+        bound: Span,
+    },
+}
+
+/// What a refusal is on the wire, before any protocol's own form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// 400: it does not read.
+    Malformed,
+    /// 401 without an error code: authenticate (RFC 6750 §3.1).
+    Authenticate,
+    /// 401 `invalid_token`.
+    InvalidToken,
+    /// 400: the proof is missing or wrong (workload-creds §5.2, WPT §2.1).
+    InvalidProof,
+    /// 403 `insufficient_scope`.
+    InsufficientScope(Scope),
+    /// 403: policy says no.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 405.
+    MethodNotAllowed,
+    /// 503: ask again later.
+    Unavailable,
+}
+
+impl Refusal {
+    /// The variant's name: what records call the check.
+    pub const fn check(&self) -> &'static str {
+        match self {
+            Self::Path(_) => "gateway::Path",
+            Self::NoResource { .. } => "gateway::NoResource",
+            Self::NoToken => "gateway::NoToken",
+            Self::BadRequest { .. } => "gateway::BadRequest",
+            Self::Token { .. } => "gateway::Token",
+            Self::Proof(_) => "gateway::Proof",
+            Self::Replayed => "gateway::Replayed",
+            Self::NotInForce { .. } => "gateway::NotInForce",
+            Self::NotRegistered { .. } => "gateway::NotRegistered",
+            Self::Scope { .. } => "gateway::Scope",
+            Self::Map(_) => "gateway::Map",
+            Self::Denied { .. } => "gateway::Denied",
+            Self::FeedLost { .. } => "gateway::FeedLost",
+        }
+    }
+
+    /// The one table from refusals to the wire.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Path(_) | Self::BadRequest { .. } => Status::Malformed,
+            Self::NoResource { .. } => Status::NotFound,
+            // RFC 6750 §3.1: "If the request lacks any authentication information … the resource
+            // server SHOULD NOT include an error code".
+            Self::NoToken => Status::Authenticate,
+            Self::Token { .. } | Self::NotInForce { .. } | Self::NotRegistered { .. } => {
+                Status::InvalidToken
+            }
+            Self::Proof(_) | Self::Replayed => Status::InvalidProof,
+            Self::Scope { scope } => Status::InsufficientScope(scope.clone()),
+            Self::Map(MapRefusal::HttpMethod { .. }) => Status::MethodNotAllowed,
+            Self::Map(MapRefusal::NoAction { .. } | MapRefusal::RpcMethod { .. })
+            | Self::Denied { .. } => Status::Forbidden,
+            Self::Map(_) => Status::Malformed,
+            Self::FeedLost { .. } => Status::Unavailable,
+        }
+    }
+
+    /// True when the caller proved nothing: such refusals are counted, not recorded one by one.
+    pub const fn is_strangers(&self) -> bool {
+        matches!(
+            self,
+            Self::Path(_) | Self::NoResource { .. } | Self::NoToken | Self::BadRequest { .. }
+        )
+    }
+}

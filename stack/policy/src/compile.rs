@@ -1,0 +1,216 @@
+//! Files into one set, or into all that is wrong with them.
+
+use std::collections::BTreeMap;
+
+use authorization::{Audience, ResourcePolicy};
+use oauth::ScopeSet;
+use pdp::{Access, Pdp, PolicyVersion};
+use registry::Registration;
+use serde::de::DeserializeOwned;
+
+use crate::domain::Domain;
+use crate::fault::Fault;
+use crate::files::Files;
+
+/// A policy set that every component can run.
+#[derive(Debug)]
+pub struct PolicySet {
+    version: PolicyVersion,
+    files: Files,
+    domain: Domain,
+    attestation: attestation::policy::Policy,
+    resources: Vec<ResourcePolicy>,
+    agents: Vec<Registration>,
+    pdp: Pdp,
+}
+
+impl PolicySet {
+    /// Compiles the files. Everything that is wrong is told at once, in the order of the files.
+    pub fn compile(files: Files) -> Result<Self, Vec<Fault>> {
+        let mut faults = unknown_files(&files);
+        let domain = one::<Domain>(&files, "domain.toml", &mut faults);
+        let attestation =
+            one::<attestation::policy::Policy>(&files, "attestation.toml", &mut faults);
+        let resources = many::<ResourcePolicy>(&files, "resources", &mut faults);
+        let agents = many::<Registration>(&files, "agents", &mut faults);
+        if let Some(domain) = &domain {
+            values("domain.toml", &files, domain.faults(), &mut faults);
+        }
+        if let Some(attestation) = &attestation {
+            values("attestation.toml", &files, attestation.faults(), &mut faults);
+        }
+        for (file, resource) in &resources {
+            values(file, &files, resource.faults(), &mut faults);
+        }
+        doubled(&resources, |one| one.name.clone(), "resource", &mut faults);
+        doubled(&agents, |one| one.name.to_string(), "agent", &mut faults);
+        for (file, agent) in &agents {
+            if let Err(refusal) = agent.check() {
+                faults.push(Fault::of_file(file, refusal.to_string()));
+            }
+        }
+        let texts: Vec<_> = files.below("access", ".cedar").collect();
+        let access =
+            Access::compile(&texts).map_err(|found| faults.extend(found.into_iter().map(of_cedar)));
+        let (Some(domain), Some(attestation), Ok(access), true) =
+            (domain, attestation, access, faults.is_empty())
+        else {
+            return Err(faults);
+        };
+        let version = files.version();
+        let pdp = Pdp::new(access, version.clone());
+        let resources = resources.into_iter().map(|(_, resource)| resource).collect();
+        let agents = agents.into_iter().map(|(_, agent)| agent).collect();
+        Ok(Self { version, files, domain, attestation, resources, agents, pdp })
+    }
+
+    /// Its version: the hash of its files.
+    pub fn version(&self) -> &PolicyVersion {
+        &self.version
+    }
+
+    /// The files it was made of.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// What holds for the domain.
+    pub fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    /// Which evidence leads to what.
+    pub fn attestation(&self) -> &attestation::policy::Policy {
+        &self.attestation
+    }
+
+    /// The protected resources.
+    pub fn resources(&self) -> &[ResourcePolicy] {
+        &self.resources
+    }
+
+    /// The agents that policy registers.
+    pub fn agents(&self) -> &[Registration] {
+        &self.agents
+    }
+
+    /// The decisions.
+    pub fn pdp(&self) -> &Pdp {
+        &self.pdp
+    }
+
+    /// The resource that has this identifier in tokens.
+    pub fn resource(&self, audience: &str, gateway: &str) -> Option<&ResourcePolicy> {
+        self.resources.iter().find(|resource| resource.audience(gateway) == audience)
+    }
+
+    /// The resource of this name, which is the first segment of its path at the gateway.
+    pub fn resource_named(&self, name: &str) -> Option<&ResourcePolicy> {
+        self.resources.iter().find(|resource| resource.name == name)
+    }
+
+    /// The target that has this identifier in tokens, if it is a resource.
+    pub fn audience(&self, id: &str, gateway: &str) -> Option<Audience> {
+        self.resource(id, gateway).map(|resource| Audience::of_resource(resource, gateway))
+    }
+
+    /// Every scope that some resource declares.
+    pub fn scopes(&self) -> ScopeSet {
+        self.resources.iter().flat_map(|resource| resource.scopes.keys().cloned()).collect()
+    }
+}
+
+/// The files that nothing reads: a misspelt folder would otherwise be a policy that is missing.
+fn unknown_files(files: &Files) -> Vec<Fault> {
+    let known = |name: &str| {
+        let (folder, ending) = (name.split('/').next(), name.rsplit('.').next());
+        matches!(name, "domain.toml" | "attestation.toml")
+            || matches!(
+                (folder, ending),
+                (Some("resources" | "agents"), Some("toml")) | (Some("access"), Some("cedar"))
+            )
+            || name.ends_with(".md")
+    };
+    files
+        .iter()
+        .filter(|(name, _)| !known(name))
+        .map(|(name, _)| {
+            Fault::of_file(name, "no part of the system reads this file").fix(
+                "policy is domain.toml, attestation.toml, resources/*.toml, agents/*.toml and \
+                 access/*.cedar; move or rename the file, or end its name in .md",
+            )
+        })
+        .collect()
+}
+
+/// A file that must be there.
+fn one<T: DeserializeOwned>(files: &Files, name: &str, faults: &mut Vec<Fault>) -> Option<T> {
+    let Some(text) = files.get(name) else {
+        faults.push(Fault::of_file(name, "the file is missing"));
+        return None;
+    };
+    read(name, text, faults)
+}
+
+/// The files of a folder.
+fn many<T: DeserializeOwned>(
+    files: &Files,
+    folder: &str,
+    faults: &mut Vec<Fault>,
+) -> Vec<(String, T)> {
+    files
+        .below(folder, ".toml")
+        .filter_map(|(name, text)| Some((name.to_owned(), read(name, text, faults)?)))
+        .collect()
+}
+
+fn read<T: DeserializeOwned>(name: &str, text: &str, faults: &mut Vec<Fault>) -> Option<T> {
+    match toml::from_str(text) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let byte = error.span().map_or(0, |span| span.start);
+            faults.push(Fault::at(name, text, byte, error.message()));
+            None
+        }
+    }
+}
+
+/// Values that read but may not stand: shown at the first line that has the key.
+fn values<K: AsRef<str>>(
+    name: &str,
+    files: &Files,
+    found: Vec<(K, String)>,
+    faults: &mut Vec<Fault>,
+) {
+    let text = files.get(name).unwrap_or_default();
+    for (key, message) in found {
+        let last = key.as_ref().rsplit('.').next().unwrap_or_default();
+        let line = text.lines().position(|line| {
+            line.trim_start().trim_start_matches(['[', '"']).contains(last) && !last.is_empty()
+        });
+        let fault = Fault::of_file(name, message);
+        let placed = line.map(|line| Fault { line: line + 1, column: 1, ..fault.clone() });
+        faults.push(placed.unwrap_or(fault));
+    }
+}
+
+/// Two files that name the same thing.
+fn doubled<T>(
+    all: &[(String, T)],
+    name: impl Fn(&T) -> String,
+    what: &str,
+    faults: &mut Vec<Fault>,
+) {
+    let mut seen = BTreeMap::new();
+    for (file, one) in all {
+        if let Some(first) = seen.insert(name(one), file) {
+            let message = format!("the {what} `{}` is in `{first}` already", name(one));
+            faults.push(Fault::of_file(file, message));
+        }
+    }
+}
+
+fn of_cedar(found: pdp::PolicyFault) -> Fault {
+    let (file, message, fix) = (found.file, found.message, found.fix);
+    Fault { file, line: found.line, column: found.column, message, fix: Some(fix) }
+}

@@ -1,0 +1,70 @@
+//! `domain.toml`: what holds for the whole trust domain.
+
+use authorization::policy::Delegation;
+use credential::policy::Lifetimes;
+use provisioning::policy::Revocation;
+use serde::{Deserialize, Serialize};
+use spiffe::TrustDomain;
+use time::Span;
+
+/// The file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Domain {
+    /// The trust domain that this installation is the authority of.
+    pub trust_domain: TrustDomain,
+    /// How long things live.
+    #[serde(default)]
+    pub lifetimes: Lifetimes,
+    /// How revocation reaches everyone.
+    #[serde(default)]
+    pub revocation: Revocation,
+    /// How far rights travel.
+    #[serde(default)]
+    pub delegation: Delegation,
+    /// Tolerances.
+    #[serde(default)]
+    pub bounds: Bounds,
+}
+
+/// `[bounds]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bounds {
+    /// How far clocks may differ, in seconds.
+    pub clock_skew: Span,
+    /// The longest life of a proof token that is accepted, in seconds.
+    pub proof_lifetime: Span,
+}
+
+/// The largest tolerated clock difference, in seconds.
+pub(crate) const CLOCK_SKEW_SECONDS_MAX: u64 = 120;
+/// The longest life of a proof that policy may allow, in seconds.
+pub(crate) const PROOF_SECONDS_MAX: u64 = 300;
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { clock_skew: Span::from_seconds(5), proof_lifetime: Span::from_seconds(120) }
+    }
+}
+
+impl Domain {
+    /// What is wrong with the values: the key and the reason.
+    pub(crate) fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = self.lifetimes.faults();
+        faults.extend(self.revocation.faults());
+        faults.extend(self.delegation.faults());
+        let bounds = [
+            ("clock_skew", self.bounds.clock_skew, 0, CLOCK_SKEW_SECONDS_MAX),
+            ("proof_lifetime", self.bounds.proof_lifetime, 1, PROOF_SECONDS_MAX),
+        ];
+        for (name, span, min, max) in bounds {
+            let seconds = span.seconds();
+            if !(min..=max).contains(&seconds) {
+                let message = format!("`{name}` is {seconds} seconds; allowed are {min} to {max}");
+                faults.push((name, message));
+            }
+        }
+        faults
+    }
+}

@@ -1,0 +1,113 @@
+//! An agent's record: attestation rule, OAuth client and registry entry in one.
+
+use std::collections::BTreeSet;
+
+use attestation::Rule;
+use attestation::rule::RuleError;
+use authorization::client::Facet;
+use identifier::{AgentName, Assignment, Kind};
+use provisioning::{Epoch, KeyHolding, Lifecycle};
+use serde::{Deserialize, Serialize};
+use time::UnixTime;
+use wimse::WorkloadId;
+
+/// The most capabilities of one agent.
+pub(crate) const CAPABILITIES_MAX: usize = 64;
+/// The longest owner, capability or locator, in bytes.
+pub(crate) const TEXT_BYTES_MAX: usize = 256;
+
+/// What an operator gives to register an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// Its name; the identifier is made of it.
+    pub name: AgentName,
+    /// Agent or service.
+    pub kind: Kind,
+    /// Who answers for it: a team, a person.
+    pub owner: String,
+    /// What it is able to do, in the organisation's words.
+    #[serde(default)]
+    pub capabilities: BTreeSet<String>,
+    /// Where it is called, if it is.
+    #[serde(default)]
+    pub locator: Option<String>,
+    /// Which evidence may claim it.
+    pub rule: Rule,
+    /// Who keeps its keys; by default the node for an agent, the process for a service (SEC-04).
+    #[serde(default)]
+    pub keys: Option<KeyHolding>,
+    /// What it may do as an OAuth client.
+    #[serde(default)]
+    pub client: Facet,
+}
+
+impl Registration {
+    /// What keeps this from being a record.
+    pub fn check(&self) -> Result<(), RegistrationRefusal> {
+        self.rule.faults()?;
+        let texts = [("owner", Some(&self.owner)), ("locator", self.locator.as_ref())];
+        let capabilities = self.capabilities.iter().map(|one| ("capability", Some(one)));
+        for (name, text) in texts.into_iter().chain(capabilities) {
+            let Some(text) = text else { continue };
+            if text.is_empty() || text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control)
+            {
+                return Err(RegistrationRefusal::Text { name });
+            }
+        }
+        if self.capabilities.len() > CAPABILITIES_MAX {
+            return Err(RegistrationRefusal::Capabilities { count: self.capabilities.len() });
+        }
+        Ok(())
+    }
+}
+
+/// Why a registration is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistrationRefusal {
+    /// The rule cannot stand.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// A text is empty, too long or has control characters.
+    #[error("`{name}` must be 1 to {TEXT_BYTES_MAX} bytes without control characters")]
+    Text {
+        /// Which.
+        name: &'static str,
+    },
+    /// Over [`CAPABILITIES_MAX`].
+    #[error("{count} capabilities, at most {CAPABILITIES_MAX} are allowed")]
+    Capabilities {
+        /// How many.
+        count: usize,
+    },
+}
+
+/// The record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRecord {
+    /// Its one identifier, for ever.
+    pub id: WorkloadId,
+    /// What was registered.
+    #[serde(flatten)]
+    pub entry: Registration,
+    /// When.
+    pub registered: UnixTime,
+    /// Where it stands.
+    pub lifecycle: Lifecycle,
+}
+
+impl AgentRecord {
+    /// A new record under the domain's current epoch.
+    pub fn new(assigned: &Assignment, entry: Registration, epoch: Epoch, now: UnixTime) -> Self {
+        let lifecycle = Lifecycle::begin(epoch, now);
+        Self { id: assigned.id.clone(), entry, registered: now, lifecycle }
+    }
+
+    /// Who keeps its keys.
+    pub fn keys(&self) -> KeyHolding {
+        self.entry.keys.unwrap_or(match self.entry.kind {
+            Kind::Agent => KeyHolding::Kept,
+            Kind::Service => KeyHolding::Handed,
+        })
+    }
+}

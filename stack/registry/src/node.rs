@@ -1,0 +1,65 @@
+//! The record of a host or gateway that joined.
+
+use attestation::Selectors;
+use attestation::mechanism::Role;
+use provisioning::{Epoch, Lifecycle};
+use serde::{Deserialize, Serialize};
+use spiffe::{SpiffeId, TrustDomain};
+use time::UnixTime;
+use wimse::WorkloadId;
+
+/// A host or gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Its identifier: `spiffe://<domain>/aims/<role>/<mechanism>/<name>`.
+    pub id: WorkloadId,
+    /// What it is.
+    pub role: Role,
+    /// How it joined.
+    pub mechanism: String,
+    /// What was found out about it.
+    pub selectors: Selectors,
+    /// When it joined first.
+    pub joined: UnixTime,
+    /// When its credential was last renewed, or it joined.
+    pub renewed: UnixTime,
+    /// The key it has now: SHA-256 of its SubjectPublicKeyInfo, hex.
+    pub key: String,
+    /// Where it stands.
+    pub lifecycle: Lifecycle,
+}
+
+impl NodeRecord {
+    /// The identifier of a host. The first path segment `aims` is reserved: no agent or service
+    /// has it, because their paths begin with their kind.
+    pub fn identifier(
+        domain: &TrustDomain,
+        role: Role,
+        mechanism: &str,
+        name: &str,
+    ) -> Result<WorkloadId, spiffe::SpiffeIdError> {
+        let path = format!("spiffe://{domain}/aims/{}/{mechanism}/{name}", role.name());
+        SpiffeId::parse(&path).map(WorkloadId::Spiffe)
+    }
+
+    /// A host that joins now.
+    pub fn new(
+        id: WorkloadId,
+        role: Role,
+        found: &attestation::Appraisal,
+        key: String,
+        epoch: Epoch,
+        now: UnixTime,
+    ) -> Self {
+        Self {
+            id,
+            role,
+            mechanism: found.mechanism.to_owned(),
+            selectors: found.selectors.clone(),
+            joined: now,
+            renewed: now,
+            key,
+            lifecycle: Lifecycle::begin(epoch, now),
+        }
+    }
+}
