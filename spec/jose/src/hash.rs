@@ -18,9 +18,7 @@ pub struct TokenHash([u8; LENGTH]);
 impl TokenHash {
     /// The hash of `token`, as it stands in the message, without a scheme before it.
     pub fn of(token: &str) -> Self {
-        // RFC 9449 §4.2: "The value MUST be the result of a base64url encoding (as defined in
-        // Section 2 of [RFC7515]) the SHA-256 [SHS] hash of the ASCII encoding of the associated
-        // access token's value."
+        // RFC 9449 §4.2: "hash of the ASCII encoding of the associated access token's value."
         Self(sha256(token.as_bytes()))
     }
 

@@ -119,7 +119,7 @@ impl PublicKey {
     pub fn thumbprint(&self) -> Thumbprint {
         // RFC 7638 §3: "containing only the required members of a JWK representing the key and
         // with no whitespace or line breaks before or after any syntactic elements and with the
-        // required members ordered lexicographically by the Unicode code points of the member
+        // required members ordered lexicographically by the Unicode [...] code points of the member
         // names"
         let crv = self.key_type().crv().unwrap_or_default();
         let kty = self.key_type().kty();

@@ -1,1 +1,46 @@
-//! (being written)
+//! OAuth 2.0 as messages: the framework ([RFC 6749](https://www.rfc-editor.org/rfc/rfc6749),
+//! [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)), its metadata
+//! ([RFC 8414](https://www.rfc-editor.org/rfc/rfc8414),
+//! [RFC 9728](https://www.rfc-editor.org/rfc/rfc9728),
+//! [RFC 7591](https://www.rfc-editor.org/rfc/rfc7591)), token exchange
+//! ([RFC 8693](https://www.rfc-editor.org/rfc/rfc8693)), resource indicators
+//! ([RFC 8707](https://www.rfc-editor.org/rfc/rfc8707)), JWT access tokens
+//! ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)), transaction tokens
+//! (draft-ietf-oauth-transaction-tokens), and client authentication by assertion
+//! ([RFC 7523](https://www.rfc-editor.org/rfc/rfc7523), draft-ietf-oauth-rfc7523bis) and by
+//! attestation (draft-ietf-oauth-attestation-based-client-auth).
+//!
+//! In scope: what requests, answers, documents and tokens look like, and the checks that their
+//! texts demand of whoever reads them. Not here: who gets what (`stack/authorization`), who is
+//! calling (`stack/authentication`), status codes and HTTP (`edge/api`, `edge/proxy`), proofs of
+//! workloads (`wimse`), signatures (`jose`).
+
+pub mod access_token;
+pub mod act;
+pub mod bearer;
+pub mod challenge;
+pub mod client_assertion;
+pub mod client_attestation_pop;
+pub mod client_metadata;
+pub mod confirmation;
+pub mod error;
+pub mod form;
+mod identifier;
+mod issuer;
+pub mod may_act;
+pub mod metadata;
+pub mod protected_resource;
+mod resource;
+mod scope;
+pub mod token_request;
+pub mod token_response;
+mod token_text;
+mod token_type;
+pub mod txn_token;
+
+pub use identifier::{ClientId, LineageId, NotAnIdentifier, SubjectText, TokenId, TransactionId};
+pub use issuer::{Issuer, NotAnIssuer};
+pub use resource::{AudienceName, NotAResource, NotAnAudience, Resource};
+pub use scope::{NotAScope, Scope, ScopeSet};
+pub use token_text::{NotATokenText, TokenText};
+pub use token_type::TokenType;

@@ -62,8 +62,9 @@ proptest! {
         bytes[index] ^= 1 << bit;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let key = published_key("rfc7515_a_3");
+        let now = UnixTime::EPOCH;
         let accepted = Unverified::<Plain>::parse(&text)
-            .is_ok_and(|token| token.verify(key.public(), ALL, UnixTime::EPOCH, Span::ZERO).is_ok());
+            .is_ok_and(|token| token.verify(key.public(), ALL, now, Span::ZERO).is_ok());
         prop_assert!(!accepted);
     }
 
