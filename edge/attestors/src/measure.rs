@@ -51,7 +51,8 @@ impl Peer {
         let path = path.to_str().and_then(|path| standing(path, &hashed.stamp));
         let credentials = proc::credentials(self.pid())?;
         still_as_connected(self, &credentials)?;
-        // The user was read after the program: it must be the user of that program, not of the next.
+        // The user was read after the program: it must be the user of that program, not of the
+        // next.
         let runs = fs::metadata(&name).map_err(|error| unreadable(&error))?;
         if !hashed.stamp.is_file(&runs) {
             return Err(MeasureError::ProgramChanged);

@@ -160,8 +160,9 @@ pub enum CallError {
 
 impl CallError {
     /// Whether to try again, after a pause that grows.
-    // Workload Endpoint, Appendix A: "Unavailable [...] Retry with a backoff. PermissionDenied [...]
-    // Retry with a backoff." and of the two others: "Report an error, don't retry."
+    // Workload Endpoint §6: "Clients receiving this code OR clients which are unable to reach the
+    // SPIFFE Workload Endpoint MAY retry with a backoff." (Unavailable; the same of
+    // PermissionDenied), and of InvalidArgument: "SHOULD NOT retry".
     pub fn may_retry(&self) -> bool {
         matches!(self, Self::Denied { .. } | Self::Unavailable { .. })
     }

@@ -41,9 +41,9 @@ pub struct Listener {
 
 impl Listener {
     /// Binds the socket at `path`. A socket file that nobody listens on is what a killed server
-    /// left behind and is replaced; anything else that is there stays, and is an error. A file beside
-    /// it, `<path>.lock`, is locked as long as this lives, and stays. It must be called within a
-    /// runtime.
+    /// left behind and is replaced; anything else that is there stays, and is an error. A file
+    /// beside it, `<path>.lock`, is locked as long as this lives, and stays. It must be called
+    /// within a runtime.
     pub fn bind(path: &Path) -> Result<Self, BindError> {
         let bytes = path.as_os_str().len();
         if bytes > PATH_BYTES_MAX {
@@ -77,7 +77,7 @@ impl Listener {
             let peer = match attest.identify(&stream) {
                 Ok(peer) => peer,
                 Err(why) => {
-                    tracing::warn!(%why, "workload api: a connection was closed, its process unknown");
+                    tracing::warn!(%why, "workload api: the process is unknown, closed");
                     continue;
                 }
             };
