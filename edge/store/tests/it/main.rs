@@ -1,0 +1,10 @@
+//! The guarantees of `env::Store`, on both stores; what the file survives.
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod file;
+#[cfg(test)]
+mod journal;
+#[cfg(test)]
+mod suite;
