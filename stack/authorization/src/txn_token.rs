@@ -56,12 +56,13 @@ pub fn at_gateway(call: ForCall<'_>) -> Proposal {
     }
 }
 
-/// The claims of a permitted proposal, checked. `fresh_txn`: the id of a transaction that begins.
+/// The transaction's id, and the claims of a permitted proposal, checked. `fresh_txn`: the id of a
+/// transaction that begins.
 pub fn build(
     permitted: &impl Sanctioned,
     issuing: &Issuing<'_>,
     fresh_txn: &str,
-) -> Result<Checked<SigningInput<TxnToken>>, Fault> {
+) -> Result<(String, Checked<SigningInput<TxnToken>>), Fault> {
     let proposal = permitted.proposal();
     let (root, parent, epoch) = issuing.lineage(&proposal.lineage);
     let Lineage::Child { txn, .. } = &proposal.lineage else { return Err(Fault::NoTransaction) };
@@ -84,7 +85,7 @@ pub fn build(
     };
     check(&claims, proposal, issuing)?;
     let input = SigningInput::new(issuing.algorithm, Some(issuing.kid), &claims)?;
-    Ok(Checked::assertion(input))
+    Ok((claims.txn.as_str().to_owned(), Checked::assertion(input)))
 }
 
 fn check(claims: &TxnTokenClaims, proposal: &Proposal, issuing: &Issuing<'_>) -> Result<(), Fault> {

@@ -12,7 +12,7 @@ impl<T> Checked<T> {
     }
 
     /// What is to be signed.
-    pub fn as_ref(&self) -> &T {
+    pub fn inspect(&self) -> &T {
         &self.0
     }
 

@@ -54,11 +54,11 @@ fn caller_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
 /// RFC 6749 §5.2: "The authenticated client is not authorized to use this authorization grant type."
 fn grant_is_allowed(context: &Context<'_>) -> Result<(), Refusal> {
     let wanted = match context.grant {
-        C => GrantType::ClientCredentials.as_str(),
-        E | T => GrantType::TokenExchange.as_str(),
+        C => GrantType::ClientCredentials,
+        E | T => GrantType::TokenExchange,
     };
     match context.allowed {
-        Some(allowed) if !allowed.iter().any(|one| one == wanted) => {
+        Some(allowed) if !allowed.contains(&wanted) => {
             Err(Refusal::GrantNotAllowed { grant: wanted, allowed: allowed.to_vec() })
         }
         _ => Ok(()),

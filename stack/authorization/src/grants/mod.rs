@@ -9,6 +9,7 @@ pub mod transaction;
 use authentication::Caller;
 use credential::policy::Lifetimes;
 use oauth::ScopeSet;
+use oauth::token_request::GrantType;
 use provisioning::{Lifecycle, NotInForce};
 use time::UnixTime;
 
@@ -78,7 +79,7 @@ pub struct Context<'a> {
     /// The caller's OAuth facet.
     pub facet: &'a Facet,
     /// The grants that a registered client may use; `None` for agents, whose policy decides.
-    pub allowed: Option<&'a [String]>,
+    pub allowed: Option<&'a [GrantType]>,
     /// What the token is asked for, if it is known.
     pub target: Option<&'a Audience>,
     /// How the target stands, where it is an agent.
@@ -131,9 +132,9 @@ pub enum Refusal {
     #[error("the client may not use the grant `{grant}`; it registered {allowed:?}")]
     GrantNotAllowed {
         /// The grant.
-        grant: &'static str,
+        grant: GrantType,
         /// What it registered.
-        allowed: Vec<String>,
+        allowed: Vec<GrantType>,
     },
     /// The target is not known.
     #[error("the target is not known here")]

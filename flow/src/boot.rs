@@ -1,0 +1,132 @@
+//! The first start of an installation, and what a server needs at each start.
+
+use std::net::IpAddr;
+
+use credential::{KeyRing, Purpose, x509_authority, x509_svid};
+use env::rows::{DomainEpoch, InForce};
+use env::{Change, Clock, Entropy, Expect, Handle, Key, Keys, Store, Unavailable, World, Write};
+use monitoring::Event;
+use policy::Files;
+use provisioning::Epoch;
+use time::{Span, UnixTime};
+use x509::CertificateDer;
+
+use crate::agents::{Operator, settled};
+use crate::apply_policy;
+use crate::facts::basis;
+use crate::record::begin;
+use crate::rotate;
+use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
+
+/// A certificate of our own and the handle of its key.
+#[derive(Debug)]
+pub struct Identity {
+    /// Certificates in DER, leaf first.
+    pub chain: Vec<CertificateDer>,
+    /// The key.
+    pub key: Handle,
+    /// When it is to be renewed.
+    pub renew: UnixTime,
+}
+
+/// Brings the state up to what a server needs: a policy, an epoch, keys, a bundle. Policy is taken
+/// from `files` only where none is in force yet.
+pub async fn ready<W: World>(
+    world: &W,
+    files: Files,
+    web_names: &[String],
+) -> Result<Result<(), apply_policy::Refusal>, Unavailable> {
+    let keys = [Key::of::<InForce>(InForce::ID), Key::of::<DomainEpoch>(DomainEpoch::ID)];
+    let rows = world.store().snapshot(&keys).await?;
+    if rows.get::<DomainEpoch>(DomainEpoch::ID)?.is_none() {
+        let record = begin(world, Event::Started);
+        let first = DomainEpoch { epoch: Epoch(1) };
+        let writes = vec![Write::put(&first, Expect::Absent)];
+        let change = Change { writes, uses: Vec::new(), records: vec![record] };
+        settled(world.store().commit(change).await)?;
+    } else {
+        let record = begin(world, Event::Started);
+        settled(world.store().commit(Change::record(record)).await)?;
+    }
+    if rows.get::<InForce>(InForce::ID)?.is_none() {
+        let operator = Operator("first start".to_owned());
+        let reason = "first start".to_owned();
+        let applied = apply_policy::apply(world, &operator, files, reason, None).await?;
+        if let Err(refusal) = applied.into_value() {
+            return Ok(Err(refusal));
+        }
+    }
+    rotate::step(world, web_names).await?;
+    Ok(Ok(()))
+}
+
+/// The server's own X.509-SVID, for its nodes and gateways.
+pub async fn server_identity<W: World>(
+    world: &W,
+    names: &[String],
+    addresses: &[IpAddr],
+) -> Result<Identity, Unavailable> {
+    let purpose = Purpose::X509Authority;
+    let facts = basis(world, vec![Key::of::<KeyRing>(purpose.name())]).await?;
+    let now = world.clock().now();
+    let ring = facts.rows.get::<KeyRing>(purpose.name())?;
+    let ring = ring.ok_or_else(|| Unavailable::of("store", "no X.509 authority yet"))?;
+    let signer = sign::signer(&ring, now)?;
+    let authority = sign::authority(signer)?;
+    let (key, public) = world.keys().generate(Purpose::Component, ALGORITHM).await?;
+    let life = facts.set().domain().lifetimes.component;
+    let order = x509_svid::Order {
+        id: &rotate::server_id(&facts.set().domain().trust_domain)?,
+        spki_der: public.spki_der(),
+        dns_names: names.to_vec(),
+        ip_names: addresses.to_vec(),
+        authority: &authority,
+        random: world.entropy().public(),
+        now,
+        life,
+        epoch: facts.epoch.0,
+    };
+    let checked = x509_svid::build(&order, CERTIFICATE_ALGORITHM)
+        .map_err(|fault| Unavailable::of("keys", fault))?;
+    let leaf = sign::certificate(world, &sign::handle(purpose, signer), checked).await?;
+    let renew = now.plus(Span::from_millis(life.millis() / 2));
+    Ok(Identity { chain: vec![leaf], key, renew })
+}
+
+/// A certificate for the HTTPS listeners, of the authority that `ca.pem` holds.
+pub async fn web_identity<W: World>(
+    world: &W,
+    names: &[String],
+    addresses: &[IpAddr],
+) -> Result<(Identity, Vec<CertificateDer>), Unavailable> {
+    let purpose = Purpose::WebAuthority;
+    let rows = world.store().snapshot(&[Key::of::<KeyRing>(purpose.name())]).await?;
+    let ring = rows.get::<KeyRing>(purpose.name())?;
+    let ring = ring.ok_or_else(|| Unavailable::of("store", "no web authority yet"))?;
+    let now = world.clock().now();
+    let signer = sign::signer(&ring, now)?;
+    let fault = |error: &dyn std::fmt::Display| Unavailable::of("keys", error);
+    let authority = sign::authority(signer)?;
+    let authority =
+        CertificateDer::from_der(authority.der().to_vec()).map_err(|error| fault(&error))?;
+    let (key, public) = world.keys().generate(Purpose::WebServer, ALGORITHM).await?;
+    let random = world.entropy().public();
+    let checked = x509_authority::listener(
+        &authority,
+        names,
+        addresses,
+        public.spki_der(),
+        random,
+        now,
+        CERTIFICATE_ALGORITHM,
+    )
+    .map_err(|error| fault(&error))?;
+    let leaf = sign::certificate(world, &sign::handle(purpose, signer), checked).await?;
+    let mut known = Vec::new();
+    for key in ring.published(now) {
+        let certificate = sign::authority(key)?;
+        let der = CertificateDer::from_der(certificate.der().to_vec());
+        known.push(der.map_err(|error| fault(&error))?);
+    }
+    Ok((Identity { chain: vec![leaf], key, renew: signer.signs_until }, known))
+}

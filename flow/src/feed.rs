@@ -1,0 +1,153 @@
+//! The feed: what a node or gateway must know, as it changes (DESIGN §2 idea 6, §3).
+//!
+//! The server sends rows in the order of their commits; a component applies them to a store of its
+//! own, so that both decide on the same kind of facts. A message without rows is a heartbeat.
+
+use attestation::mechanism::Role;
+use credential::{KeyRing, Purpose};
+use env::rows::{DomainEpoch, Feed, InForce, TrustRow};
+use env::{
+    Change, Clock, Entity, Expect, Index, Key, Row, Seq, Store, Table, Unavailable, World, Write,
+};
+use provisioning::{Epoch, NotInForce};
+use registry::{AgentRecord, NodeRecord};
+use wimse::WorkloadId;
+
+use crate::agents::settled;
+
+/// The most rows of one message.
+pub const ROWS_MAX: usize = 256;
+/// The tables that components follow.
+const TABLES: [Table; 3] = [Table::Agents, Table::Authorities, Table::Singles];
+
+/// One row on its way. `bytes` is `None` when the component is to forget it.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Its table.
+    pub table: Table,
+    /// Its id.
+    pub id: String,
+    /// Its contents.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// One message of the feed.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Rows, in order.
+    pub rows: Vec<Sent>,
+    /// The server's position after them.
+    pub seq: Seq,
+    /// True when the rows begin anew: what is not among this and the following messages up to the
+    /// first that is not full no longer exists.
+    pub anew: bool,
+}
+
+/// Why a component is not fed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is not in the registry.
+    #[error("`{0}` is not in the registry; join again")]
+    Unknown(WorkloadId),
+    /// It is not in force.
+    #[error(transparent)]
+    NotInForce(#[from] NotInForce),
+}
+
+/// The next message for `caller` after `since`. Asked again and again; the right to be fed is
+/// decided each time, so that a revoked component's stream ends.
+pub async fn next<W: World>(
+    world: &W,
+    caller: &WorkloadId,
+    proved: Option<u64>,
+    since: Seq,
+) -> Result<Result<Message, Refusal>, Unavailable> {
+    let rows = world.store().snapshot(&[Key::of::<NodeRecord>(caller.to_string())]).await?;
+    let Some(node) = rows.get::<NodeRecord>(&caller.to_string())? else {
+        return Ok(Err(Refusal::Unknown(caller.clone())));
+    };
+    if let Err(why) = node.lifecycle.admits(proved.map(Epoch)) {
+        return Ok(Err(Refusal::NotInForce(why)));
+    }
+    let page = world.store().changes(&TABLES, since, ROWS_MAX).await?;
+    let mut sent = Vec::with_capacity(page.rows.len());
+    for row in &page.rows {
+        sent.extend(select(row, &node)?);
+    }
+    Ok(Ok(Message { rows: sent, seq: page.seq, anew: since == Seq(0) }))
+}
+
+/// A row as this component may see it.
+fn select(row: &Row, node: &NodeRecord) -> Result<Option<Sent>, Unavailable> {
+    let sees = match row.key.table {
+        Table::Agents => {
+            let agent = row.value::<AgentRecord>().map_err(|e| Unavailable::of("store", e))?;
+            node.role == Role::Gateway
+                || agent.is_some_and(|agent| agent.entry.rule.allows_node(&node.id))
+        }
+        Table::Authorities => {
+            let wanted = [Purpose::AccessToken.name(), Purpose::TxnToken.name()];
+            if node.role != Role::Gateway || !wanted.contains(&row.key.id.as_str()) {
+                return Ok(None);
+            }
+            true
+        }
+        Table::Singles => {
+            let wanted = [InForce::ID, DomainEpoch::ID, TrustRow::ID];
+            if !wanted.contains(&row.key.id.as_str()) {
+                return Ok(None);
+            }
+            true
+        }
+        _ => return Ok(None),
+    };
+    // An agent that moved to other nodes is forgotten here.
+    let bytes = row.bytes.clone().filter(|_| sees);
+    Ok(Some(Sent { table: row.key.table, id: row.key.id.clone(), bytes }))
+}
+
+/// Applies a message to the component's own store, and notes that the server was heard.
+pub async fn apply<W: World>(world: &W, message: Message) -> Result<(), Unavailable> {
+    let mut writes = Vec::with_capacity(message.rows.len() + 1);
+    if message.anew {
+        writes.extend(forgotten(world, &message).await?);
+    }
+    for row in message.rows {
+        let terms = Vec::new();
+        let key = Key::new(row.table, row.id);
+        writes.push(Write { key, expect: Expect::Any, bytes: row.bytes, terms, expires: None });
+    }
+    let feed = Feed { heard: world.clock().now(), seq: message.seq.0 };
+    writes.push(Write::put(&feed, Expect::Any));
+    let change = Change { writes, uses: Vec::new(), records: Vec::new() };
+    settled(world.store().commit(change).await).map(|_| ())
+}
+
+/// Deletions of the rows that a feed begun anew does not mention. Only agents ever go.
+async fn forgotten<W: World>(world: &W, message: &Message) -> Result<Vec<Write>, Unavailable> {
+    if message.rows.len() >= ROWS_MAX {
+        return Ok(Vec::new());
+    }
+    let table = AgentRecord::TABLE;
+    let page = world.store().scan(table, Index::All, "", None, usize::MAX).await?;
+    let mentioned = |id: &str| message.rows.iter().any(|row| row.table == table && row.id == id);
+    let gone = page.rows.iter().filter(|row| !mentioned(&row.key.id));
+    Ok(gone.map(|row| Write::delete::<AgentRecord>(row.key.id.clone(), Expect::Any)).collect())
+}
+
+/// When the server was last heard, if ever.
+pub async fn heard<W: World>(world: &W) -> Result<Option<Feed>, Unavailable> {
+    let found = crate::facts::one::<W, Feed>(world, Feed::ID).await?;
+    Ok(found.map(|feed| (*feed.value).clone()))
+}
+
+/// The ring of access token keys is among what a gateway follows.
+pub const fn follows(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::AccessToken | Purpose::TxnToken)
+}
+
+/// A ring as a gateway knows it.
+pub async fn ring<W: World>(world: &W, purpose: Purpose) -> Result<Option<KeyRing>, Unavailable> {
+    let found = crate::facts::one::<W, KeyRing>(world, purpose.name()).await?;
+    Ok(found.map(|ring| (*ring.value).clone()))
+}

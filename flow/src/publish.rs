@@ -1,0 +1,100 @@
+//! What anyone may read: metadata, keys, our bundle (RFC 8414, RFC 7517, SPIFFE bundle format).
+
+use authentication::Method;
+use authorization::policy::Proof;
+use authorization::presented::ALGORITHMS;
+use credential::{KeyRing, Purpose};
+use env::{Clock, Key, Store, Unavailable, World};
+use jose::KeySet;
+use oauth::metadata::{Endpoint, Metadata, MtlsEndpointAliases};
+use oauth::protected_resource::ProtectedResource;
+use oauth::token_request::GrantType;
+use oauth::{Issuer, Resource};
+
+use crate::facts::basis;
+
+/// The document of the authorization server (RFC 8414 §2).
+pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
+    let facts = basis(world, Vec::new()).await?;
+    let site = world.site();
+    let issuer = issuer(world)?;
+    let mut document = Metadata::new(issuer, endpoint(&site.issuer, "/token")?);
+    document.jwks_uri = Some(endpoint(&site.issuer, "/jwks")?);
+    document.scopes_supported = facts.set().scopes().iter().cloned().collect();
+    // RFC 8414 §2: absent `grant_types_supported` means the code and implicit grants, so it is
+    // always there.
+    document.grant_types_supported =
+        GrantType::ALL.iter().map(|grant| grant.as_str().to_owned()).collect();
+    document.token_endpoint_auth_methods_supported =
+        Method::TOKEN_ENDPOINT.iter().map(|method| method.name().to_owned()).collect();
+    let assertions = authentication::private_key_jwt::ALGORITHMS;
+    document.token_endpoint_auth_signing_alg_values_supported =
+        assertions.iter().map(|one| one.as_str().to_owned()).collect();
+    let wit = wimse::WIT_SVID_ALGORITHMS;
+    document.client_attestation_signing_alg_values_supported =
+        wit.iter().map(|one| one.as_str().to_owned()).collect();
+    document.client_attestation_pop_signing_alg_values_supported =
+        wit.iter().map(|one| one.as_str().to_owned()).collect();
+    document.tls_client_certificate_bound_access_tokens = true;
+    document.mtls_endpoint_aliases = Some(MtlsEndpointAliases {
+        token_endpoint: Some(endpoint(&site.mtls_origin, "/token")?),
+        ..MtlsEndpointAliases::default()
+    });
+    for resource in facts.set().resources() {
+        let parsed = Resource::parse(&resource.audience(&site.gateway));
+        document.protected_resources.extend(parsed.ok());
+    }
+    Ok(document)
+}
+
+/// The keys that our tokens are verified with: those of access and of transaction tokens.
+pub async fn jwks<W: World>(world: &W) -> Result<KeySet, Unavailable> {
+    let purposes = [Purpose::AccessToken, Purpose::TxnToken];
+    let keys: Vec<_> = purposes.iter().map(|one| Key::of::<KeyRing>(one.name())).collect();
+    let rows = world.store().snapshot(&keys).await?;
+    let now = world.clock().now();
+    let mut published = Vec::new();
+    for purpose in purposes {
+        if let Some(ring) = rows.get::<KeyRing>(purpose.name())? {
+            published.extend(ring.published(now).map(|key| key.public.clone().with_use("sig")));
+        }
+    }
+    KeySet::new(published).map_err(|error| Unavailable::of("store", error))
+}
+
+/// The bundle of our trust domain, as its endpoint serves it (SPIFFE Trust Domain and Bundle §4).
+pub async fn bundle<W: World>(world: &W) -> Result<serde_json::Value, Unavailable> {
+    let facts = basis(world, Vec::new()).await?;
+    let missing = || Unavailable::of("store", "no bundle of our own yet");
+    facts.trust.bundles.get(&facts.trust.own).map(spiffe::Bundle::to_value).ok_or_else(missing)
+}
+
+/// The document of a protected resource at the gateway (RFC 9728 §2); `None` for a name that is
+/// none.
+pub async fn protected_resource<W: World>(
+    world: &W,
+    name: &str,
+) -> Result<Option<ProtectedResource>, Unavailable> {
+    let facts = basis(world, Vec::new()).await?;
+    let Some(resource) = facts.set().resource_named(name) else { return Ok(None) };
+    let id = Resource::parse(&resource.audience(&world.site().gateway))
+        .map_err(|error| Unavailable::of("settings", error))?;
+    let mut document = ProtectedResource::new(id, issuer(world)?);
+    document.scopes_supported = resource.scopes.keys().cloned().collect();
+    document.resource_name = Some(resource.title.clone().unwrap_or_else(|| resource.name.clone()));
+    document.tls_client_certificate_bound_access_tokens = resource.proof == Proof::Mtls;
+    Ok(Some(document))
+}
+
+/// What our own tokens are signed with, for consumers that pin it.
+pub fn algorithms() -> impl Iterator<Item = &'static str> {
+    ALGORITHMS.iter().map(|one| one.as_str())
+}
+
+fn issuer<W: World>(world: &W) -> Result<Issuer, Unavailable> {
+    Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))
+}
+
+fn endpoint(origin: &str, path: &str) -> Result<Endpoint, Unavailable> {
+    Endpoint::parse(&format!("{origin}{path}")).map_err(|error| Unavailable::of("settings", error))
+}

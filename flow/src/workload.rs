@@ -1,0 +1,446 @@
+//! On a node: a process asks for its identity through the Workload API (S1 §7, §8; PROV-01 to
+//! PROV-03, AUTHN-12). The process is measured at each issuance; what it gets is renewed at half its
+//! life and withdrawn when its record says so.
+
+use std::sync::Arc;
+
+use attestation::Selectors;
+use attestation::unix::Process;
+use credential::TokenText;
+use env::rows::{Feed, Held, Holding, TrustRow};
+use env::{
+    AssignedCredential, Change, Clock, Entropy, Expect, Handle, Index, IssueKind, IssueOrder, Key,
+    Keys, PeerFault, Peers, Recorded, Store, Table, Unavailable, World, Write,
+};
+use jose::PublicKey;
+use monitoring::Event;
+use provisioning::{KeyHolding, NotInForce, renewal};
+use registry::AgentRecord;
+use spiffe::SpiffeId;
+use time::{Span, UnixTime};
+use wimse::{TrustAnchors, VerifiedWit, WIT_SVID_ALGORITHMS, WitPolicy, WorkloadId, verify_wit};
+use x509::{Certificate, Name, RequestTemplate};
+
+use crate::agents::{overtaken, settled};
+use crate::facts::basis;
+use crate::record::{begin, refused};
+use crate::sign::{ALGORITHM, CERTIFICATE_ALGORITHM};
+
+/// The most agent records that a node looks through for one process.
+const RECORDS_MAX: usize = 100_000;
+/// Which of the pauses between tries follows a renewal that got no answer: four seconds.
+const RETRY: u32 = 3;
+
+/// Why a process gets no identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No record's rule matches it.
+    #[error("no agent record matches this process")]
+    NoRecord,
+    /// Several match: one process, one agent (DESIGN §3).
+    #[error("the process matches several agent records: {}", .0.join(", "))]
+    Several(Vec<String>),
+    /// The record is not in force.
+    #[error("`{id}`: {why}")]
+    NotInForce {
+        /// The agent.
+        id: WorkloadId,
+        /// Why.
+        why: NotInForce,
+    },
+    /// The record lets it hold no key (SEC-01, SEC-04).
+    #[error("`{id}` holds no keys; start it with `aims run`, which signs for it")]
+    KeysKept {
+        /// The agent.
+        id: WorkloadId,
+    },
+    /// The caller asked for another identity than its own.
+    #[error("the identity asked for is not that of this process")]
+    NotItsOwn,
+    /// The server refused.
+    #[error("{0}")]
+    Server(String),
+    /// What was measured does not read.
+    #[error("what was measured of the process does not read: {0}")]
+    Evidence(String),
+    /// Revocations could have been missed.
+    #[error("the server was last heard at {heard}, more than {} seconds ago", .bound.seconds())]
+    FeedLost {
+        /// When.
+        heard: UnixTime,
+        /// The bound.
+        bound: Span,
+    },
+}
+
+impl Refusal {
+    /// The variant's name: what records call the check.
+    pub const fn check(&self) -> &'static str {
+        match self {
+            Self::NoRecord => "workload::NoRecord",
+            Self::Several(_) => "workload::Several",
+            Self::NotInForce { .. } => "workload::NotInForce",
+            Self::KeysKept { .. } => "workload::KeysKept",
+            Self::NotItsOwn => "workload::NotItsOwn",
+            Self::Server(_) => "workload::Server",
+            Self::Evidence(_) => "workload::Evidence",
+            Self::FeedLost { .. } => "workload::FeedLost",
+        }
+    }
+}
+
+/// A process that is known to be an agent of ours, now.
+#[derive(Clone, Debug)]
+pub struct Attested {
+    /// The agent's record.
+    pub agent: Arc<AgentRecord>,
+    /// What was measured.
+    pub process: Process,
+}
+
+/// Finds the one record that a process matches. Recorded, whatever the end.
+pub async fn attest<W: World>(
+    world: &W,
+    process: Process,
+    wants_keys: bool,
+) -> Result<Recorded<Result<Attested, Refusal>>, Unavailable> {
+    let decided = match process.selectors() {
+        Ok(found) => decide(world, &process, &found, wants_keys).await?,
+        Err(error) => Err(Refusal::Evidence(error.to_string())),
+    };
+    let mut record = begin(world, Event::WorkloadAttested);
+    record.proof = Some("pidfd".to_owned());
+    for (name, value) in [
+        ("uid", Some(process.uid.to_string())),
+        ("pid", Some(process.pid.to_string())),
+        ("path", process.path.clone()),
+        ("sha256", process.sha256.clone()),
+    ] {
+        if let Some(value) = value {
+            record.attestation.insert(name.to_owned(), value);
+        }
+    }
+    match &decided {
+        Ok(attested) => {
+            record.outcome = monitoring::Outcome::Permitted;
+            record.agent = Some(attested.agent.id.to_string());
+        }
+        Err(refusal) => {
+            if let Refusal::NotInForce { id, .. } | Refusal::KeysKept { id } = refusal {
+                record.agent = Some(id.to_string());
+            }
+            refused(&mut record, refusal.check(), refusal, None);
+        }
+    }
+    let commit = world.store().commit(Change::record(record)).await;
+    let receipt = settled(commit)?.ok_or_else(overtaken)?;
+    Ok(Recorded::new(decided, &receipt))
+}
+
+async fn decide<W: World>(
+    world: &W,
+    process: &Process,
+    found: &Selectors,
+    wants_keys: bool,
+) -> Result<Result<Attested, Refusal>, Unavailable> {
+    if let Some(lost) = feed_lost(world).await? {
+        return Ok(Err(lost));
+    }
+    let page = world.store().scan(Table::Agents, Index::All, "", None, RECORDS_MAX).await?;
+    let mut matching = Vec::new();
+    for row in &page.rows {
+        let agent = row.value::<AgentRecord>().map_err(|error| Unavailable::of("store", error))?;
+        matching.extend(agent.filter(|agent| agent.entry.rule.matches(found)));
+    }
+    // A record that ended does not stand in the way of the one that took its place.
+    if matching.len() > 1 {
+        matching.retain(|agent| agent.lifecycle.is_active().is_ok());
+    }
+    let agent = match matching.as_slice() {
+        [] => return Ok(Err(Refusal::NoRecord)),
+        [one] => Arc::clone(one),
+        several => {
+            let names = several.iter().map(|agent| agent.id.to_string()).collect();
+            return Ok(Err(Refusal::Several(names)));
+        }
+    };
+    if let Err(why) = agent.lifecycle.is_active() {
+        return Ok(Err(Refusal::NotInForce { id: agent.id.clone(), why }));
+    }
+    if wants_keys && agent.keys() == KeyHolding::Kept {
+        return Ok(Err(Refusal::KeysKept { id: agent.id.clone() }));
+    }
+    Ok(Ok(Attested { agent, process: process.clone() }))
+}
+
+/// A node that has lost the server for longer than its bound gives nothing out (DESIGN §2 idea 6).
+async fn feed_lost<W: World>(world: &W) -> Result<Option<Refusal>, Unavailable> {
+    let facts = basis(world, vec![Key::of::<Feed>(Feed::ID)]).await?;
+    let bound = facts.set().domain().revocation.feed_lost_after;
+    let heard = facts.rows.get::<Feed>(Feed::ID)?.map_or(UnixTime::EPOCH, |feed| feed.heard);
+    let lost = world.clock().now().since(heard) > bound;
+    Ok(lost.then_some(Refusal::FeedLost { heard, bound }))
+}
+
+/// An X.509-SVID and its private key, as the Workload API hands them out.
+pub struct X509Answer {
+    /// Whose it is.
+    pub id: SpiffeId,
+    /// Certificates in DER, leaf first.
+    pub chain: Vec<Vec<u8>>,
+    /// The private key.
+    pub key: jose::PrivateKey,
+    /// The bundles.
+    pub trust: Arc<TrustRow>,
+    /// When to look again at the latest.
+    pub renew: UnixTime,
+}
+
+/// A WIT and its private key.
+pub struct WitAnswer {
+    /// Whose it is.
+    pub id: SpiffeId,
+    /// The token.
+    pub token: TokenText,
+    /// The private key.
+    pub key: jose::PrivateKey,
+    /// When to look again at the latest.
+    pub renew: UnixTime,
+}
+
+/// The X.509-SVID of an attested process: the one that is held, or a new one.
+pub async fn x509<W: World>(
+    world: &W,
+    attested: &Attested,
+) -> Result<Result<X509Answer, Refusal>, Unavailable> {
+    let held = match held_x509(world, attested).await? {
+        Ok(held) => held,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let facts = basis(world, Vec::new()).await?;
+    let key = world.keys().export(&held.key)?;
+    let (id, chain, renew) = (spiffe_id(&attested.agent)?, held.credential, held.renew);
+    Ok(Ok(X509Answer { id, chain, key, trust: facts.trust, renew }))
+}
+
+/// The WIT of an attested process that may hold its key.
+pub async fn wit<W: World>(
+    world: &W,
+    attested: &Attested,
+) -> Result<Result<WitAnswer, Refusal>, Unavailable> {
+    let held = match held_wit(world, attested).await? {
+        Ok(held) => held,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let key = world.keys().export(&held.key)?;
+    let token = TokenText::new(held.credential.clone());
+    Ok(Ok(WitAnswer { id: spiffe_id(&attested.agent)?, token, key, renew: held.renew }))
+}
+
+/// A JWT-SVID: bearer, so never held.
+pub async fn jwt<W: World>(
+    world: &W,
+    attested: &Attested,
+    audiences: Vec<String>,
+) -> Result<Result<(SpiffeId, TokenText), Refusal>, Unavailable> {
+    let kind = IssueKind::Jwt { audiences };
+    match order(world, attested, kind).await? {
+        Ok(AssignedCredential::Jwt { token, .. }) => Ok(Ok((spiffe_id(&attested.agent)?, token))),
+        Ok(_) => Err(Unavailable::of("server", "another credential than was asked for")),
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+fn spiffe_id(agent: &AgentRecord) -> Result<SpiffeId, Unavailable> {
+    match &agent.id {
+        WorkloadId::Spiffe(id) => Ok(id.clone()),
+        WorkloadId::Wimse(_) => Err(Unavailable::of("store", "an agent without a SPIFFE ID")),
+    }
+}
+
+/// Whether a held credential still serves: it is young enough and was issued after the agent's last
+/// suspension.
+fn serves<T>(held: &Held<T>, agent: &AgentRecord, now: UnixTime) -> bool {
+    now < held.renew && agent.lifecycle.admits(Some(held.epoch)).is_ok()
+}
+
+async fn holding<W: World>(
+    world: &W,
+    agent: &AgentRecord,
+) -> Result<(Holding, Expect), Unavailable> {
+    let id = agent.id.to_string();
+    Ok(match crate::facts::one::<W, Holding>(world, &id).await? {
+        Some(row) => ((*row.value).clone(), Expect::Version(row.version)),
+        None => (Holding { agent: id, x509: None, wit: None }, Expect::Absent),
+    })
+}
+
+async fn held_x509<W: World>(
+    world: &W,
+    attested: &Attested,
+) -> Result<Result<Held<Vec<Vec<u8>>>, Refusal>, Unavailable> {
+    let (mut holding, expect) = holding(world, &attested.agent).await?;
+    let now = world.clock().now();
+    let old = holding.x509.take();
+    if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, now)) {
+        return Ok(Ok(held));
+    }
+    let (handle, request) = new_key(world).await?;
+    match order(world, attested, IssueKind::X509 { request }).await {
+        Ok(Ok(AssignedCredential::X509 { chain })) => {
+            let leaf = chain.first().map(|der| Certificate::parse(der));
+            let leaf = leaf.and_then(Result::ok).ok_or_else(no_credential)?;
+            let epoch = provisioning::Epoch(leaf.epoch().unwrap_or_default());
+            let (from, until) = (leaf.not_before(), leaf.not_after());
+            let held = hold(world, chain, handle, from.max(now), until, epoch);
+            holding.x509 = Some(held.clone());
+            keep(world, holding, expect, old.map(|held| held.key)).await?;
+            Ok(Ok(held))
+        }
+        Ok(Ok(_)) => Err(no_credential()),
+        Ok(Err(refusal)) => without(world, old, &attested.agent, &handle, Ok(refusal)).await,
+        Err(why) => without(world, old, &attested.agent, &handle, Err(why)).await,
+    }
+}
+
+/// The WIT that the node holds for an agent; the agent proxy signs with its key.
+pub async fn held_wit<W: World>(
+    world: &W,
+    attested: &Attested,
+) -> Result<Result<Held<String>, Refusal>, Unavailable> {
+    let (mut holding, expect) = holding(world, &attested.agent).await?;
+    let now = world.clock().now();
+    let old = holding.wit.take();
+    if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, now)) {
+        return Ok(Ok(held));
+    }
+    let (handle, request) = new_key(world).await?;
+    match order(world, attested, IssueKind::Wit { request }).await {
+        Ok(Ok(AssignedCredential::Wit { token })) => {
+            let wit = verified(world, &token, now).await?;
+            let epoch = provisioning::Epoch(wit.epoch().unwrap_or_default());
+            let text = token.expose().to_owned();
+            let held = hold(world, text, handle, now, wit.expires(), epoch);
+            holding.wit = Some(held.clone());
+            keep(world, holding, expect, old.map(|held| held.key)).await?;
+            Ok(Ok(held))
+        }
+        Ok(Ok(_)) => Err(no_credential()),
+        Ok(Err(refusal)) => without(world, old, &attested.agent, &handle, Ok(refusal)).await,
+        Err(why) => without(world, old, &attested.agent, &handle, Err(why)).await,
+    }
+}
+
+/// When nothing new was issued. An outage of the server costs nobody a credential that still
+/// counts; its decision against the agent does.
+async fn without<W: World, T>(
+    world: &W,
+    old: Option<Held<T>>,
+    agent: &AgentRecord,
+    unused: &Handle,
+    end: Result<Refusal, Unavailable>,
+) -> Result<Result<Held<T>, Refusal>, Unavailable> {
+    world.keys().destroy(unused).await?;
+    let why = match end {
+        Ok(refusal) => return Ok(Err(refusal)),
+        Err(why) => why,
+    };
+    let now = world.clock().now();
+    let valid =
+        |held: &Held<T>| now < held.until && agent.lifecycle.admits(Some(held.epoch)).is_ok();
+    let (pause, held) = (renewal::retry_after, old.filter(valid).ok_or(why)?);
+    let renew = now.plus(pause(RETRY, now, held.until));
+    Ok(Ok(Held { renew, ..held }))
+}
+
+/// The server's WIT, verified like anybody's before it is handed out.
+async fn verified<W: World>(
+    world: &W,
+    token: &TokenText,
+    now: UnixTime,
+) -> Result<VerifiedWit, Unavailable> {
+    let facts = basis(world, Vec::new()).await?;
+    let anchors = TrustAnchors::from(&facts.trust.bundles);
+    let policy = WitPolicy {
+        algorithms: WIT_SVID_ALGORITHMS,
+        confirmation_algorithms: WIT_SVID_ALGORITHMS,
+        issuers: None,
+        skew: facts.set().domain().bounds.clock_skew,
+    };
+    verify_wit(token.expose(), &anchors, policy, now)
+        .map_err(|error| Unavailable::of("server", error))
+}
+
+fn no_credential() -> Unavailable {
+    Unavailable::of("server", "the credential that it sent does not read")
+}
+
+fn hold<W: World, T>(
+    world: &W,
+    credential: T,
+    key: Handle,
+    from: UnixTime,
+    until: UnixTime,
+    epoch: provisioning::Epoch,
+) -> Held<T> {
+    let [high, low, ..] = world.entropy().public();
+    let renew = renewal::due(from, until, u16::from_be_bytes([high, low]));
+    Held { credential, key, from, until, renew, epoch }
+}
+
+/// Keeps what was issued; the key before it is forgotten. Another stream of the same agent may have
+/// been first: then both credentials are good, and the next look takes the one that is kept.
+async fn keep<W: World>(
+    world: &W,
+    holding: Holding,
+    expect: Expect,
+    old: Option<Handle>,
+) -> Result<(), Unavailable> {
+    let writes = vec![Write::put(&holding, expect)];
+    let change = Change { writes, uses: Vec::new(), records: Vec::new() };
+    if settled(world.store().commit(change).await)?.is_some() {
+        if let Some(old) = old {
+            world.keys().destroy(&old).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A fresh key (CRED-11), and the request that proves it (PROV-07).
+async fn new_key<W: World>(world: &W) -> Result<(Handle, Vec<u8>), Unavailable> {
+    let (handle, public) = world.keys().generate(env::Purpose::Workload, ALGORITHM).await?;
+    let request = request(world, &handle, &public).await?;
+    Ok((handle, request))
+}
+
+/// A PKCS#10 request for a key behind the door.
+pub async fn request<W: World>(
+    world: &W,
+    handle: &Handle,
+    public: &PublicKey,
+) -> Result<Vec<u8>, Unavailable> {
+    let template = RequestTemplate {
+        subject: Name::empty(),
+        spki_der: public.spki_der().to_vec(),
+        uri_names: Vec::new(),
+        dns_names: Vec::new(),
+    };
+    let fault = |error: &dyn std::fmt::Display| Unavailable::of("keys", error);
+    let unsigned = template.to_be_signed(CERTIFICATE_ALGORITHM).map_err(|error| fault(&error))?;
+    let signature = world.keys().sign(handle, unsigned.bytes()).await?;
+    let der = x509::ecdsa_der_from_fixed(signature.as_bytes()).map_err(|error| fault(&error))?;
+    Ok(unsigned.attach(&der))
+}
+
+async fn order<W: World>(
+    world: &W,
+    attested: &Attested,
+    kind: IssueKind,
+) -> Result<Result<AssignedCredential, Refusal>, Unavailable> {
+    let (agent, process) = (attested.agent.id.clone(), attested.process.clone());
+    match world.peers().issue(IssueOrder { agent, process, kind }).await {
+        Ok(credential) => Ok(Ok(credential)),
+        Err(PeerFault::Refused { message, .. }) => Ok(Err(Refusal::Server(message))),
+        Err(PeerFault::Unavailable(why)) => Err(why),
+    }
+}
