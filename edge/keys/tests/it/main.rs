@@ -1,0 +1,4 @@
+//! Keys on disk through the public interface.
+
+#[cfg(test)]
+mod disk;
