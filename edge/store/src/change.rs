@@ -21,8 +21,9 @@ pub const ROW_BYTES_MAX: usize = 8 << 20;
 pub const ID_BYTES_MAX: usize = 4_096;
 /// The most keys of one snapshot.
 pub const SNAPSHOT_KEYS_MAX: usize = 4_096;
-/// The most rows of a page of a scan; a page of changes may exceed it to keep a commit whole.
-pub const PAGE_ROWS_MAX: usize = 1_000;
+/// The most rows of a page, whatever is asked for: what a replica holds at most, so that it can be
+/// scanned whole. A page of changes may exceed it to keep a commit whole.
+pub const PAGE_ROWS_MAX: usize = 100_000;
 
 /// A change that may be tried: bounded, its records in the form of the log.
 #[derive(Debug)]

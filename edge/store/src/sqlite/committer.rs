@@ -177,7 +177,7 @@ impl Committer {
         match &logged {
             Ok(()) => self.outbox.logged = last,
             Err(error) => {
-                tracing::error!(%error, "the log does not answer; changes are refused until it does");
+                tracing::error!(%error, "the log does not answer: no changes until it does");
                 self.outbox.is_behind = true;
             }
         }
