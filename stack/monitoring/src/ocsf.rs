@@ -5,6 +5,7 @@
 //! In scope: the map from a [`Record`] to its class, activity and attributes. Not here: sending.
 //! What OCSF has no attribute for stands under `unmapped.aims`, so that nothing is lost.
 
+use identifier::Kind;
 use serde_json::{Map, Value, json};
 
 use crate::record::{Event, Outcome, Record};
@@ -27,7 +28,7 @@ pub struct Context<'a> {
 
 /// The event.
 pub fn to_ocsf(record: &Record, context: &Context<'_>) -> Value {
-    let kind = Kind::of(record);
+    let kind = Activity::of(record);
     let mut event = Map::new();
     let mut put = |name: &str, value: Value| {
         if !value.is_null() {
@@ -38,7 +39,7 @@ pub fn to_ocsf(record: &Record, context: &Context<'_>) -> Value {
     put("category_uid", json!(kind.class.uid() / 1_000));
     put("class_uid", json!(kind.class.uid()));
     put("activity_id", json!(kind.activity));
-    put("activity_name", kind.name.map_or(Value::Null, |name| json!(name)));
+    put("activity_name", json!(kind.name));
     put("type_uid", json!(kind.class.uid() * 100 + kind.activity));
     put("time", json!(record.time.millis()));
     put("severity_id", json!(severity(record.outcome)));
@@ -69,13 +70,13 @@ enum Class {
 }
 
 /// What an event is in OCSF's words. `name` says what "99 Other" is.
-struct Kind {
+struct Activity {
     class: Class,
     activity: u64,
     name: Option<String>,
 }
 
-impl Kind {
+impl Activity {
     fn of(record: &Record) -> Self {
         let named = |class, activity: u64| {
             let name = (activity == OTHER).then(|| record.action.clone());
@@ -85,9 +86,7 @@ impl Kind {
         match record.event {
             Event::CallDecided | Event::CallFinished => named(Class::Api, call_activity(record)),
             // 3002: "1=Logon"; an exchange is none of the named ones.
-            Event::TokenIssued if action == "token.exchange" => {
-                named(Class::Authentication, OTHER)
-            }
+            Event::TokenIssued if action == "token.exchange" => named(Class::Authentication, OTHER),
             Event::TokenIssued | Event::StrangersRefused => named(Class::Authentication, 1),
             // 7001: "1=Isolate; 2=Evict; 3=Restore": ending an agent is a remediation, and retiring
             // it in good order is not.
@@ -139,7 +138,7 @@ impl Class {
     }
 
     /// What a class has that the others have not.
-    fn attributes(self, record: &Record, kind: &Kind) -> Vec<(&'static str, Value)> {
+    fn attributes(self, record: &Record, kind: &Activity) -> Vec<(&'static str, Value)> {
         let mut all = vec![("actor", actor(record))];
         if self != Self::Remediation {
             all.push(("ai_agent", agent(record)));
@@ -149,6 +148,7 @@ impl Class {
                 ("api", json!({ "operation": record.action })),
                 ("src_endpoint", endpoint(record)),
                 ("resources", resources(record)),
+                ("http_response", response(record)),
                 ("trace", record.trace.as_ref().map_or(Value::Null, |uid| json!({ "uid": uid }))),
             ]),
             Self::Authentication => all.extend(authentication(record)),
@@ -158,6 +158,9 @@ impl Class {
             }
             Self::Remediation => {
                 all.push(("command_uid", json!(record.id)));
+                // "type_id 10=Resource UID": the class has no place for whom it was done to.
+                let of = |value| json!([{ "name": "unmapped.aims.agent", "type_id": 10, "value": value }]);
+                all.push(("observables", record.agent.as_ref().map_or(Value::Null, of)));
                 let desc = kind.name.as_deref().unwrap_or(&record.action);
                 let desc = match reason(record) {
                     Value::String(reason) => format!("{desc}: {reason}"),
@@ -171,7 +174,7 @@ impl Class {
 
     fn profiles(self, record: &Record, context: &Context<'_>) -> Vec<&'static str> {
         let rows = [
-            ("ai_operation", self != Self::Remediation && record.agent.is_some()),
+            ("ai_operation", self != Self::Remediation && agent_id(record).is_some()),
             // 7001 knows the actor through this profile alone.
             ("host", self == Self::Remediation),
             ("record_integrity", context.leaf.is_some()),
@@ -199,10 +202,13 @@ const fn status(outcome: Outcome) -> u64 {
     }
 }
 
+/// What was done, by whom, to what.
 fn message(record: &Record) -> String {
     let who = record.operator.as_ref().or(record.agent.as_ref()).or(record.transport.as_ref());
+    let object = record.agent.as_ref().or(record.subject.as_ref());
+    let object = object.filter(|_| record.operator.is_some());
     let mut text = format!("{} {}", record.action, record.outcome.name());
-    for (word, name) in [("for", who), ("on", record.resource.as_ref())] {
+    for (word, name) in [("by", who), ("on", record.resource.as_ref().or(object))] {
         if let Some(name) = name {
             text.push_str(&format!(" {word} {name}"));
         }
@@ -238,9 +244,7 @@ fn decision(record: &Record) -> Vec<(&'static str, Value)> {
         Outcome::Permitted => (1, "allowed"),
         _ => (2, "denied"),
     };
-    let policy = |uid: &str| {
-        without_nulls(json!({ "uid": uid, "version": record.policy }))
-    };
+    let policy = |uid: &str| without_nulls(json!({ "uid": uid, "version": record.policy }));
     let mut by: Vec<_> = record
         .rules
         .iter()
@@ -273,11 +277,20 @@ fn user(id: &str) -> Value {
     json!({ "uid": id, "type_id": if ours { 4 } else { 1 } })
 }
 
-/// "The stable logical identifier for the agent, assigned by … its issuing identity provider".
+/// "The stable logical identifier for the agent, assigned by … its issuing identity provider". Our
+/// services have no language model, and a client's id says nothing of one.
 fn agent(record: &Record) -> Value {
-    let Some(uid) = &record.agent else { return Value::Null };
+    let Some(uid) = agent_id(record) else { return Value::Null };
     let name = uid.rsplit('/').next().filter(|name| !name.is_empty());
     without_nulls(json!({ "uid": uid, "name": name, "type_id": 0 }))
+}
+
+fn agent_id(record: &Record) -> Option<&String> {
+    let is_service = |path: &str| path.split('/').nth(1) == Some(Kind::Service.segment());
+    record.agent.as_ref().filter(|id| {
+        let path = id.strip_prefix("spiffe://").or_else(|| id.strip_prefix("wimse://"));
+        path.is_some_and(|path| !is_service(path))
+    })
 }
 
 fn endpoint(record: &Record) -> Value {
@@ -289,6 +302,12 @@ fn endpoint(record: &Record) -> Value {
 fn resources(record: &Record) -> Value {
     let Some(uid) = &record.resource else { return Value::Null };
     json!([{ "uid": uid, "role_id": 1 }])
+}
+
+/// What the upstream answered, where a call went that far.
+fn response(record: &Record) -> Value {
+    let status = record.facts.get("status").filter(|_| record.event == Event::CallFinished);
+    status.map_or(Value::Null, |code| json!({ "code": code }))
 }
 
 /// 3002. "auth_protocol_id 6=OAUTH 2.0"; the session is the token.
@@ -373,6 +392,7 @@ fn enrichments(record: &Record) -> Value {
 fn unmapped(record: &Record) -> Value {
     let why = record.why.as_ref();
     let aims = without_nulls(json!({
+        "agent": record.agent,
         "act": Some(&record.actors).filter(|actors| !actors.is_empty()),
         "after": record.after,
         "epoch": record.epoch,

@@ -11,8 +11,12 @@ use uuid::Uuid;
 /// C2SP tlog-tiles: "entry ... preceded by its length as a big-endian uint16".
 pub const RECORD_BYTES_MAX: usize = 65_535;
 
-/// The longest text of any one field, in bytes; longer input is cut before it is recorded.
+/// The longest text of a record that is too long as a whole, and of any index term, in bytes: what
+/// is longer loses its end.
 pub const TEXT_BYTES_MAX: usize = 2_048;
+
+/// The most entries of a list in a record that is too long as a whole.
+pub const LIST_MAX: usize = 16;
 
 /// The identity of a record: a UUID version 7, so that it sorts by time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -272,8 +276,8 @@ impl Record {
     }
 
     /// The bytes that go into the log: JSON in declaration order, which is stable. A record that
-    /// is too long loses its facts first (and says so), then its attestation: a long input must
-    /// not keep a decision out of the log.
+    /// is too long loses its facts first (and says so) with its attestation, then the ends of its
+    /// texts: a long input must not keep a decision out of the log.
     pub fn encode(&self) -> Vec<u8> {
         let whole = serde_json::to_vec(self).unwrap_or_default();
         if whole.len() <= RECORD_BYTES_MAX {
@@ -282,7 +286,49 @@ impl Record {
         let mut short = self.clone();
         short.facts = serde_json::json!({ "omitted_bytes": whole.len() });
         short.attestation = BTreeMap::new();
-        serde_json::to_vec(&short).unwrap_or_default()
+        let mut bytes = serde_json::to_vec(&short).unwrap_or_default();
+        // JSON may write six bytes for one, so one cut need not be enough; the last one is.
+        for max in [TEXT_BYTES_MAX, TEXT_BYTES_MAX / 4, TEXT_BYTES_MAX / 16] {
+            if bytes.len() <= RECORD_BYTES_MAX {
+                break;
+            }
+            short.cut(max);
+            bytes = serde_json::to_vec(&short).unwrap_or_default();
+        }
+        bytes
+    }
+
+    /// Leaves no text longer than `max` bytes, and no list longer than [`LIST_MAX`].
+    fn cut(&mut self, max: usize) {
+        for list in [&mut self.actors, &mut self.rules] {
+            let more = list.len().saturating_sub(LIST_MAX);
+            if more > 0 {
+                list.truncate(LIST_MAX);
+                list.push(format!("… and {more} more"));
+            }
+        }
+        let named = [
+            &mut self.agent,
+            &mut self.subject,
+            &mut self.resource,
+            &mut self.operator,
+            &mut self.transport,
+            &mut self.proof,
+            &mut self.policy,
+            &mut self.root,
+            &mut self.txn,
+            &mut self.jti,
+            &mut self.parent,
+            &mut self.trace,
+        ];
+        let why = self
+            .why
+            .iter_mut()
+            .flat_map(|why| [&mut why.check, &mut why.message].into_iter().chain(&mut why.needs));
+        let texts = named.into_iter().flatten().chain(why).chain([&mut self.action]);
+        for text in texts.chain(&mut self.actors).chain(&mut self.rules) {
+            text.truncate(text.floor_char_boundary(max));
+        }
     }
 
     /// Reads what [`Record::encode`] wrote.
@@ -306,9 +352,11 @@ impl Record {
             (Term::Jti, &self.jti),
             (Term::Trace, &self.trace),
         ];
-        terms.extend(
-            named.into_iter().filter_map(|(term, value)| value.clone().map(|value| (term, value))),
-        );
+        terms.extend(named.into_iter().filter_map(|(term, value)| {
+            let value = value.as_ref()?;
+            let cut = value.get(..value.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or_default();
+            Some((term, cut.to_owned()))
+        }));
         terms
     }
 }
@@ -377,5 +425,136 @@ impl Term {
     /// The term of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|term| term.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_seconds(1_795_220_013);
+
+    fn record() -> Record {
+        let id = RecordId::new(NOW, [7; 10]);
+        Record::new(id, NOW, Component("server".to_owned()), Event::CallDecided)
+    }
+
+    fn full() -> Record {
+        let text = |value: &str| Some(value.to_owned());
+        Record {
+            outcome: Outcome::Refused,
+            action: "tool.call".to_owned(),
+            agent: text("agent"),
+            subject: text("subject"),
+            actors: vec!["agent".to_owned()],
+            resource: text("resource"),
+            operator: text("uid:1000"),
+            transport: text("transport"),
+            proof: text("wit+wpt"),
+            rules: vec!["rule".to_owned()],
+            policy: text("sha256:00"),
+            why: Some(Why {
+                check: "gateway::Denied".to_owned(),
+                message: "no".to_owned(),
+                needs: text("an approval"),
+            }),
+            root: text("root"),
+            txn: text("txn"),
+            jti: text("jti"),
+            parent: text("parent"),
+            after: Some(RecordId::new(NOW, [1; 10])),
+            trace: text("0af7651916cd43dd8448eb211c80319c"),
+            epoch: Some(4),
+            attestation: BTreeMap::from([("uid".to_owned(), "1000".to_owned())]),
+            facts: serde_json::json!({ "context": { "depth": 1 } }),
+            used: vec![Used { hash: "hash".to_owned(), until: NOW }],
+            ..record()
+        }
+    }
+
+    /// req: OBS-07 (part)
+    #[test]
+    fn s11_a_record_reads_back_as_it_was_written() {
+        for record in [record(), full()] {
+            assert_eq!(Record::decode(&record.encode()), Ok(record));
+        }
+        insta::assert_snapshot!(String::from_utf8(full().encode()).unwrap());
+    }
+
+    /// req: OBS-05 (part)
+    #[test]
+    fn s11_no_input_is_too_long_to_be_recorded() {
+        let check = |edit: &dyn Fn(&mut Record)| {
+            let mut long = full();
+            edit(&mut long);
+            let bytes = long.encode();
+            assert!(bytes.len() <= RECORD_BYTES_MAX, "{} bytes", bytes.len());
+            let read = Record::decode(&bytes).unwrap();
+            assert_eq!((read.id, read.outcome, read.event), (long.id, long.outcome, long.event));
+            assert_eq!(read.used, long.used, "what guards against replay is never lost");
+            assert!(read.facts.get("omitted_bytes").is_some(), "it says so");
+        };
+        check(&|record| record.facts = serde_json::json!("x".repeat(RECORD_BYTES_MAX)));
+        check(&|record| record.resource = Some("x".repeat(RECORD_BYTES_MAX)));
+        // Each control character is six bytes of JSON.
+        check(&|record| record.why.as_mut().unwrap().message = "\u{1}".repeat(RECORD_BYTES_MAX));
+        check(&|record| record.rules = vec!["r".repeat(128); 20_000]);
+        check(&|record| {
+            let long = || Some("\u{1}".repeat(RECORD_BYTES_MAX));
+            record.action = "\u{1}".repeat(RECORD_BYTES_MAX);
+            record.actors = vec!["\u{1}".repeat(RECORD_BYTES_MAX); 99];
+            record.rules = vec!["\u{1}".repeat(RECORD_BYTES_MAX); 99];
+            (record.agent, record.subject, record.resource) = (long(), long(), long());
+            (record.operator, record.transport, record.proof) = (long(), long(), long());
+            (record.policy, record.root, record.txn) = (long(), long(), long());
+            (record.jti, record.parent, record.trace) = (long(), long(), long());
+            let check = "\u{1}".repeat(RECORD_BYTES_MAX);
+            record.why = Some(Why { message: check.clone(), check, needs: long() });
+        });
+        // A cut falls between letters.
+        check(&|record| record.resource = Some("€".repeat(RECORD_BYTES_MAX)));
+    }
+
+    /// req: OBS-09 (part)
+    #[test]
+    fn s11_a_record_is_found_by_whom_and_what_it_concerns() {
+        let terms: Vec<_> = full()
+            .terms()
+            .into_iter()
+            .map(|(term, text)| format!("{}={text}", term.name()))
+            .collect();
+        assert_eq!(
+            terms.join(" "),
+            "event=call_decided outcome=refused agent=agent subject=subject resource=resource \
+             operator=uid:1000 root=root txn=txn jti=jti trace=0af7651916cd43dd8448eb211c80319c"
+        );
+        let long = Record { jti: Some("€".repeat(TEXT_BYTES_MAX)), ..full() };
+        assert!(long.terms().iter().all(|(_, text)| text.len() <= TEXT_BYTES_MAX));
+    }
+
+    #[test]
+    fn s11_names_are_the_same_in_records_terms_and_commands() {
+        for term in Term::ALL {
+            assert_eq!(Term::parse(term.name()), Some(term));
+        }
+        assert_eq!(Term::parse("Agent"), None);
+        for event in [Event::Started, Event::CallFinished, Event::StrangersRefused] {
+            assert_eq!(serde_json::to_value(event).unwrap(), event.name());
+        }
+        for outcome in [Outcome::Permitted, Outcome::Refused, Outcome::Done, Outcome::Failed] {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
+        }
+    }
+
+    #[test]
+    fn rfc9562_5_7_ids_sort_by_time_and_read_back() {
+        let ids = [(1, 9), (1, 10), (2, 0)]
+            .map(|(millis, random)| RecordId::new(UnixTime::from_millis(millis), [random; 10]));
+        assert!(ids.is_sorted());
+        for id in ids {
+            assert_eq!(RecordId::parse(&id.to_string()), Some(id));
+        }
+        assert_eq!(RecordId::parse("7"), None);
+        assert!(Record::decode(b"{}").is_err(), "a record that lacks its parts does not read");
     }
 }

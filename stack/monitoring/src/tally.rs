@@ -79,8 +79,12 @@ impl Tally {
         self.from = None;
         let counts = std::mem::take(&mut self.counts).into_iter();
         let each = counts.flat_map(|(source, reasons)| {
-            reasons.into_iter().map(move |(reason, Count { count, from, to })| {
-                Closed { source: source.clone(), reason, count, from, to }
+            reasons.into_iter().map(move |(reason, Count { count, from, to })| Closed {
+                source: source.clone(),
+                reason,
+                count,
+                from,
+                to,
             })
         });
         each.collect()
@@ -124,9 +128,11 @@ mod tests {
     fn s11_strangers_are_counted_by_source_and_reason_over_a_window() {
         let mut tally = Tally::default();
         assert_eq!(tally.close(at(1_000)), [], "nothing was counted");
-        for (source, reason, now) in
-            [("a", "gateway::NoToken", 10), ("b", "gateway::NoToken", 20), ("a", "gateway::Path", 30)]
-        {
+        for (source, reason, now) in [
+            ("a", "gateway::NoToken", 10),
+            ("b", "gateway::NoToken", 20),
+            ("a", "gateway::Path", 30),
+        ] {
             tally.count(source, reason, at(now));
         }
         tally.count("a", "gateway::NoToken", at(40));

@@ -130,8 +130,7 @@ impl<'a> Forest<'a> {
             }
         }
         let ends = lineage.iter().map(|record| record.time).collect();
-        let mut forest =
-            Self { records: lineage.to_vec(), lineage: count, ends, branches, root };
+        let mut forest = Self { records: lineage.to_vec(), lineage: count, ends, branches, root };
         forest.find_ends();
         forest
     }

@@ -146,13 +146,16 @@ fn behalf<'a>(node: &'a Node, who: Option<&String>) -> Option<&'a String> {
 
 fn ending(record: &Record) -> String {
     let mut text = record.outcome.name().to_owned();
+    if let Some(status) = record.facts.get("status").and_then(serde_json::Value::as_u64) {
+        let _ = write!(text, ", status {status}");
+    }
     if !record.rules.is_empty() {
         let rules: Vec<_> = record.rules.iter().map(|rule| plain(rule)).collect();
         let _ = write!(text, " by {}", rules.join(", "));
     }
     if let Some(why) = &record.why {
         let _ = write!(text, ": {} [{}]", plain(&why.message), plain(&why.check));
-        if let Some(needs) = &why.needs {
+        if let Some(needs) = why.needs.as_ref().filter(|needs| !why.message.contains(*needs)) {
             let _ = write!(text, ", needs {}", plain(needs));
         }
     } else if record.outcome == Outcome::Done && record.event == Event::AgentLifecycle {

@@ -21,8 +21,7 @@ pub(crate) fn record(second: u64, event: Event) -> Record {
 
 pub(crate) fn refuse(record: &mut Record, check: &str, message: &str) {
     record.outcome = Outcome::Refused;
-    record.why =
-        Some(Why { check: check.to_owned(), message: message.to_owned(), needs: None });
+    record.why = Some(Why { check: check.to_owned(), message: message.to_owned(), needs: None });
 }
 
 /// The batch job gets a token for the agent.
@@ -84,6 +83,9 @@ pub(crate) fn finished(second: u64, call: &Record) -> Record {
     let mut finished = record(second, Event::CallFinished);
     finished.component = call.component.clone();
     finished.after = Some(call.id);
+    finished.action.clone_from(&call.action);
+    finished.subject.clone_from(&call.subject);
+    finished.trace.clone_from(&call.trace);
     finished.root.clone_from(&call.root);
     finished.txn.clone_from(&call.txn);
     finished.jti.clone_from(&call.jti);
