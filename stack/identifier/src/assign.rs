@@ -99,4 +99,43 @@ mod tests {
             assert_eq!(again, Err(AssignRefusal::Taken { name: name("invoice"), id, since: now }));
         }
     }
+
+    /// The kind is part of the identifier: an agent is never taken for a service of its name.
+    /// req: ID-01 (part)
+    #[test]
+    fn s5_two_records_never_share_an_identifier() {
+        let mut seen = std::collections::BTreeSet::new();
+        for domain in ["demo.example", "demo.example.org", "other.example"] {
+            for kind in [Kind::Agent, Kind::Service] {
+                for text in ["invoice", "invoice-2", "agent", "service"] {
+                    let domain = TrustDomain::parse(domain).unwrap();
+                    let made = assign(&domain, kind, name(text), None, UnixTime::EPOCH).unwrap();
+                    assert!(seen.insert(made.id.to_string()), "{} twice", made.id);
+                    assert!(made.id.path().starts_with(&format!("/{}/", kind.segment())));
+                }
+            }
+        }
+        assert_eq!(seen.len(), 24);
+    }
+
+    /// The longest name in the longest trust domain still is an identifier: no operator is told of
+    /// a bound that no name can reach.
+    #[test]
+    fn s5_every_name_fits_into_every_trust_domain() {
+        let domain = TrustDomain::parse(&format!("{}.example", "a".repeat(247))).unwrap();
+        let long = name(&"n".repeat(63));
+        let made = assign(&domain, Kind::Service, long.clone(), None, UnixTime::EPOCH).unwrap();
+        assert_eq!(made.id.to_string(), format!("spiffe://{domain}/service/{long}"));
+    }
+
+    proptest::proptest! {
+        /// req: ID-02 (part)
+        #[test]
+        fn s5_whatever_is_a_name_makes_an_identifier_that_reads_as_itself(text in "\\PC{0,70}") {
+            let Ok(name) = AgentName::parse(&text) else { return Ok(()) };
+            let domain = TrustDomain::parse("demo.example").unwrap();
+            let made = assign(&domain, Kind::Agent, name, None, UnixTime::EPOCH).unwrap();
+            proptest::prop_assert_eq!(WorkloadId::parse(made.id.as_str()), Ok(made.id));
+        }
+    }
 }

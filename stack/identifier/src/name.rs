@@ -102,4 +102,18 @@ mod tests {
         check("a-", Err(NameError::Hyphen));
         check(&"a".repeat(64), Err(NameError::TooLong { bytes: 64 }));
     }
+    /// A name that arrives in a file or a request is held to the same rule.
+    #[test]
+    fn s5_a_name_in_a_document_is_read_by_the_same_rule() {
+        let read = |text: &str| {
+            serde::Deserialize::deserialize(serde::de::value::StrDeserializer::<
+                serde::de::value::Error,
+            >::new(text))
+        };
+        let name: AgentName = read("invoice").unwrap();
+        assert_eq!((name.as_str(), name.to_string()), ("invoice", "invoice".to_owned()));
+        for bad in ["", "Invoice", "../invoice", "-a", &"a".repeat(64)] {
+            assert!(AgentName::parse(bad).is_err() && read(bad).is_err(), "{bad}");
+        }
+    }
 }
