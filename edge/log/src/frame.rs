@@ -167,6 +167,14 @@ pub(crate) fn number(to: &mut Vec<u8>, prepared: &[u8], salt: u32, index: u64, p
     to.extend_from_slice(fixed);
 }
 
+/// The length that would have to be checksummed to know whether a frame begins here; zero where
+/// none can.
+pub(crate) fn claimed_length(from: &[u8]) -> usize {
+    let length = from.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    length.filter(|length| (FIXED_BYTES..=PAYLOAD_BYTES_MAX).contains(length)).unwrap_or(0)
+}
+
 /// The id that a damaged frame seems to have, if it seems to be the one of `index`.
 pub(crate) fn guess_id(from: &[u8], index: u64) -> Option<[u8; 16]> {
     let mut rest = from.get(HEAD_BYTES..)?;

@@ -148,6 +148,12 @@ impl Index {
         }
         transaction.commit()
     }
+
+    /// Moves everything into the one file, so that it can be copied alone.
+    pub(crate) fn settle(&self) {
+        // What stays in the write-ahead log is found there at the next start.
+        let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
 }
 
 /// Connections that read.

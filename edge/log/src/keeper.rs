@@ -69,6 +69,7 @@ impl Keeper {
                 }
             }
             if last {
+                self.index.settle();
                 return;
             }
         }

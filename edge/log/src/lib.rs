@@ -77,7 +77,8 @@ pub struct Options {
     pub remembered: Option<(u64, Hash)>,
 }
 
-/// A log that this process writes. A handle: clones are cheap and mean the same log.
+/// A log that this process writes. A handle: clones are cheap and mean the same log. When the last
+/// is dropped the log ends by itself; [`Log::close`] waits until it has.
 #[derive(Clone)]
 pub struct Log {
     core: Arc<Core>,
@@ -121,14 +122,19 @@ impl Log {
             offset,
             next: size,
         };
+        // Another process may write when both threads have ended.
+        let lock = Arc::clone(&opened.lock);
+        let write = move || {
+            writer.run();
+            drop(lock);
+        };
         let lock = opened.lock;
         let keep = move || {
             keeper.run();
-            // The keeper ends last: then another process may write.
             drop(lock);
         };
         let threads = vec![
-            thread::Builder::new().name("log writer".to_owned()).spawn(|| writer.run())?,
+            thread::Builder::new().name("log writer".to_owned()).spawn(write)?,
             thread::Builder::new().name("log keeper".to_owned()).spawn(keep)?,
         ];
         let room = Arc::new(Semaphore::new(QUEUE_UNITS));

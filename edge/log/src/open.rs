@@ -98,7 +98,8 @@ impl std::fmt::Display for KnownBy {
 
 /// A log that was read and found to be the one that was promised.
 pub(crate) struct Opened {
-    pub(crate) lock: File,
+    /// Held while a thread of the log runs.
+    pub(crate) lock: Arc<File>,
     pub(crate) tree: Tree,
     pub(crate) index: Index,
     pub(crate) notary: Notary,
@@ -172,10 +173,10 @@ impl Replayed {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, OpenError> {
+fn lock(dir: &Path) -> Result<Arc<File>, OpenError> {
     let file = File::create(lock_path(dir))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Arc::new(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(OpenError::Disk(error)),
     }
@@ -210,12 +211,20 @@ fn replay_and_check(
 ) -> Result<Replayed, OpenError> {
     let mark = Mark::read(dir);
     let marked = |present| mark.and_then(|mark| Tree::load(dir, mark.size, mark.root, present));
+    let mut recreated = false;
     let mut present = Present::Compare;
     let mut tree = marked(present);
     loop {
         let from_start = tree.is_none();
         let from = tree.take().unwrap_or_else(|| Tree::empty(dir, present));
-        let replayed = replay(dir, disk, from, index, known)?;
+        let replayed = match replay(dir, disk, from, index, known) {
+            Err(OpenError::Index { reason }) if !recreated => {
+                tracing::warn!(dir = %dir.display(), reason, "the index is damaged: rebuilding it");
+                (*index, recreated) = (Index::create(dir).map_err(index_error)?, true);
+                continue;
+            }
+            other => other?,
+        };
         let checked = check(&replayed, known)?;
         if checked.index_differs {
             tracing::warn!(dir = %dir.display(), "the index does not fit: rebuilding it");

@@ -38,7 +38,7 @@ pub enum ReadError {
     Tile { index: u64 },
     #[error("could not read entries: {0}")]
     Segment(#[from] io::Error),
-    #[error("could not read the index: {reason}")]
+    #[error("could not read the index, which is made again when `index.db` is deleted: {reason}")]
     Index { reason: String },
 }
 

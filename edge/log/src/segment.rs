@@ -20,6 +20,8 @@ const STRETCH_BYTES_MIN: u64 = 64 * 1024;
 /// Bytes before the first frame.
 pub(crate) const HEADER_BYTES: usize = 16;
 const MAGIC: [u8; 8] = *b"aimslog1";
+/// Bytes that are checksummed in search of a frame behind a bad one.
+const SEARCH_BYTES_MAX: usize = 1 << 30;
 /// Bytes read at once when entries are read back.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -174,10 +176,15 @@ fn judge(rest: &[u8], salt: u32, expected: u64, why: NoFrame) -> Rest {
     // A batch is written only after the one before was synced. So a good frame of a later batch,
     // anywhere below, proves that the frame that is missing here was durable once. Frames of the
     // same batch do not: the kernel writes the pages of one batch in any order.
-    let mut offset = 1;
+    let (mut offset, mut budget) = (1, SEARCH_BYTES_MAX);
     while offset <= used {
-        let found = rest.get(offset..).map(|rest| Frame::read(rest, salt));
-        let Some(Ok(frame)) = found else {
+        let rest = rest.get(offset..).unwrap_or_default();
+        // What does not even claim to be a frame costs nothing; what claims, costs its checksum.
+        let Some(left) = budget.checked_sub(frame::claimed_length(rest)) else {
+            return Rest::Damaged { id };
+        };
+        budget = left;
+        let Ok(frame) = Frame::read(rest, salt) else {
             offset += 1;
             continue;
         };

@@ -120,12 +120,12 @@ impl Tree {
     /// Removes partial tiles that no checkpoint of this size or of size `before` needs.
     pub(crate) fn sweep_partial(&self, before: u64) {
         for (tile, _) in self.partial() {
-            let needed = TilePath::of_tree(before)
-                .find(|other| other.kind() == tile.kind() && other.index() == tile.index());
-            let keep = [Some(tile.width()), needed.map(|other| other.width())];
-            let folder = partial_folder(&self.dir, &tile);
-            for (width, path) in widths(&folder) {
-                if !keep.contains(&Some(width)) {
+            let level = if let TileKind::Hashes { level } = tile.kind() { level } else { 0 };
+            let nodes = before >> (8 * u32::from(level));
+            let needed = nodes.saturating_sub(tile.index() * WIDTH);
+            let keep = [u64::from(tile.width()), needed];
+            for (width, path) in widths(&partial_folder(&self.dir, &tile)) {
+                if !keep.contains(&u64::from(width)) {
                     // A partial tile too many does no harm.
                     let _ = fs::remove_file(path);
                 }

@@ -1,6 +1,6 @@
 //! The check of a log's folder: every entry, every tile, every promise, without the log running.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -155,7 +155,7 @@ struct Check<'a> {
     /// Entries of the folder's checkpoint: tiles are there up to here.
     promised: u64,
     frontier: Frontier,
-    sizes: Vec<u64>,
+    sizes: HashSet<u64>,
     roots: HashMap<u64, Hash>,
     /// The tile of the present 256 entries, and their bundle.
     tile: Vec<Hash>,

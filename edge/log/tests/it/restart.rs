@@ -71,6 +71,20 @@ async fn whatever_is_derived_is_made_again() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_index_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), 2_000).await;
+    let index = dir.path().join("index.db");
+    for damage in [0..16, 4_096..100_000] {
+        change(&index, |bytes| bytes[damage].fill(0x5a));
+        let log = Log::open(dir.path(), options()).unwrap();
+        append(&log, log.size()..log.size() + 10).await;
+        assert_eq!(log.by_id(&crate::entry(1_500).id).unwrap(), Some(1_500));
+        log.close().await;
+    }
+}
+
 /// A tile that a crash left wrong is written again, because the promised root says who is right.
 ///
 /// req: OBS-06 (part)
