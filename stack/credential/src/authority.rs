@@ -160,13 +160,22 @@ impl KeyRing {
         (signs_until, signs_until.plus(schedule.signed_life))
     }
 
-    /// The ring with one key more, and without those that nobody needs any longer.
+    /// The ring with one key more, and without those that nobody needs any longer. Over
+    /// [`KEYS_MAX`] the oldest goes: of the same delegate first, then of any, and our own last, so
+    /// that no component can push out the keys of another by asking again and again.
     #[must_use]
     pub fn with(&self, key: AuthorityKey, now: UnixTime) -> Self {
         let mut keys: Vec<_> = self.published(now).cloned().collect();
+        while keys.len() >= KEYS_MAX {
+            let of_the_same = |old: &AuthorityKey| old.holder.is_some() && old.holder == key.holder;
+            let oldest = keys
+                .iter()
+                .position(of_the_same)
+                .or_else(|| keys.iter().position(|old| old.holder.is_some()))
+                .unwrap_or_default();
+            keys.remove(oldest);
+        }
         keys.push(key);
-        let surplus = keys.len().saturating_sub(KEYS_MAX);
-        keys.drain(..surplus);
         Self { purpose: self.purpose, keys }
     }
 }
@@ -243,10 +252,104 @@ mod tests {
     }
 
     #[test]
+    fn s8_one_holder_of_many_keys_takes_nobody_elses() {
+        let held = |kid: String, holder: Option<&str>| AuthorityKey {
+            holder: holder.map(str::to_owned),
+            ..key(&kid, 0, 0)
+        };
+        let mut ring = KeyRing::empty(Purpose::TxnToken).with(key("own", 0, 0), at(0));
+        ring = ring.with(held("other".to_owned(), Some("gateway-b")), at(0));
+        for n in 0..2 * KEYS_MAX {
+            ring = ring.with(held(format!("a{n}"), Some("gateway-a")), at(0));
+        }
+        let kids: Vec<_> = ring.keys.iter().map(|key| key.kid.as_str()).collect();
+        assert_eq!((kids.len(), &kids[..3]), (KEYS_MAX, &["own", "other", "a18"][..]));
+        assert_eq!(ring.signer(at(0)).map(|key| key.kid.as_str()), Some("own"));
+    }
+
+    #[test]
     fn s8_after_a_long_stop_a_key_is_made_at_once() {
         let ring = KeyRing::empty(Purpose::Wit).with(key("a", 0, 0), at(0));
         assert!(ring.signer(at(500)).is_none());
         assert_eq!(ring.next(&SCHEDULE, at(500)), Step::Make { signs_from: at(500) });
         assert_eq!(ring.with(key("b", 500, 500), at(500)).keys.len(), 1);
+    }
+    /// A gateway that asks again and again replaces its own keys, not those of others.
+    #[test]
+    fn s8_no_delegate_can_push_out_the_keys_of_others() {
+        let held = |kid: &str, holder: &str| AuthorityKey {
+            holder: Some(holder.to_owned()),
+            ..key(kid, 0, 0)
+        };
+        let mut ring = KeyRing::empty(Purpose::TxnToken).with(key("own", 0, 0), at(0));
+        ring = ring.with(held("other", "gateway-b"), at(0));
+        for asked in 0..3 * KEYS_MAX {
+            ring = ring.with(held(&format!("a-{asked}"), "gateway-a"), at(0));
+        }
+        let kids: Vec<_> = ring.keys.iter().map(|key| key.kid.as_str()).collect();
+        assert_eq!(kids.len(), KEYS_MAX);
+        assert_eq!((kids[0], kids[1]), ("own", "other"));
+        assert_eq!(kids.last(), Some(&"a-47"), "the newest is there");
+        // Many gateways: ours still signs.
+        for gateway in 0..3 * KEYS_MAX {
+            ring = ring.with(held(&format!("g-{gateway}"), &format!("gateway-{gateway}")), at(0));
+        }
+        assert_eq!(ring.signer(at(1)).map(|key| key.kid.as_str()), Some("own"));
+        assert_eq!(ring.keys.len(), KEYS_MAX);
+    }
+
+    /// A delegated key verifies, and never signs for us.
+    #[test]
+    fn s8_we_sign_with_our_own_keys_alone() {
+        let delegated =
+            AuthorityKey { holder: Some("gateway-a".to_owned()), ..key("theirs", 0, 50) };
+        let ring = KeyRing::empty(Purpose::TxnToken).with(delegated, at(50));
+        assert!(ring.signer(at(60)).is_none());
+        assert_eq!(ring.next(&SCHEDULE, at(60)), Step::Make { signs_from: at(60) });
+        let ring = ring.with(key("own", 40, 40), at(50));
+        assert_eq!(ring.signer(at(60)).map(|key| key.kid.as_str()), Some("own"));
+        assert_eq!(ring.published(at(60)).count(), 2);
+    }
+
+    /// req: PROV-02 (part), CRED-11 (part)
+    #[test]
+    fn s8_a_token_is_verified_by_the_key_it_names_while_that_is_published() {
+        let ring = KeyRing::empty(Purpose::Wit).with(key("a", 0, 0), at(0));
+        let find = |kid: Option<&str>, now: u64| {
+            let kid = kid.map(|kid| KeyId::parse(kid).unwrap());
+            let source = ring.verifiers(at(now));
+            let found = jose::KeySource::<spiffe::JwtSvid>::key(&source, &domain(), kid.as_ref());
+            found.map(|_| ())
+        };
+        let unknown = |kid: &str| Err(NoKey::UnknownKeyId { kid: KeyId::parse(kid).unwrap() });
+        assert_eq!(find(Some("a"), 0), Ok(()));
+        assert_eq!(find(Some("a"), 129), Ok(()), "it signs no longer, what it signed lives on");
+        assert_eq!(find(Some("a"), 130), unknown("a"));
+        assert_eq!(find(Some("b"), 0), unknown("b"));
+        assert_eq!(find(None, 0), Err(NoKey::KeyIdRequired));
+    }
+
+    fn domain() -> spiffe::TrustDomain {
+        spiffe::TrustDomain::parse("demo.example").unwrap()
+    }
+
+    /// No key is dropped while something that it signed still lives.
+    /// req: PROV-02 (part)
+    #[test]
+    fn s8_keys_outlive_what_they_sign() {
+        let lifetimes = crate::policy::Lifetimes::default();
+        for (purpose, life) in [
+            (Purpose::X509Authority, lifetimes.x509_svid),
+            (Purpose::X509Authority, lifetimes.component),
+            (Purpose::JwtSvid, lifetimes.jwt_svid),
+            (Purpose::Wit, lifetimes.wit),
+            (Purpose::AccessToken, lifetimes.access_token),
+            (Purpose::TxnToken, lifetimes.txn_token),
+        ] {
+            let schedule = lifetimes.schedule(purpose);
+            let (signs_until, kept_until) = KeyRing::windows(&schedule, at(1_000));
+            assert!(kept_until >= signs_until.plus(life), "{purpose:?}");
+            assert!(schedule.ahead < schedule.signs, "{purpose:?}");
+        }
     }
 }

@@ -459,6 +459,15 @@ mod tests {
         );
     }
 
+    #[test]
+    fn s10_a_permit_with_obligations_is_a_denial_to_who_can_meet_none() {
+        let bound = r#"@id("a") @obligations("approval") permit(principal, action, resource);"#;
+        let denied = permit(bound, &question()).without_obligations().unwrap_err();
+        assert_eq!((denied.needs, denied.rules), (vec!["`approval`".to_owned()], Vec::new()));
+        let free = permit(ALL, &question());
+        assert_eq!(free.clone().without_obligations(), Ok(free));
+    }
+
     /// req: AUTHZ-27 (part)
     #[test]
     fn s5_2_roles_attributes_and_relations_decide() {

@@ -71,6 +71,17 @@ impl Permit {
         &self.obligations
     }
 
+    /// The permit, for who can meet no obligation: with one, it is a denial.
+    pub fn without_obligations(self) -> Result<Self, Denial> {
+        if self.obligations.is_empty() {
+            return Ok(self);
+        }
+        let needs = sorted(self.obligations.iter().map(|one| format!("`{one}`")));
+        let Self { principal, action, resource, version, .. } = self;
+        let (rules, reasons, errors) = (Vec::new(), Vec::new(), Vec::new());
+        Err(Denial { principal, action, resource, rules, reasons, needs, errors, version })
+    }
+
     /// The policy set it was decided under.
     pub fn version(&self) -> &PolicyVersion {
         &self.version

@@ -52,8 +52,11 @@ impl Pdp {
             resource,
             context: circumstances.into(),
         };
+        // No grant can have an approval asked for, or a user sign in anew.
         let answer = match self.decide(&question) {
-            Decision::Permit(permit) => Ok(Permitted { proposal, permit }),
+            Decision::Permit(permit) => {
+                permit.without_obligations().map(|permit| Permitted { proposal, permit })
+            }
             Decision::Deny(denial) => Err(denial),
         };
         (answer, question)
