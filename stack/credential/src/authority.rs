@@ -252,28 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn s8_one_holder_of_many_keys_takes_nobody_elses() {
-        let held = |kid: String, holder: Option<&str>| AuthorityKey {
-            holder: holder.map(str::to_owned),
-            ..key(&kid, 0, 0)
-        };
-        let mut ring = KeyRing::empty(Purpose::TxnToken).with(key("own", 0, 0), at(0));
-        ring = ring.with(held("other".to_owned(), Some("gateway-b")), at(0));
-        for n in 0..2 * KEYS_MAX {
-            ring = ring.with(held(format!("a{n}"), Some("gateway-a")), at(0));
-        }
-        let kids: Vec<_> = ring.keys.iter().map(|key| key.kid.as_str()).collect();
-        assert_eq!((kids.len(), &kids[..3]), (KEYS_MAX, &["own", "other", "a18"][..]));
-        assert_eq!(ring.signer(at(0)).map(|key| key.kid.as_str()), Some("own"));
-    }
-
-    #[test]
     fn s8_after_a_long_stop_a_key_is_made_at_once() {
         let ring = KeyRing::empty(Purpose::Wit).with(key("a", 0, 0), at(0));
         assert!(ring.signer(at(500)).is_none());
         assert_eq!(ring.next(&SCHEDULE, at(500)), Step::Make { signs_from: at(500) });
         assert_eq!(ring.with(key("b", 500, 500), at(500)).keys.len(), 1);
     }
+
     /// A gateway that asks again and again replaces its own keys, not those of others.
     #[test]
     fn s8_no_delegate_can_push_out_the_keys_of_others() {

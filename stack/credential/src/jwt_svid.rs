@@ -102,3 +102,50 @@ pub enum Fault {
     #[error(transparent)]
     Unsignable(#[from] Unsignable),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(order: &Order<'_>, algorithm: Algorithm) -> Result<(), Fault> {
+        build(order, algorithm, &KeyId::parse("jwt-key").unwrap()).map(|_| ())
+    }
+
+    /// req: CRED-03 (part)
+    #[test]
+    fn s6_what_is_no_jwt_svid_is_not_signed() {
+        let id = SpiffeId::parse("spiffe://demo.example/agent/a").unwrap();
+        let audiences = ["https://issuer.example".to_owned()];
+        let base = || Order {
+            id: &id,
+            audiences: &audiences,
+            jti: "jwt-1".to_owned(),
+            now: UnixTime::from_seconds(1_700_000_000),
+            life: Span::from_seconds(300),
+            epoch: 7,
+        };
+        let check = |order: &Order<'_>, expect| assert_eq!(made(order, Algorithm::Es256), expect);
+        check(&base(), Ok(()));
+        let found = Algorithm::EdDsa;
+        assert_eq!(made(&base(), found), Err(Fault::Algorithm { found }));
+        for (count, expect) in [
+            (0, Err(Fault::Audiences { count: 0 })),
+            (AUDIENCES_MAX, Ok(())),
+            (AUDIENCES_MAX + 1, Err(Fault::Audiences { count: AUDIENCES_MAX + 1 })),
+        ] {
+            check(&Order { audiences: &vec!["a".to_owned(); count], ..base() }, expect);
+        }
+        for (length, expect) in [
+            (0, Err(Fault::AudienceLength)),
+            (AUDIENCE_BYTES_MAX, Ok(())),
+            (AUDIENCE_BYTES_MAX + 1, Err(Fault::AudienceLength)),
+        ] {
+            check(&Order { audiences: &["x".repeat(length)], ..base() }, expect);
+        }
+        let root = SpiffeId::parse("spiffe://demo.example").unwrap();
+        check(&Order { id: &root, ..base() }, Err(Fault::NoPath));
+        check(&Order { life: Span::ZERO, ..base() }, Err(Fault::NoLife));
+        let long = made(&Order { jti: "x".repeat(20_000), ..base() }, Algorithm::Es256);
+        assert!(matches!(long, Err(Fault::Unsignable(Unsignable::TooLong { .. }))), "{long:?}");
+    }
+}

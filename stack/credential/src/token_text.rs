@@ -39,3 +39,15 @@ impl Drop for TokenText {
         self.0.zeroize();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s6_a_token_is_not_shown() {
+        let token = TokenText::new("eyJhbGciOiJFUzI1NiJ9.secret.signature");
+        assert_eq!(format!("{token:?}"), "TokenText(sha256 WSZ5Zuk9…)");
+        assert_eq!(token.hash(), TokenHash::of(token.expose()));
+    }
+}

@@ -87,3 +87,63 @@ pub enum Fault {
     #[error(transparent)]
     Unsignable(#[from] Unsignable),
 }
+
+#[cfg(test)]
+mod tests {
+    use jose::PrivateKey;
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_seconds(1_700_000_000);
+    /// RFC 7515 §A.3.
+    const P256: &str = r#"{"kty":"EC","crv":"P-256",
+        "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        "d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
+    /// RFC 8037 §A.1.
+    const ED25519: &str = r#"{"kty":"OKP","crv":"Ed25519",
+        "d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    /// RFC 7515 §A.2: the public half. It fits several algorithms.
+    const RSA: &str = concat!(
+        r#"{"kty":"RSA","e":"AQAB","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddx"#,
+        "HmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo",
+        "9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4",
+        r#"uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW"#,
+        r#"9gb54h4FRWyuXpoQ"}"#,
+    );
+
+    fn made(order: &Order<'_>, algorithm: Algorithm) -> Result<(), Fault> {
+        build(order, algorithm, &KeyId::parse("wit-key").unwrap()).map(|_| ())
+    }
+
+    /// req: CRED-04 (part)
+    #[test]
+    fn s6_what_is_no_wit_svid_is_not_signed() {
+        let id = SpiffeId::parse("spiffe://demo.example/agent/a").unwrap();
+        let key = PrivateKey::from_jwk_private_text(P256).unwrap();
+        let base = || Order {
+            id: &id,
+            key: key.public(),
+            jti: "wit-1".to_owned(),
+            now: NOW,
+            life: Span::from_seconds(3_600),
+            epoch: 7,
+            owner: Some("team-a"),
+        };
+        let check = |order: &Order<'_>, expect| assert_eq!(made(order, Algorithm::Es256), expect);
+        check(&base(), Ok(()));
+        let found = Some(Algorithm::EdDsa);
+        assert_eq!(made(&base(), Algorithm::EdDsa), Err(Fault::Algorithm { found }));
+        let ed25519 = PrivateKey::from_jwk_private_text(ED25519).unwrap();
+        check(&Order { key: ed25519.public(), ..base() }, Err(Fault::Algorithm { found }));
+        let rsa = PublicKey::from_jwk(&jose::Jwk::parse(RSA).unwrap()).unwrap();
+        check(&Order { key: &rsa, ..base() }, Err(Fault::Algorithm { found: None }));
+        let root = SpiffeId::parse("spiffe://demo.example").unwrap();
+        check(&Order { id: &root, ..base() }, Err(Fault::NoPath));
+        check(&Order { life: Span::ZERO, ..base() }, Err(Fault::NoLife));
+        let huge = "x".repeat(20_000);
+        let long = made(&Order { owner: Some(&huge), ..base() }, Algorithm::Es256);
+        assert!(matches!(long, Err(Fault::Unsignable(Unsignable::TooLong { .. }))), "{long:?}");
+    }
+}

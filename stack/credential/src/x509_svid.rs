@@ -153,3 +153,157 @@ pub enum Fault {
     #[error("the certificate carries another epoch")]
     Epoch,
 }
+
+#[cfg(test)]
+mod tests {
+    use jose::PrivateKey;
+    use spiffe::TrustDomain;
+    use x509::ecdsa_der_from_fixed;
+
+    use super::*;
+    use crate::x509_authority::{self, Role};
+
+    const NOW: UnixTime = UnixTime::from_seconds(1_700_000_000);
+    const HOUR: Span = Span::from_seconds(3_600);
+    const ALGORITHM: SignatureAlgorithm = SignatureAlgorithm::EcdsaP256Sha256;
+    /// RFC 7515 §A.3.
+    const KEY: &str = r#"{"kty":"EC","crv":"P-256",
+        "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        "d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
+    /// RFC 7517 §A.2.
+    const OTHER_KEY: &str = r#"{"kty":"EC","crv":"P-256",
+        "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+        "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+        "d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}"#;
+
+    fn key(text: &str) -> PrivateKey {
+        PrivateKey::from_jwk_private_text(text).unwrap()
+    }
+
+    fn authority(until: UnixTime) -> Certificate {
+        let (key, domain) = (key(KEY), TrustDomain::parse("demo.example").unwrap());
+        let (role, spki) = (Role::TrustDomain(&domain), key.public().spki_der());
+        let made = x509_authority::build(&role, spki, [1; 16], NOW.minus(HOUR), until, ALGORITHM);
+        let unsigned = made.unwrap().into_inner();
+        let signature = ecdsa_der_from_fixed(key.sign(unsigned.bytes()).as_bytes()).unwrap();
+        unsigned.attach(&signature).parse().unwrap()
+    }
+
+    /// What the orders of these tests borrow from.
+    struct Parts {
+        id: SpiffeId,
+        key: PrivateKey,
+        authority: Certificate,
+    }
+
+    impl Parts {
+        fn new() -> Self {
+            let authority = authority(NOW.plus(Span::from_seconds(86_400)));
+            Self { id: id("/agent/a"), key: key(OTHER_KEY), authority }
+        }
+
+        fn order(&self) -> Order<'_> {
+            Order {
+                id: &self.id,
+                spki_der: self.key.public().spki_der(),
+                dns_names: Vec::new(),
+                ip_names: Vec::new(),
+                authority: &self.authority,
+                random: [7; 16],
+                now: NOW,
+                life: HOUR,
+                epoch: 7,
+            }
+        }
+    }
+
+    fn id(path: &str) -> SpiffeId {
+        SpiffeId::parse(&format!("spiffe://demo.example{path}")).unwrap()
+    }
+
+    /// req: CRED-02 (part), CRED-05 (part)
+    #[test]
+    fn s6_a_certificate_says_what_was_ordered() {
+        let parts = Parts::new();
+        let unsigned = build(&parts.order(), ALGORITHM).unwrap().into_inner();
+        let made = unsigned.attach(&[]).parse().unwrap();
+        assert_eq!(made.uri_names(), ["spiffe://demo.example/agent/a"]);
+        assert_eq!((made.not_before(), made.not_after()), (NOW.minus(BACKDATE), NOW.plus(HOUR)));
+        assert_eq!((made.epoch(), made.is_ca()), (Some(7), false));
+        assert_eq!(made.key_usage(), KeyUsage::DIGITAL_SIGNATURE);
+        assert_eq!(made.issuer(), parts.authority.subject());
+        assert_eq!(made.spki_der(), parts.key.public().spki_der());
+    }
+
+    /// What the builder would have to do wrong for each of the checker's words.
+    /// req: CRED-02 (part)
+    #[test]
+    fn s6_what_breaks_the_profile_is_not_signed() {
+        let parts = Parts::new();
+        let check = |edit: &dyn Fn(&mut Template), expect: Fault| {
+            let mut wrong = template(&parts.order()).unwrap();
+            edit(&mut wrong);
+            let unsigned = wrong.to_be_signed(ALGORITHM).unwrap();
+            assert_eq!(super::check(&unsigned, &parts.order()), Err(expect));
+        };
+        let life = |seconds| Fault::Life { life: Span::from_seconds(seconds), allowed: HOUR };
+        let second = "spiffe://demo.example/agent/b".to_owned();
+        check(&|wrong| wrong.uri_names.push(second.clone()), Fault::Names { count: 2 });
+        check(
+            &|wrong| {
+                wrong.uri_names.clear();
+                wrong.dns_names = vec!["a.example".to_owned()];
+            },
+            Fault::Names { count: 0 },
+        );
+        for name in ["spiffe://demo.example/agent/b", "spiffe://other/agent/a", "https://a/agent/a"]
+        {
+            let name = name.to_owned();
+            let other = Fault::OtherName { name: name.clone() };
+            check(&|wrong| wrong.uri_names = vec![name.clone()], other);
+        }
+        for usage in [
+            KeyUsage::DIGITAL_SIGNATURE.with(KeyUsage::KEY_CERT_SIGN),
+            KeyUsage::DIGITAL_SIGNATURE.with(KeyUsage::CRL_SIGN),
+            KeyUsage::KEY_AGREEMENT,
+        ] {
+            check(&|wrong| wrong.key_usage = usage, Fault::NotALeaf);
+        }
+        check(&|wrong| wrong.kind = Kind::Authority { path_len: None }, Fault::NotALeaf);
+        let own = key(KEY).public().spki_der().to_vec();
+        check(&|wrong| wrong.spki_der.clone_from(&own), Fault::OtherKey);
+        check(&|wrong| wrong.not_after = NOW.plus(Span::from_seconds(3_601)), life(3_601));
+        check(&|wrong| wrong.not_after = NOW, life(0));
+        check(&|wrong| wrong.extra = Vec::new(), Fault::Epoch);
+        check(&|wrong| wrong.extra = vec![epoch_extension(8)], Fault::Epoch);
+    }
+
+    #[test]
+    fn s6_what_cannot_be_ordered_is_refused() {
+        let parts = Parts::new();
+        let check = |order: &Order<'_>, expect| {
+            assert_eq!(build(order, ALGORITHM).map(|_| ()), Err(expect));
+        };
+        let root = id("");
+        check(&Order { id: &root, ..parts.order() }, Fault::NoPath);
+        let dead = authority(NOW.minus(Span::from_seconds(60)));
+        let (not_before, not_after) = (NOW.minus(BACKDATE), dead.not_after());
+        let ended = TemplateError::EndsBeforeItBegins { not_before, not_after };
+        check(&Order { authority: &dead, ..parts.order() }, Fault::Template(ended));
+        let no_life = Fault::Life { life: Span::ZERO, allowed: Span::ZERO };
+        check(&Order { life: Span::ZERO, ..parts.order() }, no_life);
+        let no_key = build(&Order { spki_der: &[0x30, 0], ..parts.order() }, ALGORITHM);
+        assert!(matches!(no_key, Err(Fault::Template(TemplateError::Key(_)))), "{no_key:?}");
+    }
+
+    /// req: CRED-05 (part)
+    #[test]
+    fn s6_no_certificate_outlives_its_authority() {
+        let (parts, ends) = (Parts::new(), NOW.plus(Span::from_seconds(600)));
+        let authority = authority(ends);
+        let order = Order { authority: &authority, ..parts.order() };
+        let unsigned = build(&order, ALGORITHM).unwrap().into_inner();
+        assert_eq!(unsigned.attach(&[]).parse().unwrap().not_after(), ends);
+    }
+}
