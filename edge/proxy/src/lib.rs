@@ -1,1 +1,44 @@
-//! (being written)
+//! The gateway's listener and the node's agent proxy: HTTP in ([RFC 9110][http], [RFC 9112][h1],
+//! [RFC 9113][h2]), a decision asked of a trait, HTTP out, with the answer streamed back for as
+//! long as what allowed it holds.
+//!
+//! In scope: sockets, TLS, what a request must look like to be judged at all (smuggling, paths,
+//! hosts, origins, bounds), which headers cross in either direction, the upstream client, streaming
+//! and its end. Not here: who is calling and what is allowed (`flow`, `stack/gateway`, behind
+//! [`Gate`]), which process may use the agent proxy and what it signs with (behind [`Caller`]).
+//!
+//! What trusting it means: it shows the gate exactly the request that it would send, once, and
+//! sends nothing that the gate did not give it.
+//!
+//! [http]: https://www.rfc-editor.org/rfc/rfc9110
+//! [h1]: https://www.rfc-editor.org/rfc/rfc9112
+//! [h2]: https://www.rfc-editor.org/rfc/rfc9113
+
+mod accept;
+mod agent;
+mod connect;
+mod drive;
+mod fields;
+mod gate;
+mod gateway;
+mod intake;
+mod limits;
+mod path;
+mod refused;
+mod relay;
+mod tls;
+mod upstream;
+mod wire;
+
+pub use agent::{Agent, Caller, SignFault, bind_loopback};
+pub use connect::BadRoot;
+pub use fields::{answerable, forwardable};
+pub use gate::{Cut, Gate, Incoming, Onward, Outgoing};
+pub use gateway::Gateway;
+pub use hyper::body::Bytes;
+pub use intake::Doors;
+pub use limits::Limits;
+pub use path::PathFault;
+pub use refused::{OnRefused, Refused};
+pub use tls::{BadCertificate, Rotating, UnverifiedClientCertificates, server_config};
+pub use upstream::{Answer, AnswerBody, Forward, Peer, Upstream, UpstreamFault};
