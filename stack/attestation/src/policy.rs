@@ -73,3 +73,57 @@ impl Policy {
         faults
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selector::Selector;
+
+    fn class(demands: &[&str], issues: &[&str], lifetime_max: Option<u64>) -> RiskClass {
+        let own = |all: &[&str]| all.iter().map(|&one| one.to_owned()).collect();
+        let lifetime_max = lifetime_max.map(Span::from_seconds);
+        RiskClass { demands: own(demands), issues: own(issues), lifetime_max }
+    }
+
+    /// req: ATT-07 (part)
+    #[test]
+    fn s7_a_risk_class_demands_kinds_of_evidence_together() {
+        let check = |demands: &[&str], rule: &[&str], expect: Option<&str>| {
+            let rule = Selectors::new(rule.iter().map(|text| Selector::parse(text).unwrap()));
+            let lacks = class(demands, &[], None).undemanded(&rule.unwrap());
+            assert_eq!(lacks.as_deref(), expect);
+        };
+        check(&[], &["unix:uid:0"], None);
+        check(&["unix:path", "unix:sha256"], &["unix:path:/a", "unix:sha256:00"], None);
+        check(&["unix:path", "unix:sha256"], &["unix:path:/a"], Some("unix:sha256"));
+        // The value of one selector is not the name of another.
+        check(&["unix:sha256"], &["unix:path:/unix:sha256"], Some("unix:sha256"));
+        check(&["unix:uid"], &["unix:uid_:0"], Some("unix:uid"));
+    }
+
+    /// req: ATT-01 (part), PROV-11 (part)
+    #[test]
+    fn s7_a_risk_class_says_which_credentials_and_how_long() {
+        let short = class(&[], &["x509", "wit"], Some(600));
+        assert_eq!(short.issues("wit"), Some(Some(Span::from_seconds(600))));
+        assert_eq!(short.issues("jwt"), None);
+        assert_eq!(class(&[], &["jwt"], None).issues("jwt"), Some(None));
+        assert_eq!(class(&[], &[], None).issues("x509"), None);
+    }
+
+    #[test]
+    fn s7_what_policy_names_must_exist() {
+        let mut policy = Policy { node: BTreeMap::new(), class: BTreeMap::new() };
+        policy.node.insert("x509pop".to_owned(), NodeRule::default());
+        policy.class.insert("standard".to_owned(), class(&[], &KINDS, None));
+        assert_eq!(policy.faults(), []);
+        policy.node.insert("tpm".to_owned(), NodeRule::default());
+        policy.class.insert("high".to_owned(), class(&[], &["x509", "pgp"], None));
+        let expect = [
+            ("node.tpm", "no mechanism `tpm`; known are join_token, x509pop"),
+            ("class.high.issues", "no credential `pgp`; known are x509, wit, jwt"),
+        ];
+        let expect = expect.map(|(key, message)| (key.to_owned(), message.to_owned()));
+        assert_eq!(policy.faults(), expect);
+    }
+}

@@ -72,3 +72,74 @@ pub enum RuleError {
         count: usize,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selectors(all: &[&str]) -> Selectors {
+        Selectors::new(all.iter().map(|text| Selector::parse(text).unwrap())).unwrap()
+    }
+
+    fn rule(all: &[&str], nodes: &[&str]) -> Rule {
+        let nodes = nodes.iter().map(|text| WorkloadId::parse(text).unwrap()).collect();
+        Rule { selectors: selectors(all), nodes, class: CLASS_DEFAULT.to_owned() }
+    }
+
+    /// req: ATT-01 (part), ATT-07 (part)
+    #[test]
+    fn s7_a_process_matches_only_with_every_fact_that_is_demanded() {
+        let check = |demanded: &[&str], found: &[&str], missing: &[&str]| {
+            let (rule, found) = (rule(demanded, &[]), selectors(found));
+            let lacks: Vec<_> = rule.missing_from(&found).map(Selector::as_str).collect();
+            assert_eq!(lacks, missing);
+            assert_eq!(rule.matches(&found), !demanded.is_empty() && missing.is_empty());
+        };
+        let both = ["unix:path:/opt/a", "unix:uid:1000"];
+        check(&both, &both, &[]);
+        check(&both, &["unix:gid:5", "unix:path:/opt/a", "unix:uid:1000"], &[]);
+        check(&both, &["unix:uid:1000"], &["unix:path:/opt/a"]);
+        check(&both, &[], &both);
+        // A longer path, another user whose id begins alike.
+        check(&both, &["unix:path:/opt/ab", "unix:uid:10001"], &both);
+        // A rule that demands nothing would be every process.
+        check(&[], &both, &[]);
+        check(&[], &[], &[]);
+    }
+
+    #[test]
+    fn s7_a_rule_may_name_its_nodes() {
+        let (a, b) = ("spiffe://demo.example/aims/node/join_token/a", "spiffe://demo.example/b");
+        let allows = |nodes: &[&str], node: &str| {
+            rule(&["unix:uid:0"], nodes).allows_node(&WorkloadId::parse(node).unwrap())
+        };
+        assert!(allows(&[], a) && allows(&[a], a) && allows(&[b, a], a));
+        assert!(!allows(&[b], a));
+        assert!(!allows(&[a], "spiffe://other.example/aims/node/join_token/a"));
+    }
+
+    #[test]
+    fn s7_a_rule_that_cannot_stand_is_refused() {
+        assert_eq!(rule(&[], &[]).faults(), Err(RuleError::NoSelectors));
+        let nodes: Vec<_> =
+            (0..=NODES_MAX).map(|n| format!("spiffe://demo.example/n{n}")).collect();
+        let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
+        let many = rule(&["unix:uid:0"], &nodes).faults();
+        assert_eq!(many, Err(RuleError::TooManyNodes { count: NODES_MAX + 1 }));
+        assert_eq!(rule(&["unix:uid:0"], &nodes[1..]).faults(), Ok(()));
+    }
+
+    #[test]
+    fn s7_a_rule_in_a_document_has_a_class_and_nothing_unknown() {
+        let read = serde_json::from_str::<Rule>;
+        assert_eq!(read(r#"{"selectors":["unix:uid:0"]}"#).unwrap(), rule(&["unix:uid:0"], &[]));
+        for bad in [
+            r#"{"class":"standard"}"#,
+            r#"{"selectors":["uid"]}"#,
+            r#"{"selectors":["unix:uid:0"],"node":[]}"#,
+            r#"{"selectors":["unix:uid:0"],"nodes":["https://a"]}"#,
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Hosts that prove a certificate's key, and those that do not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, helpers of tests among it"
+)]
+
+mod mechanism;
+mod x509pop;
