@@ -68,8 +68,9 @@ impl Demand<'_> {
         if !self.rule.allows_node(self.node) {
             return Err(IssueRefusal::Node { node: self.node.clone() });
         }
-        let missing: Vec<_> = self.rule.missing_from(self.found).map(ToString::to_string).collect();
-        if !missing.is_empty() {
+        // Asked of the rule as the node asks it: a rule that demands nothing is nobody's.
+        if !self.rule.matches(self.found) {
+            let missing = self.rule.missing_from(self.found).map(ToString::to_string).collect();
             return Err(IssueRefusal::Evidence { missing });
         }
         if let Some(name) = self.class.undemanded(&self.rule.selectors) {
@@ -114,4 +115,150 @@ pub enum IssueRefusal {
         /// The kind asked for.
         kind: &'static str,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use attestation::Selector;
+    use time::UnixTime;
+
+    use super::*;
+    use crate::lifecycle::{Act, Epoch, State};
+
+    const SINCE: UnixTime = UnixTime::from_seconds(9);
+
+    /// What the demands of these tests borrow from: a process that may have everything.
+    struct Facts {
+        node: WorkloadId,
+        found: Selectors,
+        rule: Rule,
+        lifecycle: Lifecycle,
+        class: RiskClass,
+        lifetimes: Lifetimes,
+    }
+
+    impl Facts {
+        fn new() -> Self {
+            let demanded = ["unix:path:/opt/a", "unix:uid:1000"];
+            let class = RiskClass {
+                demands: vec!["unix:path".to_owned()],
+                issues: ["x509", "wit", "jwt"].map(str::to_owned).to_vec(),
+                lifetime_max: None,
+            };
+            Self {
+                node: node("a"),
+                found: selectors(&["unix:gid:5", demanded[0], demanded[1]]),
+                rule: Rule {
+                    selectors: selectors(&demanded),
+                    nodes: vec![node("a")],
+                    class: "standard".to_owned(),
+                },
+                lifecycle: Lifecycle::begin(Epoch(1), UnixTime::EPOCH),
+                class,
+                lifetimes: Lifetimes::default(),
+            }
+        }
+
+        fn ask(&self, kind: CredentialKind) -> Result<Span, IssueRefusal> {
+            let Self { node, found, rule, lifecycle, class, lifetimes } = self;
+            Demand { kind, node, found, rule, lifecycle, class, lifetimes }.decide()
+        }
+    }
+
+    fn node(name: &str) -> WorkloadId {
+        WorkloadId::parse(&format!("spiffe://demo.example/aims/node/join_token/{name}")).unwrap()
+    }
+
+    fn selectors(all: &[&str]) -> Selectors {
+        Selectors::new(all.iter().map(|text| Selector::parse(text).unwrap())).unwrap()
+    }
+
+    const KINDS: [CredentialKind; 3] =
+        [CredentialKind::X509, CredentialKind::Wit, CredentialKind::Jwt];
+
+    /// req: ATT-01 (part), PROV-11 (part), CRED-06 (part)
+    #[test]
+    fn s8_evidence_and_policy_decide_which_credential_and_how_long() {
+        let mut facts = Facts::new();
+        let lives = |facts: &Facts| KINDS.map(|kind| facts.ask(kind).unwrap().seconds());
+        assert_eq!(lives(&facts), [3_600, 3_600, 300]);
+        // A class may shorten a life, and never lengthens it.
+        facts.class.lifetime_max = Some(Span::from_seconds(600));
+        assert_eq!(lives(&facts), [600, 600, 300]);
+        facts.class.lifetime_max = Some(Span::from_seconds(100_000));
+        assert_eq!(lives(&facts), [3_600, 3_600, 300]);
+        facts.rule.nodes = Vec::new();
+        facts.node = node("b");
+        assert_eq!(lives(&facts), [3_600, 3_600, 300], "no node named: every node");
+    }
+
+    /// Each check alone stops the issue, whatever the kind.
+    /// req: ATT-01 (part), PROV-03 (part)
+    #[test]
+    fn s8_each_check_refuses_by_its_own_name() {
+        let check = |edit: &dyn Fn(&mut Facts), expect: IssueRefusal| {
+            let mut facts = Facts::new();
+            edit(&mut facts);
+            for kind in KINDS {
+                assert_eq!(facts.ask(kind).as_ref(), Err(&expect));
+            }
+        };
+        for (act, state) in [
+            (Act::Suspend, State::Suspended),
+            (Act::Revoke, State::Revoked),
+            (Act::Retire, State::Retired),
+        ] {
+            let refusal = IssueRefusal::NotInForce(NotInForce::State { state, since: SINCE });
+            let moved = |facts: &mut Facts| {
+                let after = facts.lifecycle.after(act, Epoch(2), String::new(), SINCE);
+                facts.lifecycle = after.unwrap();
+            };
+            check(&moved, refusal);
+        }
+        check(&|facts| facts.node = node("b"), IssueRefusal::Node { node: node("b") });
+        let missing = vec!["unix:path:/opt/a".to_owned()];
+        check(
+            &|facts| facts.found = selectors(&["unix:path:/opt/b", "unix:uid:1000"]),
+            IssueRefusal::Evidence { missing },
+        );
+        let missing = vec!["unix:path:/opt/a".to_owned(), "unix:uid:1000".to_owned()];
+        check(&|facts| facts.found = selectors(&[]), IssueRefusal::Evidence { missing });
+        check(
+            &|facts| facts.class.demands.push("unix:sha256".to_owned()),
+            IssueRefusal::RuleTooWeak { name: "unix:sha256".to_owned() },
+        );
+    }
+
+    /// req: PROV-05 (part)
+    #[test]
+    fn s8_a_kind_that_the_class_does_not_name_is_refused() {
+        for kind in KINDS {
+            let mut facts = Facts::new();
+            facts.class.issues.retain(|name| name != kind.name());
+            for asked in KINDS {
+                let refused = Err(IssueRefusal::Kind { kind: asked.name() });
+                let found = facts.ask(asked);
+                assert_eq!(found.is_err(), asked == kind);
+                assert!(found.is_ok() || found == refused);
+            }
+        }
+    }
+
+    /// A record without a single selector would be every process.
+    /// req: ATT-01 (part)
+    #[test]
+    fn s8_a_rule_that_demands_nothing_gets_nothing() {
+        let mut facts = Facts::new();
+        facts.rule.selectors = selectors(&[]);
+        facts.class.demands = Vec::new();
+        let refused = IssueRefusal::Evidence { missing: Vec::new() };
+        assert_eq!(facts.ask(CredentialKind::X509), Err(refused));
+    }
+
+    #[test]
+    fn s8_a_refusal_says_what_was_missing() {
+        let missing = vec!["unix:path:/opt/a".to_owned(), "unix:uid:1000".to_owned()];
+        let text = IssueRefusal::Evidence { missing }.to_string();
+        assert_eq!(text, "the process lacks `unix:path:/opt/a`, `unix:uid:1000`");
+    }
 }
