@@ -1,0 +1,370 @@
+//! What crosses the operators' socket: the same types at both ends. Times are milliseconds since
+//! the epoch, as in the records.
+
+use std::fmt;
+
+use attestation::mechanism::Role;
+use identifier::AgentName;
+use jose::Jwk;
+use oauth::client_metadata::ClientMetadata;
+use policy::{Difference, Fault, Files};
+use provisioning::Lifecycle;
+use registry::{ClientRecord, ClientState};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::UnixTime;
+
+use crate::health::{FeedState, LogState};
+
+/// How long a join token lives unless the order says otherwise, in seconds.
+pub const JOIN_TOKEN_SECONDS: u64 = 600;
+/// The longest reason, in bytes.
+pub const REASON_BYTES_MAX: usize = 1_024;
+
+/// `POST /v1/join-tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewJoinToken {
+    /// What may join by it.
+    pub role: Role,
+    /// The name that it gets; else one is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<AgentName>,
+    /// How long it lives; [`JOIN_TOKEN_SECONDS`] unless given, at most a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_seconds: Option<u64>,
+}
+
+/// Its answer: the only time that the token is shown.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct JoinTokenShown {
+    /// The token. Whoever has it can join as a host.
+    pub token: String,
+    /// What may join by it.
+    pub role: Role,
+    /// The name that it gets.
+    pub name: Option<String>,
+    /// When it ends.
+    pub expires: UnixTime,
+}
+
+impl fmt::Debug for JoinTokenShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = self.role.name();
+        write!(f, "JoinTokenShown(for a {role}, until {})", self.expires)
+    }
+}
+
+/// A page of a list, and where the next one begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The rows, in order.
+    pub items: Vec<T>,
+    /// `after` of the next page; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// `POST /v1/agents/{name}/{act}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// Why, in the operator's words; 1 to [`REASON_BYTES_MAX`] bytes.
+    pub reason: String,
+}
+
+/// A client as RFC 7591 §3.2.1 answers a registration, and whether it gets tokens. There is no
+/// `client_secret`, so no `client_secret_expires_at`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientInformation {
+    /// Its id.
+    pub client_id: String,
+    /// RFC 7591 §3.2.1: "the number of seconds from 1970-01-01T00:00:00Z as measured in UTC".
+    pub client_id_issued_at: u64,
+    /// RFC 7591 §3.2.1: "the authorization server MUST return all registered metadata about this
+    /// client".
+    #[serde(flatten)]
+    pub metadata: ClientMetadata,
+    /// Whether it gets tokens.
+    pub state: ClientState,
+    /// Since when.
+    pub since: UnixTime,
+}
+
+impl From<ClientRecord> for ClientInformation {
+    fn from(client: ClientRecord) -> Self {
+        Self {
+            client_id: client.client_id,
+            client_id_issued_at: client.registered.seconds(),
+            metadata: client.metadata,
+            state: client.state,
+            since: client.since,
+        }
+    }
+}
+
+/// `POST /v1/policy/plan`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFiles {
+    /// The files of the directory, by their path below it.
+    pub files: Files,
+}
+
+/// `POST /v1/policy/apply`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyOrder {
+    /// The files of the directory, by their path below it.
+    pub files: Files,
+    /// Why.
+    pub reason: String,
+    /// The version that it replaces, where it was planned against one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+}
+
+/// What a set changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyPlan {
+    /// The version in force before.
+    pub from: Option<String>,
+    /// The version of the set.
+    pub to: String,
+    /// What differs.
+    pub changes: Vec<PolicyChange>,
+}
+
+/// One thing that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum PolicyChange {
+    /// It is new.
+    Added {
+        /// What: `rule read-invoices`, `resource invoices`.
+        what: String,
+    },
+    /// It is gone.
+    Removed {
+        /// What.
+        what: String,
+    },
+    /// It reads otherwise.
+    Changed {
+        /// What.
+        what: String,
+    },
+}
+
+impl From<&Difference> for PolicyChange {
+    fn from(difference: &Difference) -> Self {
+        match difference.clone() {
+            Difference::Added { what } => Self::Added { what },
+            Difference::Removed { what } => Self::Removed { what },
+            Difference::Changed { what } => Self::Changed { what },
+        }
+    }
+}
+
+impl From<flow::apply_policy::Plan> for PolicyPlan {
+    fn from(plan: flow::apply_policy::Plan) -> Self {
+        let changes = plan.changes.iter().map(PolicyChange::from).collect();
+        Self { from: plan.from, to: plan.to, changes }
+    }
+}
+
+/// `GET /v1/policy/history`: a set that was in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyApplied {
+    /// Its version.
+    pub version: String,
+    /// When it was last applied: RFC 3339.
+    pub applied: String,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Whether it is in force now.
+    pub in_force: bool,
+}
+
+impl From<flow::apply_policy::Applied> for PolicyApplied {
+    fn from(applied: flow::apply_policy::Applied) -> Self {
+        let flow::apply_policy::Applied { version, applied, by, reason, in_force } = applied;
+        Self { version, applied, by, reason, in_force }
+    }
+}
+
+/// `GET /v1/policy/current`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyInForce {
+    /// Its version.
+    pub version: String,
+    /// When it was applied.
+    pub applied: UnixTime,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Its files.
+    pub files: Files,
+}
+
+/// `GET /v1/nodes`: a host or gateway that joined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeShown {
+    /// Its identifier.
+    pub id: String,
+    /// What it is.
+    pub role: Role,
+    /// How it joined.
+    pub mechanism: String,
+    /// When it joined first.
+    pub joined: UnixTime,
+    /// When its credential was last renewed.
+    pub renewed: UnixTime,
+    /// Where it stands.
+    pub lifecycle: Lifecycle,
+}
+
+/// `GET /v1/keys`: the public side of our signing keys of one purpose.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RingShown {
+    /// What they sign.
+    pub purpose: String,
+    /// The keys, oldest first.
+    pub keys: Vec<KeyShown>,
+}
+
+/// One key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyShown {
+    /// Its id.
+    pub kid: String,
+    /// The public half.
+    pub public: Jwk,
+    /// Since when it is published.
+    pub published: UnixTime,
+    /// From when it signs.
+    pub signs_from: UnixTime,
+    /// Until when it signs.
+    pub signs_until: UnixTime,
+    /// Until when it is published.
+    pub kept_until: UnixTime,
+    /// The component that holds the private half, where that is not the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+}
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// The issuer identifier.
+    pub issuer: String,
+    /// What is missing before it can serve; none if it serves.
+    pub not_ready: Option<String>,
+    /// The trust domain; none before the first policy.
+    pub trust_domain: Option<String>,
+    /// The policy version in force.
+    pub policy: Option<String>,
+    /// The number of revocations so far.
+    pub epoch: Option<u64>,
+    /// Whether private keys lie sealed on disk.
+    pub keys_sealed: bool,
+    /// The logs.
+    pub logs: Vec<LogState>,
+    /// The components in this process that follow the server.
+    pub feeds: Vec<FeedState>,
+    /// Now, by the server's clock.
+    pub now: UnixTime,
+}
+
+/// A record of a log, as it lies there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Line {
+    /// The log's name.
+    pub log: String,
+    /// Its place in it.
+    pub index: u64,
+    /// The record: the very bytes of the entry.
+    pub record: Box<RawValue>,
+}
+
+/// `GET /v1/audit/trace/{root}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TraceShown {
+    /// The root of the lineage.
+    pub root: String,
+    /// Its records, and what operators did meanwhile to whom they concern; by time.
+    pub records: Vec<Line>,
+    /// Whether there are more than are shown.
+    pub cut: bool,
+}
+
+/// How an order ended that was not done: what the command line makes its exit code of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Decided against.
+    Refused,
+    /// It makes no sense as it was given.
+    Misused,
+    /// Nothing could be decided.
+    Unavailable,
+}
+
+impl Ending {
+    /// DESIGN §4: "exit code 0 done / 1 refused / 2 misused / 3 unavailable".
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Refused => 1,
+            Self::Misused => 2,
+            Self::Unavailable => 3,
+        }
+    }
+}
+
+/// What is answered when an order was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// How it ended.
+    pub outcome: Ending,
+    /// The check that fired, or `not_found`, `misused`, `unavailable`, a code of RFC 7591.
+    pub error: String,
+    /// In words.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The record of the decision, where one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_id: Option<String>,
+    /// What is wrong in a policy set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultShown>,
+}
+
+/// One fault of a policy set. Lines and columns count from 1; 0 means the file as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultShown {
+    /// The file, relative to the policy directory.
+    pub file: String,
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+impl From<&Fault> for FaultShown {
+    fn from(fault: &Fault) -> Self {
+        let Fault { file, line, column, message, fix } = fault.clone();
+        Self { file, line, column, message, fix }
+    }
+}

@@ -1,0 +1,256 @@
+//! Orders about the audit logs: tail, show, find, trace, prove, export.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use env::World;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode, Uri};
+use monitoring::record::{Term, Unreadable};
+use monitoring::trace::{AFTERMATH, RECORDS_MAX, subjects};
+use monitoring::{Event, Outcome, Record, RecordId};
+use serde_json::value::RawValue;
+use time::UnixTime;
+
+use crate::admin::Shared;
+use crate::admin::messages::{Line, Page, TraceShown};
+use crate::admin::problem::Undone;
+use crate::admin::query::{At, Query};
+use crate::admin::router::Ended;
+use crate::answer::{self, NO_STORE};
+use crate::audit::{Audit, AuditFault, Entry};
+use crate::lines::{self, Format, Reading};
+
+/// The most records of one page.
+const PAGE_MAX: usize = 1_000;
+/// Entries that are looked at in one go.
+const BATCH: usize = 512;
+/// What operators do that belongs to the story of a task.
+const ACTS: &[Event] =
+    &[Event::PolicyApplied, Event::AgentRegistered, Event::AgentLifecycle, Event::ClientRegistered];
+
+/// The end of a log as lines of JSON: `from` an index, or the `last` so many; with `follow` for as
+/// long as somebody reads.
+pub(crate) async fn tail<W: World>(State(shared): State<Arc<Shared<W>>>, uri: Uri) -> Ended {
+    let query = Query::read(&uri, &["log", "from", "last", "follow"])?;
+    let audit = Arc::clone(&shared.audit);
+    let log = log(&*audit, query.get("log"))?;
+    let size = audit.size(&log).map_err(|fault| Undone::from(&fault))?;
+    let last = query.number("last")?.unwrap_or(10);
+    let from = query.number("from")?.unwrap_or_else(|| size.saturating_sub(last));
+    let reading = Reading { log, from, until: None, format: Format::Record };
+    Ok(lines::answer(audit, reading, query.flag("follow")?))
+}
+
+/// A log, or a span of time of it, as lines of JSON: as the records lie there, or as OCSF.
+pub(crate) async fn export<W: World>(State(shared): State<Arc<Shared<W>>>, uri: Uri) -> Ended {
+    let query = Query::read(&uri, &["log", "from_ms", "to_ms", "format"])?;
+    let audit = Arc::clone(&shared.audit);
+    let log = log(&*audit, query.get("log"))?;
+    let format = match query.get("format").unwrap_or("aims") {
+        "aims" => Format::Record,
+        "ocsf" => Format::Ocsf,
+        other => {
+            let why = format!("no format `{other}`; there are `aims` and `ocsf`");
+            return Err(Undone::misused(why));
+        }
+    };
+    let since = query.number("from_ms")?.map(UnixTime::from_millis);
+    let until = query.number("to_ms")?.map(UnixTime::from_millis);
+    let (doors, name) = (Arc::clone(&audit), log.clone());
+    let from = blocking(move || match since {
+        Some(since) => doors.since(&name, since),
+        None => Ok(0),
+    });
+    let reading = Reading { log, from: from.await?, until, format };
+    Ok(lines::answer(audit, reading, false))
+}
+
+/// One record by its id, whichever log it is in.
+pub(crate) async fn show<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    At(text): At<String>,
+) -> Ended {
+    let wrong = || Undone::misused(format!("`{text}` is no audit id"));
+    let id = RecordId::parse(&text).ok_or_else(wrong)?;
+    let audit = Arc::clone(&shared.audit);
+    let found = blocking(move || {
+        for log in audit.logs() {
+            if let Some(entry) = audit.by_id(&log, &id.bytes())? {
+                return line(&log, entry).map(Some);
+            }
+        }
+        Ok(None)
+    });
+    let unknown = || Undone::not_found(format!("no record `{text}` in these logs"));
+    found.await?.map(|line| answer::json(StatusCode::OK, &line)).ok_or_else(unknown)
+}
+
+/// Records with a term, oldest first.
+pub(crate) async fn find<W: World>(State(shared): State<Arc<Shared<W>>>, uri: Uri) -> Ended {
+    let query = Query::read(&uri, &["log", "term", "value", "after", "limit"])?;
+    let audit = Arc::clone(&shared.audit);
+    let log = log(&*audit, query.get("log"))?;
+    let name = query.required("term")?;
+    let term = Term::parse(name).ok_or_else(|| {
+        let known: Vec<_> = Term::ALL.iter().map(|term| term.name()).collect();
+        Undone::misused(format!("no term `{name}`; there are `{}`", known.join("`, `")))
+    })?;
+    let value = query.required("value")?.to_owned();
+    let (after, limit) = (query.number("after")?, query.limit(PAGE_MAX)?);
+    let page = blocking(move || {
+        let entries = audit.by_term(&log, term, &value, after, limit)?;
+        let last = entries.last().map(|entry| entry.index);
+        let next = last.filter(|_| entries.len() >= limit).map(|index| index.to_string());
+        let items = entries.into_iter().map(|entry| line(&log, entry)).collect::<Result<_, _>>()?;
+        Ok(Page { items, next })
+    });
+    Ok(answer::json(StatusCode::OK, &page.await?))
+}
+
+/// The whole story of a task: by its root, its transaction, or any token of it.
+pub(crate) async fn trace<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    At(text): At<String>,
+) -> Ended {
+    let audit = Arc::clone(&shared.audit);
+    let asked = text.clone();
+    let shown = blocking(move || Story::of(&*audit, &asked)).await?;
+    let unknown =
+        || Undone::not_found(format!("nothing has the root, transaction or token `{text}`"));
+    shown.map(|shown| answer::json(StatusCode::OK, &shown)).ok_or_else(unknown)
+}
+
+/// A proof that an entry is in its log.
+pub(crate) async fn prove<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    At((log, index)): At<(String, String)>,
+) -> Ended {
+    let wrong = |_| Undone::misused(format!("`{index}` is no index"));
+    let index: u64 = index.parse().map_err(wrong)?;
+    let audit = Arc::clone(&shared.audit);
+    let proof = blocking(move || audit.proof(&log, index)).await?;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    let mut answer = answer::bytes(StatusCode::OK, text, proof.into_bytes());
+    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    Ok(answer)
+}
+
+/// Runs what blocks on files where that is allowed.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, AuditFault> + Send + 'static,
+) -> Result<T, Undone> {
+    let read = tokio::task::spawn_blocking(read).await;
+    let fault = |why: &dyn std::fmt::Display| AuditFault::Unreadable { why: why.to_string() };
+    read.unwrap_or_else(|error| Err(fault(&error))).map_err(|fault| Undone::from(&fault))
+}
+
+/// The log of that name, or the server's own.
+fn log(audit: &dyn Audit, name: Option<&str>) -> Result<String, Undone> {
+    let known = audit.logs();
+    match name {
+        None => known.into_iter().next().ok_or_else(|| Undone::not_found("there is no log here")),
+        Some(name) if known.iter().any(|log| log == name) => Ok(name.to_owned()),
+        Some(name) => {
+            let (log, known) = (name.to_owned(), known.join(", "));
+            Err(Undone::from(&AuditFault::NoLog { log, known }))
+        }
+    }
+}
+
+/// An entry as a line: its bytes as they are, which must be JSON.
+pub(crate) fn line(log: &str, entry: Entry) -> Result<Line, AuditFault> {
+    let damaged = |why: &dyn std::fmt::Display| AuditFault::Unreadable {
+        why: format!("entry {}: {why}", entry.index),
+    };
+    let text = std::str::from_utf8(&entry.bytes).map_err(|error| damaged(&error))?;
+    let record = RawValue::from_string(text.to_owned()).map_err(|error| damaged(&error))?;
+    Ok(Line { log: log.to_owned(), index: entry.index, record })
+}
+
+/// Records as they are gathered, each once.
+struct Story<'a> {
+    audit: &'a dyn Audit,
+    found: BTreeMap<(UnixTime, RecordId), (String, Entry, Record)>,
+    cut: bool,
+}
+
+impl<'a> Story<'a> {
+    fn of(audit: &'a dyn Audit, asked: &str) -> Result<Option<TraceShown>, AuditFault> {
+        let mut story = Story { audit, found: BTreeMap::new(), cut: false };
+        let Some(root) = story.root(asked)? else { return Ok(None) };
+        story.gather(Term::Root, &root, |_| true)?;
+        let lineage: Vec<_> = story.found.values().map(|(.., record)| record.clone()).collect();
+        let times = lineage.iter().map(|record| record.time);
+        if let (Some(first), Some(last)) = (times.clone().min(), times.max()) {
+            let until = last.plus(AFTERMATH);
+            let belongs = |record: &Record| {
+                ACTS.contains(&record.event)
+                    && record.outcome != Outcome::Refused
+                    && (first..=until).contains(&record.time)
+            };
+            for subject in subjects(&lineage) {
+                story.gather(Term::Agent, &subject, belongs)?;
+                story.gather(Term::Subject, &subject, belongs)?;
+            }
+            story.gather(Term::Event, Event::PolicyApplied.name(), belongs)?;
+        }
+        let lines = story.found.into_values().map(|(log, entry, _)| line(&log, entry));
+        let records = lines.collect::<Result<_, _>>()?;
+        Ok(Some(TraceShown { root, records, cut: story.cut }))
+    }
+
+    /// The root that a root, a transaction or a token stands for.
+    fn root(&self, asked: &str) -> Result<Option<String>, AuditFault> {
+        for log in self.audit.logs() {
+            for term in [Term::Root, Term::Txn, Term::Jti] {
+                let first = self.audit.by_term(&log, term, asked, None, 1)?;
+                if let Some(entry) = first.first()
+                    && let Some(root) = decode(entry)?.root
+                {
+                    return Ok(Some(root));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn gather(
+        &mut self,
+        term: Term,
+        value: &str,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Result<(), AuditFault> {
+        for log in self.audit.logs() {
+            let mut after = None;
+            loop {
+                let entries = self.audit.by_term(&log, term, value, after, BATCH)?;
+                let count = entries.len();
+                for entry in entries {
+                    after = Some(entry.index);
+                    let record = decode(&entry)?;
+                    if !wanted(&record) {
+                        continue;
+                    }
+                    if self.found.len() >= RECORDS_MAX {
+                        self.cut = true;
+                        return Ok(());
+                    }
+                    let key = (record.time, record.id);
+                    self.found.insert(key, (log.clone(), entry, record));
+                }
+                if count < BATCH {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn decode(entry: &Entry) -> Result<Record, AuditFault> {
+    let index = entry.index;
+    Record::decode(&entry.bytes)
+        .map_err(|Unreadable(why)| AuditFault::Unreadable { why: format!("entry {index}: {why}") })
+}

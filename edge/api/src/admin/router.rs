@@ -1,0 +1,71 @@
+//! From the table of routes to what answers.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use env::World;
+
+use crate::admin::problem::Undone;
+use crate::admin::{Shared, agents, clients, policy, records, state};
+use crate::answer::Answer;
+use crate::refused::Unread;
+use crate::routes::{ORDERS, Order, Route};
+
+pub(crate) fn router<W: World>(shared: &Arc<Shared<W>>) -> Router {
+    let mut router = Router::new();
+    for route in ORDERS {
+        router = router.route(route.path, method_router::<W>(route));
+    }
+    router
+        .method_not_allowed_fallback(async || Undone::from(&Unread::Method).into_answer())
+        .fallback(async || Undone::from(&Unread::NotFound).into_answer())
+        .with_state(Arc::clone(shared))
+}
+
+fn method_router<W: World>(route: &Route<Order>) -> MethodRouter<Arc<Shared<W>>> {
+    match route.endpoint {
+        Order::CreateJoinToken => of(route, state::create_join_token::<W>),
+        Order::RegisterAgent => of(route, agents::register::<W>),
+        Order::ListAgents => of(route, agents::list::<W>),
+        Order::ShowAgent => of(route, agents::show::<W>),
+        Order::MoveAgent => of(route, agents::act::<W>),
+        Order::RegisterClient => of(route, clients::register::<W>),
+        Order::ListClients => of(route, clients::list::<W>),
+        Order::ShowClient => of(route, clients::show::<W>),
+        Order::DisableClient => of(route, clients::disable::<W>),
+        Order::PlanPolicy => of(route, policy::plan::<W>),
+        Order::ApplyPolicy => of(route, policy::apply::<W>),
+        Order::PolicyHistory => of(route, policy::history::<W>),
+        Order::CurrentPolicy => of(route, policy::current::<W>),
+        Order::ListNodes => of(route, state::nodes::<W>),
+        Order::ListKeys => of(route, state::keys::<W>),
+        Order::TailAudit => of(route, records::tail::<W>),
+        Order::ShowRecord => of(route, records::show::<W>),
+        Order::FindRecords => of(route, records::find::<W>),
+        Order::Trace => of(route, records::trace::<W>),
+        Order::Prove => of(route, records::prove::<W>),
+        Order::ExportAudit => of(route, records::export::<W>),
+        Order::Status => of(route, state::status::<W>),
+    }
+}
+
+fn of<W, H, T>(route: &Route<Order>, handler: H) -> MethodRouter<Arc<Shared<W>>>
+where
+    W: World,
+    H: Handler<T, Arc<Shared<W>>>,
+    T: 'static,
+{
+    let filter = if route.method == "POST" { MethodFilter::POST } else { MethodFilter::GET };
+    on(filter, handler)
+}
+
+/// What an order ends with.
+pub(crate) type Ended = Result<Answer, Undone>;
+
+impl axum::response::IntoResponse for Undone {
+    fn into_response(self) -> Answer {
+        self.into_answer()
+    }
+}

@@ -1,0 +1,99 @@
+//! What anyone may read: metadata, keys, the bundle, the logs, and whether the server is ready.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use env::{Unavailable, World};
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Request, StatusCode};
+use serde::Serialize;
+
+use crate::answer::{self, Answer, NO_STORE};
+use crate::metrics::{self, Gauges};
+use crate::origin::{Shared, not_found};
+use crate::tiles;
+
+/// How long documents may be kept: well under the time that a new key is published ahead of its
+/// first use.
+const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=60");
+
+/// RFC 8414 §3.2: "A successful response MUST use the 200 OK HTTP status code and return a JSON
+/// object using the "application/json" content type".
+pub(crate) async fn metadata<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
+    document(flow::publish::metadata(&*shared.world).await)
+}
+
+/// RFC 7517 §5.
+pub(crate) async fn jwks<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
+    document(flow::publish::jwks(&*shared.world).await)
+}
+
+/// SPIFFE Federation §5.2.1.3 (`https_web`): "Upon receiving an HTTP GET request for the correct path,
+/// the bundle endpoint server MUST respond with the most up-to-date version of the SPIFFE bundle
+/// available", so it is not kept on the way.
+pub(crate) async fn bundle<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
+    let mut answer = document(flow::publish::bundle(&*shared.world).await);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer
+}
+
+/// A file of a log.
+pub(crate) async fn tile<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Answer {
+    let tiles = Arc::clone(&shared.tiles);
+    tiles::serve(tiles, request.uri().path()).await.unwrap_or_else(not_found)
+}
+
+/// Ready: the process says so, and a decision could be made.
+pub(crate) async fn ready<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
+    let why = match shared.health.ready() {
+        Err(why) => Some(why),
+        Ok(()) => flow::facts::basis(&*shared.world, Vec::new()).await.err().map(|_| {
+            // What the store said is for the operator's log.
+            "the state cannot be read".to_owned()
+        }),
+    };
+    let mut answer = match why {
+        None => answer::json(StatusCode::OK, &serde_json::json!({ "ready": true })),
+        Some(why) => {
+            let body = serde_json::json!({ "ready": false, "why": why });
+            let mut answer = answer::json(StatusCode::SERVICE_UNAVAILABLE, &body);
+            let again = answer::RETRY_AFTER_SECONDS;
+            answer.headers_mut().insert(http::header::RETRY_AFTER, again);
+            answer
+        }
+    };
+    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    answer
+}
+
+/// Counters and gauges.
+pub(crate) async fn metrics<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
+    let gauges = Gauges {
+        connections: shared.connections.taken(),
+        durable_commits: shared.health.durable_commits(),
+        logs: shared.health.logs(),
+    };
+    let text = shared.metrics.text(&gauges);
+    let mut answer = answer::bytes(StatusCode::OK, metrics::TEXT, text.into_bytes());
+    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    answer
+}
+
+fn document<T: Serialize>(read: Result<T, Unavailable>) -> Answer {
+    match read {
+        Ok(document) => {
+            let mut answer = answer::json(StatusCode::OK, &document);
+            answer.headers_mut().insert(CACHE_CONTROL, KEPT);
+            answer
+        }
+        Err(unavailable) => {
+            tracing::error!(%unavailable, "a document could not be read");
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            answer::error(status, "temporarily_unavailable", "nothing can be read just now")
+        }
+    }
+}

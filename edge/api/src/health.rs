@@ -1,0 +1,44 @@
+//! What the process knows of itself beside its state: given by the wiring.
+
+use serde::{Deserialize, Serialize};
+use time::UnixTime;
+
+/// What only the process knows.
+pub trait Health: Send + Sync + 'static {
+    /// Whether it can serve: otherwise what is missing, in words for operators.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Its logs.
+    fn logs(&self) -> Vec<LogState>;
+
+    /// Commits that were acknowledged since it started.
+    fn durable_commits(&self) -> u64;
+
+    /// Whether its private keys lie sealed on disk.
+    fn keys_sealed(&self) -> bool;
+
+    /// The components in this process that follow the server, and when they last heard of it.
+    fn feeds(&self) -> Vec<FeedState>;
+}
+
+/// How far a log is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogState {
+    /// Its name in URLs: `server`.
+    pub name: String,
+    /// How many entries are durable.
+    pub entries: u64,
+    /// How many of them the latest checkpoint covers.
+    pub promised: u64,
+}
+
+/// How fresh a component's view of the server is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedState {
+    /// The component: `node:host-1`.
+    pub component: String,
+    /// When it last heard, by its own clock; milliseconds.
+    pub heard: UnixTime,
+    /// The server's position that it has applied.
+    pub seq: u64,
+}

@@ -1,0 +1,183 @@
+//! Every path of both listeners, in one table each: the routers are built from them, and the
+//! OpenAPI document is compared with them.
+
+/// One method of one path.
+#[derive(Debug)]
+pub(crate) struct Route<E> {
+    /// The method.
+    pub(crate) method: &'static str,
+    /// The path; `{name}` is one segment, `{*name}` all that follow.
+    pub(crate) path: &'static str,
+    /// What answers.
+    pub(crate) endpoint: E,
+    /// Whether pages of any origin may call it, always without credentials.
+    pub(crate) cors: bool,
+    /// Whether it is ours alone, and so in the OpenAPI document: what a specification describes is
+    /// not described again.
+    pub(crate) own: bool,
+}
+
+/// What the HTTPS origins answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Public {
+    Token,
+    Metadata,
+    Jwks,
+    Bundle,
+    Tile,
+    Ready,
+    Metrics,
+}
+
+const fn public(
+    method: &'static str,
+    path: &'static str,
+    endpoint: Public,
+    (cors, own): (bool, bool),
+) -> Route<Public> {
+    Route { method, path, endpoint, cors, own }
+}
+
+/// Open to pages of any origin, and its opposite.
+const CORS: bool = true;
+const NO_CORS: bool = false;
+/// Ours alone, and its opposite.
+const OWN: bool = true;
+const STANDARD: bool = false;
+
+/// The HTTPS origins. OAuth 2.1 -16 §3.2: browser-based clients need CORS at the token endpoint and
+/// at what they discover; nobody needs it with credentials.
+pub(crate) const PUBLIC: &[Route<Public>] = &[
+    public("POST", "/token", Public::Token, (CORS, STANDARD)),
+    public("GET", "/.well-known/oauth-authorization-server", Public::Metadata, (CORS, STANDARD)),
+    public("GET", "/jwks", Public::Jwks, (CORS, STANDARD)),
+    public("GET", "/bundle", Public::Bundle, (CORS, OWN)),
+    public("GET", "/log/{log}/checkpoint", Public::Tile, (CORS, OWN)),
+    public("GET", "/log/{log}/tile/{*path}", Public::Tile, (CORS, OWN)),
+    public("GET", "/ready", Public::Ready, (NO_CORS, OWN)),
+    public("GET", "/metrics", Public::Metrics, (NO_CORS, OWN)),
+];
+
+/// What the operators' socket answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    CreateJoinToken,
+    RegisterAgent,
+    ListAgents,
+    ShowAgent,
+    MoveAgent,
+    RegisterClient,
+    ListClients,
+    ShowClient,
+    DisableClient,
+    PlanPolicy,
+    ApplyPolicy,
+    PolicyHistory,
+    CurrentPolicy,
+    ListNodes,
+    ListKeys,
+    TailAudit,
+    ShowRecord,
+    FindRecords,
+    Trace,
+    Prove,
+    ExportAudit,
+    Status,
+}
+
+const fn order(method: &'static str, path: &'static str, endpoint: Order) -> Route<Order> {
+    Route { method, path, endpoint, cors: NO_CORS, own: OWN }
+}
+
+/// The operators' socket.
+pub(crate) const ORDERS: &[Route<Order>] = &[
+    order("POST", "/v1/join-tokens", Order::CreateJoinToken),
+    order("POST", "/v1/agents", Order::RegisterAgent),
+    order("GET", "/v1/agents", Order::ListAgents),
+    order("GET", "/v1/agents/{name}", Order::ShowAgent),
+    order("POST", "/v1/agents/{name}/{act}", Order::MoveAgent),
+    order("POST", "/v1/clients", Order::RegisterClient),
+    order("GET", "/v1/clients", Order::ListClients),
+    order("GET", "/v1/clients/{id}", Order::ShowClient),
+    order("POST", "/v1/clients/{id}/disable", Order::DisableClient),
+    order("POST", "/v1/policy/plan", Order::PlanPolicy),
+    order("POST", "/v1/policy/apply", Order::ApplyPolicy),
+    order("GET", "/v1/policy/history", Order::PolicyHistory),
+    order("GET", "/v1/policy/current", Order::CurrentPolicy),
+    order("GET", "/v1/nodes", Order::ListNodes),
+    order("GET", "/v1/keys", Order::ListKeys),
+    order("GET", "/v1/audit/tail", Order::TailAudit),
+    order("GET", "/v1/audit/records/{id}", Order::ShowRecord),
+    order("GET", "/v1/audit/find", Order::FindRecords),
+    order("GET", "/v1/audit/trace/{root}", Order::Trace),
+    order("GET", "/v1/audit/proof/{log}/{index}", Order::Prove),
+    order("GET", "/v1/audit/export", Order::ExportAudit),
+    order("GET", "/v1/status", Order::Status),
+];
+
+/// A path of a listener, for the reference documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Whether it is at the operators' socket; otherwise at the HTTPS origins.
+    pub is_operators: bool,
+    /// The method.
+    pub method: &'static str,
+    /// The path; `{name}` is one segment, `{*name}` all that follow.
+    pub path: &'static str,
+    /// Whether it is ours alone; otherwise a specification describes it.
+    pub is_own: bool,
+}
+
+/// Every path of every listener.
+pub fn endpoints() -> Vec<Endpoint> {
+    let public = PUBLIC.iter().map(|route| Endpoint {
+        is_operators: false,
+        method: route.method,
+        path: route.path,
+        is_own: route.own,
+    });
+    let orders = ORDERS.iter().map(|route| Endpoint {
+        is_operators: true,
+        method: route.method,
+        path: route.path,
+        is_own: route.own,
+    });
+    public.chain(orders).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The document is kept by hand; what it says is what there is.
+    #[test]
+    fn the_openapi_document_has_exactly_our_own_endpoints() {
+        let text = include_str!("../../../docs/openapi.json");
+        let document: serde_json::Value = serde_json::from_str(text).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                if method == "parameters" || method == "servers" {
+                    continue;
+                }
+                assert!(operation["operationId"].is_string(), "{method} {path}");
+                assert!(operation["responses"].is_object(), "{method} {path}");
+                described.insert(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+        let own = endpoints().into_iter().filter(|endpoint| endpoint.is_own);
+        let declared: BTreeSet<String> =
+            own.map(|one| format!("{} {}", one.method, one.path.replace("{*", "{"))).collect();
+        assert_eq!(described, declared);
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for segment in path.split('/').filter_map(|segment| segment.strip_prefix('{')) {
+                let name = segment.trim_end_matches('}');
+                let parameters = item["parameters"].as_array();
+                let has = |one: &serde_json::Value| one["name"] == name && one["in"] == "path";
+                assert!(parameters.is_some_and(|all| all.iter().any(has)), "{path}: {name}");
+            }
+        }
+    }
+}

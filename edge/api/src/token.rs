@@ -1,0 +1,211 @@
+//! `POST /token` (RFC 6749 §3.2): from bytes to a [`Call`], and from its end to an answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use env::{Unavailable, World};
+use flow::token::{Call, End};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use oauth::TokenText;
+use oauth::client_assertion::PresentedClient;
+use oauth::form::Form;
+use oauth::token_request::TokenRequest;
+
+use crate::accept::Peer;
+use crate::answer::{self, Answer};
+use crate::limits::FORM_BYTES_MAX;
+use crate::origin::Shared;
+use crate::refused::{Source, Unread};
+use crate::wire;
+
+/// What the endpoint reads.
+const FORM: &str = "application/x-www-form-urlencoded";
+/// draft-ietf-oauth-attestation-based-client-auth §4: the attestation; here a WIT.
+const ATTESTATION: &str = "OAuth-Client-Attestation";
+/// §5 of it: the proof of its key.
+const PROOF: &str = "OAuth-Client-Attestation-PoP";
+/// HTTP authentication schemes that a challenge can answer with.
+const SCHEMES: &[&str] = &["Basic", "Bearer", "DPoP"];
+
+/// Answers a request over HTTP.
+pub(crate) async fn serve<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Answer {
+    let (parts, body) = request.into_parts();
+    let Some(peer) = parts.extensions.get::<Peer>() else {
+        return wire::of_unavailable().into_answer();
+    };
+    let source = Source::Address(peer.address);
+    let chain = peer.chain.as_deref().unwrap_or_default().to_vec();
+    let read = match head(&parts) {
+        Ok(()) => match read_body(body, FORM_BYTES_MAX, shared.limits.body_max).await {
+            Ok(bytes) => read(&parts.headers, &bytes, chain, &source),
+            Err(unread) => Err(unread),
+        },
+        Err(unread) => Err(unread),
+    };
+    finish(&shared, &source, read).await
+}
+
+/// The same for a request that came in another way: status and body.
+pub(crate) async fn over<W: World>(
+    shared: &Shared<W>,
+    source: &Source,
+    form: &[(String, String)],
+    fields: &[(String, String)],
+) -> (u16, Vec<u8>) {
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let mut headers = HeaderMap::new();
+    let mut read = Ok(());
+    for (name, value) in fields {
+        let name = http::HeaderName::try_from(name);
+        match (name, HeaderValue::try_from(value)) {
+            (Ok(name), Ok(value)) => drop(headers.append(name, value)),
+            _ => read = Err(Unread::NotHttp),
+        }
+    }
+    let read = read
+        .and_then(|()| fields_fit(&headers))
+        .and_then(|()| self::read(&headers, body.as_bytes(), Vec::new(), source));
+    let answer = finish(shared, source, read).await;
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.map(|body| body.to_bytes().to_vec());
+    (status, body.unwrap_or_default())
+}
+
+/// What is refused without a look at the body.
+fn head(parts: &Parts) -> Result<(), Unread> {
+    if parts.uri.query().is_some() {
+        // RFC 6749 §2.3.1: "The parameters can only be transmitted in the request-body and MUST
+        // NOT be included in the request URI."
+        return Err(Unread::Query);
+    }
+    fields_fit(&parts.headers)?;
+    let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
+    match (types.next(), types.next()) {
+        (Some(one), None) if is_form(one) => Ok(()),
+        _ => Err(Unread::ContentType { expected: FORM }),
+    }
+}
+
+fn fields_fit(headers: &HeaderMap) -> Result<(), Unread> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        return Err(Unread::Authorization { scheme: scheme(value) });
+    }
+    if headers.contains_key("DPoP") {
+        return Err(Unread::Dpop);
+    }
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err(Unread::ContentEncoding);
+    }
+    Ok(())
+}
+
+/// RFC 6749 appendix B: the media type, in UTF-8 if it says so.
+fn is_form(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else { return false };
+    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let parameters = parameters.trim();
+    let utf8 = ["", "charset=utf-8", "charset=\"utf-8\""];
+    essence.trim().eq_ignore_ascii_case(FORM)
+        && utf8.iter().any(|known| parameters.eq_ignore_ascii_case(known))
+}
+
+fn scheme(value: &HeaderValue) -> &'static str {
+    let text = value.to_str().unwrap_or_default();
+    let found = text.split(' ').next().unwrap_or_default();
+    let known = SCHEMES.iter().find(|known| known.eq_ignore_ascii_case(found));
+    known.copied().unwrap_or("Basic")
+}
+
+/// A body, whole, within its bounds.
+pub(crate) async fn read_body(body: Body, max: usize, within: Duration) -> Result<Vec<u8>, Unread> {
+    let read = tokio::time::timeout(within, Limited::new(body, max).collect()).await;
+    match read {
+        Err(_) => Err(Unread::SlowBody),
+        Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Unread::TooLong { max }),
+        Ok(Err(_)) => Err(Unread::BrokenBody),
+    }
+}
+
+fn read(
+    headers: &HeaderMap,
+    body: &[u8],
+    certificates: Vec<Vec<u8>>,
+    source: &Source,
+) -> Result<Call, Unread> {
+    let form = Form::parse(body)?;
+    let client = PresentedClient::parse(&form)?;
+    let request = TokenRequest::parse(&form)?;
+    let attestation = attestation(headers)?;
+    Ok(Call { request, client, attestation, certificates, source: source.to_string() })
+}
+
+/// Both fields, or neither. draft-ietf-oauth-attestation-based-client-auth §7.1: "There is
+/// precisely one OAuth-Client-Attestation HTTP request header field containing a Client
+/// Attestation JWT."
+fn attestation(headers: &HeaderMap) -> Result<Option<(TokenText, TokenText)>, Unread> {
+    if !headers.contains_key(ATTESTATION) && !headers.contains_key(PROOF) {
+        return Ok(None);
+    }
+    Ok(Some((field(headers, ATTESTATION)?, field(headers, PROOF)?)))
+}
+
+fn field(headers: &HeaderMap, name: &'static str) -> Result<TokenText, Unread> {
+    let values = headers.get_all(name);
+    TokenText::of_field(values.iter().map(HeaderValue::as_bytes))
+        .map_err(|reason| Unread::Field { name, reason })
+}
+
+async fn finish<W: World>(
+    shared: &Shared<W>,
+    source: &Source,
+    read: Result<Call, Unread>,
+) -> Answer {
+    let call = match read {
+        Ok(call) => call,
+        Err(unread) => return refused(shared, source, &unread),
+    };
+    match flow::token::answer(&*shared.world, call).await {
+        Ok(End::Stranger(refusal)) => refused(shared, source, &Unread::Stranger(Box::new(refusal))),
+        Ok(End::Decided(recorded)) => {
+            let id = recorded.audit_id();
+            let mut answer = match recorded.into_value() {
+                Ok(response) => {
+                    shared.metrics.token("issued", "");
+                    let mut answer = answer::json(StatusCode::OK, &response);
+                    wire::not_kept(answer.headers_mut());
+                    answer
+                }
+                Err(refusal) => {
+                    let wire = wire::of_refusal(&refusal);
+                    shared.metrics.token("refused", wire.code.as_str());
+                    wire.into_answer()
+                }
+            };
+            answer::name_record(answer.headers_mut(), id);
+            answer
+        }
+        Err(unavailable) => down(shared, &unavailable),
+    }
+}
+
+fn refused<W: World>(shared: &Shared<W>, source: &Source, unread: &Unread) -> Answer {
+    shared.refuse(source, unread);
+    let wire = wire::of_unread(unread);
+    shared.metrics.token("refused", wire.code.as_str());
+    wire.into_answer()
+}
+
+fn down<W: World>(shared: &Shared<W>, unavailable: &Unavailable) -> Answer {
+    tracing::error!(%unavailable, "the token endpoint could not answer");
+    shared.metrics.token("unavailable", "temporarily_unavailable");
+    wire::of_unavailable().into_answer()
+}

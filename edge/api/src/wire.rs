@@ -1,0 +1,442 @@
+//! The one table from refusals to what a client of the token endpoint is told (STYLE rule 17):
+//! status, error code of RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2 or
+//! draft-ietf-oauth-attestation-based-client-auth §7.4, and words for its developer. Whoever reads
+//! the audit log gets the variant with its evidence; here the wire gets what helps the caller.
+
+use authentication::spiffe_wit;
+use authorization::grants;
+use axum::body::Body;
+use flow::token::{ClientRefusal, Refusal};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use oauth::client_assertion::PresentedClientError;
+use oauth::error::{ErrorCode, TokenError};
+use wimse::WitError;
+
+use crate::answer::{Answer, JSON, NO_STORE, RETRY_AFTER_SECONDS, may_come_again};
+use crate::refused::Unread;
+
+/// What a client is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wire {
+    pub(crate) status: StatusCode,
+    pub(crate) code: ErrorCode,
+    pub(crate) text: String,
+    pub(crate) challenge: Option<HeaderValue>,
+}
+
+impl Wire {
+    fn new(status: StatusCode, code: ErrorCode, text: impl ToString) -> Self {
+        Self { status, code, text: text.to_string(), challenge: None }
+    }
+
+    /// RFC 6749 §5.2: "The authorization server responds with an HTTP 400 (Bad Request) status code
+    /// (unless specified otherwise)".
+    fn bad(code: ErrorCode, text: impl ToString) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, text)
+    }
+
+    /// The answer.
+    pub(crate) fn into_answer(self) -> Answer {
+        let body = TokenError::new(self.code).with_description(&self.text);
+        let mut answer = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
+        *answer.status_mut() = self.status;
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, JSON);
+        not_kept(headers);
+        if may_come_again(self.status) {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        answer
+    }
+}
+
+/// RFC 6749 §5.1: "The authorization server MUST include the HTTP "Cache-Control" response header
+/// field [RFC2616] with a value of "no-store" in any response containing tokens, credentials, or
+/// other sensitive information, as well as the "Pragma" response header field [RFC2616] with a
+/// value of "no-cache"."
+pub(crate) fn not_kept(headers: &mut http::HeaderMap) {
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+}
+
+/// A request that was not read.
+pub(crate) fn of_unread(unread: &Unread) -> Wire {
+    let status = match unread {
+        Unread::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Unread::SlowBody => StatusCode::REQUEST_TIMEOUT,
+        Unread::NotFound => StatusCode::NOT_FOUND,
+        Unread::Method => StatusCode::METHOD_NOT_ALLOWED,
+        Unread::Requests { .. } | Unread::Connections => StatusCode::SERVICE_UNAVAILABLE,
+        Unread::RequestsOfSource { .. } | Unread::ConnectionsOfSource => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
+        Unread::NotAnOperator { .. } => StatusCode::FORBIDDEN,
+        // RFC 6749 §5.2: "If the client attempted to authenticate via the "Authorization" request
+        // header field, the authorization server MUST respond with an HTTP 401 (Unauthorized)
+        // status code and include the "WWW-Authenticate" response header field matching the
+        // authentication scheme used by the client."
+        Unread::Authorization { .. } => StatusCode::UNAUTHORIZED,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let code = match unread {
+        Unread::Authorization { .. } => ErrorCode::InvalidClient,
+        Unread::Stranger(refusal) => return of_client(refusal),
+        Unread::Client(error) => of_presented(error),
+        Unread::Request(error) => error.code(),
+        Unread::Requests { .. }
+        | Unread::RequestsOfSource { .. }
+        | Unread::Connections
+        | Unread::ConnectionsOfSource => ErrorCode::TemporarilyUnavailable,
+        Unread::NotAnOperator { .. } => ErrorCode::AccessDenied,
+        Unread::Handshake
+        | Unread::SlowHandshake
+        | Unread::NotHttp
+        | Unread::NotFound
+        | Unread::Method
+        | Unread::TooLong { .. }
+        | Unread::SlowBody
+        | Unread::BrokenBody
+        | Unread::ContentType { .. }
+        | Unread::ContentEncoding
+        | Unread::Query
+        | Unread::Dpop
+        | Unread::Field { .. }
+        | Unread::Form(_) => ErrorCode::InvalidRequest,
+    };
+    let challenge = match unread {
+        Unread::Authorization { scheme } => challenge(scheme),
+        _ => None,
+    };
+    Wire { challenge, ..Wire::new(status, code, unread) }
+}
+
+fn challenge(scheme: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("{scheme} realm=\"token\"")).ok()
+}
+
+const fn of_presented(error: &PresentedClientError) -> ErrorCode {
+    match error {
+        // RFC 6749 §5.2: "invalid_client: Client authentication failed (e.g., unknown client, no
+        // client authentication included, or unsupported authentication method)."
+        PresentedClientError::Secret | PresentedClientError::UnknownAssertionType { .. } => {
+            ErrorCode::InvalidClient
+        }
+        PresentedClientError::HalfAnAssertion
+        | PresentedClientError::ClientId(_)
+        | PresentedClientError::Assertion(_) => ErrorCode::InvalidRequest,
+    }
+}
+
+/// A client that is not authenticated.
+pub(crate) fn of_client(refusal: &ClientRefusal) -> Wire {
+    let code = match refusal {
+        // RFC 6749 §5.2: "invalid_request: The request [...] utilizes more than one mechanism for
+        // authenticating the client".
+        ClientRefusal::Several => ErrorCode::InvalidRequest,
+        // draft-ietf-oauth-attestation-based-client-auth §7.4: "use_fresh_attestation MUST be used
+        // when the Client Attestation JWT is deemed to be not fresh enough".
+        ClientRefusal::SpiffeWit(spiffe_wit::Refusal::Wit(WitError::Refused(
+            jose::Refused::Expired { .. },
+        ))) => ErrorCode::UseFreshAttestation,
+        ClientRefusal::None
+        | ClientRefusal::Unknown
+        | ClientRefusal::SpiffeJwt(_)
+        | ClientRefusal::SpiffeX509(_)
+        | ClientRefusal::SpiffeWit(_)
+        | ClientRefusal::PrivateKeyJwt(_) => ErrorCode::InvalidClient,
+    };
+    Wire::bad(code, refusal)
+}
+
+/// A decision against an authenticated client.
+pub(crate) fn of_refusal(refusal: &Refusal) -> Wire {
+    match refusal {
+        Refusal::Client(client) => of_client(client),
+        Refusal::Replayed => Wire::bad(ErrorCode::InvalidClient, refusal),
+        // RFC 8693 §2.2.2: "if either the "subject_token" or "actor_token" are invalid for any
+        // reason, or are unacceptable based on policy, [...] The value of the "error" parameter
+        // MUST be the "invalid_request" error code."
+        Refusal::Subject(_) | Refusal::Actor(_) | Refusal::TokenType(_) => {
+            Wire::bad(ErrorCode::InvalidRequest, refusal)
+        }
+        // RFC 8707 §2: "MAY fail requests that omit the parameter with an "invalid_target" error."
+        Refusal::Target(_) => Wire::bad(ErrorCode::InvalidTarget, refusal),
+        Refusal::Grant(grant) => Wire::bad(of_grant(grant), refusal),
+        // An error inside a decision is a denial, and the operators' to read.
+        Refusal::Denied(denial) if !denial.errors.is_empty() && denial.rules.is_empty() => {
+            Wire::bad(ErrorCode::InvalidTarget, "policy could not be decided")
+        }
+        // RFC 8693 §2.2.2: "If the authorization server is unwilling or unable to issue a token for
+        // any target service indicated by the "resource" or "audience" parameters, the
+        // "invalid_target" error code SHOULD be used".
+        Refusal::Denied(_) => Wire::bad(ErrorCode::InvalidTarget, refusal),
+        Refusal::Unmakeable(_) => Wire::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::ServerError,
+            "the token cannot be made",
+        ),
+    }
+}
+
+fn of_grant(refusal: &grants::Refusal) -> ErrorCode {
+    use grants::Refusal as R;
+    match refusal {
+        R::CallerUnknown(_) => ErrorCode::InvalidClient,
+        // RFC 6749 §5.2: "unauthorized_client: The authenticated client is not authorized to use
+        // this authorization grant type."
+        R::CallerNotInForce(_) | R::CallerDisabled(_) | R::GrantNotAllowed { .. } => {
+            ErrorCode::UnauthorizedClient
+        }
+        // RFC 8707 §2: "invalid_target: The requested resource is invalid, missing, unknown, or
+        // malformed."
+        R::UnknownTarget | R::TargetNotInForce(_) | R::NoCertificate | R::NoWorkload => {
+            ErrorCode::InvalidTarget
+        }
+        // RFC 6749 §5.2: "invalid_scope: The requested scope is invalid, unknown, malformed, or
+        // exceeds the scope granted by the resource owner."
+        R::ScopeUnknown { .. } | R::ScopeOfClient { .. } | R::ScopeOfSubject { .. } => {
+            ErrorCode::InvalidScope
+        }
+        R::NoSubject
+        | R::SubjectForOther { .. }
+        | R::SubjectNotInForce { .. }
+        | R::MayNotAct { .. }
+        | R::ActorIsOther { .. }
+        | R::TooDeep { .. }
+        | R::NoActor
+        | R::NoScope => ErrorCode::InvalidRequest,
+    }
+}
+
+/// A door to the world that did not answer. What it said is the operators' to read.
+pub(crate) fn of_unavailable() -> Wire {
+    let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::TemporarilyUnavailable);
+    Wire::new(status, code, "nothing can be decided or recorded just now")
+}
+
+#[cfg(test)]
+mod tests {
+    use authentication::{private_key_jwt, spiffe_jwt, spiffe_x509};
+    use authorization::presented;
+    use flow::token::TargetRefusal;
+    use oauth::form::FormError;
+    use oauth::token_request::{GrantType, TokenRequestError};
+    use oauth::{NotATokenText, ScopeSet, TokenType};
+    use pdp::{Fault, PolicyVersion};
+    use provisioning::{Epoch, NotInForce, State};
+    use time::UnixTime;
+
+    use super::*;
+
+    fn row(wire: &Wire) -> String {
+        let challenge = wire.challenge.as_ref().map(|one| one.to_str().unwrap());
+        let challenge = challenge.map(|one| format!(" [{one}]")).unwrap_or_default();
+        format!("{} {}{challenge}: {}\n", wire.status.as_u16(), wire.code, wire.text)
+    }
+
+    fn scope(text: &str) -> ScopeSet {
+        ScopeSet::parse(text).unwrap()
+    }
+
+    fn denial(errors: Vec<Fault>, rules: Vec<String>) -> Refusal {
+        Refusal::Denied(Box::new(pdp::Denial {
+            principal: "spiffe://a.example/agent/a".to_owned(),
+            action: "token.issue".to_owned(),
+            resource: "https://r.example".to_owned(),
+            rules,
+            reasons: Vec::new(),
+            needs: vec!["a capability".to_owned()],
+            errors,
+            version: PolicyVersion::of_digest(&[0; 32]),
+        }))
+    }
+
+    fn expired() -> jose::Refused {
+        jose::Refused::Expired { exp: UnixTime::from_seconds(1), now: UnixTime::from_seconds(2) }
+    }
+
+    /// Every variant of what a grant refuses.
+    fn grants() -> Vec<grants::Refusal> {
+        use grants::Refusal as R;
+        let state = NotInForce::State { state: State::Suspended, since: UnixTime::EPOCH };
+        let epoch = NotInForce::Epoch { issued: Epoch(1), dead_before: Epoch(2) };
+        let text = str::to_owned;
+        vec![
+            R::CallerNotInForce(state),
+            R::CallerDisabled(text("the client is disabled")),
+            R::CallerUnknown(text("client-1")),
+            R::GrantNotAllowed { grant: GrantType::TokenExchange, allowed: Vec::new() },
+            R::UnknownTarget,
+            R::TargetNotInForce(epoch),
+            R::NoSubject,
+            R::SubjectForOther { audience: text("b"), client: text("a") },
+            R::SubjectNotInForce { who: text("b"), why: text("it is suspended") },
+            R::MayNotAct { allowed: text("b") },
+            R::ActorIsOther { actor: text("b"), client: text("a") },
+            R::TooDeep { depth: 5, allowed: 4 },
+            R::NoActor,
+            R::NoScope,
+            R::ScopeUnknown { asked: scope("x"), known: scope("y") },
+            R::ScopeOfClient { asked: scope("x y"), allowed: scope("y") },
+            R::ScopeOfSubject { asked: scope("x y"), held: scope("y") },
+            R::NoCertificate,
+            R::NoWorkload,
+        ]
+    }
+
+    /// Every variant of a client that is not authenticated.
+    fn clients() -> Vec<ClientRefusal> {
+        vec![
+            ClientRefusal::None,
+            ClientRefusal::Several,
+            ClientRefusal::Unknown,
+            spiffe_jwt::Refusal::NoClientId.into(),
+            spiffe_x509::Refusal::NoClientId.into(),
+            spiffe_wit::Refusal::NoClientId.into(),
+            spiffe_wit::Refusal::Wit(WitError::Refused(expired())).into(),
+            private_key_jwt::Refusal::Refused(jose::Refused::Signature).into(),
+        ]
+    }
+
+    /// The whole table of decisions. What is told helps the caller and shows nothing of the inside.
+    #[test]
+    fn rfc6749_5_2_every_refusal_has_its_code() {
+        let subject = || presented::Refusal::SeveralAudiences;
+        let fault = Fault::Facts { reason: "an internal text".to_owned() };
+        let mut all: Vec<Refusal> = vec![
+            Refusal::Client(ClientRefusal::Unknown),
+            Refusal::Replayed,
+            Refusal::Subject(subject()),
+            Refusal::Actor(subject()),
+            Refusal::TokenType(TokenType::IdToken),
+            Refusal::Target(TargetRefusal::None),
+            Refusal::Target(TargetRefusal::Several),
+            denial(Vec::new(), Vec::new()),
+            denial(Vec::new(), vec!["no-nights".to_owned()]),
+            denial(vec![fault], Vec::new()),
+            Refusal::Unmakeable("an internal text".to_owned()),
+        ];
+        all.extend(grants().into_iter().map(Refusal::Grant));
+        let mut table: String = all.iter().map(|refusal| row(&of_refusal(refusal))).collect();
+        table.extend(clients().iter().map(|refusal| row(&of_client(refusal))));
+        table.push_str(&row(&of_unavailable()));
+        assert!(!table.contains("an internal text"));
+        insta::assert_snapshot!(table, @r#"
+        400 invalid_client: the client is not known
+        400 invalid_client: the client's proof was used before
+        400 invalid_request: the subject token: a token with several audiences
+        400 invalid_request: the actor token: a token with several audiences
+        400 invalid_request: a token of the type `urn:ietf:params:oauth:token-type:id_token` is not taken here
+        400 invalid_target: no `resource` or `audience`: name the one that the token is for
+        400 invalid_target: several of `resource` and `audience`: a token is for one
+        400 invalid_target: `token.issue` on `https://r.example` needs a capability (policy sha256:000000000000)
+        400 invalid_target: `token.issue` on `https://r.example` is forbidden by `no-nights` (policy sha256:000000000000)
+        400 invalid_target: policy could not be decided
+        500 server_error: the token cannot be made
+        400 unauthorized_client: the client is not in force: the agent is suspended since 1970-01-01T00:00:00.000Z
+        400 unauthorized_client: the client is disabled
+        400 invalid_client: the client `client-1` is not in the registry
+        400 unauthorized_client: the client may not use the grant `urn:ietf:params:oauth:grant-type:token-exchange`; it registered []
+        400 invalid_target: the target is not known here
+        400 invalid_target: the target is not in force: issued under epoch 1; what was issued before epoch 2 was revoked
+        400 invalid_request: `subject_token` is missing
+        400 invalid_request: the subject token is for `b`, not for the client `a`
+        400 invalid_request: the subject token concerns `b`: it is suspended
+        400 invalid_request: the subject token lets only `b` act
+        400 invalid_request: the actor token is of `b`, not of the client `a`
+        400 invalid_request: 5 actors in the chain, policy allows 4
+        400 invalid_request: the client's id is too long for a chain of actors
+        400 invalid_request: `scope` is missing: a transaction token says its purpose
+        400 invalid_scope: scope `x` is not among those of the target: `y`
+        400 invalid_scope: scope `x y` is wider than `y`, the widest of this client
+        400 invalid_scope: scope `x y` is wider than `y`, that of the subject token
+        400 invalid_target: tokens for this target are bound to a certificate: ask for one over mutual TLS
+        400 invalid_target: tokens for this target are for workloads with a WIT; this client has none
+        400 invalid_client: no client authentication: use a client assertion, a client attestation, or mutual tls
+        400 invalid_request: more than one method of client authentication
+        400 invalid_client: the client is not known
+        400 invalid_client: `client_id` is missing; with `spiffe_jwt` it is required
+        400 invalid_client: `client_id` is missing; with `spiffe_x509` it is required
+        400 invalid_client: `client_id` is missing; with `spiffe_wit` it is required
+        400 use_fresh_attestation: expired at 1970-01-01T00:00:01.000Z, now 1970-01-01T00:00:02.000Z
+        400 invalid_client: the signature does not verify
+        503 temporarily_unavailable: nothing can be decided or recorded just now
+        "#);
+    }
+
+    #[test]
+    fn rfc6749_5_2_every_request_that_is_not_read_has_its_code() {
+        let max = 10;
+        let field = NotATokenText::Repeated;
+        let all = vec![
+            Unread::Connections,
+            Unread::ConnectionsOfSource,
+            Unread::Handshake,
+            Unread::SlowHandshake,
+            Unread::NotHttp,
+            Unread::Requests { max },
+            Unread::RequestsOfSource { max },
+            Unread::NotFound,
+            Unread::Method,
+            Unread::TooLong { max },
+            Unread::SlowBody,
+            Unread::BrokenBody,
+            Unread::ContentType { expected: "application/x-www-form-urlencoded" },
+            Unread::ContentEncoding,
+            Unread::Query,
+            Unread::Authorization { scheme: "Basic" },
+            Unread::Authorization { scheme: "Bearer" },
+            Unread::Dpop,
+            Unread::Field { name: "OAuth-Client-Attestation", reason: field.clone() },
+            FormError::Repeated { name: "scope".to_owned() }.into(),
+            PresentedClientError::Secret.into(),
+            PresentedClientError::HalfAnAssertion.into(),
+            PresentedClientError::UnknownAssertionType { found: "x".to_owned() }.into(),
+            PresentedClientError::Assertion(field).into(),
+            TokenRequestError::UnsupportedGrantType { found: "password".to_owned() }.into(),
+            TokenRequestError::Missing { name: "grant_type" }.into(),
+            TokenRequestError::AuthorizationDetails.into(),
+            Unread::Stranger(Box::new(ClientRefusal::Unknown)),
+            Unread::NotAnOperator { uid: 7 },
+        ];
+        let table: String = all
+            .iter()
+            .map(|unread| format!("{} {}", unread.check(), row(&of_unread(unread))))
+            .collect();
+        insta::assert_snapshot!(table, @r#"
+        connections 503 temporarily_unavailable: too many connections
+        connections_of_source 429 temporarily_unavailable: too many connections from one address
+        handshake 400 invalid_request: the TLS handshake failed
+        slow_handshake 400 invalid_request: the TLS handshake took too long
+        not_http 400 invalid_request: bytes that are no HTTP request within the bounds
+        requests 503 temporarily_unavailable: 10 requests are being decided already
+        requests_of_source 429 temporarily_unavailable: 10 requests of this address are being decided already
+        not_found 404 invalid_request: nothing is at this path
+        method 405 invalid_request: the path does not have this method
+        too_long 413 invalid_request: a body of more than 10 bytes
+        slow_body 408 invalid_request: the body took too long
+        broken_body 400 invalid_request: the body broke off
+        content_type 400 invalid_request: the content type must be `application/x-www-form-urlencoded`, once
+        content_encoding 400 invalid_request: a content coding, which is not read here
+        query 400 invalid_request: parameters in the URL: they belong into the body
+        authorization 401 invalid_client [Basic realm="token"]: the client authenticates by HTTP, which no client here does
+        authorization 401 invalid_client [Bearer realm="token"]: the client authenticates by HTTP, which no client here does
+        dpop 400 invalid_request: a DPoP proof, which is not supported
+        field 400 invalid_request: `OAuth-Client-Attestation`: the header field stands there more than once
+        form 400 invalid_request: parameter `scope` stands more than once
+        client 400 invalid_client: a client secret, which no client here has
+        client 400 invalid_request: `client_assertion` and `client_assertion_type` must come together
+        client 400 invalid_client: client assertion type `x` is not known
+        client 400 invalid_request: the header field stands there more than once
+        request 400 unsupported_grant_type: grant type `password` is not supported
+        request 400 invalid_request: parameter `grant_type` is absent
+        request 400 invalid_authorization_details: no type of `authorization_details` is supported
+        client::Unknown 400 invalid_client: the client is not known
+        not_an_operator 403 access_denied: uid 7 may give no orders here
+        "#);
+    }
+}

@@ -1,0 +1,635 @@
+//! The token endpoint.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{FORM_BYTES_MAX, Limits, Source};
+use http::{HeaderValue, Request, StatusCode};
+use jose::{Algorithm, Audience, KeyId, NumericDate, PrivateKey, SigningInput};
+use monitoring::{Event, Outcome};
+use oauth::client_assertion::{AssertionType, ClientAssertion, ClientAssertionClaims};
+use oauth::client_metadata::ClientMetadata;
+use oauth::{ClientId, TokenId};
+use time::Span;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::browser::{Reply, Served, form_request, soon};
+use crate::tls::agent;
+use crate::world::{Doors, INVOICES, NOW, OPEN, TestWorld, new_key};
+
+const CREDENTIALS: (&str, &str) = ("grant_type", "client_credentials");
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A client with a key of its own.
+pub(crate) struct KeyClient {
+    pub(crate) id: String,
+    key: PrivateKey,
+}
+
+impl KeyClient {
+    pub(crate) async fn register(world: &TestWorld) -> Self {
+        let key = PrivateKey::from_pkcs8(&new_key()).unwrap();
+        let public = jose::PublicKey::from_spki_der(key.public().spki_der()).unwrap();
+        let kid = KeyId::parse("k1").unwrap();
+        let jwk = public.for_algorithm(Algorithm::Es256).unwrap().to_jwk().with_kid(kid);
+        let metadata = serde_json::json!({
+            "token_endpoint_auth_method": "private_key_jwt",
+            "grant_types": ["client_credentials"],
+            "jwks": { "keys": [jwk] },
+        });
+        let metadata = ClientMetadata::parse(&metadata.to_string()).unwrap();
+        let made = flow::clients::register(world, &TestWorld::operator(), metadata).await;
+        Self { id: made.unwrap().into_value().client_id, key }
+    }
+
+    pub(crate) fn assertion(&self, jti: &str) -> String {
+        let claims = ClientAssertionClaims {
+            iss: ClientId::parse(&self.id).unwrap(),
+            sub: ClientId::parse(&self.id).unwrap(),
+            aud: Audience::one("https://localhost:8443".to_owned()),
+            exp: NumericDate::from_time(NOW.plus(Span::from_seconds(60))),
+            jti: TokenId::parse(jti).unwrap(),
+            iat: None,
+            nbf: None,
+        };
+        let kid = KeyId::parse("k1").unwrap();
+        let input =
+            SigningInput::<ClientAssertion>::new(Algorithm::Es256, Some(&kid), &claims).unwrap();
+        let signature = self.key.sign(input.bytes());
+        input.attach(signature).into_string()
+    }
+
+    async fn ask(&self, served: &Served, jti: &str, resource: &str, scope: &str) -> Reply {
+        let assertion = self.assertion(jti);
+        served
+            .form(&[
+                CREDENTIALS,
+                ("client_assertion_type", AssertionType::Jwt.as_str()),
+                ("client_assertion", &assertion),
+                ("resource", resource),
+                ("scope", scope),
+            ])
+            .await
+    }
+}
+
+/// A token for `client`, without a socket.
+pub(crate) async fn issue(world: &TestWorld, client: &KeyClient) -> String {
+    let assertion = client.assertion("issued");
+    let form = oauth::form::Form::parse(
+        form_request(&[
+            CREDENTIALS,
+            ("client_assertion_type", AssertionType::Jwt.as_str()),
+            ("client_assertion", &assertion),
+            ("resource", OPEN),
+            ("scope", "read"),
+        ])
+        .body(),
+    );
+    let form = form.unwrap();
+    let call = flow::token::Call {
+        request: oauth::token_request::TokenRequest::parse(&form).unwrap(),
+        client: oauth::client_assertion::PresentedClient::parse(&form).unwrap(),
+        attestation: None,
+        certificates: Vec::new(),
+        source: "test".to_owned(),
+    };
+    match flow::token::answer(world, call).await.unwrap() {
+        flow::token::End::Decided(recorded) => recorded.into_value().unwrap().access_token,
+        flow::token::End::Stranger(refusal) => panic!("{refusal}"),
+    }
+}
+
+/// req: AUTHZ-07 (part)
+#[tokio::test]
+async fn rfc6749_4_4_a_client_gets_a_token_and_the_record_of_it() {
+    let served = Served::start().await;
+    let client = KeyClient::register(&served.world).await;
+    let reply = client.ask(&served, "j1", OPEN, "read").await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.shown());
+    let mut body = reply.json();
+    let token = body.as_object_mut().unwrap().remove("access_token").unwrap();
+    assert_eq!(token.as_str().unwrap().split('.').count(), 3);
+    insta::assert_json_snapshot!(body, @r#"
+    {
+      "scope": "read",
+      "token_type": "Bearer",
+      "expires_in": 300
+    }
+    "#);
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(reply.header("pragma"), Some("no-cache"));
+    let record = served.world.records().into_iter().next_back().unwrap();
+    assert_eq!((record.event, record.outcome), (Event::TokenIssued, Outcome::Permitted));
+    assert_eq!(reply.header("aims-audit-id"), Some(record.id.to_string().as_str()));
+}
+
+/// Defect: an assertion that is good for a second token.
+#[tokio::test]
+async fn rfc7523_3_an_assertion_is_good_once() {
+    let served = Served::start().await;
+    let client = KeyClient::register(&served.world).await;
+    assert_eq!(client.ask(&served, "j1", OPEN, "read").await.status, StatusCode::OK);
+    let reply = client.ask(&served, "j1", OPEN, "read").await;
+    insta::assert_snapshot!(reply.shown(), @r#"
+    400 Bad Request
+    content-type: application/json
+    cache-control: no-store
+    pragma: no-cache
+    access-control-allow-origin: *
+    access-control-expose-headers: aims-audit-id, retry-after
+    x-content-type-options: nosniff
+
+    {
+      "error": "invalid_client",
+      "error_description": "the client's proof was used before"
+    }
+    "#);
+    let record = served.world.records().into_iter().next_back().unwrap();
+    assert_eq!(record.outcome, Outcome::Refused);
+    assert_eq!(reply.header("aims-audit-id"), Some(record.id.to_string().as_str()));
+}
+
+#[tokio::test]
+async fn rfc6749_5_2_decisions_against_a_client_are_told_with_their_record() {
+    let served = Served::start().await;
+    let client = KeyClient::register(&served.world).await;
+    let mut told = String::new();
+    for (jti, resource, scope) in [
+        ("j1", "https://nowhere.example", "read"),
+        ("j2", OPEN, "write"),
+        ("j3", INVOICES, "invoices.read"),
+        ("j4", "", "read"),
+    ] {
+        let reply = client.ask(&served, jti, resource, scope).await;
+        let records = served.world.records();
+        let id = records.last().unwrap().id.to_string();
+        assert_eq!(reply.header("aims-audit-id"), Some(id.as_str()));
+        told.push_str(&format!("{} {}\n", reply.status.as_u16(), reply.json()));
+    }
+    insta::assert_snapshot!(told, @r#"
+    400 {"error":"invalid_target","error_description":"the target is not known here"}
+    400 {"error":"invalid_scope","error_description":"scope `write` is not among those of the target: `read`"}
+    400 {"error":"invalid_target","error_description":"tokens for this target are for workloads with a WIT; this client has none"}
+    400 {"error":"invalid_target","error_description":"no `resource` or `audience`: name the one that the token is for"}
+    "#);
+    assert_eq!(served.refusals(), [""; 0]);
+}
+
+/// Nothing is recorded of who is nobody; it is counted.
+#[tokio::test]
+async fn rfc6749_5_2_strangers_are_counted_and_not_recorded() {
+    let served = Served::start().await;
+    let before = served.world.records().len();
+    let nobody = KeyClient {
+        id: "client-nobody".to_owned(),
+        key: PrivateKey::from_pkcs8(&new_key()).unwrap(),
+    };
+    let reply = nobody.ask(&served, "j1", OPEN, "read").await;
+    insta::assert_snapshot!(reply.shown(), @r#"
+    400 Bad Request
+    content-type: application/json
+    cache-control: no-store
+    pragma: no-cache
+    access-control-allow-origin: *
+    access-control-expose-headers: aims-audit-id, retry-after
+    x-content-type-options: nosniff
+
+    {
+      "error": "invalid_client",
+      "error_description": "the client is not known"
+    }
+    "#);
+    assert_eq!(reply.header("aims-audit-id"), None);
+    let none = served.form(&[CREDENTIALS, ("resource", OPEN)]).await;
+    assert_eq!(none.json()["error"], "invalid_client");
+    assert_eq!(served.world.records().len(), before);
+    assert_eq!(served.refusals(), ["client::Unknown", "client::None"]);
+}
+
+#[tokio::test]
+async fn the_endpoint_is_unavailable_when_nothing_can_be_recorded() {
+    let served = Served::start().await;
+    let client = KeyClient::register(&served.world).await;
+    served.world.set_down(true);
+    insta::assert_snapshot!(client.ask(&served, "j1", OPEN, "read").await.shown(), @r#"
+    503 Service Unavailable
+    content-type: application/json
+    cache-control: no-store
+    pragma: no-cache
+    retry-after: 1
+    access-control-allow-origin: *
+    access-control-expose-headers: aims-audit-id, retry-after
+    x-content-type-options: nosniff
+
+    {
+      "error": "temporarily_unavailable",
+      "error_description": "nothing can be decided or recorded just now"
+    }
+    "#);
+    served.world.set_down(false);
+    assert_eq!(client.ask(&served, "j1", OPEN, "read").await.status, StatusCode::OK);
+}
+
+/// What comes through the node API is read by the same code, and answered by the same table.
+#[tokio::test]
+async fn the_same_answers_for_components() {
+    let served = Served::start().await;
+    let client = KeyClient::register(&served.world).await;
+    let owned = |pairs: &[(&str, &str)]| {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        pairs.collect::<Vec<_>>()
+    };
+    let node = "spiffe://demo.example/aims/node/join_token/host-1";
+    let assertion = client.assertion("j1");
+    let form = owned(&[
+        CREDENTIALS,
+        ("client_assertion_type", AssertionType::Jwt.as_str()),
+        ("client_assertion", &assertion),
+        ("resource", OPEN),
+        ("scope", "read"),
+    ]);
+    let (status, body) = served.origin.token(node, &form, &[]).await;
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    let twice = [form.clone(), owned(&[("scope", "read")])].concat();
+    let (status, body) = served.origin.token(node, &twice, &[]).await;
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &body["error"]), (400, &"invalid_request".into()));
+    for (fields, check) in [
+        (owned(&[("Authorization", "Basic YTpi")]), "authorization"),
+        (owned(&[("OAuth-Client-Attestation", "a")]), "field"),
+        (owned(&[("a b", "c")]), "not_http"),
+    ] {
+        let (status, _) = served.origin.token(node, &form, &fields).await;
+        assert!(matches!(status, 400 | 401));
+        let last = served.refused.lock().unwrap().last().cloned();
+        assert_eq!(last, Some((Source::Component(node.to_owned()), check)));
+    }
+}
+
+struct Unread {
+    name: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    path: &'static str,
+    body: &'static str,
+    status: u16,
+    error: &'static str,
+    check: &'static str,
+}
+
+const READS: Unread = Unread {
+    name: "",
+    headers: &[("content-type", FORM)],
+    path: "/token",
+    body: "grant_type=client_credentials",
+    status: 400,
+    error: "invalid_request",
+    check: "",
+};
+
+/// Requests that are refused before any flow sees them.
+const UNREAD: &[Unread] = &[
+    Unread { name: "no content type", headers: &[], check: "content_type", ..READS },
+    Unread {
+        name: "json",
+        headers: &[("content-type", "application/json")],
+        body: "{\"grant_type\":\"client_credentials\"}",
+        check: "content_type",
+        ..READS
+    },
+    Unread {
+        name: "two content types",
+        headers: &[("content-type", FORM), ("content-type", "application/json")],
+        check: "content_type",
+        ..READS
+    },
+    Unread {
+        name: "another charset",
+        headers: &[("content-type", "application/x-www-form-urlencoded; charset=utf-16")],
+        check: "content_type",
+        ..READS
+    },
+    Unread {
+        name: "compressed",
+        headers: &[("content-type", FORM), ("content-encoding", "gzip")],
+        check: "content_encoding",
+        ..READS
+    },
+    Unread { name: "a parameter in the URL", path: "/token?client_id=a", check: "query", ..READS },
+    Unread { name: "an empty query", path: "/token?", check: "query", ..READS },
+    Unread {
+        name: "a repeated parameter",
+        body: "grant_type=client_credentials&scope=a&scope=b",
+        check: "form",
+        ..READS
+    },
+    Unread {
+        name: "a repeated parameter, encoded",
+        body: "grant_type=client_credentials&scope=a&%73cope=b",
+        check: "form",
+        ..READS
+    },
+    Unread { name: "not a form", body: "grant_type=%zz", check: "form", ..READS },
+    Unread {
+        name: "a secret",
+        body: "grant_type=client_credentials&client_id=a&client_secret=b",
+        error: "invalid_client",
+        check: "client",
+        ..READS
+    },
+    Unread {
+        name: "half an assertion",
+        body: "grant_type=client_credentials&client_assertion=b",
+        check: "client",
+        ..READS
+    },
+    Unread { name: "no grant", body: "scope=a", check: "request", ..READS },
+    Unread {
+        name: "the password grant",
+        body: "grant_type=password&username=a&password=b",
+        error: "unsupported_grant_type",
+        check: "request",
+        ..READS
+    },
+    Unread {
+        name: "rich authorization requests",
+        body: "grant_type=client_credentials&authorization_details=[]",
+        error: "invalid_authorization_details",
+        check: "request",
+        ..READS
+    },
+    Unread {
+        name: "basic authentication",
+        headers: &[("content-type", FORM), ("authorization", "Basic YTpi")],
+        status: 401,
+        error: "invalid_client",
+        check: "authorization",
+        ..READS
+    },
+    Unread {
+        name: "a DPoP proof",
+        headers: &[("content-type", FORM), ("dpop", "eyJ.e30.AA")],
+        check: "dpop",
+        ..READS
+    },
+    Unread {
+        name: "an attestation without proof",
+        headers: &[("content-type", FORM), ("oauth-client-attestation", "eyJ.e30.AA")],
+        check: "field",
+        ..READS
+    },
+    Unread {
+        name: "a proof without attestation",
+        headers: &[("content-type", FORM), ("oauth-client-attestation-pop", "eyJ.e30.AA")],
+        check: "field",
+        ..READS
+    },
+    Unread {
+        name: "two attestations",
+        headers: &[
+            ("content-type", FORM),
+            ("oauth-client-attestation", "eyJ.e30.AA"),
+            ("oauth-client-attestation", "eyJ.e30.AB"),
+            ("oauth-client-attestation-pop", "eyJ.e30.AA"),
+        ],
+        check: "field",
+        ..READS
+    },
+];
+
+/// Each of them says what is wrong, is not kept, and is counted for its source.
+/// req: AUTHZ-07 (part)
+#[tokio::test]
+async fn rfc6749_5_2_what_is_not_read_is_told_and_counted() {
+    let served = Served::start().await;
+    for case in UNREAD {
+        let mut request = Request::post(case.path);
+        for (name, value) in case.headers {
+            request = request.header(*name, *value);
+        }
+        let reply = served.send(request.body(case.body.into()).unwrap()).await;
+        let body = reply.json();
+        assert_eq!(reply.status.as_u16(), case.status, "{}: {body}", case.name);
+        assert_eq!(body["error"], case.error, "{}: {body}", case.name);
+        assert!(body["error_description"].is_string(), "{}", case.name);
+        assert_eq!(reply.header("cache-control"), Some("no-store"), "{}", case.name);
+        let challenge = reply.header("www-authenticate");
+        let expect = (case.status == 401).then_some("Basic realm=\"token\"");
+        assert_eq!(challenge, expect, "{}", case.name);
+        assert_eq!(served.refusals().last(), Some(&case.check), "{}", case.name);
+    }
+    assert!(!served.world.records().iter().any(|record| record.event == Event::TokenIssued));
+}
+
+#[tokio::test]
+async fn rfc6749_5_2_the_challenge_is_of_the_scheme_that_the_client_used() {
+    let served = Served::start().await;
+    for (value, scheme) in [
+        (&b"Basic YTpi"[..], "Basic"),
+        (b"basic YTpi", "Basic"),
+        (b"Bearer a", "Bearer"),
+        (b"dpop a", "DPoP"),
+        (b"Negotiate a", "Basic"),
+        (b"", "Basic"),
+        (b"\xff", "Basic"),
+    ] {
+        let mut request = form_request(&[CREDENTIALS]);
+        let value = HeaderValue::from_bytes(value).unwrap();
+        request.headers_mut().insert("authorization", value);
+        let reply = served.send(request).await;
+        let challenge = format!("{scheme} realm=\"token\"");
+        assert_eq!(reply.header("www-authenticate"), Some(challenge.as_str()));
+    }
+}
+
+/// The type is compared as media types are.
+#[tokio::test]
+async fn rfc9110_8_3_1_media_types_are_compared_without_case() {
+    let served = Served::start().await;
+    for value in [
+        "Application/X-WWW-Form-Urlencoded",
+        "application/x-www-form-urlencoded; charset=UTF-8",
+        "application/x-www-form-urlencoded;charset=\"utf-8\"",
+    ] {
+        let mut request = form_request(&[("grant_type", "password")]);
+        request.headers_mut().insert("content-type", value.parse().unwrap());
+        let reply = served.send(request).await;
+        assert_eq!(reply.json()["error"], "unsupported_grant_type", "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_bound_is_refused() {
+    let served = Served::start().await;
+    let long = "a".repeat(FORM_BYTES_MAX);
+    for http1 in [false, true] {
+        let request = form_request(&[CREDENTIALS, ("scope", &long)]);
+        let sent =
+            if http1 { served.send_http1(request).await } else { served.send(request).await };
+        assert_eq!(sent.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(sent.json()["error"], "invalid_request");
+    }
+    assert_eq!(served.refusals(), ["too_long", "too_long"]);
+}
+
+#[tokio::test]
+async fn a_head_over_the_bounds_is_refused() {
+    let served = Served::start().await;
+    let long = "a".repeat(api::HEAD_BYTES_MAX);
+    let many = "x: y\r\n".repeat(api::HEADERS_MAX + 1);
+    for head in [format!("x: {long}\r\n"), many] {
+        let mut stream = served.connect(None, false).await;
+        let text = format!("GET /ready HTTP/1.1\r\nhost: localhost\r\n{head}\r\n");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 12];
+        soon(stream.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 431");
+        // The connection ends.
+        let mut rest = Vec::new();
+        let _ = soon(stream.read_to_end(&mut rest)).await;
+    }
+    let mut stream = served.connect(None, false).await;
+    stream.write_all(b"GET /ready\x01 HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = vec![0; 12];
+    soon(stream.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 400");
+    drop(stream);
+    assert_eq!(served.refusals_soon(3).await, ["not_http", "not_http", "not_http"]);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let limits = Limits { body_max: Duration::from_millis(50), ..Limits::default() };
+    let served = Served::with(TestWorld::start().await, limits).await;
+    let mut stream = served.connect(None, false).await;
+    let head = format!(
+        "POST /token HTTP/1.1\r\nhost: localhost\r\ncontent-type: {FORM}\r\n\
+         content-length: 10\r\n\r\ngrant"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    soon(stream.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 408");
+    assert_eq!(served.refusals(), ["slow_body"]);
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_is_not_waited_for() {
+    let limits = Limits { head_max: Duration::from_millis(50), ..Limits::default() };
+    let served = Served::with(TestWorld::start().await, limits).await;
+    let mut stream = served.connect(None, false).await;
+    stream.write_all(b"GET /ready HT").await.unwrap();
+    let mut rest = Vec::new();
+    // Closed, whether with a word or without.
+    let _ = soon(stream.read_to_end(&mut rest)).await;
+    assert!(!rest.starts_with(b"HTTP/1.1 200"));
+}
+
+/// Requests over a bound are told when to come again: of one address 429, of all 503.
+#[tokio::test]
+async fn rfc6585_4_a_full_house_says_when_to_come_again() {
+    for (limits, status, check) in [
+        (Limits { requests_max: 1, ..Limits::default() }, 503, "requests"),
+        (Limits { requests_per_source_max: 1, ..Limits::default() }, 429, "requests_of_source"),
+    ] {
+        let world = TestWorld::start().await;
+        let slow = Duration::from_millis(500);
+        let mut doors = Arc::into_inner(Doors::of(&world)).unwrap();
+        doors.slow = slow;
+        let served = Served::through(world, Arc::new(doors), limits).await;
+        let second = async {
+            tokio::time::sleep(slow / 5).await;
+            served.get("/jwks").await
+        };
+        let (first, second) = tokio::join!(served.get("/log/server/checkpoint"), second);
+        assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, status));
+        assert_eq!(second.header("retry-after"), Some("1"));
+        assert_eq!(served.refusals(), [check]);
+        assert_eq!(served.get("/jwks").await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn connections_over_a_bound_are_closed() {
+    for (limits, check) in [
+        (Limits { connections_max: 1, ..Limits::default() }, "connections"),
+        (Limits { connections_per_source_max: 1, ..Limits::default() }, "connections_of_source"),
+    ] {
+        let served = Served::with(TestWorld::start().await, limits).await;
+        let first = served.connect(None, false).await;
+        let address = first.get_ref().0.peer_addr().unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        let mut nothing = Vec::new();
+        let _ = soon(second.read_to_end(&mut nothing)).await;
+        assert!(nothing.is_empty());
+        assert_eq!(served.refusals_soon(1).await, [check]);
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_is_not_waited_for() {
+    let limits = Limits { handshake_max: Duration::from_millis(50), ..Limits::default() };
+    let served = Served::with(TestWorld::start().await, limits).await;
+    let address = served.connect(None, false).await.get_ref().0.peer_addr().unwrap();
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let mut nothing = Vec::new();
+    let _ = soon(silent.read_to_end(&mut nothing)).await;
+    assert!(nothing.is_empty());
+    assert_eq!(served.refusals_soon(1).await, ["slow_handshake"]);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_refused() {
+    let served = Served::start().await;
+    let mut stream = served.connect(None, false).await;
+    let head = format!(
+        "POST /token HTTP/1.1\r\nhost: localhost\r\ncontent-type: {FORM}\r\n\
+         transfer-encoding: chunked\r\n\r\nzz\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    soon(stream.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 400");
+    assert_eq!(served.refusals().first(), Some(&"broken_body"));
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_finished_when_the_listener_stops() {
+    let world = TestWorld::start().await;
+    let mut doors = Arc::into_inner(Doors::of(&world)).unwrap();
+    doors.slow = Duration::from_millis(300);
+    let served = Served::through(world, Arc::new(doors), Limits::default()).await;
+    let served = Arc::new(served);
+    let asking = Arc::clone(&served);
+    let asked = tokio::spawn(async move { asking.get("/log/server/checkpoint").await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    served.begin_stop();
+    assert_eq!(soon(asked).await.unwrap().status, StatusCode::OK);
+    soon(Arc::into_inner(served).unwrap().stop()).await;
+}
+
+/// req: AUTHN-01 (part), AUTHZ-07 (part)
+#[tokio::test]
+async fn rfc8705_2_an_agent_proves_itself_by_its_certificate() {
+    let served = Served::start().await;
+    let agent = agent(&served.world, "invoice").await;
+    let form = |client_id: &str| {
+        form_request(&[
+            CREDENTIALS,
+            ("client_id", client_id),
+            ("resource", INVOICES),
+            ("scope", "invoices.read"),
+        ])
+    };
+    let reply = served.send_mutual(agent.identity(), form(&agent.id)).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.shown());
+    let record = served.world.records().into_iter().next_back().unwrap();
+    assert_eq!(record.agent.as_deref(), Some(agent.id.as_str()));
+    assert_eq!(record.proof.as_deref(), Some("spiffe_x509"));
+    // Its certificate is no certificate of another.
+    let other = served.send_mutual(agent.identity(), form("spiffe://demo.example/agent/x")).await;
+    assert_eq!(other.json()["error"], "invalid_client");
+    assert_eq!(served.refusals(), ["client::SpiffeX509"]);
+}
