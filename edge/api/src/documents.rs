@@ -29,9 +29,9 @@ pub(crate) async fn jwks<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answ
     document(flow::publish::jwks(&*shared.world).await)
 }
 
-/// SPIFFE Federation §5.2.1.3 (`https_web`): "Upon receiving an HTTP GET request for the correct path,
-/// the bundle endpoint server MUST respond with the most up-to-date version of the SPIFFE bundle
-/// available", so it is not kept on the way.
+/// SPIFFE Federation §5.2.1.3 (`https_web`): "Upon receiving an HTTP GET request for the correct
+/// path, the bundle endpoint server MUST respond with the most up-to-date version of the SPIFFE
+/// bundle available", so it is not kept on the way.
 pub(crate) async fn bundle<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
     let mut answer = document(flow::publish::bundle(&*shared.world).await);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -25,8 +25,8 @@ const PARAMETERS_MAX: usize = 16;
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads them; one that is not `known` is an error, not ignored: a filter that is misspelt would
-    /// show more than was asked for.
+    /// Reads them; one that is not `known` is an error, not ignored: a filter that is misspelt
+    /// would show more than was asked for.
     pub(crate) fn read(uri: &Uri, known: &[&str]) -> Result<Self, Undone> {
         let mut found: Vec<(String, String)> = Vec::new();
         let text = uri.query().unwrap_or_default();

@@ -23,9 +23,9 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds the socket at `path`. A socket file that nobody listens on is what a killed server left
-    /// behind and is replaced; anything else that is there stays, and is an error. It must be called
-    /// within a runtime, and by the one process that owns the folder.
+    /// Binds the socket at `path`. A socket file that nobody listens on is what a killed server
+    /// left behind and is replaced; anything else that is there stays, and is an error. It must be
+    /// called within a runtime, and by the one process that owns the folder.
     pub fn bind(path: &Path) -> Result<Self, BindError> {
         let bytes = path.as_os_str().len();
         if bytes > PATH_BYTES_MAX {

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::browser::{Reply, Served, form_request, soon};
-use crate::tls::agent;
+use crate::handshakes::agent;
 use crate::world::{Doors, INVOICES, NOW, OPEN, TestWorld, new_key};
 
 const CREDENTIALS: (&str, &str) = ("grant_type", "client_credentials");

@@ -1,16 +1,16 @@
 //! The listeners over real sockets.
 
 #[cfg(test)]
-mod admin;
-#[cfg(test)]
-mod audit;
-#[cfg(test)]
 mod browser;
-#[cfg(test)]
-mod documents;
 #[cfg(test)]
 mod endpoint;
 #[cfg(test)]
-mod tls;
+mod handshakes;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod orders;
+#[cfg(test)]
+mod published;
 #[cfg(test)]
 mod world;

@@ -9,9 +9,9 @@ use monitoring::trace::Trace;
 use monitoring::{Event, Record};
 use provisioning::Act;
 
-use crate::admin::Office;
 use crate::browser::soon;
-use crate::tls::registration;
+use crate::handshakes::registration;
+use crate::orders::Office;
 
 /// The record of a line: its bytes are those of the entry.
 fn record(line: &Line) -> Record {

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::browser::{Refused, soon};
-use crate::tls::registration;
+use crate::handshakes::registration;
 use crate::world::{DOMAIN, Doors, TestWorld, files};
 
 pub(crate) struct Office {
@@ -548,7 +548,7 @@ async fn another_user_may_give_no_orders() {
         let program = office.socket.with_file_name("knock");
         std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
         let mut child = Command::new(program);
-        child.args(["--exact", "admin::another_user_may_give_no_orders", "--nocapture"]);
+        child.args(["--exact", "orders::another_user_may_give_no_orders", "--nocapture"]);
         child.env(KNOCK, &office.socket).uid(NOBODY).gid(NOBODY);
         let output = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
