@@ -1,0 +1,281 @@
+//! From arguments, or a file, to a registration.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use attestation::rule::CLASS_DEFAULT;
+use attestation::{Rule, Selector, Selectors};
+use authorization::client::Facet;
+use aws_lc_rs::digest;
+use clap::{Args, ValueEnum};
+use identifier::{AgentName, Kind};
+use oauth::{Scope, ScopeSet};
+use provisioning::KeyHolding;
+use registry::Registration;
+use wimse::WorkloadId;
+
+use crate::exit::Failure;
+use crate::files;
+
+/// Bytes of an executable that are hashed at once.
+const CHUNK: usize = 64 * 1024;
+
+/// What the help ends with.
+pub(crate) const EXAMPLES: &str = "Examples:
+  aims agent register --name researcher --kind agent --owner alice \\
+    --capability search --exec ./researcher --scope files:read
+  aims agent register --name nightly --kind service --owner platform-team \\
+    --selector unix:uid:1001 --selector unix:path:/opt/nightly --class path
+  aims agent register --file researcher.toml
+
+--exec PATH stands for three selectors: the path, the SHA-256 of the file, and the uid of the
+caller unless a `unix:uid` is given. A process must have every selector to be the agent.
+
+A record as a file (TOML or JSON):
+  name = \"researcher\"
+  kind = \"agent\"
+  owner = \"alice\"
+  capabilities = [\"search\"]
+  keys = \"kept\"
+  [rule]
+  selectors = [\"unix:uid:1000\", \"unix:path:/opt/researcher\"]
+  class = \"path\"
+  [client]
+  scope_max = \"files:read\"
+  callable = true";
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// A record as TOML or JSON; `-` is stdin
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "name", "kind", "owner", "capabilities", "selectors", "exec", "nodes", "class", "keys",
+            "locator", "scopes", "callable",
+        ]
+    )]
+    file: Option<PathBuf>,
+    /// Its name: the identifier is made of it, and it is never given again
+    #[arg(long, value_parser = AgentName::parse, required_unless_present = "file")]
+    name: Option<AgentName>,
+    /// `agent`, with a language model; or `service`, without one
+    #[arg(long, value_enum, hide_possible_values = true, required_unless_present = "file")]
+    kind: Option<KindName>,
+    /// Who answers for it: a person, a team
+    #[arg(long, required_unless_present = "file")]
+    owner: Option<String>,
+    /// What it is able to do; may be given several times
+    #[arg(long = "capability", value_name = "WORD")]
+    capabilities: Vec<String>,
+    /// What its process must be, such as `unix:uid:1000`; may be given several times
+    #[arg(long = "selector", value_name = "KIND:VALUE", value_parser = Selector::parse)]
+    selectors: Vec<Selector>,
+    /// Its executable: adds the selectors of path, SHA-256 and uid
+    #[arg(long, value_name = "PATH")]
+    exec: Option<PathBuf>,
+    /// A node that it may run on, by identifier; may be given several times [default: every node]
+    #[arg(long = "node", value_name = "ID", value_parser = WorkloadId::parse)]
+    nodes: Vec<WorkloadId>,
+    /// Its risk class in policy/attestation.toml
+    #[arg(long, value_name = "NAME", default_value = CLASS_DEFAULT)]
+    class: String,
+    /// `kept` by the node, which signs for the process; or `handed` to it through the Workload API
+    /// [default: kept for an agent, handed for a service]
+    #[arg(long, value_enum, hide_possible_values = true)]
+    keys: Option<KeysName>,
+    /// The URL that it is called at
+    #[arg(long, value_name = "URL")]
+    locator: Option<String>,
+    /// The widest scope it may ask for; may be given several times [default: as policy says]
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = Scope::parse)]
+    scopes: Vec<Scope>,
+    /// Others may get tokens to call it
+    #[arg(long)]
+    callable: bool,
+}
+
+/// Agent or service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KindName {
+    /// It acts with a language model
+    Agent,
+    /// It has none
+    Service,
+}
+
+/// Who keeps the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeysName {
+    /// The process gets them through the Workload API
+    Handed,
+    /// The node keeps them, and signs for the process
+    Kept,
+}
+
+impl Arguments {
+    /// The registration that they stand for.
+    pub(crate) fn read(self) -> Result<Registration, Failure> {
+        if let Some(file) = &self.file {
+            return of_file(file);
+        }
+        let (Some(name), Some(kind), Some(owner)) = (self.name, self.kind, self.owner) else {
+            return Err(Failure::misused("`--name`, `--kind` and `--owner` are needed"));
+        };
+        let mut selectors = self.selectors;
+        if let Some(path) = &self.exec {
+            selectors.extend(of_executable(path, &selectors)?);
+        }
+        let selectors = Selectors::new(selectors).map_err(Failure::misused)?;
+        let rule = Rule { selectors, nodes: self.nodes, class: self.class };
+        rule.faults().map_err(|error| {
+            Failure::misused(error).hint("`--exec PATH` makes the usual ones of an executable")
+        })?;
+        let scope_max: ScopeSet = self.scopes.into_iter().collect();
+        let scope_max = Some(scope_max).filter(|scopes| !scopes.is_empty());
+        Ok(Registration {
+            name,
+            kind: match kind {
+                KindName::Agent => Kind::Agent,
+                KindName::Service => Kind::Service,
+            },
+            owner,
+            capabilities: self.capabilities.into_iter().collect(),
+            locator: self.locator,
+            rule,
+            keys: self.keys.map(|keys| match keys {
+                KeysName::Handed => KeyHolding::Handed,
+                KeysName::Kept => KeyHolding::Kept,
+            }),
+            client: Facet { scope_max, callable: self.callable },
+        })
+    }
+}
+
+/// A record in a file: JSON where it begins like JSON, else TOML.
+fn of_file(path: &Path) -> Result<Registration, Failure> {
+    let text = files::read(path)?;
+    let hint = "`aims agent register --help` shows a record";
+    if text.trim_start().starts_with('{') {
+        let read = serde_json::from_str(&text);
+        return read.map_err(|error| Failure::file(path, error).hint(hint));
+    }
+    toml::from_str(&text).map_err(|error| Failure::file(path, error).hint(hint))
+}
+
+/// What the kernel and the file say of the process that this executable will be.
+fn of_executable(path: &Path, given: &[Selector]) -> Result<Vec<Selector>, Failure> {
+    let fault = |error: &dyn std::fmt::Display| {
+        Failure::file(path, error).hint("name the file that the agent's process runs")
+    };
+    // The kernel tells the path without links.
+    let real = path.canonicalize().map_err(|error| fault(&error))?;
+    let text = real.to_str().ok_or_else(|| fault(&"not UTF-8"))?;
+    let hash = sha256(&real).map_err(|error| fault(&error))?;
+    let mut texts = vec![format!("unix:path:{text}"), format!("unix:sha256:{hash}")];
+    if given.iter().all(|selector| selector.name() != "unix:uid") {
+        texts.push(format!("unix:uid:{}", nix::unistd::geteuid()));
+    }
+    texts.iter().map(|text| Selector::parse(text).map_err(|error| fault(&error))).collect()
+}
+
+/// Lower case hex of the file's SHA-256.
+fn sha256(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let length = file.read(&mut chunk)?;
+        match chunk.get(..length) {
+            Some([]) | None => break,
+            Some(bytes) => context.update(bytes),
+        }
+    }
+    Ok(context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn read(arguments: &[&str]) -> Registration {
+        let whole = ["register"].iter().chain(arguments);
+        Line::try_parse_from(whole)
+            .map_err(|error| error.to_string())
+            .unwrap()
+            .arguments
+            .read()
+            .unwrap()
+    }
+
+    #[test]
+    fn an_executable_stands_for_its_selectors() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("agent"), folder.path().join("link"));
+        std::fs::write(&file, "abc").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let base = ["--name", "a", "--kind", "agent", "--owner", "o", "--exec"];
+        let selectors = |more: &[&str]| -> Vec<String> {
+            let arguments = [&base[..], &[link.to_str().unwrap()], more].concat();
+            let entry = read(&arguments);
+            entry.rule.selectors.iter().map(ToString::to_string).collect()
+        };
+        let real = file.canonicalize().unwrap();
+        let path = format!("unix:path:{}", real.display());
+        // FIPS 180-2 Appendix B.1: the hash of `abc`.
+        let hash = "unix:sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let uid = format!("unix:uid:{}", nix::unistd::geteuid());
+        assert_eq!(selectors(&[]), [path.as_str(), hash, &uid]);
+        assert_eq!(selectors(&["--selector", "unix:uid:7"]), [path.as_str(), hash, "unix:uid:7"]);
+    }
+
+    #[test]
+    fn arguments_and_files_give_the_same_record() {
+        let given = read(&[
+            "--name",
+            "researcher",
+            "--kind",
+            "agent",
+            "--owner",
+            "alice",
+            "--capability",
+            "search",
+            "--selector",
+            "unix:uid:1000",
+            "--selector",
+            "unix:path:/opt/researcher",
+            "--class",
+            "path",
+            "--keys",
+            "kept",
+            "--scope",
+            "files:read",
+            "--callable",
+        ]);
+        let (_, toml) = EXAMPLES.split_once("(TOML or JSON):\n").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in
+            [("a.toml", toml.to_owned()), ("a.json", serde_json::to_string(&given).unwrap())]
+        {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(read(&["--file", path.to_str().unwrap()]), given, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_record_without_selectors_is_refused_here() {
+        let line = ["r", "--name", "a", "--kind", "agent", "--owner", "o"];
+        let refused = Line::try_parse_from(line).ok().unwrap().arguments.read().unwrap_err();
+        assert!(refused.problem().hint.as_ref().unwrap().contains("--exec"));
+    }
+}

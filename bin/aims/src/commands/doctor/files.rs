@@ -1,0 +1,117 @@
+//! What the directory itself shows.
+
+use std::fs::Metadata;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use time::{Span, UnixTime};
+
+use crate::commands::Context;
+use crate::commands::doctor::Finding;
+use crate::output::when;
+use crate::wiring::world::SystemClock;
+
+/// Before its end, by how much the end of an authority is told.
+const AUTHORITY_SPARE: Span = Span::from_seconds(86_400);
+
+/// Looks at the directory and the files in it.
+pub(crate) fn look(context: &Context) -> Vec<Finding> {
+    let dir = context.place.dir();
+    let metadata = match std::fs::metadata(dir) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            let todo = "name the installation: `--dir DIR`; `aims up` makes one";
+            return vec![Finding::wrong(
+                "directory",
+                format!("`{}`: {error}", dir.display()),
+                todo,
+            )];
+        }
+    };
+    let own = nix::unistd::geteuid().as_raw();
+    let mut findings = vec![private("directory", dir, &metadata, own)];
+    let keys = dir.join("keys");
+    if let Ok(metadata) = std::fs::metadata(&keys) {
+        findings.push(private("keys", &keys, &metadata, own));
+    }
+    findings.push(authority(&context.place.ca(), SystemClock::read()));
+    findings
+}
+
+/// Whoever can write here can be this installation; whoever can read here has its keys.
+fn private(check: &'static str, path: &Path, metadata: &Metadata, own: u32) -> Finding {
+    let (shown, mode) = (path.display(), metadata.permissions().mode() & 0o7777);
+    if mode & 0o077 != 0 {
+        let found = format!("`{shown}` is open to others (mode {mode:04o})");
+        return Finding::wrong(check, found, format!("chmod 700 {shown}"));
+    }
+    if metadata.uid() != own {
+        let found = format!("`{shown}` is of uid {}, and you are uid {own}", metadata.uid());
+        return Finding::note(check, found, "ask as the user that the server runs as");
+    }
+    Finding::ok(check, format!("`{shown}` is closed to others"))
+}
+
+/// What the HTTPS listeners are trusted by.
+fn authority(path: &Path, now: UnixTime) -> Finding {
+    const CHECK: &str = "ca.pem";
+    let shown = path.display();
+    let read = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let read = read.and_then(|text| {
+        let all = x509::CertificateDer::from_pem_many(&text).map_err(|error| error.to_string())?;
+        let parsed = all.iter().map(|one| one.parse().map(|one| one.not_after()));
+        let ends = parsed.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        ends.into_iter().max().ok_or_else(|| "no certificate".to_owned())
+    });
+    match read {
+        Err(error) => {
+            let todo = "`aims up` and `aims server` write it; start one of them";
+            Finding::wrong(CHECK, format!("`{shown}`: {error}"), todo)
+        }
+        Ok(end) if end <= now => {
+            let todo = "restart the server: it makes a new authority and writes it there";
+            Finding::wrong(CHECK, format!("`{shown}` ended at {}", when(end)), todo)
+        }
+        Ok(end) if end <= now.plus(AUTHORITY_SPARE) => {
+            let found = format!("`{shown}` ends at {}, and has no successor", when(end));
+            Finding::note(CHECK, found, "see that the server runs: it rotates its authorities")
+        }
+        Ok(end) => Finding::ok(CHECK, format!("valid until {}", when(end))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::State;
+
+    #[test]
+    fn what_others_can_enter_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = nix::unistd::geteuid().as_raw();
+        for (mode, uid, state) in [
+            (0o700, own, State::Ok),
+            (0o750, own, State::Wrong),
+            (0o701, own, State::Wrong),
+            (0o700, own + 1, State::Note),
+        ] {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(folder.path(), permissions).unwrap();
+            let metadata = std::fs::metadata(folder.path()).unwrap();
+            assert_eq!(
+                private("directory", folder.path(), &metadata, uid).state,
+                state,
+                "{mode:o}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_authority_that_does_not_read_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        assert_eq!(authority(&path, UnixTime::EPOCH).state, State::Wrong);
+        std::fs::write(&path, "nothing").unwrap();
+        assert_eq!(authority(&path, UnixTime::EPOCH).state, State::Wrong);
+    }
+}

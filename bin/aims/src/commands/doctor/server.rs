@@ -1,0 +1,306 @@
+//! What the server says of itself, and what does not fit.
+
+use std::time::Duration;
+
+use api::admin::messages::{KeyShown, NodeShown, PolicyInForce, RingShown, Status};
+use policy::PolicySet;
+use provisioning::State as Life;
+use time::{Span, UnixTime};
+use tokio::net::TcpStream;
+
+use crate::commands::Context;
+use crate::commands::doctor::Finding;
+use crate::exit::Failure;
+use crate::output::when;
+use crate::span;
+use crate::wiring::layout::{Settings, policy_files};
+use crate::wiring::world::SystemClock;
+
+/// How far the server's clock may be from the one here: they are the same machine's.
+const CLOCK_SPARE: Span = Span::from_seconds(2);
+/// How long a listener may take to answer.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
+/// Hosts of one page.
+const PAGE: usize = 500;
+
+/// Asks the server; `Err` when it does not answer.
+pub(crate) async fn look(context: &Context, findings: &mut Vec<Finding>) -> Result<(), Failure> {
+    if context.place.dir().is_dir() {
+        ports(context, findings).await;
+    }
+    let server = context.server();
+    let status = server.status().await?;
+    findings.extend(of_status(&status, SystemClock::read()));
+    let now = status.now;
+    findings.extend(server.keys().await?.iter().map(|ring| of_ring(ring, now)));
+    let policy = match status.policy {
+        Some(_) => Some(server.current_policy().await?),
+        None => None,
+    };
+    let set = policy.as_ref().and_then(|row| PolicySet::compile(row.files.clone()).ok());
+    if let Some(set) = &set {
+        findings.extend(of_feeds(&status, set.domain().revocation.feed_lost_after));
+        let life = set.domain().lifetimes.component;
+        let mut after = None::<String>;
+        loop {
+            let page = server.nodes(after.as_deref(), Some(PAGE)).await?;
+            findings.extend(page.items.iter().filter_map(|node| of_node(node, life, now)));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    findings.extend(policy.and_then(|policy| of_folder(context, &policy)));
+    Ok(())
+}
+
+/// Whether somebody listens at the four ports of the settings.
+async fn ports(context: &Context, findings: &mut Vec<Finding>) {
+    const CHECK: &str = "listeners";
+    let path = context.place.dir().join("aims.toml");
+    let settings = match Settings::read(&path) {
+        Ok(settings) => settings,
+        Err(error) => {
+            let todo = "see what it should hold: `aims up --help`";
+            return findings.push(Finding::wrong("settings", error, todo));
+        }
+    };
+    let doors = ["issuer", "mutual TLS", "node API", "gateway"];
+    for (door, offset) in doors.into_iter().zip(0_u16..) {
+        let address = (settings.listen.clone(), settings.port(offset));
+        let tried =
+            tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect(address.clone())).await;
+        let why = match tried {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("no answer".to_owned()),
+        };
+        let place = format!("{door} at {}:{}", address.0, address.1);
+        findings.push(match why {
+            None => Finding::ok(CHECK, format!("{place} answers")),
+            Some(why) => {
+                let todo = "start it with `aims up`; if the port is another program's, choose \
+                            others: `aims up --port-base N`";
+                Finding::wrong(CHECK, format!("{place}: {why}"), todo)
+            }
+        });
+    }
+}
+
+fn of_status(status: &Status, now: UnixTime) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.push(match &status.not_ready {
+        None => Finding::ok("server", format!("{} serves as {}", status.version, status.issuer)),
+        Some(why) => Finding::wrong("server", format!("not ready: {why}"), "see what it logs"),
+    });
+    findings.push(if status.keys_sealed {
+        Finding::ok("sealing", "private keys lie sealed")
+    } else {
+        let todo = "set `seal_credential` or `seal_passphrase` in aims.toml and restart";
+        Finding::note("sealing", "private keys lie unsealed, in files of mode 0600", todo)
+    });
+    let apart = status.now.since(now).max(now.since(status.now));
+    findings.push(if apart > CLOCK_SPARE {
+        let found = format!("the server's clock is {} from the one here", span::show(apart));
+        Finding::wrong(
+            "clock",
+            found,
+            "let the machine keep its time (NTP), then restart the server",
+        )
+    } else {
+        Finding::ok("clock", format!("{} there", when(status.now)))
+    });
+    findings.push(match (&status.trust_domain, &status.policy) {
+        (Some(domain), Some(version)) => Finding::ok("policy", format!("{domain}: {version}")),
+        _ => Finding::wrong("policy", "no policy is in force", "aims policy apply DIR --reason …"),
+    });
+    for log in &status.logs {
+        let (name, entries, promised) = (&log.name, log.entries, log.promised);
+        let found = format!("`{name}` has {entries} entries, {promised} under its checkpoint");
+        findings.push(Finding::ok("log", found));
+    }
+    findings
+}
+
+/// Some key signs now, and another will when it ends.
+fn of_ring(ring: &RingShown, now: UnixTime) -> Finding {
+    const CHECK: &str = "signing keys";
+    let purpose = &ring.purpose;
+    let signs = |key: &&KeyShown| key.signs_from <= now && now < key.signs_until;
+    let todo = "see that the server runs and can write its keys: it rotates them by itself";
+    let Some(current) = ring.keys.iter().filter(signs).max_by_key(|key| key.signs_until) else {
+        return Finding::wrong(CHECK, format!("no key of `{purpose}` signs now"), todo);
+    };
+    let until = current.signs_until;
+    // Published before its first use: who has none when the announcement is due will have a gap.
+    let ahead = current.signs_from.since(current.published);
+    let has_next = ring.keys.iter().any(|key| key.signs_until > until);
+    if !has_next && now.plus(ahead) > until.plus(CLOCK_SPARE) && ahead > Span::ZERO {
+        let found = format!("the key of `{purpose}` ends at {}, and has no successor", when(until));
+        return Finding::wrong(CHECK, found, todo);
+    }
+    Finding::ok(CHECK, format!("`{purpose}` signs with {} until {}", current.kid, when(until)))
+}
+
+fn of_feeds(status: &Status, lost_after: Span) -> Vec<Finding> {
+    let of = |feed: &api::FeedState| {
+        let (component, silent) = (&feed.component, status.now.since(feed.heard));
+        if silent > lost_after {
+            let found = format!("{component} has not heard the server for {}", span::show(silent));
+            let todo = "it refuses until it does: see that it reaches the node API";
+            return Finding::wrong("feed", found, todo);
+        }
+        Finding::ok("feed", format!("{component} heard the server {} ago", span::show(silent)))
+    };
+    status.feeds.iter().map(of).collect()
+}
+
+/// Hosts renew when half of the life of their credential is over.
+fn of_node(node: &NodeShown, life: Span, now: UnixTime) -> Option<Finding> {
+    const CHECK: &str = "nodes";
+    if node.lifecycle.state != Life::Active {
+        return None;
+    }
+    let (id, since) = (&node.id, now.since(node.renewed));
+    let todo = "see that it runs and reaches the node API; if it is gone for good, let it be";
+    if since >= life {
+        let found = format!("the credential of {id} ended {} ago", span::show(minus(since, life)));
+        return Some(Finding::note(CHECK, found, todo));
+    }
+    let late = Span::from_millis(life.millis() / 4 * 3);
+    if since >= late {
+        let found = format!("{id} is late: it renewed {} ago", span::show(since));
+        return Some(Finding::wrong(CHECK, found, todo));
+    }
+    Some(Finding::ok(CHECK, format!("{id} renewed {} ago", span::show(since))))
+}
+
+/// What lies in the policy directory, compared with what is in force.
+fn of_folder(context: &Context, policy: &PolicyInForce) -> Option<Finding> {
+    const CHECK: &str = "policy files";
+    let folder = context.place.dir().join("policy");
+    let files = policy_files(&folder).ok()?;
+    if files == policy.files {
+        return Some(Finding::ok(CHECK, "the policy directory is what is in force"));
+    }
+    let todo = format!("see what would change: aims policy plan {}", folder.display());
+    Some(Finding::note(CHECK, "the policy directory differs from what is in force", todo))
+}
+
+fn minus(span: Span, less: Span) -> Span {
+    Span::from_millis(span.millis().saturating_sub(less.millis()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::State;
+
+    const NOW: UnixTime = UnixTime::from_seconds(1_000_000);
+
+    fn status() -> Status {
+        Status {
+            version: "0.1.0".to_owned(),
+            issuer: "https://localhost:8443".to_owned(),
+            not_ready: None,
+            trust_domain: Some("demo.example".to_owned()),
+            policy: Some("sha256:77".to_owned()),
+            epoch: Some(0),
+            keys_sealed: true,
+            logs: Vec::new(),
+            feeds: Vec::new(),
+            now: NOW,
+        }
+    }
+
+    #[test]
+    fn each_thing_that_is_not_as_it_should_be_is_found() {
+        let check = |status: Status, expect: [State; 4]| {
+            let found = of_status(&status, NOW).into_iter().map(|finding| finding.state);
+            assert_eq!(found.collect::<Vec<_>>(), expect, "{status:?}");
+        };
+        use State::{Note, Ok, Wrong};
+        check(status(), [Ok, Ok, Ok, Ok]);
+        let not_ready = Some("the log is closed".to_owned());
+        check(Status { not_ready, ..status() }, [Wrong, Ok, Ok, Ok]);
+        check(Status { keys_sealed: false, ..status() }, [Ok, Note, Ok, Ok]);
+        let late = NOW.plus(Span::from_seconds(3));
+        check(Status { now: late, ..status() }, [Ok, Ok, Wrong, Ok]);
+        check(Status { now: NOW.minus(Span::from_seconds(3)), ..status() }, [Ok, Ok, Wrong, Ok]);
+        check(Status { policy: None, ..status() }, [Ok, Ok, Ok, Wrong]);
+    }
+
+    #[test]
+    fn a_component_that_hears_nothing_is_found() {
+        let bound = Span::from_seconds(10);
+        let feed = |seconds| {
+            let heard = NOW.minus(Span::from_seconds(seconds));
+            let feeds = vec![api::FeedState { component: "node:a".to_owned(), heard, seq: 1 }];
+            of_feeds(&Status { feeds, ..status() }, bound).remove(0).state
+        };
+        assert_eq!(feed(10), State::Ok);
+        assert_eq!(feed(11), State::Wrong);
+    }
+
+    #[test]
+    fn a_node_that_does_not_renew_is_found() {
+        let life = Span::from_seconds(3_600);
+        let node = |seconds: u64| {
+            let renewed = NOW.minus(Span::from_seconds(seconds));
+            let lifecycle = provisioning::Lifecycle::begin(provisioning::Epoch(0), renewed);
+            NodeShown {
+                id: "spiffe://demo.example/aims/node/join_token/a".to_owned(),
+                role: attestation::mechanism::Role::Node,
+                mechanism: "join_token".to_owned(),
+                joined: renewed,
+                renewed,
+                lifecycle,
+            }
+        };
+        for (seconds, state) in [
+            (1_800, State::Ok),
+            (2_699, State::Ok),
+            (2_700, State::Wrong),
+            (3_599, State::Wrong),
+            (3_600, State::Note),
+        ] {
+            assert_eq!(of_node(&node(seconds), life, NOW).unwrap().state, state, "{seconds}");
+        }
+        let mut gone = node(9_000);
+        gone.lifecycle.state = Life::Revoked;
+        assert_eq!(of_node(&gone, life, NOW), None);
+    }
+
+    #[test]
+    fn a_ring_without_a_key_for_now_or_for_later_is_found() {
+        let jwk: jose::Jwk = serde_json::from_value(serde_json::json!({
+            "kty": "EC", "crv": "P-256",
+            "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+            "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+        }))
+        .unwrap();
+        let at =
+            |seconds: i64| UnixTime::from_seconds(1_000_000_u64.saturating_add_signed(seconds));
+        let key = |published, from, until| KeyShown {
+            kid: "k".to_owned(),
+            public: jwk.clone(),
+            published: at(published),
+            signs_from: at(from),
+            signs_until: at(until),
+            kept_until: at(until + 300),
+            holder: None,
+        };
+        let state = |keys: &[(i64, i64, i64)]| {
+            let keys = keys.iter().map(|(p, f, u)| key(*p, *f, *u)).collect();
+            of_ring(&RingShown { purpose: "wit".to_owned(), keys }, NOW).state
+        };
+        assert_eq!(state(&[]), State::Wrong);
+        assert_eq!(state(&[(-9_000, -9_000, -1)]), State::Wrong);
+        assert_eq!(state(&[(10, 20, 900)]), State::Wrong);
+        assert_eq!(state(&[(-100, -100, 50_000)]), State::Ok);
+        assert_eq!(state(&[(-8_000, -4_400, 10_000)]), State::Ok);
+        assert_eq!(state(&[(-8_000, -4_400, 600)]), State::Wrong);
+        assert_eq!(state(&[(-8_000, -4_400, 600), (-3_000, 600, 90_000)]), State::Ok);
+    }
+}

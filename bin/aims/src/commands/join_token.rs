@@ -1,0 +1,63 @@
+//! `aims join-token`: a host or gateway joins by it, once.
+
+use api::admin::messages::NewJoinToken;
+use attestation::mechanism::Role;
+use clap::{Subcommand, ValueEnum};
+use identifier::AgentName;
+use time::Span;
+
+use crate::commands::Context;
+use crate::exit::Failure;
+use crate::output::when;
+use crate::span;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a token that one host or gateway can join by, once
+    #[command(
+        after_help = "Example:\n  aims join-token create --name host-1 --ttl 10m > token\n\n\
+        The token is shown this once. On the host, name its file as `join_token` in the settings\n\
+        of `aims node` or `aims gateway`."
+    )]
+    Create {
+        /// What joins by it: `node` or `gateway`
+        #[arg(long, value_enum, hide_possible_values = true, default_value = "node")]
+        role: JoinRole,
+        /// The name that it gets; without one it is made up
+        #[arg(long, value_parser = AgentName::parse)]
+        name: Option<AgentName>,
+        /// How long it can be used: at most a day
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span::parse)]
+        ttl: Span,
+    },
+}
+
+/// What joins.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum JoinRole {
+    /// A host.
+    Node,
+    /// A gateway.
+    Gateway,
+}
+
+impl From<JoinRole> for Role {
+    fn from(role: JoinRole) -> Self {
+        match role {
+            JoinRole::Node => Self::Node,
+            JoinRole::Gateway => Self::Gateway,
+        }
+    }
+}
+
+/// Does it.
+pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    let Command::Create { role, name, ttl } = command;
+    let order = NewJoinToken { role: role.into(), name, life_seconds: Some(ttl.seconds()) };
+    let told = context.server().create_join_token(&order).await?;
+    context.told(&told, || format!("{}\n", told.value.token))?;
+    let (role, expires) = (told.value.role.name(), when(told.value.expires));
+    let named = told.value.name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
+    context.output.note(&format!("for a {role}{named}, once, until {expires}"));
+    Ok(())
+}
