@@ -15,6 +15,21 @@ pub enum Decision {
     Deny(Denial),
 }
 
+impl Decision {
+    /// The decision for who can meet no obligation: a permit with one is a denial.
+    #[must_use]
+    pub fn without_obligations(self) -> Self {
+        let permit = match self {
+            Self::Permit(permit) if !permit.obligations.is_empty() => permit,
+            decided => return decided,
+        };
+        let needs = sorted(permit.obligations.iter().map(|one| format!("`{one}`")));
+        let Permit { principal, action, resource, version, .. } = permit;
+        let (rules, reasons, errors) = (Vec::new(), Vec::new(), Vec::new());
+        Self::Deny(Denial { principal, action, resource, rules, reasons, needs, errors, version })
+    }
+}
+
 /// Proof that a policy permits one action of one principal on one resource.
 ///
 /// Made only by [`Pdp::decide`](crate::Pdp::decide).
@@ -69,17 +84,6 @@ impl Permit {
     /// What must be done for the permit to hold.
     pub fn obligations(&self) -> &[Obligation] {
         &self.obligations
-    }
-
-    /// The permit, for who can meet no obligation: with one, it is a denial.
-    pub fn without_obligations(self) -> Result<Self, Denial> {
-        if self.obligations.is_empty() {
-            return Ok(self);
-        }
-        let needs = sorted(self.obligations.iter().map(|one| format!("`{one}`")));
-        let Self { principal, action, resource, version, .. } = self;
-        let (rules, reasons, errors) = (Vec::new(), Vec::new(), Vec::new());
-        Err(Denial { principal, action, resource, rules, reasons, needs, errors, version })
     }
 
     /// The policy set it was decided under.

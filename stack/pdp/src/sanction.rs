@@ -53,10 +53,8 @@ impl Pdp {
             context: circumstances.into(),
         };
         // No grant can have an approval asked for, or a user sign in anew.
-        let answer = match self.decide(&question) {
-            Decision::Permit(permit) => {
-                permit.without_obligations().map(|permit| Permitted { proposal, permit })
-            }
+        let answer = match self.decide(&question).without_obligations() {
+            Decision::Permit(permit) => Ok(Permitted { proposal, permit }),
             Decision::Deny(denial) => Err(denial),
         };
         (answer, question)
