@@ -19,6 +19,7 @@ use time::UnixTime;
 
 use crate::agents::{overtaken, settled};
 use crate::facts::{Basis, basis};
+use crate::feed;
 use crate::record::{begin, refused, single_use};
 
 pub use caller::{Verdicts, Verified};
@@ -157,15 +158,15 @@ async fn both<A: Send, B: Send>(
     let (mut one, mut other) = (pin!(one), pin!(other));
     let (mut first, mut second) = (None, None);
     std::future::poll_fn(move |context| {
-        if first.is_none() {
-            if let Poll::Ready(value) = one.as_mut().poll(context) {
-                first = Some(value);
-            }
+        if first.is_none()
+            && let Poll::Ready(value) = one.as_mut().poll(context)
+        {
+            first = Some(value);
         }
-        if second.is_none() {
-            if let Poll::Ready(value) = other.as_mut().poll(context) {
-                second = Some(value);
-            }
+        if second.is_none()
+            && let Poll::Ready(value) = other.as_mut().poll(context)
+        {
+            second = Some(value);
         }
         match (first.take(), second.take()) {
             (Some(a), Some(b)) => Poll::Ready((a, b)),
@@ -264,7 +265,7 @@ async fn decide<'a, W: World>(
     change: &mut Change,
 ) -> Result<Decided<'a>, Unavailable> {
     let mut refusing = Refusing::default();
-    if let Err(lost) = feed(asked)? {
+    if let Err(lost) = feed_lost(asked)? {
         return Ok(Err(refusing.with(lost)));
     }
     let target = &asked.call.target;
@@ -322,7 +323,8 @@ async fn decide<'a, W: World>(
     }
     let question = question(asked, &presented, &agent, &wanted, &audience, &proved);
     record.facts = serde_json::to_value(&question).unwrap_or_default();
-    match asked.facts.set().pdp().decide(&question) {
+    // Nothing here can ask for an approval or take a member out of an answer.
+    match asked.facts.set().pdp().decide(&question).without_obligations() {
         Decision::Permit(permit) => {
             Ok(Ok(Permitted { resource, audience, wanted, presented, permit }))
         }
@@ -353,10 +355,11 @@ fn rpc_of(call: &Call) -> Option<agentic::Id> {
 }
 
 /// DESIGN §2, idea 6: a gateway that has lost the feed for longer than its bound refuses.
-fn feed(asked: &Asked<'_>) -> Result<Result<(), Refusal>, Unavailable> {
-    let bound = asked.facts.set().domain().revocation.feed_lost_after;
+fn feed_lost(asked: &Asked<'_>) -> Result<Result<(), Refusal>, Unavailable> {
+    let domain = asked.facts.set().domain();
+    let bound = domain.revocation.feed_lost_after;
     let heard = asked.facts.rows.get::<Feed>(Feed::ID)?.map_or(UnixTime::EPOCH, |feed| feed.heard);
-    let lost = asked.now.since(heard) > bound;
+    let lost = !feed::is_fresh(heard, asked.now, domain);
     Ok(if lost { Err(Refusal::FeedLost { heard, bound }) } else { Ok(()) })
 }
 

@@ -9,8 +9,10 @@ use env::rows::{DomainEpoch, Feed, InForce, TrustRow};
 use env::{
     Change, Clock, Entity, Expect, Index, Key, Row, Seq, Store, Table, Unavailable, World, Write,
 };
+use policy::Domain;
 use provisioning::{Epoch, NotInForce};
 use registry::{AgentRecord, NodeRecord};
+use time::UnixTime;
 use wimse::WorkloadId;
 
 use crate::agents::settled;
@@ -108,10 +110,10 @@ fn select(row: &Row, node: &NodeRecord) -> Result<Option<Sent>, Unavailable> {
 
 /// Applies a message to the component's own store, and notes that the server was heard.
 pub async fn apply<W: World>(world: &W, message: Message) -> Result<(), Unavailable> {
-    let mut writes = Vec::with_capacity(message.rows.len() + 1);
     if message.anew {
-        writes.extend(forgotten(world, &message).await?);
+        forget(world).await?;
     }
+    let mut writes = Vec::with_capacity(message.rows.len() + 1);
     for row in message.rows {
         let terms = Vec::new();
         let key = Key::new(row.table, row.id);
@@ -119,20 +121,34 @@ pub async fn apply<W: World>(world: &W, message: Message) -> Result<(), Unavaila
     }
     let feed = Feed { heard: world.clock().now(), seq: message.seq.0 };
     writes.push(Write::put(&feed, Expect::Any));
+    commit(world, writes).await
+}
+
+/// Forgets every agent before a feed that begins anew tells them again: what it does not tell no
+/// longer exists. In between they are unknown, and what is unknown is refused.
+async fn forget<W: World>(world: &W) -> Result<(), Unavailable> {
+    loop {
+        let page = world.store().scan(AgentRecord::TABLE, Index::All, "", None, ROWS_MAX).await?;
+        if page.rows.is_empty() {
+            return Ok(());
+        }
+        let gone = page.rows.iter().map(|row| row.key.id.clone());
+        let writes = gone.map(|id| Write::delete::<AgentRecord>(id, Expect::Any)).collect();
+        commit(world, writes).await?;
+    }
+}
+
+/// Rows of a replica: what happened is recorded where it happened.
+async fn commit<W: World>(world: &W, writes: Vec<Write>) -> Result<(), Unavailable> {
     let change = Change { writes, uses: Vec::new(), records: Vec::new() };
     settled(world.store().commit(change).await).map(|_| ())
 }
 
-/// Deletions of the rows that a feed begun anew does not mention. Only agents ever go.
-async fn forgotten<W: World>(world: &W, message: &Message) -> Result<Vec<Write>, Unavailable> {
-    if message.rows.len() >= ROWS_MAX {
-        return Ok(Vec::new());
-    }
-    let table = AgentRecord::TABLE;
-    let page = world.store().scan(table, Index::All, "", None, usize::MAX).await?;
-    let mentioned = |id: &str| message.rows.iter().any(|row| row.table == table && row.id == id);
-    let gone = page.rows.iter().filter(|row| !mentioned(&row.key.id));
-    Ok(gone.map(|row| Write::delete::<AgentRecord>(row.key.id.clone(), Expect::Any)).collect())
+/// Whether what was heard at `heard` may be decided on. Heard in the future means that the clock went
+/// back: nobody knows how long ago that was.
+pub(crate) fn is_fresh(heard: UnixTime, now: UnixTime, domain: &Domain) -> bool {
+    let (bound, skew) = (domain.revocation.feed_lost_after, domain.bounds.clock_skew);
+    now.since(heard) <= bound && heard.since(now) <= skew
 }
 
 /// When the server was last heard, if ever.

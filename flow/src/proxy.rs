@@ -6,14 +6,16 @@ use std::sync::Mutex;
 
 use credential::TokenText;
 use env::rows::Held;
-use env::{Clock, Keys, PeerFault, Peers, Unavailable, World};
-use gateway::{Call, MapRefusal, PathError};
+use env::{Clock, Key, Keys, PeerFault, Peers, Unavailable, World};
+use gateway::{MapRefusal, PathError, Target};
 use jose::{Audience, NumericDate, SigningInput, TokenHash};
 use oauth::client_attestation_pop::{
     ATTESTATION_FIELD, ClientAttestationPop, ClientAttestationPopClaims, POP_FIELD,
 };
 use oauth::token_response::TokenResponse;
 use oauth::{Scope, TokenId};
+use provisioning::Epoch;
+use registry::AgentRecord;
 use time::{Span, UnixTime};
 use wimse::Proof;
 
@@ -90,24 +92,46 @@ struct TokenKey {
 struct Kept {
     token: TokenText,
     until: UnixTime,
-    /// The state of the agent's life under which it was got.
-    since: UnixTime,
+    /// What was issued under a lower epoch was dead when it was got. It grows with each suspension,
+    /// whatever clocks say.
+    dead_before: Epoch,
 }
 
-/// Signs one call of an attested process.
+/// What a process on this node is about to send.
+#[derive(Clone, Copy, Debug)]
+pub struct Outbound<'a> {
+    /// The HTTP method.
+    pub method: &'a str,
+    /// Path and query below the gateway's base URL.
+    pub target: &'a Target,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// Signs one call of an attested process. Its record is read again: what was attested when the
+/// connection began may have been suspended since (AUTHN-12).
 pub async fn sign<W: World>(
     world: &W,
     tokens: &Tokens,
     attested: &Attested,
-    call: &Call,
+    call: Outbound<'_>,
 ) -> Result<Result<Signed, Refusal>, Unavailable> {
-    let facts = basis(world, Vec::new()).await?;
+    let id = attested.agent.id.to_string();
+    let facts = basis(world, vec![Key::of::<AgentRecord>(&id)]).await?;
+    let Some(agent) = facts.rows.get::<AgentRecord>(&id)? else {
+        return Ok(Err(workload::Refusal::NoRecord.into()));
+    };
+    if let Err(why) = agent.lifecycle.is_active() {
+        let id = agent.id.clone();
+        return Ok(Err(workload::Refusal::NotInForce { id, why }.into()));
+    }
+    let attested = &Attested { agent: agent.value, process: attested.process.clone() };
     let name = call.target.resource();
     let Some(resource) = facts.set().resource_named(name) else {
         return Ok(Err(Refusal::NoResource { name: name.to_owned() }));
     };
-    let scope = match gateway::map(call, resource) {
-        Ok(wanted) => wanted.scope,
+    let scope = match gateway::scope(call.method, call.target.below(), call.body, resource) {
+        Ok(scope) => scope,
         Err(refusal) => return Ok(Err(refusal.into())),
     };
     let held = match workload::held_wit(world, attested).await? {
@@ -140,11 +164,12 @@ async fn token<W: World>(
     key: TokenKey,
 ) -> Result<Result<TokenText, Refusal>, Unavailable> {
     let now = world.clock().now();
-    let since = attested.agent.lifecycle.since;
-    if let Some(kept) = locked(tokens).get(&key) {
-        if now < kept.until && kept.since == since {
-            return Ok(Ok(kept.token.clone()));
-        }
+    let dead_before = attested.agent.lifecycle.dead_before;
+    if let Some(kept) = locked(tokens).get(&key)
+        && now < kept.until
+        && kept.dead_before == dead_before
+    {
+        return Ok(Ok(kept.token.clone()));
     }
     let mut form = vec![
         ("grant_type".to_owned(), "client_credentials".to_owned()),
@@ -173,7 +198,7 @@ async fn token<W: World>(
     if kept.len() >= TOKENS_MAX {
         kept.clear();
     }
-    kept.insert(key, Kept { token: token.clone(), until, since });
+    kept.insert(key, Kept { token: token.clone(), until, dead_before });
     Ok(Ok(token))
 }
 

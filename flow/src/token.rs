@@ -185,7 +185,7 @@ async fn decide<W: World>(
     };
     record.resource = Some(wanted.to_owned());
     let people = people(world, asked.caller, &tokens, wanted).await?;
-    let target = target::resolve(wanted, facts, &people, &world.site().gateway);
+    let target = target::resolve(tokens.grant, wanted, facts, &people, &world.site().gateway);
     let agent = people.agents.iter().find(|agent| agent.id.as_str() == asked.caller.client_id());
     let client = people.clients.iter().find(|one| one.client_id == asked.caller.client_id());
     let facet = facet(agent, client);

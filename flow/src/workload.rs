@@ -30,6 +30,8 @@ use crate::sign::{ALGORITHM, CERTIFICATE_ALGORITHM};
 const RECORDS_MAX: usize = 100_000;
 /// Which of the pauses between tries follows a renewal that got no answer: four seconds.
 const RETRY: u32 = 3;
+/// How often a credential is put beside what other streams of the agent got.
+const KEEP_TRIES_MAX: usize = 16;
 
 /// Why a process gets no identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +66,7 @@ pub enum Refusal {
     #[error("what was measured of the process does not read: {0}")]
     Evidence(String),
     /// Revocations could have been missed.
-    #[error("the server was last heard at {heard}, more than {} seconds ago", .bound.seconds())]
+    #[error("the server was last heard at {heard}, not within {} seconds", .bound.seconds())]
     FeedLost {
         /// When.
         heard: UnixTime,
@@ -176,9 +178,10 @@ async fn decide<W: World>(
 /// A node that has lost the server for longer than its bound gives nothing out (DESIGN §2 idea 6).
 async fn feed_lost<W: World>(world: &W) -> Result<Option<Refusal>, Unavailable> {
     let facts = basis(world, vec![Key::of::<Feed>(Feed::ID)]).await?;
-    let bound = facts.set().domain().revocation.feed_lost_after;
+    let domain = facts.set().domain();
+    let bound = domain.revocation.feed_lost_after;
     let heard = facts.rows.get::<Feed>(Feed::ID)?.map_or(UnixTime::EPOCH, |feed| feed.heard);
-    let lost = world.clock().now().since(heard) > bound;
+    let lost = !crate::feed::is_fresh(heard, world.clock().now(), domain);
     Ok(lost.then_some(Refusal::FeedLost { heard, bound }))
 }
 
@@ -279,9 +282,9 @@ async fn held_x509<W: World>(
     world: &W,
     attested: &Attested,
 ) -> Result<Result<Held<Vec<Vec<u8>>>, Refusal>, Unavailable> {
-    let (mut holding, expect) = holding(world, &attested.agent).await?;
+    let (holding, _) = holding(world, &attested.agent).await?;
     let now = world.clock().now();
-    let old = holding.x509.take();
+    let old = holding.x509;
     if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, now)) {
         return Ok(Ok(held));
     }
@@ -293,9 +296,7 @@ async fn held_x509<W: World>(
             let epoch = provisioning::Epoch(leaf.epoch().unwrap_or_default());
             let (from, until) = (leaf.not_before(), leaf.not_after());
             let held = hold(world, chain, handle, from.max(now), until, epoch);
-            holding.x509 = Some(held.clone());
-            keep(world, holding, expect, old.map(|held| held.key)).await?;
-            Ok(Ok(held))
+            keep(world, &attested.agent, |holding| &mut holding.x509, held).await.map(Ok)
         }
         Ok(Ok(_)) => Err(no_credential()),
         Ok(Err(refusal)) => without(world, old, &attested.agent, &handle, Ok(refusal)).await,
@@ -308,9 +309,9 @@ pub async fn held_wit<W: World>(
     world: &W,
     attested: &Attested,
 ) -> Result<Result<Held<String>, Refusal>, Unavailable> {
-    let (mut holding, expect) = holding(world, &attested.agent).await?;
+    let (holding, _) = holding(world, &attested.agent).await?;
     let now = world.clock().now();
-    let old = holding.wit.take();
+    let old = holding.wit;
     if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, now)) {
         return Ok(Ok(held));
     }
@@ -321,9 +322,7 @@ pub async fn held_wit<W: World>(
             let epoch = provisioning::Epoch(wit.epoch().unwrap_or_default());
             let text = token.expose().to_owned();
             let held = hold(world, text, handle, now, wit.expires(), epoch);
-            holding.wit = Some(held.clone());
-            keep(world, holding, expect, old.map(|held| held.key)).await?;
-            Ok(Ok(held))
+            keep(world, &attested.agent, |holding| &mut holding.wit, held).await.map(Ok)
         }
         Ok(Ok(_)) => Err(no_credential()),
         Ok(Err(refusal)) => without(world, old, &attested.agent, &handle, Ok(refusal)).await,
@@ -389,21 +388,31 @@ fn hold<W: World, T>(
 }
 
 /// Keeps what was issued; the key before it is forgotten. Another stream of the same agent may have
-/// been first: then both credentials are good, and the next look takes the one that is kept.
-async fn keep<W: World>(
+/// been first: then what that one got serves both, and the key of this one is forgotten.
+async fn keep<W: World, T: Clone + Send>(
     world: &W,
-    holding: Holding,
-    expect: Expect,
-    old: Option<Handle>,
-) -> Result<(), Unavailable> {
-    let writes = vec![Write::put(&holding, expect)];
-    let change = Change { writes, uses: Vec::new(), records: Vec::new() };
-    if settled(world.store().commit(change).await)?.is_some() {
-        if let Some(old) = old {
-            world.keys().destroy(&old).await?;
+    agent: &AgentRecord,
+    part: fn(&mut Holding) -> &mut Option<Held<T>>,
+    new: Held<T>,
+) -> Result<Held<T>, Unavailable> {
+    for _ in 0..KEEP_TRIES_MAX {
+        let (mut holding, expect) = holding(world, agent).await?;
+        let old = part(&mut holding).replace(new.clone());
+        let now = world.clock().now();
+        if let Some(first) = old.clone().filter(|held| serves(held, agent, now)) {
+            world.keys().destroy(&new.key).await?;
+            return Ok(first);
+        }
+        let writes = vec![Write::put(&holding, expect)];
+        let change = Change { writes, uses: Vec::new(), records: Vec::new() };
+        if settled(world.store().commit(change).await)?.is_some() {
+            if let Some(old) = old {
+                world.keys().destroy(&old.key).await?;
+            }
+            return Ok(new);
         }
     }
-    Ok(())
+    Err(overtaken())
 }
 
 /// A fresh key (CRED-11), and the request that proves it (PROV-07).
@@ -419,6 +428,15 @@ pub async fn request<W: World>(
     handle: &Handle,
     public: &PublicKey,
 ) -> Result<Vec<u8>, Unavailable> {
+    request_with(world.keys(), handle, public).await
+}
+
+/// The same before there is a world: a component that joins has its keys alone.
+pub async fn request_with<K: Keys>(
+    keys: &K,
+    handle: &Handle,
+    public: &PublicKey,
+) -> Result<Vec<u8>, Unavailable> {
     let template = RequestTemplate {
         subject: Name::empty(),
         spki_der: public.spki_der().to_vec(),
@@ -427,7 +445,7 @@ pub async fn request<W: World>(
     };
     let fault = |error: &dyn std::fmt::Display| Unavailable::of("keys", error);
     let unsigned = template.to_be_signed(CERTIFICATE_ALGORITHM).map_err(|error| fault(&error))?;
-    let signature = world.keys().sign(handle, unsigned.bytes()).await?;
+    let signature = keys.sign(handle, unsigned.bytes()).await?;
     let der = x509::ecdsa_der_from_fixed(signature.as_bytes()).map_err(|error| fault(&error))?;
     Ok(unsigned.attach(&der))
 }

@@ -1,6 +1,7 @@
 //! What a token is asked for: one resource or agent by its identifier, or a trust domain.
 
 use authorization::Audience;
+use authorization::grants::Grant;
 use identifier::Kind;
 use oauth::token_request::TokenRequest;
 
@@ -36,9 +37,10 @@ pub(super) fn wanted(request: &TokenRequest) -> Result<&str, TargetRefusal> {
     }
 }
 
-/// What the identifier stands for, if we know it: our trust domain, a resource of policy, or an
-/// agent that may be called.
+/// What the identifier stands for, if we know it: a resource of policy, or an agent that may be
+/// called; for a transaction token our trust domain, and nothing else.
 pub(super) fn resolve(
+    grant: Grant,
     wanted: &str,
     facts: &Basis,
     people: &People,
@@ -46,6 +48,11 @@ pub(super) fn resolve(
 ) -> Option<Audience> {
     let set = facts.set();
     let domain = set.domain().trust_domain.as_str();
+    // draft-ietf-oauth-transaction-tokens §11.1: "audience REQUIRED. The value MUST be set to the
+    // Trust Domain name."
+    if (wanted == domain) != (grant == Grant::Transaction) {
+        return None;
+    }
     if wanted == domain {
         let (id, name) = (domain.to_owned(), domain.to_owned());
         return Some(Audience::of_agent(id, name, set.scopes()));

@@ -13,5 +13,5 @@ mod refusal;
 
 pub use call::{Call, PathError, Target};
 pub use headers::{forwardable, released};
-pub use mapping::{MapRefusal, Wanted, WantedKind, map};
+pub use mapping::{MapRefusal, Wanted, WantedKind, map, scope};
 pub use refusal::{Refusal, Status};

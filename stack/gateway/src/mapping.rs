@@ -70,6 +70,34 @@ pub fn map(call: &Call, resource: &ResourcePolicy) -> Result<Wanted, MapRefusal>
     }
 }
 
+/// The scope that a request will need, for who asks for a token before it calls. The gateway maps
+/// the call itself again, headers and all.
+pub fn scope(
+    method: &str,
+    below: &str,
+    body: &[u8],
+    resource: &ResourcePolicy,
+) -> Result<Option<Scope>, MapRefusal> {
+    let no_action = |what: String| MapRefusal::NoAction { what, resource: resource.name.clone() };
+    if resource.protocol == Protocol::Http {
+        let action = resource.request(method, below);
+        return action
+            .map(|action| action.scope.clone())
+            .ok_or_else(|| no_action(format!("{method} {below}")));
+    }
+    if method != "POST" {
+        return Ok(None);
+    }
+    let Message::Request(request) = Message::parse(body)? else { return Ok(None) };
+    match Method::of_request(&request)? {
+        Method::ToolsCall { name, .. } => resource
+            .tool(&name)
+            .map(|action| action.scope.clone())
+            .ok_or_else(|| no_action(format!("the tool `{name}`"))),
+        _ => Ok(None),
+    }
+}
+
 fn map_http(call: &Call, resource: &ResourcePolicy) -> Result<Wanted, MapRefusal> {
     let path = call.target.below();
     let action = resource.request(&call.method, path).ok_or_else(|| MapRefusal::NoAction {

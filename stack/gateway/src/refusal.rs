@@ -77,7 +77,7 @@ pub enum Refusal {
         policy: String,
     },
     /// Revocations could have been missed.
-    #[error("the server was last heard at {heard}, more than {} seconds ago", .bound.seconds())]
+    #[error("the server was last heard at {heard}, not within {} seconds", .bound.seconds())]
     FeedLost {
         /// When.
         heard: UnixTime,
