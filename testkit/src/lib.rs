@@ -1,1 +1,27 @@
-//! (being written)
+//! One world from one seed: clock, entropy, keys, stores with faults, links that delay, lose and
+//! repeat, and a server, a node and a gateway that run the real flows over them, in one process.
+//!
+//! In scope: the simulated doors of `env`, the scheduler whose order comes from the seed, and a
+//! small domain to tell stories with ([`fixture`]). Not here: sockets, files and threads; those of
+//! `edge` have tests of their own. Only ever a dev-dependency.
+
+mod clock;
+mod faults;
+pub mod fixture;
+mod journal;
+mod keys;
+mod peers;
+mod rng;
+mod sim;
+mod store;
+mod world;
+
+pub use clock::{SimClock, SimEntropy};
+pub use faults::{Fault, Faults, LinkRates, StoreRates};
+pub use journal::SimJournal;
+pub use keys::SimKeys;
+pub use peers::{Shown, SimLink, SimPeers};
+pub use rng::{Rng, Seed};
+pub use sim::{Boxed, Sim, boxed};
+pub use store::{Disk, SimStore};
+pub use world::{Host, SimWorld};

@@ -1,0 +1,139 @@
+//! Real keys behind handles that come in order. Signing by ES256 draws randomness inside the
+//! library, so signatures differ from run to run; nothing that is decided depends on them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use env::{Handle, KeyFault, Keys, Purpose, Unavailable};
+use jose::{Algorithm, PrivateKey, PublicKey, Signature};
+
+use crate::rng::Rng;
+use crate::sim::Sim;
+
+/// The keys of one component. A clone is the same.
+#[derive(Clone)]
+pub struct SimKeys {
+    sim: Sim,
+    rng: Rng,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    made: u64,
+    keys: BTreeMap<Handle, Kept>,
+    unavailable_per_mille: u64,
+}
+
+#[derive(Clone)]
+struct Kept {
+    pkcs8: Arc<Vec<u8>>,
+    key: Arc<PrivateKey>,
+}
+
+impl SimKeys {
+    /// No keys yet.
+    pub fn new(sim: &Sim) -> Self {
+        Self { sim: sim.clone(), rng: sim.rng().fork(), inner: Arc::default() }
+    }
+
+    /// From now on so many of a thousand signatures are not made.
+    pub fn set_unavailable(&self, per_mille: u64) {
+        self.lock().unavailable_per_mille = per_mille;
+    }
+
+    /// The host starts again: keys of workloads live in memory only.
+    pub fn restart(&self) {
+        self.lock().keys.retain(|handle, _| handle.purpose != Purpose::Workload);
+    }
+
+    /// The handles there are.
+    pub fn handles(&self) -> Vec<Handle> {
+        self.lock().keys.keys().cloned().collect()
+    }
+
+    /// A public key of `keys` that may verify what they signed.
+    fn kept(&self, handle: &Handle) -> Result<Kept, KeyFault> {
+        let found = self.lock().keys.get(handle).cloned();
+        found.ok_or_else(|| KeyFault::Unknown(handle.clone()))
+    }
+
+    fn is_down(&self) -> bool {
+        let rate = self.lock().unavailable_per_mille;
+        rate > 0 && self.rng.chance(rate)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A new private key, PKCS#8: ES256, or Ed25519.
+pub(crate) fn generate(algorithm: Algorithm) -> Result<Vec<u8>, Unavailable> {
+    let failed = |_| Unavailable::of("keys", "the library made no key");
+    let random = SystemRandom::new();
+    match algorithm {
+        Algorithm::Es256 => EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+            .map(|der| der.as_ref().to_vec())
+            .map_err(failed),
+        Algorithm::EdDsa => Ed25519KeyPair::generate_pkcs8v1(&random)
+            .map(|der| der.as_ref().to_vec())
+            .map_err(failed),
+        other => Err(Unavailable::of("keys", format!("no simulated keys for {other}"))),
+    }
+}
+
+impl Keys for SimKeys {
+    async fn generate(
+        &self,
+        purpose: Purpose,
+        algorithm: Algorithm,
+    ) -> Result<(Handle, PublicKey), KeyFault> {
+        self.sim.pause().await;
+        let pkcs8 = generate(algorithm)?;
+        let read = |_| Unavailable::of("keys", "a new key does not read");
+        let key = PrivateKey::from_pkcs8(&pkcs8).map_err(read)?;
+        let public = PublicKey::from_spki_der(key.public().spki_der())
+            .and_then(|public| public.for_algorithm(algorithm))
+            .map_err(|error| Unavailable::of("keys", error))?;
+        let mut inner = self.lock();
+        inner.made += 1;
+        let handle = Handle { purpose, id: format!("{}-{}", purpose.name(), inner.made) };
+        let kept = Kept { pkcs8: Arc::new(pkcs8), key: Arc::new(key) };
+        inner.keys.insert(handle.clone(), kept);
+        Ok((handle, public))
+    }
+
+    fn public(&self, handle: &Handle) -> Result<PublicKey, KeyFault> {
+        let kept = self.kept(handle)?;
+        let unread = |error| KeyFault::Unavailable(Unavailable::of("keys", error));
+        PublicKey::from_spki_der(kept.key.public().spki_der())
+            .and_then(|public| public.for_algorithm(kept.key.algorithm()))
+            .map_err(unread)
+    }
+
+    async fn sign(&self, handle: &Handle, message: &[u8]) -> Result<Signature, KeyFault> {
+        self.sim.pause().await;
+        if self.is_down() {
+            return Err(Unavailable::of("keys", "a simulated fault").into());
+        }
+        Ok(self.kept(handle)?.key.sign(message))
+    }
+
+    fn export(&self, handle: &Handle) -> Result<PrivateKey, KeyFault> {
+        if handle.purpose != Purpose::Workload {
+            return Err(KeyFault::NotExportable(handle.clone()));
+        }
+        let kept = self.kept(handle)?;
+        let unread = |_| KeyFault::Unavailable(Unavailable::of("keys", "a key does not read"));
+        PrivateKey::from_pkcs8(&kept.pkcs8).map_err(unread)
+    }
+
+    async fn destroy(&self, handle: &Handle) -> Result<(), KeyFault> {
+        self.sim.pause().await;
+        self.lock().keys.remove(handle);
+        Ok(())
+    }
+}
