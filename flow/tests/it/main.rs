@@ -1,0 +1,26 @@
+//! The flows as stories, over one world from one seed.
+
+#[cfg(test)]
+mod agents;
+#[cfg(test)]
+mod call;
+#[cfg(test)]
+mod components;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod issue;
+#[cfg(test)]
+mod join;
+#[cfg(test)]
+mod policy;
+#[cfg(test)]
+mod published;
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod token;
+#[cfg(test)]
+mod workload;

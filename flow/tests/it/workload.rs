@@ -1,0 +1,221 @@
+//! On the node: who a process is, what it gets, and the agent proxy.
+
+use env::rows::Holding;
+use env::{Keys, Purpose, World};
+use flow::proxy::{self, Outbound};
+use flow::workload::{Attested, Refusal, held_wit, wit, x509};
+use gateway::Target;
+use monitoring::{Event, Outcome};
+use provisioning::{Act, KeyHolding};
+use testkit::fixture::{Domain, files_but, http_call, process, registration, story};
+use testkit::{LinkRates, Sim};
+use time::Span;
+
+const CLERK: &str = "spiffe://demo.example/agent/clerk";
+
+async fn attested(domain: &Domain, path: &str) -> Attested {
+    domain.attest(process(path), false).await.unwrap().into_value().unwrap()
+}
+
+/// The refusal, recorded under its name.
+async fn refused(domain: &Domain, path: &str) -> Refusal {
+    let end = domain.attest(process(path), true).await.unwrap();
+    let record = domain.node.journal().find(end.audit_id().unwrap()).unwrap();
+    let refusal = end.into_value().unwrap_err();
+    let why = record.why.unwrap();
+    assert_eq!((record.event, record.outcome), (Event::WorkloadAttested, Outcome::Refused));
+    assert_eq!((why.check.as_str(), why.message), (refusal.check(), refusal.to_string()));
+    refusal
+}
+
+/// req: ATT-02 (part), SEC-01 (part), SEC-04 (part), AUTHN-12 (part)
+#[test]
+fn s7_a_process_is_one_agent_in_force_or_gets_nothing() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        assert_eq!(refused(&domain, "/opt/clerk").await, Refusal::NoRecord);
+        let clerk = domain.register(registration("clerk", &[])).await;
+        let mut twin = registration("twin", &[]);
+        twin.rule = clerk.entry.rule.clone();
+        let twin = domain.register(twin).await;
+        let both = vec![CLERK.to_owned(), twin.id.to_string()];
+        assert_eq!(refused(&domain, "/opt/clerk").await, Refusal::Several(both));
+        // A record that ended does not stand in the way of another.
+        domain.act("twin", Act::Retire).await;
+        assert_eq!(attested(&domain, "/opt/clerk").await.agent.id, clerk.id);
+        domain.act("clerk", Act::Suspend).await;
+        assert_eq!(refused(&domain, "/opt/clerk").await.check(), "workload::NoRecord");
+        let mut kept = registration("kept", &[]);
+        kept.keys = Some(KeyHolding::Kept);
+        let kept = domain.register(kept).await;
+        let id = kept.id.clone();
+        assert_eq!(refused(&domain, "/opt/kept").await, Refusal::KeysKept { id });
+        assert_eq!(attested(&domain, "/opt/kept").await.agent.id, kept.id, "behind the proxy");
+        domain.act("kept", Act::Suspend).await;
+        assert_eq!(refused(&domain, "/opt/kept").await.check(), "workload::NotInForce");
+        let mut many = process("/opt/clerk");
+        many.supplementary = (0..300).collect();
+        let end = domain.attest(many, true).await.unwrap().into_value();
+        assert_eq!(end.unwrap_err().check(), "workload::Evidence");
+        sim.sleep(Span::from_seconds(11)).await;
+        assert_eq!(refused(&domain, "/opt/kept").await.check(), "workload::FeedLost");
+    });
+}
+
+/// req: PROV-02 (part), PROV-03 (part), CRED-11 (part)
+#[test]
+fn s8_what_is_held_serves_until_half_its_life_and_then_there_is_a_new_key() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &[])).await;
+        let node = domain.node.world();
+        let attested = attested(&domain, "/opt/clerk").await;
+        let first = held_wit(&*node, &attested).await.unwrap().unwrap();
+        let again = held_wit(&*node, &attested).await.unwrap().unwrap();
+        assert_eq!(again.credential, first.credential);
+        let leaf = x509(&*node, &attested).await.unwrap().unwrap();
+        assert_eq!(leaf.chain, x509(&*node, &attested).await.unwrap().unwrap().chain);
+        sim.sleep(Span::from_seconds(1_801)).await;
+        domain.sync().await;
+        let next = held_wit(&*node, &attested).await.unwrap().unwrap();
+        assert_ne!((&next.credential, &next.key), (&first.credential, &first.key));
+        assert_ne!(leaf.chain, x509(&*node, &attested).await.unwrap().unwrap().chain);
+        assert!(node.keys().export(&first.key).is_err(), "the old key is destroyed");
+        let workloads = |handle: &&env::Handle| handle.purpose == Purpose::Workload;
+        assert_eq!(domain.node.keys().handles().iter().filter(workloads).count(), 2);
+    });
+}
+
+/// An outage costs nobody a credential that still counts; a decision of the server does.
+/// req: PROV-09 (part)
+#[test]
+fn s8_a_renewal_that_gets_no_answer_leaves_what_is_held() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &[])).await;
+        let node = domain.node.world();
+        let attested = attested(&domain, "/opt/clerk").await;
+        let first = held_wit(&*node, &attested).await.unwrap().unwrap();
+        sim.sleep(Span::from_seconds(1_900)).await;
+        domain.node.link().cut(true);
+        let kept = held_wit(&*node, &attested).await.unwrap().unwrap();
+        assert_eq!(kept.credential, first.credential);
+        assert!(kept.renew > domain.now() && kept.renew <= first.until);
+        sim.sleep(Span::from_seconds(1_701)).await;
+        assert_eq!(held_wit(&*node, &attested).await.unwrap_err().part, "server");
+        domain.node.link().cut(false);
+        domain.act_unheard("clerk", Act::Suspend).await;
+        domain.join(&domain.node, attestation::mechanism::Role::Node, "host-1").await.unwrap();
+        let Err(Refusal::Server(why)) = held_wit(&*node, &attested).await.unwrap() else {
+            panic!("no refusal")
+        };
+        assert!(why.contains("suspended"), "{why}");
+        assert!(matches!(wit(&*node, &attested).await.unwrap(), Err(Refusal::Server(_))));
+    });
+}
+
+/// The server did it, and its answer was lost: the next try gets another credential, and every key
+/// that was made for nothing is destroyed.
+#[test]
+fn s8_an_answer_that_is_lost_leaves_no_key_behind() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &[])).await;
+        let node = domain.node.world();
+        let attested = attested(&domain, "/opt/clerk").await;
+        let lossy = LinkRates { lost_answering: 1_000, ..LinkRates::default() };
+        domain.node.link().set_rates(lossy);
+        for _ in 0..3 {
+            assert_eq!(held_wit(&*node, &attested).await.unwrap_err().part, "server");
+        }
+        assert_eq!(domain.server.journal().of(Event::CredentialIssued).len(), 3);
+        domain.node.link().set_rates(LinkRates::default());
+        held_wit(&*node, &attested).await.unwrap().unwrap();
+        let workloads = |handle: &&env::Handle| handle.purpose == Purpose::Workload;
+        assert_eq!(domain.node.keys().handles().iter().filter(workloads).count(), 1);
+        assert_eq!(node.store().every::<Holding>().len(), 1);
+    });
+}
+
+struct Desk {
+    domain: Domain,
+    attested: Attested,
+}
+
+impl Desk {
+    async fn open(sim: &Sim) -> Self {
+        let domain = Domain::start(sim).await;
+        let mut clerk = registration("clerk", &["invoices"]);
+        clerk.keys = Some(KeyHolding::Kept);
+        domain.register(clerk).await;
+        let attested = attested(&domain, "/opt/clerk").await;
+        Self { domain, attested }
+    }
+
+    async fn sign(&self, path: &str, body: &str) -> Result<gateway::Call, proxy::Refusal> {
+        let target = Target::parse(path, None).unwrap();
+        let out = Outbound { method: "POST", target: &target, body: body.as_bytes() };
+        let signed = self.domain.sign(&self.attested, out).await.unwrap()?;
+        let mut call = http_call("POST", path, "");
+        (call.headers, call.body) = (Vec::new(), body.as_bytes().to_vec());
+        for (name, value) in signed.headers {
+            call.headers.push((name.to_owned(), value.expose().as_bytes().to_vec()));
+        }
+        Ok(call)
+    }
+}
+
+fn tool(name: &str) -> String {
+    let params = serde_json::json!({ "name": name, "arguments": {} });
+    serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params })
+        .to_string()
+}
+
+/// req: SEC-01 (part), AUTHZ-21 (part)
+#[test]
+fn s3_2_a_process_that_holds_nothing_calls_through_the_proxy() {
+    story(|sim| async move {
+        let desk = Desk::open(&sim).await;
+        let domain = &desk.domain;
+        for _ in 0..2 {
+            let call = desk.sign("/invoices", &tool("list_invoices")).await.unwrap();
+            assert_eq!(domain.refusal_of(call).await, None);
+        }
+        let tokens = domain.server.journal().of(Event::TokenIssued);
+        assert_eq!(tokens.len(), 1, "a token serves until it nears its end");
+        assert_eq!(tokens[0].proof.as_deref(), Some("spiffe_wit"));
+        let text = domain.gateway.journal().of(Event::CallDecided)[0].facts.to_string();
+        assert!(text.contains("\"granted\":[\"invoices.read\"]"), "just what is needed: {text}");
+        // After a suspension nothing of before is used, and after the return all is new.
+        domain.act("clerk", Act::Suspend).await;
+        let refusal = desk.sign("/invoices", &tool("list_invoices")).await.unwrap_err();
+        assert!(matches!(refusal, proxy::Refusal::Workload(Refusal::NotInForce { .. })));
+        domain.act("clerk", Act::Resume).await;
+        let call = desk.sign("/invoices", &tool("list_invoices")).await.unwrap();
+        assert_eq!(domain.refusal_of(call).await, None);
+        assert_eq!(domain.server.journal().of(Event::TokenIssued).len(), 2);
+    });
+}
+
+/// req: SEC-01 (part)
+#[test]
+fn s3_2_the_proxy_signs_nothing_that_it_does_not_understand() {
+    story(|sim| async move {
+        let desk = Desk::open(&sim).await;
+        let refused = async |path: &str, body: &str| desk.sign(path, body).await.unwrap_err();
+        let name = "nothing".to_owned();
+        assert_eq!(refused("/nothing", "").await, proxy::Refusal::NoResource { name });
+        let unknown = refused("/invoices", &tool("fly")).await;
+        assert!(matches!(unknown, proxy::Refusal::Map(_)), "{unknown}");
+        let access = r#"@id("none") forbid(principal, action, resource);"#;
+        let (server, operator) = (desk.domain.server.world(), desk.domain.operator());
+        let files = files_but(&[("access/main.cedar", access)]);
+        let reason = "closed".to_owned();
+        let applied = flow::apply_policy::apply(&*server, &operator, files, reason, None).await;
+        applied.unwrap().into_value().unwrap();
+        let denied = refused("/invoices", &tool("list_invoices")).await;
+        let proxy::Refusal::Token { error, description } = denied else { panic!("{denied}") };
+        assert_eq!(error, "pdp::Denied");
+        assert!(description.unwrap().contains("is forbidden by `none`"));
+    });
+}
