@@ -147,3 +147,165 @@ pub enum Fault {
     #[error(transparent)]
     Unsignable(#[from] Unsignable),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jose::Unsignable;
+    use oauth::ScopeSet;
+    use oauth::act::Act;
+    use time::Span;
+
+    use super::*;
+    use crate::txn_token;
+
+    const NOW: UnixTime = UnixTime::from_seconds(1_700_000_000);
+    const AGENT: &str = "spiffe://demo.example/agent/a";
+    const USER: &str = "user:ada";
+
+    struct Allowed(Proposal);
+
+    impl Sanctioned for Allowed {
+        fn proposal(&self) -> &Proposal {
+            &self.0
+        }
+    }
+
+    /// The agent's own token for a resource.
+    fn proposal() -> Proposal {
+        Proposal {
+            kind: TokenKind::Access,
+            action: "token.issue",
+            client_id: AGENT.to_owned(),
+            subject: AGENT.to_owned(),
+            act: None,
+            audience: "https://gateway.example/ledger".to_owned(),
+            audience_name: "ledger".to_owned(),
+            proof: Proof::Wit,
+            scope: ScopeSet::parse("read").unwrap(),
+            expires: NOW.plus(Span::from_seconds(300)),
+            lineage: Lineage::Root,
+            certificate: None,
+            details: BTreeMap::new(),
+            context: BTreeMap::new(),
+        }
+    }
+
+    /// The transaction token of a call.
+    fn transaction() -> Proposal {
+        let (root, parent) = ("root-1".to_owned(), "token-1".to_owned());
+        let lineage = Lineage::Child { root, parent, txn: None, epoch: 4 };
+        Proposal { kind: TokenKind::Transaction, lineage, ..proposal() }
+    }
+
+    fn actor(text: &str) -> Option<Act> {
+        Some(Act::new(SubjectText::parse(text).unwrap()))
+    }
+
+    /// Runs with what the issuer adds, after `edit`.
+    fn issuing<T>(edit: impl FnOnce(&mut Issuing<'_>), run: impl FnOnce(&Issuing<'_>) -> T) -> T {
+        let issuer = Issuer::parse("https://issuer.example").unwrap();
+        let kid = KeyId::parse("key-1").unwrap();
+        let mut issuing = Issuing {
+            issuer: &issuer,
+            jti: "new-token".to_owned(),
+            fresh_root: "new-root".to_owned(),
+            epoch: 9,
+            now: NOW,
+            kid: &kid,
+            algorithm: Algorithm::Es256,
+        };
+        edit(&mut issuing);
+        run(&issuing)
+    }
+
+    fn access(proposal: Proposal) -> Result<(), Fault> {
+        issuing(|_| {}, |issuing| build(&Allowed(proposal), issuing).map(|_| ()))
+    }
+
+    fn txn(proposal: Proposal) -> Result<(), Fault> {
+        issuing(
+            |_| {},
+            |issuing| txn_token::build(&Allowed(proposal), issuing, "new-txn").map(|_| ()),
+        )
+    }
+
+    /// req: AUTHZ-02 (part), AUTHZ-03 (part)
+    #[test]
+    fn s10_2_a_token_that_would_be_wrong_is_not_signed() {
+        assert_eq!(access(proposal()), Ok(()));
+        // RFC 8705 §3.1: bound to a certificate, without one or with no hash of one.
+        let bound = |certificate: Option<&str>| Proposal {
+            proof: Proof::Mtls,
+            certificate: certificate.map(str::to_owned),
+            ..proposal()
+        };
+        let hash = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
+        assert_eq!(access(bound(Some(hash))), Ok(()));
+        assert_eq!(access(bound(None)), Err(Fault::Binding));
+        assert_eq!(access(bound(Some("a4dt"))), Err(Fault::Binding));
+        assert_eq!(access(transaction()), Err(Fault::OtherKind));
+        let delegated = |act| Proposal { subject: USER.to_owned(), act, ..proposal() };
+        assert_eq!(access(delegated(actor(AGENT))), Ok(()));
+        assert_eq!(access(delegated(None)), Err(Fault::NoActor));
+        let other = actor("spiffe://demo.example/agent/b");
+        assert_eq!(access(delegated(other)), Err(Fault::NoActor));
+        assert_eq!(access(Proposal { expires: NOW, ..proposal() }), Err(Fault::NoLife));
+        let nameless = access(Proposal { client_id: String::new(), ..proposal() });
+        assert!(matches!(nameless, Err(Fault::Identifier(_))), "{nameless:?}");
+        let huge = Proposal { audience: "x".repeat(20_000), ..proposal() };
+        let huge = access(huge);
+        assert!(matches!(huge, Err(Fault::Unsignable(Unsignable::TooLong { .. }))), "{huge:?}");
+        let jti = issuing(
+            |issuing| issuing.jti = "x".repeat(300),
+            |issuing| build(&Allowed(proposal()), issuing).map(|_| ()),
+        );
+        assert!(matches!(jti, Err(Fault::Identifier(_))), "{jti:?}");
+    }
+
+    /// What the template would have to do wrong for each of the checker's words.
+    /// req: AUTHZ-02 (part)
+    #[test]
+    fn s10_2_the_checker_sees_what_the_template_got_wrong() {
+        let refused = |edit: &dyn Fn(&mut AccessTokenClaims)| {
+            issuing(
+                |_| {},
+                |issuing| {
+                    let mut claims = template(&proposal(), issuing).unwrap();
+                    edit(&mut claims);
+                    check(&claims, &proposal(), issuing).err()
+                },
+            )
+        };
+        assert_eq!(refused(&|_| {}), None);
+        let other = || SubjectText::parse(USER).unwrap();
+        assert_eq!(refused(&|claims| claims.sub = other()), Some(Fault::OtherPrincipal));
+        let client = || ClientId::parse("client-1").unwrap();
+        assert_eq!(refused(&|claims| claims.client_id = client()), Some(Fault::OtherPrincipal));
+        let own = "https://gateway.example/ledger".to_owned();
+        for aud in [
+            Audience::one("https://gateway.example/crm"),
+            Audience::Several(vec![own, "https://gateway.example/crm".to_owned()]),
+        ] {
+            assert_eq!(refused(&|claims| claims.aud = aud.clone()), Some(Fault::OtherAudience));
+        }
+        let dead = refused(&|claims| claims.exp = NumericDate::from_time(NOW));
+        assert_eq!(dead, Some(Fault::NoLife));
+    }
+
+    /// req: AUTHZ-12 (part)
+    #[test]
+    fn s10_4_a_transaction_token_that_would_be_wrong_is_not_signed() {
+        assert_eq!(txn(transaction()), Ok(()));
+        let access = Proposal { kind: TokenKind::Access, ..transaction() };
+        assert_eq!(txn(access), Err(Fault::OtherKind));
+        let root = Proposal { lineage: Lineage::Root, ..transaction() };
+        assert_eq!(txn(root), Err(Fault::NoTransaction));
+        let idle = Proposal { scope: ScopeSet::default(), ..transaction() };
+        assert_eq!(txn(idle), Err(Fault::NoTransaction));
+        assert_eq!(txn(Proposal { expires: NOW, ..transaction() }), Err(Fault::NoLife));
+        let nobody = txn(Proposal { subject: String::new(), ..transaction() });
+        assert!(matches!(nobody, Err(Fault::Identifier(_))), "{nobody:?}");
+    }
+}

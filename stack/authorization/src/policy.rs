@@ -16,8 +16,8 @@ pub struct Delegation {
     pub depth_max: usize,
 }
 
-/// The deepest chain that policy may allow.
-pub const DEPTH_MAX: usize = 16;
+/// The deepest chain that policy may allow: what a token can hold.
+pub const DEPTH_MAX: usize = oauth::act::MAX_ACTORS;
 
 impl Default for Delegation {
     fn default() -> Self {
@@ -208,5 +208,86 @@ mod tests {
         ] {
             assert_eq!(path_fits(pattern, path), fits, "{pattern} {path}");
         }
+    }
+    fn action(tool: Option<&str>, method: Option<&str>, path: Option<&str>) -> Action {
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        let (tool, method, path) = (own(tool), own(method), own(path));
+        Action { tool, method, path, scope: None, read_only: false }
+    }
+
+    fn resource(protocol: Protocol, actions: Vec<Action>) -> ResourcePolicy {
+        ResourcePolicy {
+            name: "ledger".to_owned(),
+            title: None,
+            audience: None,
+            upstream: "http://127.0.0.1:9000".to_owned(),
+            protocol,
+            proof: Proof::Wit,
+            scopes: BTreeMap::from([(Scope::parse("read").unwrap(), "read".to_owned())]),
+            actions,
+        }
+    }
+
+    /// What is not listed is refused; a name comes before the star.
+    /// req: GW-02 (part)
+    #[test]
+    fn s5_1_a_tool_is_found_by_its_whole_name() {
+        let named = action(Some("read_invoice"), None, None);
+        let ledger = resource(Protocol::Mcp, vec![named.clone()]);
+        assert_eq!(ledger.tool("read_invoice"), Some(&named));
+        for other in ["read_invoices", "Read_invoice", "read", "*", ""] {
+            assert_eq!(ledger.tool(other), None, "{other}");
+        }
+        let star = action(Some("*"), None, None);
+        let ledger = resource(Protocol::Mcp, vec![star.clone(), named.clone()]);
+        assert_eq!(ledger.tool("read_invoice"), Some(&named));
+        assert_eq!(ledger.tool("anything"), Some(&star));
+    }
+
+    /// req: GW-02 (part)
+    #[test]
+    fn s5_1_a_request_is_the_first_action_that_fits() {
+        let get = action(None, Some("GET"), Some("/invoices/*"));
+        let any = action(None, None, Some("/invoices/7"));
+        let crm = resource(Protocol::Http, vec![get.clone(), any.clone()]);
+        assert_eq!(crm.request("GET", "/invoices/7"), Some(&get));
+        assert_eq!(crm.request("DELETE", "/invoices/7"), Some(&any));
+        for (method, path) in [
+            ("get", "/invoices/8"),
+            ("DELETE", "/invoices/8"),
+            ("GET", "/invoices"),
+            ("GET", "/other"),
+        ] {
+            assert_eq!(crm.request(method, path), None, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn s10_3_a_resource_has_one_identifier_in_tokens() {
+        let mut ledger = resource(Protocol::Mcp, Vec::new());
+        assert_eq!(ledger.audience("https://gateway.example"), "https://gateway.example/ledger");
+        ledger.audience = Some("https://ledger.example".to_owned());
+        assert_eq!(ledger.audience("https://gateway.example"), "https://ledger.example");
+    }
+
+    #[test]
+    fn s12_a_resource_that_cannot_stand_is_told_by_key() {
+        let check = |edit: &dyn Fn(&mut ResourcePolicy), expect: &[&str]| {
+            let mut wrong = resource(Protocol::Mcp, vec![action(Some("a"), None, None)]);
+            edit(&mut wrong);
+            let keys: Vec<_> = wrong.faults().into_iter().map(|(key, _)| key).collect();
+            assert_eq!(keys, expect);
+        };
+        check(&|_| {}, &[]);
+        for name in ["", "Ledger", "a/b", "..", &"a".repeat(64)] {
+            check(&|wrong| name.clone_into(&mut wrong.name), &["name"]);
+        }
+        check(&|wrong| wrong.protocol = Protocol::Http, &["action"]);
+        check(&|wrong| wrong.actions = vec![action(None, None, Some("/a"))], &["action"]);
+        check(
+            &|wrong| wrong.actions = vec![action(Some("a"), None, None); ACTIONS_MAX + 1],
+            &["action"],
+        );
+        check(&|wrong| wrong.actions[0].scope = Scope::parse("write").ok(), &["scope"]);
     }
 }

@@ -6,8 +6,9 @@ use jose::{Algorithm, Unverified, Verified};
 use oauth::access_token::{self, AccessToken, AccessTokenClaims};
 use oauth::act::Act;
 use oauth::txn_token::{self, TxnToken, TxnTokenClaims};
-use oauth::{Issuer, ScopeSet};
+use oauth::{Issuer, ScopeSet, SubjectText};
 use provisioning::Epoch;
+use serde_json::{Map, Value};
 use time::{Span, UnixTime};
 
 /// What our own tokens are signed with.
@@ -123,11 +124,32 @@ impl Presented {
         self.act().map_or(0, Act::depth)
     }
 
-    /// Who alone may act with it, where it says so.
-    pub fn may_act(&self) -> Option<&str> {
+    /// Who alone may act with it, where it says so and that is not this client of ours. RFC 8693
+    /// §4.4: "the combination of the two claims "iss" and "sub" are sometimes necessary to uniquely
+    /// identify an authorized actor".
+    pub fn bars(&self, client: &str) -> Option<String> {
+        let Claims::Access(claims) = &self.0 else { return None };
+        let named = claims.may_act.as_ref()?;
+        let allowed = SubjectText::parse(client)
+            .is_ok_and(|client| named.permits(&client, &claims.iss, &claims.iss));
+        let issuer = named.iss.as_ref().filter(|named| **named != claims.iss);
+        let whose = issuer.map_or(String::new(), |issuer| format!(" of {}", issuer.as_str()));
+        (!allowed).then(|| format!("{}{whose}", named.sub))
+    }
+
+    /// What the transaction is about, where it is one: the same throughout its chain.
+    pub fn details(&self) -> Option<&Map<String, Value>> {
         match &self.0 {
-            Claims::Access(claims) => claims.may_act.as_ref().map(|one| one.sub.as_str()),
-            Claims::Transaction(_) => None,
+            Claims::Access(_) => None,
+            Claims::Transaction(claims) => claims.tctx.as_ref(),
+        }
+    }
+
+    /// The circumstances in which the transaction began.
+    pub fn circumstances(&self) -> Option<&Map<String, Value>> {
+        match &self.0 {
+            Claims::Access(_) => None,
+            Claims::Transaction(claims) => claims.rctx.as_ref(),
         }
     }
 

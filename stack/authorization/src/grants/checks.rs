@@ -101,13 +101,8 @@ fn subject_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
 /// RFC 8693 §4.4: the may_act claim names "the party that is asserted as being eligible to act for
 /// the subject". (PAST-DEFECTS 34: present but not enforced.)
 fn caller_may_act(context: &Context<'_>) -> Result<(), Refusal> {
-    let named = context.subject.and_then(|subject| subject.may_act());
-    match named {
-        Some(named) if named != context.caller.client_id() => {
-            Err(Refusal::MayNotAct { allowed: named.to_owned() })
-        }
-        _ => Ok(()),
-    }
+    let barred = context.subject.and_then(|subject| subject.bars(context.caller.client_id()));
+    barred.map_or(Ok(()), |allowed| Err(Refusal::MayNotAct { allowed }))
 }
 
 fn actor_is_the_caller(context: &Context<'_>) -> Result<(), Refusal> {

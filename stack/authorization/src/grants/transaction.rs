@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value};
+
 use super::{Context, Refusal};
 use crate::proposal::{Lineage, Proposal, TokenKind};
 
@@ -27,7 +29,7 @@ pub(super) fn decide(context: &Context<'_>) -> Result<Proposal, Refusal> {
         kind: TokenKind::Transaction,
         action: context.grant.action(),
         client_id: context.caller.client_id().to_owned(),
-        // §11: a replacement "MUST NOT" change txn, sub or aud.
+        // §13.15: "MUST NOT modify txn, sub, and aud values of the Txn-Token in the request."
         subject: subject.subject().to_owned(),
         act: subject.act().cloned(),
         audience: target.id.clone(),
@@ -42,7 +44,12 @@ pub(super) fn decide(context: &Context<'_>) -> Result<Proposal, Refusal> {
             epoch: subject.epoch().0,
         },
         certificate: None,
-        details: BTreeMap::new(),
-        context: BTreeMap::new(),
+        // §9.2: "tctx: … values that remain immutable throughout the Call Chain."
+        details: members(subject.details()),
+        context: members(subject.circumstances()),
     })
+}
+
+fn members(map: Option<&Map<String, Value>>) -> BTreeMap<String, Value> {
+    map.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect()
 }

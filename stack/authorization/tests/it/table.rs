@@ -1,0 +1,359 @@
+//! The table of checks, row by row: what each refuses, that nothing else refuses it, and that no
+//! grant whose column is marked lets it pass.
+
+use std::collections::BTreeSet;
+
+use authorization::Proof;
+use authorization::client::Facet;
+use authorization::grants::{CHECKS, Grant, Refusal};
+use authorization::policy::Delegation;
+use oauth::may_act::MayAct;
+use oauth::token_request::GrantType;
+use oauth::{ClientId, Issuer};
+use provisioning::{Act, Epoch, Lifecycle, NotInForce, State};
+use time::UnixTime;
+
+use crate::facts::{
+    AGENT, BATCH, DOMAIN, Facts, NEXT, Stands, access, access_claims, chain, known, ledger,
+    registered, scope, sub, workload,
+};
+
+const SINCE: UnixTime = UnixTime::from_seconds(9);
+
+/// A way to break a request, the check that must see it, and what it says.
+struct Case {
+    check: &'static str,
+    edit: fn(&mut Facts),
+    expect: fn(Grant) -> Refusal,
+}
+
+const fn case(check: &'static str, edit: fn(&mut Facts), expect: fn(Grant) -> Refusal) -> Case {
+    Case { check, edit, expect }
+}
+
+fn moved(act: Act) -> Lifecycle {
+    let begun = Lifecycle::begin(Epoch(1), UnixTime::EPOCH);
+    begun.after(act, Epoch(5), String::new(), SINCE).unwrap()
+}
+
+/// Suspended under epoch 5 and back: what was issued under 4 is dead.
+fn came_back() -> Lifecycle {
+    moved(Act::Suspend).after(Act::Resume, Epoch(5), String::new(), SINCE).unwrap()
+}
+
+const SUSPENDED: NotInForce = NotInForce::State { state: State::Suspended, since: SINCE };
+const STALE: NotInForce = NotInForce::Epoch { issued: Epoch(4), dead_before: Epoch(5) };
+
+fn subject_not_in_force(why: impl ToString) -> Refusal {
+    Refusal::SubjectNotInForce { who: BATCH.to_owned(), why: why.to_string() }
+}
+
+/// The grant as a request names it.
+fn wire(grant: Grant) -> GrantType {
+    match grant {
+        Grant::ClientCredentials => GrantType::ClientCredentials,
+        Grant::Exchange | Grant::Transaction => GrantType::TokenExchange,
+    }
+}
+
+/// All but the grant of this request.
+fn other_grants(grant: Grant) -> Vec<GrantType> {
+    GrantType::ALL.iter().copied().filter(|one| *one != wire(grant)).collect()
+}
+
+const CASES: &[Case] = &[
+    case(
+        "caller_is_in_force",
+        |facts| facts.standing = Stands::Agent(moved(Act::Suspend)),
+        |_| Refusal::CallerNotInForce(SUSPENDED),
+    ),
+    case(
+        "caller_is_in_force",
+        |facts| facts.standing = Stands::Agent(came_back()),
+        |_| Refusal::CallerNotInForce(STALE),
+    ),
+    case(
+        "caller_is_in_force",
+        |facts| facts.standing = Stands::Client(Err("the client is disabled".to_owned())),
+        |_| Refusal::CallerDisabled("the client is disabled".to_owned()),
+    ),
+    case(
+        "caller_is_in_force",
+        |facts| facts.standing = Stands::Unknown,
+        |_| Refusal::CallerUnknown(AGENT.to_owned()),
+    ),
+    case(
+        "caller_is_in_force",
+        |facts| facts.standing = Stands::Foreign,
+        |_| Refusal::CallerUnknown(AGENT.to_owned()),
+    ),
+    case(
+        "grant_is_allowed",
+        |facts| {
+            let exchange = facts.subject.is_some();
+            let grant = if exchange { Grant::Exchange } else { Grant::ClientCredentials };
+            facts.allowed = Some(other_grants(grant));
+        },
+        |grant| Refusal::GrantNotAllowed { grant: wire(grant), allowed: other_grants(grant) },
+    ),
+    case(
+        "grant_is_allowed",
+        |facts| facts.allowed = Some(Vec::new()),
+        |grant| Refusal::GrantNotAllowed { grant: wire(grant), allowed: Vec::new() },
+    ),
+    case("subject_is_given", |facts| facts.subject = None, |_| Refusal::NoSubject),
+    case(
+        "subject_is_for_the_caller",
+        |facts| {
+            let aud = jose::Audience::one(NEXT);
+            set_subject(facts, |claims| claims.aud = aud);
+        },
+        |_| Refusal::SubjectForOther { audience: NEXT.to_owned(), client: AGENT.to_owned() },
+    ),
+    case(
+        "subject_is_for_the_caller",
+        // The agent's own token for a resource: whoever holds it may not turn it into another.
+        |facts| {
+            set_subject(facts, |claims| {
+                claims.aud = jose::Audience::one("https://gateway.example/ledger");
+                claims.client_id = ClientId::parse(AGENT).unwrap();
+            });
+        },
+        |_| Refusal::SubjectForOther {
+            audience: "https://gateway.example/ledger".to_owned(),
+            client: AGENT.to_owned(),
+        },
+    ),
+    case(
+        "subject_is_in_force",
+        |facts| set_concerned(facts, Stands::Agent(moved(Act::Suspend))),
+        |_| subject_not_in_force(SUSPENDED),
+    ),
+    case(
+        "subject_is_in_force",
+        |facts| set_concerned(facts, Stands::Agent(came_back())),
+        |_| subject_not_in_force(STALE),
+    ),
+    case(
+        "subject_is_in_force",
+        |facts| set_concerned(facts, Stands::Client(Err("it is disabled".to_owned()))),
+        |_| subject_not_in_force("it is disabled"),
+    ),
+    case(
+        "subject_is_in_force",
+        |facts| set_concerned(facts, Stands::Unknown),
+        |_| subject_not_in_force("it is not in the registry"),
+    ),
+    case(
+        "caller_may_act",
+        |facts| {
+            set_subject(facts, |claims| {
+                claims.may_act = Some(MayAct { sub: sub(NEXT), iss: None })
+            });
+        },
+        |_| Refusal::MayNotAct { allowed: NEXT.to_owned() },
+    ),
+    case(
+        "caller_may_act",
+        // Another issuer's client that has the name of ours.
+        |facts| {
+            let iss = Some(Issuer::parse("https://other.example").unwrap());
+            set_subject(facts, |claims| claims.may_act = Some(MayAct { sub: sub(AGENT), iss }));
+        },
+        |_| Refusal::MayNotAct { allowed: format!("{AGENT} of https://other.example") },
+    ),
+    case(
+        "actor_is_the_caller",
+        |facts| facts.actor = Some(access(&access_claims())),
+        |_| Refusal::ActorIsOther { actor: BATCH.to_owned(), client: AGENT.to_owned() },
+    ),
+    case(
+        "actor_is_the_caller",
+        // A token that the caller got, but on somebody else's behalf.
+        |facts| {
+            let mut claims = access_claims();
+            claims.client_id = ClientId::parse(AGENT).unwrap();
+            facts.actor = Some(access(&claims));
+        },
+        |_| Refusal::ActorIsOther { actor: BATCH.to_owned(), client: AGENT.to_owned() },
+    ),
+    case("target_is_known", |facts| facts.target = None, |_| Refusal::UnknownTarget),
+    case(
+        "target_is_in_force",
+        |facts| facts.target_standing = Stands::Agent(moved(Act::Retire)),
+        |_| {
+            let state = State::Retired;
+            Refusal::TargetNotInForce(NotInForce::State { state, since: SINCE })
+        },
+    ),
+    case(
+        "target_is_in_force",
+        |facts| facts.target_standing = Stands::Unknown,
+        |_| Refusal::UnknownTarget,
+    ),
+    case("purpose_is_given", |facts| facts.scope = None, |_| Refusal::NoScope),
+    case("purpose_is_given", |facts| facts.scope = Some(scope("")), |_| Refusal::NoScope),
+    case(
+        "scope_is_known",
+        |facts| {
+            set_subject(facts, |claims| claims.scope = scope("read drill"));
+            facts.scope = Some(scope("read drill"));
+        },
+        |_| Refusal::ScopeUnknown { asked: scope("read drill"), known: known() },
+    ),
+    case(
+        "scope_is_within_client",
+        |facts| {
+            let scope_max = Some(scope("write"));
+            facts.facet = Facet { scope_max, ..Facet::default() };
+        },
+        |_| Refusal::ScopeOfClient { asked: scope("read"), allowed: scope("write") },
+    ),
+    case(
+        "scope_is_within_subject",
+        |facts| facts.scope = Some(scope("read pay")),
+        |_| Refusal::ScopeOfSubject { asked: scope("read pay"), held: scope("read write") },
+    ),
+    case(
+        "chain_is_short_enough",
+        |facts| {
+            set_subject(facts, |claims| claims.act = chain(&[BATCH, NEXT]));
+            facts.delegation = Delegation { depth_max: 2 };
+        },
+        |_| Refusal::TooDeep { depth: 3, allowed: 2 },
+    ),
+    case(
+        "proof_is_possible",
+        |facts| facts.target = Some(ledger(Proof::Mtls)),
+        |_| Refusal::NoCertificate,
+    ),
+    case(
+        "proof_is_possible",
+        |facts| {
+            facts.caller = registered("client-1");
+            facts.standing = Stands::Client(Ok(()));
+            set_subject(facts, |claims| claims.aud = jose::Audience::one("client-1"));
+        },
+        |_| Refusal::NoWorkload,
+    ),
+];
+
+/// Changes the subject token, where the grant has one.
+fn set_subject(facts: &mut Facts, edit: impl FnOnce(&mut oauth::access_token::AccessTokenClaims)) {
+    if facts.subject.is_some() {
+        let mut claims = access_claims();
+        edit(&mut claims);
+        facts.subject = Some(access(&claims));
+    }
+}
+
+fn set_concerned(facts: &mut Facts, stands: Stands) {
+    for (who, standing) in &mut facts.concerned {
+        if who == BATCH {
+            *standing = stands.clone();
+        }
+    }
+    if facts.subject.is_none() {
+        facts.concerned.push((BATCH.to_owned(), stands));
+    }
+}
+
+fn columns(check: &str) -> &'static [Grant] {
+    CHECKS.iter().find(|(one, _)| one.name == check).unwrap().1
+}
+
+#[test]
+fn s10_3_4_what_is_in_order_passes_every_check() {
+    for grant in Grant::ALL {
+        let facts = Facts::of(grant);
+        for (check, grants) in CHECKS.iter().filter(|(_, grants)| grants.contains(&grant)) {
+            let passed = (check.run)(&facts.context(grant));
+            assert_eq!(
+                passed,
+                Ok(()),
+                "{} of {}, {} grants",
+                check.name,
+                grant.name(),
+                grants.len()
+            );
+        }
+        assert!(facts.ask(grant).is_ok());
+    }
+}
+
+/// A new check without a case here is a check that nothing proves.
+#[test]
+fn s10_3_4_every_check_has_a_case() {
+    let checks: BTreeSet<_> = CHECKS.iter().map(|(check, _)| check.name).collect();
+    let cases: BTreeSet<_> = CASES.iter().map(|case| case.check).collect();
+    assert_eq!(checks.len(), CHECKS.len(), "each check is there once");
+    assert_eq!(cases, checks);
+}
+
+/// Defect: a new grant that skips the checks which the old ones had.
+/// req: AUTHZ-09 (part), AUTHZ-01 (part)
+#[test]
+fn s10_3_4_each_check_refuses_in_every_grant_that_has_it() {
+    for case in CASES {
+        for grant in Grant::ALL {
+            let mut facts = Facts::of(grant);
+            (case.edit)(&mut facts);
+            let (found, expect) = (facts.ask(grant).map(|_| ()), (case.expect)(grant));
+            let name = format!("{} of {}", case.check, grant.name());
+            if columns(case.check).contains(&grant) {
+                assert_eq!(found, Err(expect), "{name}");
+            } else {
+                assert_ne!(found, Err(expect), "{name} is not in the table");
+            }
+        }
+    }
+}
+
+/// Each way to break a request is seen by one check alone, so none of them hides another.
+#[test]
+fn s10_3_4_each_fault_is_seen_by_its_own_check() {
+    for case in CASES {
+        for &grant in columns(case.check) {
+            let mut facts = Facts::of(grant);
+            (case.edit)(&mut facts);
+            let refusing: Vec<_> = CHECKS
+                .iter()
+                .filter(|(check, grants)| {
+                    grants.contains(&grant) && (check.run)(&facts.context(grant)).is_err()
+                })
+                .map(|(check, _)| check.name)
+                .collect();
+            assert_eq!(refusing, [case.check], "{}", grant.name());
+        }
+    }
+}
+
+/// Each refusal that a check or a grant can give has a name of its own in the log.
+#[test]
+fn s11_every_refusal_has_its_own_name() {
+    let mut names: Vec<_> =
+        CASES.iter().map(|case| (case.expect)(Grant::Exchange)).collect::<Vec<_>>();
+    names.push(Refusal::NoActor);
+    let kinds: BTreeSet<_> =
+        names.iter().map(std::mem::discriminant).map(|d| format!("{d:?}")).collect();
+    let named: BTreeSet<_> = names.iter().map(Refusal::check).collect();
+    assert_eq!(named.len(), kinds.len());
+    assert!(named.iter().all(|name| name.starts_with("grants::")));
+}
+
+/// req: AUTHZ-08 (part), AUTHZ-13 (part)
+#[test]
+fn s10_4_a_transaction_token_is_for_every_workload_of_the_domain_and_for_no_client() {
+    let with = |caller: authentication::Caller| {
+        let mut facts = Facts::of(Grant::Exchange);
+        facts.subject = Some(crate::facts::txn(&crate::facts::txn_claims()));
+        if matches!(caller.who(), authentication::Who::Client(_)) {
+            facts.standing = Stands::Client(Ok(()));
+        }
+        facts.caller = caller;
+        facts.ask(Grant::Exchange).map(|_| ())
+    };
+    assert_eq!(with(workload(NEXT, 4)), Ok(()));
+    let (audience, client) = (DOMAIN.to_owned(), "client-1".to_owned());
+    assert_eq!(with(registered("client-1")), Err(Refusal::SubjectForOther { audience, client }));
+}
