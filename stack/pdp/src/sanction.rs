@@ -20,11 +20,13 @@ impl Permitted {
     }
 
     /// The transaction token of a call that was permitted: the call's own permit stands behind it.
-    /// `None` when the permit is of somebody else than the proposal names.
+    /// `None` when the permit is of somebody else than the proposal names, or has duties that nobody
+    /// has met.
     pub fn by_call(permit: Permit, proposal: Proposal) -> Option<Self> {
         let same = permit.principal() == proposal.client_id();
         let transaction = proposal.kind() == authorization::TokenKind::Transaction;
-        (same && transaction).then_some(Self { proposal, permit })
+        let free = permit.obligations().is_empty();
+        (same && transaction && free).then_some(Self { proposal, permit })
     }
 }
 
@@ -35,8 +37,9 @@ impl Sanctioned for Permitted {
 }
 
 impl Pdp {
-    /// Asks whether `principal` may have what `proposal` would give. The answer comes with the
-    /// question, so that it can be recorded and asked again.
+    /// Asks whether the client of `proposal` may have what it would give. `principal` says what
+    /// that client is; who it is, the proposal says. The answer comes with the question, so that it
+    /// can be recorded and asked again.
     pub fn sanction(
         &self,
         proposal: Proposal,
@@ -46,6 +49,7 @@ impl Pdp {
         let mut resource = Resource::audience(proposal.audience());
         let name = Fact::Text(proposal.audience_name().to_owned());
         resource.attributes.insert("name".to_owned(), name);
+        let principal = Principal { id: proposal.client_id().to_owned(), ..principal };
         let question = Question {
             principal,
             action: proposal.action().to_owned(),
