@@ -57,7 +57,10 @@ impl Target {
         let mut segments = rest.split('/').peekable();
         while let Some(segment) = segments.next() {
             let last = segments.peek().is_none();
-            if segment == "." || segment == ".." || (segment.is_empty() && !last) {
+            // Some servers drop what follows a semicolon (RFC 3986 §3.3) before they resolve dots.
+            let name = segment.split(';').next().unwrap_or_default();
+            let parameters = segment.len() > name.len();
+            if name == "." || name == ".." || (name.is_empty() && (!last || parameters)) {
                 return Err(PathError::Ambiguous { found: format!("/{segment}/") });
             }
         }
@@ -124,6 +127,12 @@ mod tests {
         check("/tools//mcp", ambiguous("//"));
         check("/tools/../admin", ambiguous("/../"));
         check("/tools/.", ambiguous("/./"));
+        check("/tools/..;/admin", ambiguous("/..;/"));
+        check("/tools/.;a=b/admin", ambiguous("/.;a=b/"));
+        check("/tools/;/admin", ambiguous("/;/"));
+        check("/tools/;", ambiguous("/;/"));
+        check("/tools/a;b=c/d", Ok(("tools", "/a;b=c/d")));
+        check("/tools/...", Ok(("tools", "/...")));
         check("/tools/%2E%2e/admin", ambiguous("%2e"));
         check("/tools%2fadmin", ambiguous("%2f"));
         check("/tools\\admin", ambiguous("\\"));

@@ -118,6 +118,12 @@ fn map_http(call: &Call, resource: &ResourcePolicy) -> Result<Wanted, MapRefusal
 /// MCP 2025-11-25, Transports: POST carries one message; GET opens a stream of the server's own
 /// messages; DELETE ends a session. Revision 2026-07-28 has POST alone.
 fn map_mcp(call: &Call, resource: &ResourcePolicy) -> Result<Wanted, MapRefusal> {
+    // MCP 2025-11-25, Transports: "The server MUST provide a single HTTP endpoint path". What lies
+    // below it is no MCP, and a session's permit is none for it.
+    if call.target.below() != "/" {
+        let what = format!("the path `{}`", call.target.below());
+        return Err(MapRefusal::NoAction { what, resource: resource.name.clone() });
+    }
     let headers =
         Headers::read(call.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())))?;
     let session = |rpc, revision, trace| {
@@ -126,6 +132,10 @@ fn map_mcp(call: &Call, resource: &ResourcePolicy) -> Result<Wanted, MapRefusal>
     };
     match call.method.as_str() {
         "POST" => {}
+        // A body would travel on unread: an upstream could take it for a message.
+        "GET" | "DELETE" if !call.body.is_empty() => {
+            return Err(MapRefusal::UnreadBody { method: call.method.clone() });
+        }
         "GET" | "DELETE" => return Ok(session(None, None, None)),
         other => return Err(MapRefusal::HttpMethod { method: other.to_owned() }),
     }
@@ -183,6 +193,12 @@ pub enum MapRefusal {
     /// An HTTP method that the protocol does not use.
     #[error("mcp does not use the http method `{method}`")]
     HttpMethod {
+        /// The method.
+        method: String,
+    },
+    /// A body where the protocol has none.
+    #[error("mcp has no body with the http method `{method}`")]
+    UnreadBody {
         /// The method.
         method: String,
     },

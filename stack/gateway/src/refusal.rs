@@ -150,11 +150,16 @@ impl Refusal {
         }
     }
 
-    /// True when the caller proved nothing: such refusals are counted, not recorded one by one.
+    /// True when the caller proved nothing: such refusals are counted, not recorded one by one. A
+    /// gateway that lost the feed looks at nobody's proof.
     pub const fn is_strangers(&self) -> bool {
         matches!(
             self,
-            Self::Path(_) | Self::NoResource { .. } | Self::NoToken | Self::BadRequest { .. }
+            Self::Path(_)
+                | Self::NoResource { .. }
+                | Self::NoToken
+                | Self::BadRequest { .. }
+                | Self::FeedLost { .. }
         )
     }
 }
