@@ -39,6 +39,8 @@ use crate::replay::{Replay, SINGLE_USES_MAX};
 const POINT_READERS: usize = 4;
 /// Connections for scans and changes, so that long reads keep no snapshot waiting.
 const SCAN_READERS: usize = 2;
+/// Memory for a look into a database that is not open, in KiB.
+const PEEK_KIB: u32 = 256;
 
 /// The bounds of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,22 @@ impl Sqlite {
     /// it. It blocks until then: the journal must run on other threads than this one.
     pub fn open(path: &Path, journal: Arc<dyn Journal>) -> Result<Self, OpenError> {
         Self::open_with(path, journal, Settings::default())
+    }
+
+    /// The contents of one row of a database that is not open, read before its journal is: `None`
+    /// where there is no database or no such row.
+    pub fn peek(path: &Path, key: &env::Key) -> Result<Option<Vec<u8>>, OpenError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let db = open::reader(path, PEEK_KIB)?;
+        let sql = "SELECT bytes FROM rows WHERE kind = ?1 AND id = ?2";
+        let found = db.query_row(sql, (key.table.name(), &key.id), |row| row.get(0));
+        match found {
+            Ok(bytes) => Ok(bytes),
+            Err(rusqlite::Error::QueryReturnedNoRows) => Ok(None),
+            Err(error) => Err(OpenError::of(path, &error)),
+        }
     }
 
     /// [`Sqlite::open`] with other bounds.

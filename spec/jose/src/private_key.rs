@@ -106,6 +106,18 @@ impl PrivateKey {
         &self.public
     }
 
+    /// PKCS #8 in DER (RFC 5958), as the X.509 profile of the Workload API hands it out; not of an
+    /// RSA key.
+    pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, PrivateKeyError> {
+        let made = match &self.pair {
+            Pair::Ecdsa(pair) => pair.to_pkcs8v1(),
+            Pair::Ed25519(pair) => pair.to_pkcs8v1(),
+            Pair::Rsa(_) => return Err(PrivateKeyError::Unsupported),
+        };
+        let made = made.map_err(|_| PrivateKeyError::Invalid)?;
+        Ok(Zeroizing::new(made.as_ref().to_vec()))
+    }
+
     /// The private JWK, as the WIT profile of the Workload API hands it out; not of an RSA key.
     pub fn to_jwk_private_text(&self) -> Result<PrivateJwk, PrivateKeyError> {
         let secret = match &self.pair {

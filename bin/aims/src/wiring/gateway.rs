@@ -1,0 +1,124 @@
+//! A gateway: it joins, follows the server, gets leave to sign transaction tokens, and listens.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use api::tls::Certificates;
+use env::{Clock, Store, World};
+use flow::call::{Delegate, Verdicts};
+use flow::publish;
+use proxy::{Doors, Gateway, Limits, Peer, Upstream, server_config};
+use rustls::sign::CertifiedKey;
+use time::Span;
+use tokio::sync::watch;
+
+use super::gate::FlowGate;
+use super::layout::{Layout, Settings};
+use super::node::{ComponentWorld, Joined};
+use super::prepare::Strangers;
+use super::server::{bind, stopped};
+
+/// How often a gateway looks whether its leave must be renewed.
+const LEAVE_EVERY: Span = Span::from_seconds(20);
+
+/// Listens on port N + 3 with the certificate given.
+pub async fn serve(
+    joined: &mut Joined,
+    settings: &Settings,
+    certificate: CertifiedKey,
+    stop: &watch::Receiver<bool>,
+) -> Result<(), String> {
+    let world = Arc::clone(&joined.world);
+    let delegate = Arc::new(Delegate::default());
+    delegate.renew(world.as_ref()).await.map_err(|why| why.to_string())?;
+    let strangers = Arc::new(Strangers::default());
+    let gate = Arc::new(FlowGate {
+        world: Arc::clone(&world),
+        delegate: Arc::clone(&delegate),
+        verdicts: Verdicts::default(),
+        strangers: Arc::clone(&strangers),
+        documents: Mutex::new(documents(&world).await),
+    });
+    let peer = Peer { plain_hosts: settings.plain_upstreams.clone(), ..Peer::default() };
+    let upstream = Upstream::new(&peer).map_err(|error| error.to_string())?;
+    let tls = server_config(Certificates::new(certificate)).map_err(|error| error.to_string())?;
+    let port = settings.port(3);
+    let authorities =
+        [&settings.host, &settings.listen].map(|host| format!("{host}:{port}")).to_vec();
+    let counted = Arc::clone(&strangers);
+    let gateway = Gateway {
+        gate: Arc::clone(&gate),
+        upstream,
+        tls,
+        doors: Doors { authorities, origins: settings.web_origins.clone() },
+        limits: Limits::default(),
+        on_refused: Arc::new(move |source, refused| counted.count(&source, refused.check())),
+    };
+    let listener = bind(settings, 3).await?;
+    let end = stopped(stop);
+    joined.tasks.spawn(async move { gateway.serve(listener, end).await });
+    let renewing = Arc::clone(&world);
+    joined.tasks.spawn(async move {
+        loop {
+            renewing.clock.sleep(LEAVE_EVERY).await;
+            if let Err(error) = delegate.renew(renewing.as_ref()).await {
+                tracing::error!(%error, "no leave to sign transaction tokens");
+            }
+            strangers.record(renewing.as_ref()).await;
+        }
+    });
+    joined.tasks.spawn(async move {
+        loop {
+            let seq = world.store.snapshot(&[]).await.map(|rows| rows.seq).unwrap_or_default();
+            let now = documents(&world).await;
+            *gate.documents.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
+            world.store().past(seq).await;
+            // The feed's heartbeat moves the store each second; policy seldom changes.
+            world.clock.sleep(Span::from_millis(500)).await;
+        }
+    });
+    Ok(())
+}
+
+/// The certificate of a gateway that runs alone: `tls.pem` and `tls-key.pem` beside its settings,
+/// which an operator puts there.
+pub fn own_certificate(settings: &Settings, layout: &Layout) -> Result<CertifiedKey, String> {
+    let read = |name: &str| {
+        let path = layout.at(name);
+        std::fs::read_to_string(&path).map_err(|error| {
+            format!(
+                "`{}` cannot be read: {error}
+  hint: a gateway that runs alone needs a \
+                 certificate for `{}`",
+                path.display(),
+                settings.host
+            )
+        })
+    };
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let chain = CertificateDer::pem_slice_iter(read("tls.pem")?.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("`tls.pem`: {error}"))?;
+    let key = PrivateKeyDer::from_pem_slice(read("tls-key.pem")?.as_bytes())
+        .map_err(|error| format!("`tls-key.pem`: {error}"))?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    CertifiedKey::from_der(chain, key, &provider).map_err(|error| error.to_string())
+}
+
+/// The metadata of every resource, by the path behind the well-known prefix.
+async fn documents(world: &ComponentWorld) -> BTreeMap<String, Vec<u8>> {
+    let mut documents = BTreeMap::new();
+    let Ok(facts) = flow::facts::basis(world, Vec::new()).await else { return documents };
+    for resource in facts.set().resources() {
+        match publish::protected_resource(world, &resource.name).await {
+            Ok(Some(document)) => {
+                let bytes = serde_json::to_vec(&document).unwrap_or_default();
+                documents.insert(format!("/{}", resource.name), bytes);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, resource = resource.name, "no metadata"),
+        }
+    }
+    documents
+}

@@ -1,0 +1,136 @@
+//! The audit log as the store's journal, and the key that signs its checkpoints.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use env::{Appending, Handle, Journal, Keys, Purpose, Sealed, SingleUse, Unavailable};
+use jose::{Algorithm, TokenHash};
+use keys::Disk;
+use log::{AppendMode, Entry, Log, NoteSigner, Options, SEGMENT_BYTES, SignError, Term};
+use monitoring::Record;
+use time::{Span, UnixTime};
+
+use super::tls::signed_now;
+
+/// How often a checkpoint is made while the log grows.
+const CHECKPOINT_EVERY: Span = Span::from_millis(500);
+/// How far back a start looks for single-use values: longer than any of them is remembered.
+const WINDOW: Span = Span::from_seconds(2 * 3_600);
+
+/// A log that takes the records of a store.
+pub struct LogJournal {
+    /// The log.
+    pub log: Log,
+    appended: AtomicU64,
+}
+
+impl LogJournal {
+    /// How many appends were acknowledged since the start.
+    pub fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Relaxed)
+    }
+}
+
+impl Journal for LogJournal {
+    fn append(&self, entries: Vec<Sealed>) -> Appending<'_> {
+        Box::pin(async move {
+            let entries = entries.into_iter().map(entry).collect();
+            let appended = self.log.append(entries, AppendMode::Once).await;
+            appended.map_err(|error| Unavailable::of("log", error))?;
+            self.appended.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+}
+
+fn entry(sealed: Sealed) -> Entry {
+    let terms = sealed.terms.into_iter().map(|(name, value)| (Term(name), value)).collect();
+    Entry { id: sealed.id.bytes(), bytes: sealed.bytes, terms, time: sealed.time }
+}
+
+/// Opens the log of a component; its key is made at the first start.
+pub async fn open(
+    dir: &Path,
+    origin: String,
+    keys: &Arc<Disk>,
+    remembered: Option<(u64, tlog::Hash)>,
+) -> Result<Arc<LogJournal>, String> {
+    let handle = match keys.handles(Purpose::Log).into_iter().next() {
+        Some(handle) => handle,
+        None => {
+            let made = keys.generate(Purpose::Log, Algorithm::EdDsa).await;
+            made.map_err(|error| error.to_string())?.0
+        }
+    };
+    let signer = Arc::new(CheckpointKey::new(origin.clone(), Arc::clone(keys), handle)?);
+    let options = Options {
+        origin,
+        segment_bytes: SEGMENT_BYTES,
+        checkpoint_every: CHECKPOINT_EVERY,
+        signer,
+        previous_keys: Vec::new(),
+        remembered,
+    };
+    let dir = dir.to_owned();
+    let opened = tokio::task::spawn_blocking(move || Log::open(&dir, options))
+        .await
+        .map_err(|error| error.to_string())?;
+    let log = opened.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
+    Ok(Arc::new(LogJournal { log, appended: AtomicU64::new(0) }))
+}
+
+/// The single-use values that the tail of the log holds: a restart does not reopen their windows
+/// (DESIGN §7).
+pub async fn used(log: &Log, now: UnixTime) -> Result<Vec<SingleUse>, String> {
+    let log = log.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut uses = Vec::new();
+        for stored in log.tail_since(now.minus(WINDOW)).map_err(|error| error.to_string())? {
+            let stored = stored.map_err(|error| error.to_string())?;
+            let Ok(record) = Record::decode(&stored.bytes) else { continue };
+            let still = record.used.iter().filter(|used| used.until > now);
+            uses.extend(still.filter_map(|used| {
+                let hash = TokenHash::parse(&used.hash).ok()?;
+                Some(SingleUse { hash: *hash.as_bytes(), until: used.until })
+            }));
+        }
+        Ok(uses)
+    });
+    read.await.map_err(|error| error.to_string())?
+}
+
+/// The Ed25519 key of the log's checkpoints, behind the key store.
+struct CheckpointKey {
+    name: String,
+    keys: Arc<Disk>,
+    handle: Handle,
+    public: [u8; 32],
+}
+
+impl CheckpointKey {
+    fn new(name: String, keys: Arc<Disk>, handle: Handle) -> Result<Self, String> {
+        let public = keys.public(&handle).map_err(|error| error.to_string())?;
+        // RFC 8410 §4: the key is the last 32 bytes of an Ed25519 SubjectPublicKeyInfo.
+        let raw = public.spki_der().last_chunk::<32>().copied();
+        let public = raw.ok_or("the log's key is no Ed25519 key")?;
+        Ok(Self { name, keys, handle, public })
+    }
+}
+
+impl NoteSigner for CheckpointKey {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn public_key(&self) -> [u8; 32] {
+        self.public
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
+        let refused = |reason: String| SignError { reason };
+        let signature = signed_now(&self.keys, &self.handle, message).map_err(refused)?;
+        let exact = signature.as_bytes().try_into();
+        exact.map_err(|_| refused("a signature that is not 64 bytes long".to_owned()))
+    }
+}

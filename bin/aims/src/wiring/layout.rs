@@ -1,0 +1,228 @@
+//! Where the files of an installation are, and its settings.
+
+use std::path::{Path, PathBuf};
+
+use env::Site;
+use serde::{Deserialize, Serialize};
+
+/// The first port, unless told otherwise: N the HTTPS origin, N+1 mutual TLS, N+2 the node API, N+3
+/// the gateway.
+pub const PORT_BASE: u16 = 8443;
+/// The trust domain of an installation that names none.
+pub const TRUST_DOMAIN: &str = "local.example";
+
+/// `aims.toml`: the settings that an installation runs with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The trust domain.
+    pub trust_domain: String,
+    /// The first of four ports.
+    #[serde(default = "port_base")]
+    pub port_base: u16,
+    /// The name that the HTTPS listeners are called by.
+    #[serde(default = "host")]
+    pub host: String,
+    /// The address that they listen on: loopback unless told otherwise.
+    #[serde(default = "listen")]
+    pub listen: String,
+    /// A systemd credential with the key that private keys are sealed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_credential: Option<PathBuf>,
+    /// A file with the passphrase that private keys are sealed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_passphrase: Option<PathBuf>,
+    /// Hosts besides this machine that upstreams may be reached at by plain HTTP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plain_upstreams: Vec<String>,
+    /// Web pages that may call the gateway from a browser.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub web_origins: Vec<String>,
+    /// On a node or gateway of its own: where the server's node API is, `host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// On a node or gateway of its own: its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// On a node or gateway of its own: the server's bundle, as `aims svid bundle` or `GET /bundle`
+    /// give it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<PathBuf>,
+    /// On a node or gateway of its own: the file with its join token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_token: Option<PathBuf>,
+    /// On a node or gateway of its own: certificates (PEM, leaf first) to join by `x509pop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_certificates: Option<PathBuf>,
+    /// Their key (PEM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_key: Option<PathBuf>,
+}
+
+const fn port_base() -> u16 {
+    PORT_BASE
+}
+
+fn host() -> String {
+    "localhost".to_owned()
+}
+
+fn listen() -> String {
+    "127.0.0.1".to_owned()
+}
+
+impl Settings {
+    /// The settings of a new installation.
+    pub fn new(trust_domain: &str, port_base: u16) -> Self {
+        Self {
+            trust_domain: trust_domain.to_owned(),
+            port_base,
+            host: host(),
+            listen: listen(),
+            seal_credential: None,
+            seal_passphrase: None,
+            plain_upstreams: Vec::new(),
+            web_origins: Vec::new(),
+            server: None,
+            name: None,
+            bundle: None,
+            join_token: None,
+            join_certificates: None,
+            join_key: None,
+        }
+    }
+
+    /// Reads `aims.toml`.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
+        toml::from_str(&text).map_err(|error| format!("`{}`: {error}", path.display()))
+    }
+
+    /// Where the installation is reached.
+    pub fn site(&self) -> Site {
+        let origin = |offset: u16| format!("https://{}:{}", self.host, self.port(offset));
+        Site { issuer: origin(0), mtls_origin: origin(1), gateway: origin(3) }
+    }
+
+    /// Port N + `offset`.
+    pub const fn port(&self, offset: u16) -> u16 {
+        self.port_base.saturating_add(offset)
+    }
+}
+
+/// The files below a directory.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The directory.
+    pub dir: PathBuf,
+}
+
+impl Layout {
+    /// The layout below `dir`, which is made with mode 0700 if it is not there.
+    pub fn make(dir: &Path) -> Result<Self, String> {
+        use std::os::unix::fs::DirBuilderExt;
+        let fault = |error| format!("`{}` cannot be made: {error}", dir.display());
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fault)?;
+        let dir = dir.canonicalize().map_err(fault)?;
+        Ok(Self { dir })
+    }
+
+    /// A file or folder below.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// `aims.toml`.
+    pub fn settings(&self) -> PathBuf {
+        self.at("aims.toml")
+    }
+
+    /// The log of a component.
+    pub fn log(&self, component: &str) -> PathBuf {
+        self.at("log").join(component)
+    }
+
+    /// The keys of a component.
+    pub fn keys(&self, component: &str) -> PathBuf {
+        self.at("keys").join(component)
+    }
+
+    /// The Workload API.
+    pub fn workload_socket(&self) -> PathBuf {
+        self.at("workload.sock")
+    }
+
+    /// Operators.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.at("admin.sock")
+    }
+
+    /// `aims run`.
+    pub fn run_socket(&self) -> PathBuf {
+        self.at("run.sock")
+    }
+
+    /// The policy directory.
+    pub fn policy(&self) -> PathBuf {
+        self.at("policy")
+    }
+
+    /// Trust this to reach the HTTPS listeners.
+    pub fn ca(&self) -> PathBuf {
+        self.at("ca.pem")
+    }
+
+    /// Writes a file whole or not at all.
+    pub fn write(&self, name: &str, contents: &[u8], mode: u32) -> Result<(), String> {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = self.at(name);
+        let temporary = self.at(&format!(".{name}.tmp"));
+        let written = || -> std::io::Result<()> {
+            let mut file = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(mode)
+                .open(&temporary)?;
+            file.write_all(contents)?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, &path)?;
+            std::fs::File::open(&self.dir)?.sync_all()
+        };
+        written().map_err(|error| format!("`{}` cannot be written: {error}", path.display()))
+    }
+}
+
+/// Reads a policy directory into a set's files; what policy does not read is told by compiling.
+pub fn policy_files(dir: &Path) -> Result<policy::Files, String> {
+    let mut files = std::collections::BTreeMap::new();
+    gather(dir, dir, &mut files)?;
+    policy::Files::new(files).map_err(|error| error.to_string())
+}
+
+fn gather(
+    root: &Path,
+    dir: &Path,
+    files: &mut std::collections::BTreeMap<String, String>,
+) -> Result<(), String> {
+    let fault = |path: &Path, error: &dyn std::fmt::Display| {
+        format!("`{}` cannot be read: {error}", path.display())
+    };
+    for entry in std::fs::read_dir(dir).map_err(|error| fault(dir, &error))? {
+        let entry = entry.map_err(|error| fault(dir, &error))?;
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if entry.file_type().map_err(|error| fault(&path, &error))?.is_dir() {
+            gather(root, &path, files)?;
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).map_err(|error| fault(&path, &error))?;
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        files.insert(name, text);
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! The logs of this process, as the server's origin and the operators' desk read them, and what the
+//! process knows of its own health.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use api::{Audit, AuditFault, Entry, FeedState, Growing, Health, LogState, Tiles};
+use log::{Cache, Log, ReadError, Stored, Term};
+use time::UnixTime;
+
+use super::journal::LogJournal;
+
+/// The logs of this process, the server's first.
+#[derive(Clone, Default)]
+pub struct Logs(Arc<Mutex<Vec<(String, Arc<LogJournal>)>>>);
+
+impl Logs {
+    /// One more.
+    pub fn add(&self, name: &str, journal: Arc<LogJournal>) {
+        self.lock().push((name.to_owned(), journal));
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<(String, Arc<LogJournal>)> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, Arc<LogJournal>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, name: &str) -> Result<Log, AuditFault> {
+        let all = self.lock();
+        if let Some((_, journal)) = all.iter().find(|(known, _)| known == name) {
+            return Ok(journal.log.clone());
+        }
+        let known = all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(", ");
+        Err(AuditFault::NoLog { log: name.to_owned(), known })
+    }
+}
+
+impl Audit for Logs {
+    fn logs(&self) -> Vec<String> {
+        self.lock().iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn size(&self, log: &str) -> Result<u64, AuditFault> {
+        Ok(self.find(log)?.size())
+    }
+
+    fn read(&self, log: &str, from: u64, limit: usize) -> Result<Vec<Entry>, AuditFault> {
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        let read = self.find(log)?.read(from..from.saturating_add(limit)).map_err(fault)?;
+        Ok(read.into_iter().map(entry).collect())
+    }
+
+    fn since(&self, log: &str, time: UnixTime) -> Result<u64, AuditFault> {
+        let log = self.find(log)?;
+        match log.tail_since(time).map_err(fault)?.next() {
+            Some(first) => first.map(|stored| stored.index).map_err(fault),
+            None => Ok(log.size()),
+        }
+    }
+
+    fn by_id(&self, log: &str, id: &[u8; 16]) -> Result<Option<Entry>, AuditFault> {
+        let log = self.find(log)?;
+        match log.by_id(id).map_err(fault)? {
+            Some(index) => one(&log, index),
+            None => Ok(None),
+        }
+    }
+
+    fn by_term(
+        &self,
+        log: &str,
+        term: monitoring::record::Term,
+        value: &str,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, AuditFault> {
+        let log = self.find(log)?;
+        let found = log.by_term(Term(term.name()), value, limit, after).map_err(fault)?;
+        let mut entries = Vec::with_capacity(found.len());
+        for index in found {
+            entries.extend(one(&log, index)?);
+        }
+        Ok(entries)
+    }
+
+    fn proof(&self, log: &str, index: u64) -> Result<String, AuditFault> {
+        self.find(log)?.inclusion_proof(index).map_err(fault)
+    }
+
+    fn grown(&self, log: &str, size: u64) -> Growing<'_> {
+        let found = self.find(log);
+        Box::pin(async move {
+            let Ok(log) = found else { return false };
+            let mut durable = log.subscribe();
+            durable.wait_for(|now| *now > size).await.is_ok()
+        })
+    }
+}
+
+impl Tiles for Logs {
+    fn resource(&self, log: &str, path: &str) -> Option<(Vec<u8>, &'static str, bool)> {
+        let found = self.find(log).ok()?.resource(path).ok()?;
+        Some((found.bytes, found.content_type, found.cache == Cache::Forever))
+    }
+}
+
+fn one(log: &Log, index: u64) -> Result<Option<Entry>, AuditFault> {
+    let read = log.read(index..index.saturating_add(1)).map_err(fault)?;
+    Ok(read.into_iter().next().map(entry))
+}
+
+fn entry(stored: Stored) -> Entry {
+    Entry { index: stored.index, bytes: stored.bytes }
+}
+
+fn fault(error: ReadError) -> AuditFault {
+    match error {
+        ReadError::NotThere { index, size } => AuditFault::NoEntry { index, size },
+        ReadError::NotPromised { index } => AuditFault::NotYet { index },
+        other => AuditFault::Unreadable { why: other.to_string() },
+    }
+}
+
+/// What this process knows of itself.
+#[derive(Clone, Default)]
+pub struct Pulse {
+    /// Its logs.
+    pub logs: Logs,
+    ready: Arc<AtomicBool>,
+    sealed: Arc<AtomicBool>,
+    feeds: Arc<Mutex<Vec<FeedState>>>,
+}
+
+impl Pulse {
+    /// From now on it can serve.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether private keys are sealed at rest.
+    pub fn set_sealed(&self, sealed: bool) {
+        self.sealed.store(sealed, Ordering::Release);
+    }
+
+    /// A component of this process heard the server.
+    pub fn heard(&self, state: FeedState) {
+        let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        feeds.retain(|known| known.component != state.component);
+        feeds.push(state);
+    }
+}
+
+impl Health for Pulse {
+    fn ready(&self) -> Result<(), String> {
+        if self.ready.load(Ordering::Acquire) { Ok(()) } else { Err("starting".to_owned()) }
+    }
+
+    fn logs(&self) -> Vec<LogState> {
+        let states = self.logs.all().into_iter().map(|(name, journal)| {
+            let (entries, promised) = (journal.log.size(), journal.log.promised().0);
+            LogState { name, entries, promised }
+        });
+        states.collect()
+    }
+
+    fn durable_commits(&self) -> u64 {
+        self.logs.all().iter().map(|(_, journal)| journal.appended()).sum()
+    }
+
+    fn keys_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    fn feeds(&self) -> Vec<FeedState> {
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

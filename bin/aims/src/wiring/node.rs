@@ -1,0 +1,323 @@
+//! A node: it joins, follows the server, serves the Workload API and `aims run`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use api::FeedState;
+use attestation::mechanism::Role;
+use attestors::HashCache;
+use env::{Clock, Handle, Keys, Peers, Purpose, RenewOrder, World};
+use flow::proxy::Tokens;
+use flow::workload::request;
+use link::{Address, JoinOrder, Link, Presented};
+use monitoring::Component;
+use proxy::{Peer, Upstream};
+use spiffe::{BundleSet, SpiffeId};
+use store::Memory;
+use time::Span;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use workload::listener::Listener;
+use workload::server::{Profiles, Server as WorkloadServer};
+
+use super::journal::{self, LogJournal};
+use super::layout::{Layout, Settings};
+use super::logs::Pulse;
+use super::prepare::{self, Strangers};
+use super::run_socket::{self, Runs};
+use super::server::{half_life, stopped};
+use super::tls::certified;
+use super::workloads::{ByPidfd, Identities};
+use super::world::{SystemClock, SystemEntropy, Wired};
+
+/// The world of a node or gateway.
+pub type ComponentWorld = Wired<Memory, Link>;
+
+/// How long a component waits for the first message of the feed.
+const FIRST_FEED: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How a component gets in.
+pub struct Entrance {
+    /// The server's node API.
+    pub address: String,
+    /// What is known of the server before the first feed.
+    pub trust: BundleSet,
+    /// The evidence.
+    pub evidence: Evidence,
+    /// Its name, for its log and its records.
+    pub name: String,
+    /// PEM of the authorities of the gateway's certificate.
+    pub ca: String,
+}
+
+/// What a component joins with.
+pub enum Evidence {
+    /// A join token.
+    Token(String),
+    /// A certificate and its key.
+    Certificate(attestors::x509pop::Credential),
+}
+
+/// A component that has joined.
+pub struct Joined {
+    /// Its world.
+    pub world: Arc<ComponentWorld>,
+    /// Its log.
+    pub journal: Arc<LogJournal>,
+    /// Its identifier.
+    pub id: String,
+    /// Its tasks: renewal and feed.
+    pub tasks: JoinSet<()>,
+}
+
+/// Joins, and follows the server until the first facts are there.
+pub async fn join(
+    layout: &Layout,
+    settings: &Settings,
+    role: Role,
+    entrance: &Entrance,
+    pulse: &Pulse,
+) -> Result<Joined, String> {
+    let part = role.name();
+    let keys = prepare::keys(layout, settings, part)?;
+    let origin = format!("{}/log/{part}/{}", settings.trust_domain, entrance.name);
+    let journal = journal::open(&layout.log(part), origin, &keys, None).await?;
+    pulse.logs.add(part, Arc::clone(&journal));
+    let (store, component) = (
+        Memory::open(Arc::clone(&journal) as Arc<dyn env::Journal>),
+        Component(format!("{part}:{}", entrance.name)),
+    );
+    let uses = journal::used(&journal.log, SystemClock::read()).await?;
+    store.restore(uses).map_err(|error| error.to_string())?;
+    let server = SpiffeId::parse(&format!("spiffe://{}/aims/server", settings.trust_domain))
+        .map_err(|error| error.to_string())?;
+    let address = Address::parse(&entrance.address).map_err(|error| error.to_string())?;
+    for old in keys.handles(Purpose::Component) {
+        // Keys of an earlier life of this component: nothing shows them any longer.
+        keys.destroy(&old).await.map_err(|error| error.to_string())?;
+    }
+    let (handle, chain, id) =
+        enter(&keys, role, &address, &server, entrance).await?;
+    let presented = Presented::new(certified(chain.clone(), &keys, &handle));
+    let link = Link::new(
+        address,
+        server,
+        presented.clone(),
+        entrance.trust.clone(),
+        SystemClock::read,
+    );
+    let world = Arc::new(ComponentWorld {
+        store,
+        keys,
+        peers: link,
+        clock: SystemClock,
+        entropy: SystemEntropy::default(),
+        component,
+        site: settings.site(),
+    });
+    let mut joined = Joined { world, journal, id, tasks: JoinSet::new() };
+    joined.follow(pulse).await?;
+    joined.renew(presented, handle, chain);
+    Ok(joined)
+}
+
+/// A key, a request that proves it, and the server's answer.
+async fn enter(
+    keys: &Arc<keys::Disk>,
+    role: Role,
+    address: &Address,
+    server: &SpiffeId,
+    entrance: &Entrance,
+) -> Result<(Handle, Vec<Vec<u8>>, String), String> {
+    let fault = |error: &dyn std::fmt::Display| error.to_string();
+    let made = keys.generate(Purpose::Component, flow::sign::ALGORITHM).await;
+    let (handle, public) = made.map_err(|error| fault(&error))?;
+    let request = flow::workload::request_with(keys.as_ref(), &handle, &public).await;
+    let request = request.map_err(|error| fault(&error))?;
+    let (mechanism, evidence) = match &entrance.evidence {
+        Evidence::Token(token) => ("join_token", token.clone().into_bytes()),
+        Evidence::Certificate(credential) => {
+            ("x509pop", credential.evidence().map_err(|error| fault(&error))?)
+        }
+    };
+    let order = JoinOrder { mechanism: mechanism.to_owned(), role, evidence, request };
+    let answer = |challenge: Vec<u8>| async move {
+        let Evidence::Certificate(credential) = &entrance.evidence else {
+            return Err(env::Unavailable::of("server", "a challenge to a join token"));
+        };
+        let nonce = env::Entropy::secret(&SystemEntropy::default());
+        let answered = credential.answer(&challenge, nonce);
+        answered.map_err(|error| env::Unavailable::of("attestor", error))
+    };
+    let now = SystemClock::read();
+    let trust = entrance.trust.clone();
+    let joined = link::join(address, server, trust, now, order, answer).await;
+    let joined = joined.map_err(|error| fault(&error))?;
+    Ok((handle, joined.chain, joined.id.to_string()))
+}
+
+impl Joined {
+    /// Follows the feed for ever; returns when the first facts are there.
+    async fn follow(&mut self, pulse: &Pulse) -> Result<(), String> {
+        let (first, mut heard) = watch::channel(false);
+        let (world, pulse) = (Arc::clone(&self.world), pulse.clone());
+        self.tasks.spawn(async move {
+            let tell = {
+                let (world, pulse) = (Arc::clone(&world), pulse.clone());
+                move || {
+                    first.send_replace(true);
+                    let state = FeedState {
+                        component: world.component.0.clone(),
+                        heard: SystemClock::read(),
+                        seq: 0,
+                    };
+                    pulse.heard(state);
+                }
+            };
+            world.peers.follow(world.as_ref(), tell).await;
+        });
+        let ready = async {
+            let _ = heard.wait_for(|heard| *heard).await;
+            while flow::facts::basis(self.world.as_ref(), Vec::new()).await.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(FIRST_FEED, ready).await;
+        waited.map_err(|_| "the server sent no facts within ten seconds".to_owned())
+    }
+
+    /// Renews the component's own credential at half life, each time with a new key (CRED-11).
+    fn renew(&mut self, presented: Presented, handle: Handle, chain: Vec<Vec<u8>>) {
+        let world = Arc::clone(&self.world);
+        self.tasks.spawn(async move {
+            let (mut handle, mut due) = (handle, half_life(&chain, SystemClock::read()));
+            loop {
+                let pause = due.since(SystemClock::read()).max(Span::from_seconds(1));
+                world.clock.sleep(pause).await;
+                match renewed(&world).await {
+                    Ok((next, chain)) => {
+                        presented.replace(certified(chain.clone(), &world.keys, &next));
+                        due = half_life(&chain, SystemClock::read());
+                        let old = std::mem::replace(&mut handle, next);
+                        if let Err(error) = world.keys.destroy(&old).await {
+                            tracing::warn!(%error, "an old key was not removed");
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "this component's credential was not renewed");
+                        due = SystemClock::read().plus(Span::from_seconds(10));
+                    }
+                }
+            }
+        });
+    }
+
+    /// Ends its tasks and closes its log.
+    pub async fn close(mut self) {
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+        self.journal.log.clone().close().await;
+    }
+}
+
+async fn renewed(world: &ComponentWorld) -> Result<(Handle, Vec<Vec<u8>>), String> {
+    let fault = |error: &dyn std::fmt::Display| error.to_string();
+    let made = world.keys.generate(Purpose::Component, flow::sign::ALGORITHM).await;
+    let (handle, public) = made.map_err(|error| fault(&error))?;
+    let request = request(world, &handle, &public).await.map_err(|error| fault(&error))?;
+    match world.peers().renew(RenewOrder { request }).await {
+        Ok(renewed) => Ok((handle, renewed.chain)),
+        Err(error) => {
+            let unused = world.keys.destroy(&handle).await;
+            unused.map_err(|error| fault(&error))?;
+            Err(fault(&error))
+        }
+    }
+}
+
+/// Serves the node's doors on a component that has joined.
+pub async fn serve(
+    joined: &mut Joined,
+    layout: &Layout,
+    entrance: &Entrance,
+    stop: &watch::Receiver<bool>,
+) -> Result<(), String> {
+    let world = Arc::clone(&joined.world);
+    let hashes = Arc::new(HashCache::new());
+    let strangers = Arc::new(Strangers::default());
+    let listener =
+        Listener::bind(&layout.workload_socket()).map_err(|error| error.to_string())?;
+    let identities = Arc::new(Identities::new(Arc::clone(&world), Arc::clone(&hashes)));
+    let server = WorkloadServer::new(Arc::new(ByPidfd), identities, Profiles::ALL);
+    let end = stopped(stop);
+    joined.tasks.spawn(async move {
+        if let Err(error) = server.serve(listener, end).await {
+            tracing::error!(%error, "workload api");
+        }
+    });
+    let roots = x509::CertificateDer::from_pem_many(&entrance.ca)
+        .map_err(|error| format!("the gateway's authority: {error}"))?;
+    let roots = roots.into_iter().map(x509::CertificateDer::into_bytes).collect();
+    let upstream = Upstream::new(&Peer { roots, ..Peer::default() })
+        .map_err(|error| error.to_string())?;
+    let runs = Arc::new(Runs {
+        world: Arc::clone(&world),
+        hashes,
+        upstream,
+        tokens: Arc::new(Tokens::default()),
+        strangers: Arc::clone(&strangers),
+    });
+    let socket = layout.run_socket();
+    joined.tasks.spawn(async move {
+        if let Err(error) = run_socket::serve(runs, &socket).await {
+            tracing::error!(%error, "run socket");
+        }
+    });
+    joined.tasks.spawn(async move {
+        loop {
+            world.clock.sleep(Span::from_seconds(10)).await;
+            strangers.record(world.as_ref()).await;
+        }
+    });
+    Ok(())
+}
+
+/// How a component of its own gets in, by its settings.
+pub fn entrance(settings: &Settings, dir: &Path, role: Role) -> Result<Entrance, String> {
+    let missing = |name: &str| {
+        format!("`{name}` is missing in aims.toml; a {} needs it", role.name())
+    };
+    let at = |path: &Path| dir.join(path);
+    let read = |path: &Path| {
+        std::fs::read_to_string(at(path))
+            .map_err(|error| format!("`{}` cannot be read: {error}", at(path).display()))
+    };
+    let bundle = settings.bundle.as_deref().ok_or_else(|| missing("bundle"))?;
+    let bundle = spiffe::Bundle::parse(&read(bundle)?).map_err(|error| error.to_string())?;
+    let domain = spiffe::TrustDomain::parse(&settings.trust_domain)
+        .map_err(|error| error.to_string())?;
+    let mut trust = BundleSet::default();
+    trust.insert(domain, bundle);
+    let evidence = match (&settings.join_token, &settings.join_certificates, &settings.join_key) {
+        (Some(path), ..) => {
+            let token = attestors::join_token::JoinToken::read(&at(path))
+                .map_err(|error| error.to_string())?;
+            Evidence::Token(token.expose().to_owned())
+        }
+        (None, Some(certificates), Some(key)) => {
+            let credential =
+                attestors::x509pop::Credential::read(&at(certificates), &at(key))
+                    .map_err(|error| error.to_string())?;
+            Evidence::Certificate(credential)
+        }
+        _ => return Err(missing("join_token` or `join_certificates` and `join_key")),
+    };
+    let ca = std::fs::read_to_string(at(Path::new("ca.pem"))).unwrap_or_default();
+    Ok(Entrance {
+        address: settings.server.clone().ok_or_else(|| missing("server"))?,
+        trust,
+        evidence,
+        name: settings.name.clone().ok_or_else(|| missing("name"))?,
+        ca,
+    })
+}

@@ -1,0 +1,71 @@
+//! What every component needs before it starts: its folder, its keys, and a counter of strangers.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use env::{Change, Clock, Store, World};
+use keys::{Disk, SealingKey};
+use monitoring::tally::{Closed, Tally};
+
+use super::layout::{Layout, Settings};
+use super::world::SystemClock;
+
+/// Opens the keys of a component, sealed where the settings say with what.
+pub fn keys(layout: &Layout, settings: &Settings, component: &str) -> Result<Arc<Disk>, String> {
+    let folder = layout.keys(component);
+    make_private(&layout.at("keys"))?;
+    make_private(&folder)?;
+    let sealing = match (&settings.seal_credential, &settings.seal_passphrase) {
+        (Some(path), _) => Some(SealingKey::from_credential(path)),
+        (None, Some(path)) => Some(SealingKey::from_passphrase(path, &folder)),
+        (None, None) => None,
+    };
+    let sealing = sealing.transpose().map_err(|error| format!("{error}\n  {}", error.hint()))?;
+    let opened = Disk::open(&folder, sealing);
+    opened.map(Arc::new).map_err(|error| format!("{error}\n  {}", error.hint()))
+}
+
+fn make_private(folder: &Path) -> Result<(), String> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| format!("`{}` cannot be made: {error}", folder.display()))
+}
+
+/// Counts refusals of callers that proved nothing, per source and window: a stranger cannot fill the
+/// log (DESIGN §2, idea 3).
+#[derive(Debug, Default)]
+pub struct Strangers(Mutex<Tally>);
+
+impl Strangers {
+    /// One more.
+    pub fn count(&self, source: &impl ToString, reason: &'static str) {
+        self.lock().count(&source.to_string(), reason, SystemClock::read());
+    }
+
+    /// Records the window, if it is over.
+    pub async fn record<W: World>(&self, world: &W) {
+        let closed = self.lock().close(world.clock().now());
+        record_all(world, closed).await;
+    }
+
+    /// Records what was counted so far, for a stop in good order.
+    pub async fn drain<W: World>(&self, world: &W) {
+        let closed = self.lock().drain();
+        record_all(world, closed).await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Tally> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+async fn record_all<W: World>(world: &W, closed: Vec<Closed>) {
+    let now = world.clock().now();
+    for one in closed {
+        let id = flow::record::record_id(world, now);
+        let record = one.record(id, now, world.component().clone());
+        if let Err(error) = world.store().commit(Change::record(record)).await {
+            tracing::warn!(%error, "refusals of strangers were not recorded");
+        }
+    }
+}

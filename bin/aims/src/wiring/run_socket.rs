@@ -1,0 +1,272 @@
+//! The node's socket for `aims run`: the process that asks will become the agent (it calls `exec`),
+//! and gets a loopback listener that serves it alone (SEC-01, SEC-04).
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use attestors::{HashCache, Peer, tcp};
+use env::{Index, Store, Table, World};
+use flow::proxy::{Outbound, Tokens, sign};
+use flow::workload::{Attested, attest};
+use gateway::Target;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use proxy::{Agent, Caller, Limits, SignFault, Upstream, bind_loopback};
+use registry::AgentRecord;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::prepare::Strangers;
+use super::workloads::measure;
+
+/// The longest request, in bytes.
+const REQUEST_BYTES_MAX: usize = 4_096;
+/// The most agents that one node's records are searched for a name.
+const RECORDS_MAX: usize = 100_000;
+
+/// What serves `aims run` on a node.
+pub struct Runs<W> {
+    /// The node's world.
+    pub world: Arc<W>,
+    /// Hashes of executables.
+    pub hashes: Arc<HashCache>,
+    /// The way to the gateway.
+    pub upstream: Upstream,
+    /// Access tokens of the agents here.
+    pub tokens: Arc<Tokens>,
+    /// Refusals of callers that proved nothing.
+    pub strangers: Arc<Strangers>,
+}
+
+/// Serves until the listener is dropped.
+pub async fn serve<W: World>(runs: Arc<Runs<W>>, path: &Path) -> Result<(), String> {
+    let listener = bind(path)?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let runs = Arc::clone(&runs);
+                tokio::spawn(async move { connection(runs, stream).await });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "run socket");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn bind(path: &Path) -> Result<UnixListener, String> {
+    use std::os::unix::fs::PermissionsExt;
+    let fault = |error: std::io::Error| format!("`{}`: {error}", path.display());
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(format!("`{}` is served by another process", path.display()));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(fault)?;
+    // Whoever may start the agent is told by its record, not by the file.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).map_err(fault)?;
+    Ok(listener)
+}
+
+async fn connection<W: World>(runs: Arc<Runs<W>>, stream: UnixStream) {
+    let peer = match Peer::of(&stream) {
+        Ok(peer) => peer,
+        Err(error) => {
+            tracing::warn!(%error, "run socket");
+            return;
+        }
+    };
+    let service = service_fn(move |request| {
+        let (runs, peer) = (Arc::clone(&runs), peer.clone());
+        async move { Ok::<_, std::convert::Infallible>(answer(runs, peer, request).await) }
+    });
+    let mut served = http1::Builder::new();
+    let served = served.keep_alive(false).serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "run socket");
+    }
+}
+
+async fn answer<W: World>(
+    runs: Arc<Runs<W>>,
+    peer: Peer,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    if request.method() != Method::POST || request.uri().path() != "/v1/run" {
+        return told(StatusCode::NOT_FOUND, "not_found", "there is only `POST /v1/run`", "");
+    }
+    let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect().await;
+    let Ok(body) = body else {
+        return told(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request is too long", "");
+    };
+    #[derive(serde::Deserialize)]
+    struct Asked {
+        agent: String,
+    }
+    let Ok(asked) = serde_json::from_slice::<Asked>(&body.to_bytes()) else {
+        return told(StatusCode::BAD_REQUEST, "malformed", "send `{\"agent\": NAME}`", "");
+    };
+    match start(runs, peer, &asked.agent).await {
+        Ok((base_url, agent)) => {
+            let body = serde_json::json!({ "base_url": base_url, "agent": agent });
+            json(StatusCode::OK, &body)
+        }
+        Err((code, message, hint)) => told(StatusCode::FORBIDDEN, code, &message, hint),
+    }
+}
+
+type Refused = (&'static str, String, &'static str);
+
+/// Finds the record, looks whether this user may start it, and opens a listener for the process.
+async fn start<W: World>(
+    runs: Arc<Runs<W>>,
+    peer: Peer,
+    name: &str,
+) -> Result<(String, String), Refused> {
+    let unavailable = |why: String| ("unavailable", why, "the node cannot answer; try again");
+    let agent = named(runs.world.as_ref(), name).await.map_err(unavailable)?;
+    let agent = agent.ok_or_else(|| {
+        let message = format!("no agent `{name}` on this node");
+        ("unknown", message, "`aims agent list` shows the agents; `aims agent register` makes one")
+    })?;
+    let users: Vec<_> = agent
+        .entry
+        .rule
+        .selectors
+        .iter()
+        .filter(|selector| selector.name() == "unix:uid")
+        .map(|selector| selector.as_str().to_owned())
+        .collect();
+    let own = format!("unix:uid:{}", peer.uid());
+    if !users.is_empty() && !users.contains(&own) {
+        let message = format!("user {} may not start `{name}`", peer.uid());
+        return Err(("refused", message, "the agent's record names the user that runs it"));
+    }
+    let fault = |error: std::io::Error| ("unavailable", error.to_string(), "");
+    let listener = bind_loopback().await.map_err(fault)?;
+    let address = listener.local_addr().map_err(fault)?;
+    let id = agent.id.to_string();
+    let caller = Running {
+        world: Arc::clone(&runs.world),
+        hashes: Arc::clone(&runs.hashes),
+        tokens: Arc::clone(&runs.tokens),
+        peer: peer.clone(),
+        agent: id.clone(),
+    };
+    let strangers = Arc::clone(&runs.strangers);
+    let serving = Agent {
+        caller: Arc::new(caller),
+        upstream: runs.upstream.clone(),
+        gateway: runs.world.site().gateway.clone(),
+        limits: Limits::default(),
+        on_refused: Arc::new(move |source, refused| strangers.count(&source, refused.check())),
+    };
+    tokio::spawn(async move {
+        let gone = async move {
+            // An error means that it can no longer be watched: then it is served no longer.
+            let _ = peer.exited().await;
+        };
+        if let Err(error) = serving.serve(listener, gone).await {
+            tracing::warn!(%error, "agent proxy");
+        }
+    });
+    Ok((format!("http://{address}"), id))
+}
+
+async fn named<W: World>(world: &W, name: &str) -> Result<Option<Arc<AgentRecord>>, String> {
+    let page = world.store().scan(Table::Agents, Index::All, "", None, RECORDS_MAX).await;
+    for row in &page.map_err(|error| error.to_string())?.rows {
+        let agent = row.value::<AgentRecord>().map_err(|error| error.to_string())?;
+        if let Some(agent) = agent.filter(|agent| agent.entry.name.as_str() == name) {
+            return Ok(Some(agent));
+        }
+    }
+    Ok(None)
+}
+
+/// The one process that a listener serves.
+struct Running<W> {
+    world: Arc<W>,
+    hashes: Arc<HashCache>,
+    tokens: Arc<Tokens>,
+    peer: Peer,
+    agent: String,
+}
+
+impl<W: World> Caller for Running<W> {
+    type Pass = Attested;
+
+    /// Whether the connection is the started process's own, and that process is the agent, measured
+    /// now.
+    async fn admit(&self, local: SocketAddr, peer: SocketAddr) -> Result<Attested, String> {
+        let process = self.peer.clone();
+        let owned = tokio::task::spawn_blocking(move || tcp::owner_is(&process, local, peer)).await;
+        match owned {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => {
+                return Err(format!(
+                    "this address serves process {} alone; start your program with `aims run`",
+                    self.peer.pid()
+                ));
+            }
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string()),
+        }
+        let process = measure(&self.peer, &self.hashes).await?;
+        let end = attest(self.world.as_ref(), process, false).await;
+        let end = end.map_err(|error| error.to_string())?;
+        let id = end.audit_id().map(|id| format!(" (audit {id})")).unwrap_or_default();
+        let attested = end.into_value().map_err(|refusal| format!("{refusal}{id}"))?;
+        if attested.agent.id.as_str() != self.agent {
+            return Err(format!("this process is `{}`, not `{}`", attested.agent.id, self.agent));
+        }
+        Ok(attested)
+    }
+
+    async fn sign(
+        &self,
+        pass: &Attested,
+        method: &str,
+        url: &str,
+        body: &[u8],
+    ) -> Result<Vec<(String, Vec<u8>)>, SignFault> {
+        let base = &self.world.site().gateway;
+        let rest = url.strip_prefix(base.as_str()).unwrap_or(url);
+        let (path, query) = rest.split_once('?').map_or((rest, None), |(a, b)| (a, Some(b)));
+        let target = Target::parse(path, query)
+            .map_err(|error| SignFault::Refused(error.to_string()))?;
+        let call = Outbound { method, target: &target, body };
+        match sign(self.world.as_ref(), &self.tokens, pass, call).await {
+            Ok(Ok(signed)) => Ok(signed
+                .headers
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.expose().as_bytes().to_vec()))
+                .collect()),
+            Ok(Err(refusal)) => Err(SignFault::Refused(refusal.to_string())),
+            Err(why) => Err(SignFault::Unavailable(why.to_string())),
+        }
+    }
+}
+
+fn told(status: StatusCode, error: &str, message: &str, hint: &str) -> Response<Full<Bytes>> {
+    let mut body = serde_json::json!({ "error": error, "message": message });
+    if let (false, Some(body)) = (hint.is_empty(), body.as_object_mut()) {
+        body.insert("hint".to_owned(), hint.into());
+    }
+    json(status, &body)
+}
+
+fn json(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    let kind = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
+}

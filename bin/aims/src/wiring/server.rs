@@ -1,0 +1,336 @@
+//! The server: state, log, keys, its four doors, and the jobs that keep it in order.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use api::admin::{self, Desk, Socket};
+use api::Origin;
+use api::tls::{self as api_tls, Certificates};
+use env::rows::LogMark;
+use env::{Change, Clock, Entity, Expect, Key, Store, World, Write};
+use flow::apply_policy::describe;
+use flow::boot;
+use link::{NoPeers, Presented, Wiring};
+use monitoring::Component;
+use policy::Files;
+use store::Sqlite;
+use time::{Span, UnixTime};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::journal::{self, LogJournal};
+use super::layout::{Layout, Settings};
+use super::logs::Pulse;
+use super::prepare::{self, Strangers};
+use super::tls::certified;
+use super::world::{SystemClock, SystemEntropy, Wired};
+
+/// The server's world.
+pub type ServerWorld = Wired<Sqlite, NoPeers>;
+
+/// How often what ended is swept.
+const SWEEP_EVERY: Span = Span::from_seconds(60);
+/// How often the size and root of the log are remembered in the state database.
+const MARK_EVERY: Span = Span::from_seconds(5);
+/// The longest pause between two looks at the key rings.
+const ROTATE_EVERY: Span = Span::from_seconds(60);
+
+/// A running server.
+pub struct Server {
+    /// Its world.
+    pub world: Arc<ServerWorld>,
+    /// Its log.
+    pub journal: Arc<LogJournal>,
+    /// PEM of the authority that the HTTPS listeners' certificates are of.
+    pub ca: String,
+    tasks: JoinSet<()>,
+}
+
+/// Starts a server. `files`: the policy set of a first start.
+pub async fn start(
+    layout: &Layout,
+    settings: &Settings,
+    files: Files,
+    pulse: &Pulse,
+    stop: &watch::Receiver<bool>,
+) -> Result<Server, String> {
+    let keys = prepare::keys(layout, settings, "server")?;
+    pulse.set_sealed(keys.is_sealed());
+    let database = layout.at("state.db");
+    let origin = format!("{}/log/server", settings.trust_domain);
+    let mark = remembered(&database)?;
+    let journal = journal::open(&layout.log("server"), origin, &keys, mark).await?;
+    pulse.logs.add("server", Arc::clone(&journal));
+    let store = open_store(&database, &journal).await?;
+    let world = Arc::new(ServerWorld {
+        store,
+        keys: Arc::clone(&keys),
+        peers: NoPeers,
+        clock: SystemClock,
+        entropy: SystemEntropy::default(),
+        component: Component("server".to_owned()),
+        site: settings.site(),
+    });
+    let names = vec![settings.host.clone()];
+    let ready = boot::ready(world.as_ref(), files, &names).await.map_err(|why| why.to_string())?;
+    ready.map_err(|refusal| describe(&refusal))?;
+    let mut server = Server { world, journal, ca: String::new(), tasks: JoinSet::new() };
+    server.listen(layout, settings, pulse, stop).await?;
+    server.jobs(names, stop);
+    Ok(server)
+}
+
+/// The size and root that the state database remembers of the log: a log that is shorter was rolled
+/// back (DESIGN §7).
+fn remembered(database: &Path) -> Result<Option<(u64, tlog::Hash)>, String> {
+    let key = Key::of::<LogMark>(MARK_ID);
+    let bytes = Sqlite::peek(database, &key).map_err(|error| error.to_string())?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    let mark = LogMark::decode(&bytes).map_err(|error| error.to_string())?;
+    let root = tlog::Hash::parse(&mark.root);
+    let root = root.map_err(|_| "the remembered root of the log does not read".to_owned())?;
+    Ok(Some((mark.size, root)))
+}
+
+/// The row that remembers the server's log.
+const MARK_ID: &str = "log:server";
+
+async fn open_store(database: &Path, journal: &Arc<LogJournal>) -> Result<Sqlite, String> {
+    let (path, sink) = (database.to_owned(), Arc::clone(journal));
+    let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, sink)).await;
+    let opened = opened.map_err(|error| error.to_string())?;
+    let store = opened.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
+    let uses = journal::used(&journal.log, SystemClock::read()).await?;
+    store.restore(uses).map_err(|error| error.to_string())?;
+    Ok(store)
+}
+
+impl Server {
+    async fn listen(
+        &mut self,
+        layout: &Layout,
+        settings: &Settings,
+        pulse: &Pulse,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), String> {
+        let world = Arc::clone(&self.world);
+        let strangers = Arc::new(Strangers::default());
+        let names = vec![settings.host.clone()];
+        let addresses = addresses(settings)?;
+        let web = boot::web_identity(world.as_ref(), &names, &addresses).await;
+        let (web, authorities) = web.map_err(|why| why.to_string())?;
+        self.ca = authorities.iter().map(x509::CertificateDer::to_pem).collect();
+        layout.write("ca.pem", self.ca.as_bytes(), 0o644)?;
+        let chain = web.chain.iter().map(|one| one.as_bytes().to_vec()).collect();
+        let certificates = Certificates::new(certified(chain, &world.keys, &web.key));
+        let counted = Arc::clone(&strangers);
+        let refused: api::OnRefused = Arc::new(move |source, unread| {
+            counted.count(source, unread.check());
+        });
+        let parts = api::Parts {
+            world: Arc::clone(&world),
+            tiles: Arc::new(pulse.logs.clone()),
+            health: Arc::new(pulse.clone()),
+            limits: api::Limits::default(),
+            on_refused: Arc::clone(&refused),
+        };
+        let origin = Origin::new(parts);
+        let fault = |error: &dyn std::fmt::Display| error.to_string();
+        let public =
+            api_tls::public(Arc::clone(&certificates)).map_err(|error| fault(&error))?;
+        let mutual = api_tls::mutual(certificates).map_err(|error| fault(&error))?;
+        for (offset, tls) in [(0, public), (1, mutual)] {
+            let listener = bind(settings, offset).await?;
+            let (origin, stopped) = (origin.clone(), stopped(stop));
+            self.tasks.spawn(async move { origin.serve(listener, tls, stopped).await });
+        }
+        self.node_api(settings, origin, &strangers, stop).await?;
+        let desk = Desk::new(admin::Parts {
+            world,
+            audit: Arc::new(pulse.logs.clone()),
+            health: Arc::new(pulse.clone()),
+            on_refused: refused,
+            owner: admin::own_uid(),
+        });
+        let socket = Socket::bind(&layout.admin_socket()).map_err(|error| fault(&error))?;
+        let stopped = stopped(stop);
+        self.tasks.spawn(async move { desk.serve(socket, stopped).await });
+        let world = Arc::clone(&self.world);
+        self.tasks.spawn(async move {
+            loop {
+                world.clock.sleep(SWEEP_EVERY).await;
+                strangers.record(world.as_ref()).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// The node API, its certificate renewed at half life.
+    async fn node_api(
+        &mut self,
+        settings: &Settings,
+        origin: Origin<ServerWorld>,
+        strangers: &Arc<Strangers>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), String> {
+        let world = Arc::clone(&self.world);
+        let (names, addresses) = (vec![settings.host.clone()], addresses(settings)?);
+        let own = boot::server_identity(world.as_ref(), &names, &addresses).await;
+        let own = own.map_err(|why| why.to_string())?;
+        let chain = |own: &boot::Identity| -> Vec<Vec<u8>> {
+            own.chain.iter().map(|one| one.as_bytes().to_vec()).collect()
+        };
+        let presented = Presented::new(certified(chain(&own), &world.keys, &own.key));
+        let renewed = presented.clone();
+        let counted = Arc::clone(strangers);
+        let wiring = Wiring {
+            presented,
+            on_refused: Box::new(move |source, check| counted.count(&source, check)),
+            token_endpoint: Box::new(move |call| {
+                let origin = origin.clone();
+                Box::pin(async move {
+                    let component = call.component.to_string();
+                    let fields: Vec<_> = call
+                        .headers
+                        .iter()
+                        .map(|(name, value)| ((*name).to_owned(), value.expose().to_owned()))
+                        .collect();
+                    Ok(origin.token(&component, &call.form, &fields).await)
+                })
+            }),
+        };
+        let listener = bind(settings, 2).await?;
+        let (serving, stopped) = (Arc::clone(&world), stopped(stop));
+        self.tasks.spawn(async move {
+            if let Err(error) = link::serve(listener, serving, wiring, stopped).await {
+                tracing::error!(%error, "node api");
+            }
+        });
+        self.tasks.spawn(async move {
+            let mut own = own;
+            loop {
+                let pause = own.renew.since(SystemClock::read()).max(Span::from_seconds(1));
+                world.clock.sleep(pause).await;
+                match boot::server_identity(world.as_ref(), &names, &addresses).await {
+                    Ok(next) => {
+                        renewed.replace(certified(chain(&next), &world.keys, &next.key));
+                        forget(&world, &own).await;
+                        own = next;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the server's own certificate was not renewed");
+                        own.renew = SystemClock::read().plus(Span::from_seconds(30));
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Rotation, sweeping, and remembering how far the log is.
+    fn jobs(&mut self, names: Vec<String>, stop: &watch::Receiver<bool>) {
+        let world = Arc::clone(&self.world);
+        self.tasks.spawn(async move {
+            loop {
+                let next = match flow::rotate::step(world.as_ref(), &names).await {
+                    Ok(next) => next.since(SystemClock::read()).min(ROTATE_EVERY),
+                    Err(error) => {
+                        tracing::error!(%error, "keys were not rotated");
+                        Span::from_seconds(5)
+                    }
+                };
+                world.clock.sleep(next.max(Span::from_seconds(1))).await;
+            }
+        });
+        let world = Arc::clone(&self.world);
+        self.tasks.spawn(async move {
+            loop {
+                world.clock.sleep(SWEEP_EVERY).await;
+                if let Err(error) = world.store.sweep(SystemClock::read()).await {
+                    tracing::warn!(%error, "what ended was not swept");
+                }
+            }
+        });
+        let (world, log) = (Arc::clone(&self.world), self.journal.log.clone());
+        let mut stopping = stop.clone();
+        self.tasks.spawn(async move {
+            let mut size = 0;
+            loop {
+                let last = tokio::select! {
+                    () = world.clock.sleep(MARK_EVERY) => false,
+                    _ = stopping.wait_for(|stop| *stop) => true,
+                };
+                let promised = log.promised();
+                if promised.0 != size {
+                    size = promised.0;
+                    remember(&world, promised).await;
+                }
+                if last {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Lets what is under way finish, and closes the log.
+    pub async fn close(mut self) {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+        let Self { world, journal, .. } = self;
+        remember(&world, journal.log.promised()).await;
+        drop(world);
+        journal.log.clone().close().await;
+    }
+}
+
+/// A change without a record: it says nothing but what the log itself says.
+async fn remember(world: &ServerWorld, (size, root): (u64, tlog::Hash)) {
+    let mark = LogMark { log: MARK_ID.to_owned(), size, root: root.to_string() };
+    let writes = vec![Write::put(&mark, Expect::Any)];
+    let change = Change { writes, uses: Vec::new(), records: Vec::new() };
+    if let Err(error) = world.store.commit(change).await {
+        tracing::warn!(%error, "the size of the log was not remembered");
+    }
+}
+
+async fn forget(world: &ServerWorld, old: &boot::Identity) {
+    if let Err(error) = env::Keys::destroy(world.keys(), &old.key).await {
+        tracing::warn!(%error, "an old key was not removed");
+    }
+}
+
+/// The addresses that certificates of listeners name.
+pub fn addresses(settings: &Settings) -> Result<Vec<IpAddr>, String> {
+    let listen: IpAddr = settings.listen.parse().map_err(|_| {
+        format!("`listen` is `{}`; it must be an address such as 127.0.0.1", settings.listen)
+    })?;
+    Ok(if listen.is_unspecified() { Vec::new() } else { vec![listen] })
+}
+
+/// The listener of port N + `offset`.
+pub async fn bind(settings: &Settings, offset: u16) -> Result<TcpListener, String> {
+    let port = settings.port(offset);
+    let ip: IpAddr = settings.listen.parse().map_err(|_| "`listen` is no address".to_owned())?;
+    TcpListener::bind(SocketAddr::new(ip, port)).await.map_err(|error| {
+        format!("port {port} cannot be used: {error}\n  hint: choose others with `--port-base`")
+    })
+}
+
+/// Ends when the process is to stop.
+pub fn stopped(stop: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + use<> {
+    let mut stop = stop.clone();
+    async move {
+        // A sender that is gone means the same.
+        let _ = stop.wait_for(|stop| *stop).await;
+    }
+}
+
+/// When a component is to be renewed, at half the life of its certificate.
+pub fn half_life(chain: &[Vec<u8>], now: UnixTime) -> UnixTime {
+    let leaf = chain.first().and_then(|der| x509::Certificate::parse(der).ok());
+    let until = leaf.map_or(now, |leaf| leaf.not_after());
+    now.plus(Span::from_millis(until.since(now).millis() / 2))
+}

@@ -1,0 +1,92 @@
+//! The policy set that a new installation begins with: it lets nothing happen until an operator
+//! says so, and shows where to say it.
+
+use std::collections::BTreeMap;
+
+use policy::Files;
+
+/// The files of the starter set.
+pub fn files(trust_domain: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("domain.toml".to_owned(), domain(trust_domain)),
+        ("attestation.toml".to_owned(), ATTESTATION.to_owned()),
+        ("access/main.cedar".to_owned(), ACCESS.to_owned()),
+        ("resources/README.md".to_owned(), RESOURCES.to_owned()),
+        ("agents/README.md".to_owned(), AGENTS.to_owned()),
+    ])
+}
+
+/// The same as a set.
+pub fn set(trust_domain: &str) -> Result<Files, policy::FilesError> {
+    Files::new(files(trust_domain))
+}
+
+fn domain(trust_domain: &str) -> String {
+    format!(
+        r#"# What holds for the whole trust domain. Lifetimes are in seconds; see `aims policy check`.
+trust_domain = "{trust_domain}"
+
+[lifetimes]
+x509_svid = 3600
+wit = 3600
+jwt_svid = 300
+access_token = 300
+txn_token = 60
+
+[revocation]
+# A gateway or node that has not heard the server for longer refuses.
+feed_lost_after = 10
+
+[delegation]
+depth_max = 4
+"#
+    )
+}
+
+const ATTESTATION: &str = r#"# How hosts and gateways join.
+[node.join_token]
+
+# Agents by risk class: what a record's rule must name, and which credentials it gets.
+[class.standard]
+demands = ["unix:uid", "unix:path", "unix:sha256"]
+issues = ["x509", "wit", "jwt"]
+
+# For programs that are updated often: the path is enough, so whoever can replace the file is it.
+[class.path]
+demands = ["unix:uid", "unix:path"]
+issues = ["x509", "wit", "jwt"]
+"#;
+
+const ACCESS: &str = r#"// Who may do what. Nothing is permitted that no rule here permits.
+// Names are in full: Aims::Agent::"spiffe://…", Aims::Action::"tool.call", Aims::Audience::"https://…".
+//
+// @id("agents-may-read")
+// @needs("the capability `read`")
+// permit(
+//   principal is Aims::Agent,
+//   action == Aims::Action::"tool.call",
+//   resource in Aims::Audience::"https://localhost:8446/files"
+// ) when { resource.read_only && principal.capabilities.contains("read") };
+"#;
+
+const RESOURCES: &str = "One file a protected resource, ending in .toml. For an MCP server:
+
+    name = \"files\"
+    upstream = \"http://127.0.0.1:9000/mcp\"
+    protocol = \"mcp\"
+
+    [scopes]
+    \"files:read\" = \"Read files\"
+
+    [[action]]
+    tool = \"read_file\"
+    scope = \"files:read\"
+    read_only = true
+
+Clients reach it at the gateway under /files.
+";
+
+const AGENTS: &str =
+    "Agent records kept as code, one file each, ending in .toml. `aims agent register --help`
+says what a record holds.
+";

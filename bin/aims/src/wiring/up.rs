@@ -1,0 +1,195 @@
+//! `aims up`: server, node and gateway in one process, each what it is by itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use attestation::mechanism::Role;
+use flow::agents::Operator;
+use flow::{boot, join_token};
+use identifier::AgentName;
+use spiffe::BundleSet;
+use time::Span;
+use tokio::sync::watch;
+
+use super::layout::{Layout, Settings, policy_files};
+use super::logs::Pulse;
+use super::node::{Entrance, Evidence, Joined};
+use super::server::{Server, addresses};
+use super::tls::certified;
+use super::{gateway, node, server, starter};
+
+/// A running installation.
+pub struct Up {
+    /// Its files.
+    pub layout: Layout,
+    /// Its settings.
+    pub settings: Settings,
+    /// What it knows of itself.
+    pub pulse: Pulse,
+    /// The server.
+    pub server: Server,
+    /// The node.
+    pub node: Joined,
+    /// The gateway.
+    pub gateway: Joined,
+    stop: watch::Sender<bool>,
+}
+
+/// What the ready line says.
+#[derive(Debug, serde::Serialize)]
+pub struct Ready {
+    /// The issuer.
+    pub issuer: String,
+    /// The operators' console.
+    pub console: String,
+    /// The gateway's base URL.
+    pub gateway: String,
+    /// The Workload API.
+    pub workload_api: String,
+    /// The file to trust.
+    pub ca: String,
+    /// The trust domain.
+    pub trust_domain: String,
+    /// The policy version in force.
+    pub policy: String,
+}
+
+/// Settings and policy of an installation, made where they are not there yet.
+pub fn prepare(
+    dir: &Path,
+    trust_domain: Option<&str>,
+    port_base: Option<u16>,
+) -> Result<(Layout, Settings, policy::Files), String> {
+    let layout = Layout::make(dir)?;
+    let path = layout.settings();
+    let mut settings = if path.exists() {
+        Settings::read(&path)?
+    } else {
+        let domain = trust_domain.unwrap_or(super::layout::TRUST_DOMAIN);
+        Settings::new(domain, port_base.unwrap_or(super::layout::PORT_BASE))
+    };
+    if let Some(asked) = trust_domain.filter(|asked| *asked != settings.trust_domain) {
+        return Err(format!(
+            "this installation is of the trust domain `{}`, not `{asked}`\n  hint: give another \
+             `--dir` for another trust domain",
+            settings.trust_domain
+        ));
+    }
+    if let Some(port_base) = port_base {
+        settings.port_base = port_base;
+    }
+    let text = toml::to_string(&settings).map_err(|error| error.to_string())?;
+    layout.write("aims.toml", text.as_bytes(), 0o644)?;
+    if !layout.policy().exists() {
+        write_policy(&layout.policy(), &starter::files(&settings.trust_domain))?;
+    }
+    let files = policy_files(&layout.policy())?;
+    Ok((layout, settings, files))
+}
+
+/// Writes a policy directory.
+pub fn write_policy(
+    dir: &Path,
+    files: &std::collections::BTreeMap<String, String>,
+) -> Result<(), String> {
+    for (name, text) in files {
+        let path = dir.join(name);
+        let fault = |error| format!("`{}` cannot be written: {error}", path.display());
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(fault)?;
+        }
+        std::fs::write(&path, text).map_err(fault)?;
+    }
+    Ok(())
+}
+
+impl Up {
+    /// Starts everything. When it returns, everything serves.
+    pub async fn start(
+        layout: Layout,
+        settings: Settings,
+        files: policy::Files,
+    ) -> Result<Self, String> {
+        let pulse = Pulse::default();
+        let (stop, stopping) = watch::channel(false);
+        let server = server::start(&layout, &settings, files, &pulse, &stopping).await?;
+        let entrance = entrance(&server, &settings, Role::Node).await?;
+        let mut node = node::join(&layout, &settings, Role::Node, &entrance, &pulse).await?;
+        node::serve(&mut node, &layout, &entrance, &stopping).await?;
+        let entrance = self::entrance(&server, &settings, Role::Gateway).await?;
+        let mut gateway = node::join(&layout, &settings, Role::Gateway, &entrance, &pulse).await?;
+        let names = vec![settings.host.clone()];
+        let addresses = addresses(&settings)?;
+        let web = boot::web_identity(server.world.as_ref(), &names, &addresses).await;
+        let (web, _) = web.map_err(|why| why.to_string())?;
+        let chain = web.chain.iter().map(|one| one.as_bytes().to_vec()).collect();
+        let certificate = certified(chain, &server.world.keys, &web.key);
+        gateway::serve(&mut gateway, &settings, certificate, &stopping).await?;
+        pulse.set_ready();
+        Ok(Self { layout, settings, pulse, server, node, gateway, stop })
+    }
+
+    /// What the ready line says.
+    pub async fn ready(&self) -> Result<Ready, String> {
+        let facts = flow::facts::basis(self.server.world.as_ref(), Vec::new()).await;
+        let facts = facts.map_err(|why| why.to_string())?;
+        let site = self.settings.site();
+        let path = |path: std::path::PathBuf| path.display().to_string();
+        Ok(Ready {
+            console: format!("{}/", site.issuer),
+            issuer: site.issuer,
+            gateway: site.gateway,
+            workload_api: format!("unix://{}", path(self.layout.workload_socket())),
+            ca: path(self.layout.ca()),
+            trust_domain: self.settings.trust_domain.clone(),
+            policy: facts.set().version().to_string(),
+        })
+    }
+
+    /// Stops everything in good order.
+    pub async fn close(self) {
+        self.stop.send_replace(true);
+        self.gateway.close().await;
+        self.node.close().await;
+        self.server.close().await;
+    }
+}
+
+/// The way in for a component of the same process: a join token of its own, made now.
+async fn entrance(server: &Server, settings: &Settings, role: Role) -> Result<Entrance, String> {
+    let world = server.world.as_ref();
+    let operator = Operator("aims up".to_owned());
+    let name = AgentName::parse("local").map_err(|error| error.to_string())?;
+    let life = Span::from_seconds(60);
+    let made = join_token::create(world, &operator, role, Some(name), life).await;
+    let token = made.map_err(|why| why.to_string())?.into_value();
+    let facts = flow::facts::basis(world, Vec::new()).await.map_err(|why| why.to_string())?;
+    let mut trust = BundleSet::default();
+    if let Some(bundle) = facts.trust.bundles.get(&facts.trust.own) {
+        trust.insert(facts.trust.own.clone(), bundle.clone());
+    }
+    Ok(Entrance {
+        address: format!("{}:{}", settings.listen, settings.port(2)),
+        trust,
+        evidence: Evidence::Token(token.expose().to_owned()),
+        name: "local".to_owned(),
+        ca: server.ca.clone(),
+    })
+}
+
+/// Waits for the signal to stop.
+pub async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = signal(SignalKind::terminate());
+    let Ok(mut terminate) = terminate else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// The installation as others in this process hold it.
+pub type Shared = Arc<Up>;

@@ -1,0 +1,346 @@
+//! The Workload API of a node: flows answer, the kernel says who asks, the store says when to look
+//! again.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use attestors::{HashCache, Peer};
+use env::{Clock, Store, Unavailable, World};
+use flow::facts::basis;
+use flow::workload::{self as flows, Attested, Refusal};
+use spiffe::{BundleSet, SpiffeId, verify_jwt_svid};
+use time::{Span, UnixTime};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use workload::{
+    Attest, Bundles, Denied, JwtAnswer, SecretBytes, SecretText, Validated, WitAnswer, WitSvid,
+    Workloads, X509Answer, X509Bundles, X509Svid,
+};
+
+/// Answers that wait in one stream: a new one is made only when the one before was taken.
+const WAITING_MAX: usize = 1;
+/// The longest time between two looks at a stream, whatever happens: so long a lost feed may go
+/// unnoticed by it.
+const LOOK_AGAIN: Span = Span::from_seconds(5);
+
+/// Tells processes by their pidfd.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByPidfd;
+
+impl Attest for ByPidfd {
+    type Peer = Peer;
+
+    fn identify(&self, stream: &UnixStream) -> Result<Peer, String> {
+        Peer::of(stream).map_err(|error| error.to_string())
+    }
+
+    fn process(&self, peer: &Peer) -> i32 {
+        peer.pid()
+    }
+
+    fn exited(&self, peer: &Peer) -> impl Future<Output = ()> + Send + 'static {
+        let exited = peer.exited();
+        async move {
+            // An error means that it can no longer be found out, which ends the stream as well.
+            let _ = exited.await;
+        }
+    }
+}
+
+/// Measures a process, off the threads that serve others.
+pub async fn measure(
+    peer: &Peer,
+    hashes: &Arc<HashCache>,
+) -> Result<attestation::unix::Process, String> {
+    let (peer, hashes) = (peer.clone(), Arc::clone(hashes));
+    let measured = tokio::task::spawn_blocking(move || peer.measure(&hashes)).await;
+    measured.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+}
+
+/// What processes on this node get.
+pub struct Identities<W> {
+    world: Arc<W>,
+    hashes: Arc<HashCache>,
+}
+
+impl<W> Clone for Identities<W> {
+    fn clone(&self) -> Self {
+        Self { world: Arc::clone(&self.world), hashes: Arc::clone(&self.hashes) }
+    }
+}
+
+impl<W: World> Identities<W> {
+    /// The identities of this world's agents.
+    pub fn new(world: Arc<W>, hashes: Arc<HashCache>) -> Self {
+        Self { world, hashes }
+    }
+
+    /// Measures and attests, for a process that wants keys.
+    async fn attested(&self, peer: &Peer) -> Result<Attested, Denied> {
+        let process = measure(peer, &self.hashes).await.map_err(Denied::NoIdentity)?;
+        let end = flows::attest(self.world.as_ref(), process, true).await.map_err(unavailable)?;
+        let id = end.audit_id();
+        end.into_value().map_err(|refusal| denied(&refusal, id))
+    }
+
+    /// A stream of answers: made anew when the store changes or `renew` comes, sent when they
+    /// differ, ended when identity is withdrawn.
+    fn follow<T, F>(
+        &self,
+        make: impl Fn(Self) -> F + Send + Sync + 'static,
+    ) -> impl Stream<Item = Result<T, Denied>> + Send + 'static
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<(T, Vec<u8>, UnixTime), Denied>> + Send,
+    {
+        let (send, answers) = mpsc::channel(WAITING_MAX);
+        let this = self.clone();
+        tokio::spawn(async move {
+            let mut sent: Option<Vec<u8>> = None;
+            loop {
+                let seq = this.world.store().snapshot(&[]).await.map(|rows| rows.seq);
+                match make(this.clone()).await {
+                    Ok((answer, mark, renew)) => {
+                        if sent.as_ref() != Some(&mark) {
+                            sent = Some(mark);
+                            if send.send(Ok(answer)).await.is_err() {
+                                return;
+                            }
+                        }
+                        this.wait(seq, renew, &send).await;
+                        if send.is_closed() {
+                            return;
+                        }
+                    }
+                    Err(denied) => {
+                        let _ = send.send(Err(denied)).await;
+                        return;
+                    }
+                }
+            }
+        });
+        ReceiverStream::new(answers)
+    }
+
+    async fn wait<T>(
+        &self,
+        seq: Result<env::Seq, Unavailable>,
+        renew: UnixTime,
+        send: &mpsc::Sender<Result<T, Denied>>,
+    ) {
+        let now = self.world.clock().now();
+        let span = renew.since(now).min(LOOK_AGAIN).max(Span::from_millis(50));
+        let changed = async {
+            match seq {
+                Ok(seq) => {
+                    self.world.store().past(seq).await;
+                }
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = changed => {}
+            () = self.world.clock().sleep(span) => {}
+            () = send.closed() => {}
+        }
+    }
+}
+
+impl<W: World> Workloads<Peer> for Identities<W> {
+    fn x509(&self, peer: Peer) -> impl Stream<Item = Result<X509Answer, Denied>> + Send + 'static {
+        self.follow(move |this| {
+            let peer = peer.clone();
+            async move {
+                let attested = this.attested(&peer).await?;
+                let made = flows::x509(this.world.as_ref(), &attested).await.map_err(unavailable)?;
+                let made = made.map_err(|refusal| denied(&refusal, None))?;
+                let bundle = authorities(&made.trust.bundles, made.id.trust_domain());
+                let mark = [made.chain.concat(), bundle.clone()].concat();
+                let renew = made.renew;
+                let key = made.key.to_pkcs8();
+                let key = key.map_err(|error| Denied::Unavailable(error.to_string()))?;
+                let svid = X509Svid {
+                    spiffe_id: made.id,
+                    chain: made.chain.concat(),
+                    key: SecretBytes::new(key.to_vec()),
+                    bundle,
+                    hint: None,
+                };
+                let federated = others(&made.trust.bundles, &made.trust.own);
+                let answer = X509Answer { svids: vec![svid], crl: Vec::new(), federated };
+                Ok((answer, mark, renew))
+            }
+        })
+    }
+
+    fn x509_bundles(
+        &self,
+        peer: Peer,
+    ) -> impl Stream<Item = Result<X509Bundles, Denied>> + Send + 'static {
+        self.follow(move |this| {
+            let peer = peer.clone();
+            async move {
+                this.attested(&peer).await?;
+                let facts = basis(this.world.as_ref(), Vec::new()).await.map_err(unavailable)?;
+                let set = &facts.trust.bundles;
+                let domains = set.iter().map(|(domain, _)| domain);
+                let bundles: std::collections::BTreeMap<_, _> =
+                    domains.map(|domain| (domain.clone(), authorities(set, domain))).collect();
+                let mark = bundles.values().flatten().copied().collect();
+                Ok((X509Bundles { crl: Vec::new(), bundles }, mark, far(&this)))
+            }
+        })
+    }
+
+    async fn jwt(
+        &self,
+        peer: Peer,
+        audiences: Vec<String>,
+        spiffe_id: Option<SpiffeId>,
+    ) -> Result<Vec<JwtAnswer>, Denied> {
+        let attested = self.attested(&peer).await?;
+        its_own(&attested, spiffe_id.as_ref())?;
+        let made = flows::jwt(self.world.as_ref(), &attested, audiences).await;
+        let made = made.map_err(unavailable)?.map_err(|refusal| denied(&refusal, None))?;
+        let token = SecretText::new(made.1.expose().to_owned());
+        Ok(vec![JwtAnswer { spiffe_id: made.0, token, hint: None }])
+    }
+
+    fn jwt_bundles(
+        &self,
+        peer: Peer,
+    ) -> impl Stream<Item = Result<Bundles, Denied>> + Send + 'static {
+        self.follow(move |this| {
+            let peer = peer.clone();
+            async move {
+                this.attested(&peer).await?;
+                key_sets(&this, spiffe::Bundle::to_jwt_key_set).await
+            }
+        })
+    }
+
+    async fn validate_jwt(
+        &self,
+        peer: Peer,
+        audience: String,
+        token: SecretText,
+    ) -> Result<Validated, Denied> {
+        self.attested(&peer).await?;
+        let facts = basis(self.world.as_ref(), Vec::new()).await.map_err(unavailable)?;
+        let now = self.world.clock().now();
+        let skew = facts.set().domain().bounds.clock_skew;
+        let bundles = &facts.trust.bundles;
+        let svid = verify_jwt_svid(token.expose(), bundles, &[&audience], now, skew)
+            .map_err(|error| Denied::Invalid(error.to_string()))?;
+        let claims = serde_json::to_value(svid.claims()).ok();
+        let claims = claims.and_then(|value| value.as_object().cloned()).unwrap_or_default();
+        Ok(Validated { spiffe_id: svid.spiffe_id().clone(), claims })
+    }
+
+    fn wit(
+        &self,
+        peer: Peer,
+        spiffe_id: Option<SpiffeId>,
+    ) -> impl Stream<Item = Result<WitAnswer, Denied>> + Send + 'static {
+        self.follow(move |this| {
+            let (peer, spiffe_id) = (peer.clone(), spiffe_id.clone());
+            async move {
+                let attested = this.attested(&peer).await?;
+                its_own(&attested, spiffe_id.as_ref())?;
+                let made = flows::wit(this.world.as_ref(), &attested).await.map_err(unavailable)?;
+                let made = made.map_err(|refusal| denied(&refusal, None))?;
+                let key = made.key.to_jwk_private_text();
+                let key = key.map_err(|error| Denied::Unavailable(error.to_string()))?;
+                let (mark, renew) = (made.token.expose().as_bytes().to_vec(), made.renew);
+                let svid = WitSvid {
+                    spiffe_id: made.id,
+                    token: SecretText::new(made.token.expose().to_owned()),
+                    key: SecretText::new(key.expose().to_owned()),
+                    hint: None,
+                };
+                Ok((WitAnswer { svids: vec![svid] }, mark, renew))
+            }
+        })
+    }
+
+    fn wit_bundles(
+        &self,
+        peer: Peer,
+    ) -> impl Stream<Item = Result<Bundles, Denied>> + Send + 'static {
+        self.follow(move |this| {
+            let peer = peer.clone();
+            async move {
+                this.attested(&peer).await?;
+                key_sets(&this, spiffe::Bundle::to_wit_key_set).await
+            }
+        })
+    }
+}
+
+async fn key_sets<W: World>(
+    this: &Identities<W>,
+    set: fn(&spiffe::Bundle) -> serde_json::Value,
+) -> Result<(Bundles, Vec<u8>, UnixTime), Denied> {
+    let facts = basis(this.world.as_ref(), Vec::new()).await.map_err(unavailable)?;
+    let bundles: Bundles = facts
+        .trust
+        .bundles
+        .iter()
+        .map(|(domain, bundle)| (domain.clone(), set(bundle).to_string()))
+        .collect();
+    let mark = bundles.values().flat_map(|text| text.bytes()).collect();
+    Ok((bundles, mark, far(this)))
+}
+
+/// Nothing is to be renewed: the store alone says when to look again.
+fn far<W: World>(this: &Identities<W>) -> UnixTime {
+    this.world.clock().now().plus(LOOK_AGAIN)
+}
+
+/// The CA certificates of a trust domain, concatenated DER.
+fn authorities(set: &BundleSet, domain: &spiffe::TrustDomain) -> Vec<u8> {
+    let bundle = set.get(domain);
+    let certificates = bundle.map(spiffe::Bundle::x509_authorities).unwrap_or_default();
+    certificates.iter().flat_map(|one| one.der().to_vec()).collect()
+}
+
+fn others(
+    set: &BundleSet,
+    own: &spiffe::TrustDomain,
+) -> std::collections::BTreeMap<spiffe::TrustDomain, Vec<u8>> {
+    let foreign = set.iter().map(|(domain, _)| domain).filter(|domain| *domain != own);
+    foreign.map(|domain| (domain.clone(), authorities(set, domain))).collect()
+}
+
+/// Workload API §6.2: a process asks for its own identities alone.
+fn its_own(attested: &Attested, asked: Option<&SpiffeId>) -> Result<(), Denied> {
+    match asked {
+        Some(asked) if attested.agent.id.as_spiffe() != Some(asked) => {
+            Err(denied(&Refusal::NotItsOwn, None))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whoever asks learns that it has no identity, and by which audit id to ask the operator; which
+/// agents there are, and why it is none of them, is the operator's to see.
+fn denied(refusal: &Refusal, id: Option<monitoring::RecordId>) -> Denied {
+    let told = match refusal {
+        Refusal::Server(_) | Refusal::Evidence(_) | Refusal::Several(_) => {
+            "no identity for this process".to_owned()
+        }
+        Refusal::FeedLost { .. } => return Denied::Unavailable(refusal.to_string()),
+        other => other.to_string(),
+    };
+    match id {
+        Some(id) => Denied::NoIdentity(format!("{told} (audit {id})")),
+        None => Denied::NoIdentity(told),
+    }
+}
+
+fn unavailable(why: Unavailable) -> Denied {
+    tracing::warn!(%why, "workload api");
+    Denied::Unavailable("the node cannot answer just now; try again".to_owned())
+}

@@ -1,0 +1,141 @@
+//! Who calls: the identity behind a connection, asked anew at each request (AUTHN-01, AUTHN-12).
+
+use env::rows::TrustRow;
+use env::{Clock, Key, Store, Stored, Unavailable, World};
+use provisioning::{Epoch, NotInForce};
+use registry::NodeRecord;
+use spiffe::{SpiffeId, SvidError, X509Svid};
+use time::UnixTime;
+use wimse::WorkloadId;
+use x509::{Certificate, Purpose};
+
+/// The first segment of the paths of our own components.
+const COMPONENTS: &str = "aims";
+/// The second: which of them call a server.
+const ROLES: [&str; 2] = ["node", "gateway"];
+
+/// A component of ours, as of the moment it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// Its identifier.
+    pub(crate) id: WorkloadId,
+    /// The epoch of its credential.
+    pub(crate) epoch: Option<u64>,
+    /// The last second of its credential.
+    pub(crate) until: UnixTime,
+    /// The version of the bundles that vouched for it.
+    pub(crate) trust_version: u64,
+}
+
+/// Why nobody is proved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unproved {
+    #[error("no client certificate")]
+    NoCertificate,
+    #[error("the client certificate: {0}")]
+    Svid(#[from] SvidError),
+    #[error("`{0}` is of another trust domain")]
+    Foreign(SpiffeId),
+    #[error("`{0}` is neither a node nor a gateway")]
+    NotAComponent(SpiffeId),
+}
+
+impl Unproved {
+    /// The variant's name: what is counted.
+    pub(crate) const fn check(&self) -> &'static str {
+        match self {
+            Self::NoCertificate => "link::NoCertificate",
+            Self::Svid(_) => "link::Svid",
+            Self::Foreign(_) => "link::Foreign",
+            Self::NotAComponent(_) => "link::NotAComponent",
+        }
+    }
+}
+
+/// Who shows `chain` (leaf first, its key proved in the handshake), by the bundles and the time of
+/// this moment.
+pub(crate) async fn caller<W: World>(
+    world: &W,
+    chain: &[Certificate],
+) -> Result<Result<Caller, Unproved>, Unavailable> {
+    if chain.is_empty() {
+        return Ok(Err(Unproved::NoCertificate));
+    }
+    let trust = trust(world).await?;
+    Ok(decide(chain, &trust, world.clock().now()))
+}
+
+/// Whether `caller` still stands, cheaply: looks at the chain again only if the bundles changed.
+pub(crate) async fn still<W: World>(
+    world: &W,
+    chain: &[Certificate],
+    caller: Caller,
+) -> Result<Result<Caller, Unproved>, Unavailable> {
+    let trust = trust(world).await?;
+    let now = world.clock().now();
+    if trust.version == caller.trust_version && !is_past(caller.until, now) {
+        return Ok(Ok(caller));
+    }
+    Ok(decide(chain, &trust, now))
+}
+
+/// Whether the component is in force, for requests whose flow does not ask.
+pub(crate) async fn is_in_force<W: World>(
+    world: &W,
+    caller: &Caller,
+) -> Result<Result<(), NotInForce>, Unavailable> {
+    let id = caller.id.to_string();
+    let rows = world.store().snapshot(&[Key::of::<NodeRecord>(&id)]).await?;
+    let Some(node) = rows.get::<NodeRecord>(&id)? else {
+        return Err(Unavailable::of("store", format!("no record of `{id}`")));
+    };
+    Ok(node.lifecycle.admits(caller.epoch.map(Epoch)))
+}
+
+/// The newest bundle of our own trust domain, as JSON.
+pub(crate) async fn bundle<W: World>(world: &W) -> Result<String, Unavailable> {
+    let trust = trust(world).await?;
+    let bundle = trust.bundles.get(&trust.own);
+    let missing = || Unavailable::of("store", "no bundle of our own trust domain");
+    Ok(bundle.ok_or_else(missing)?.to_value().to_string())
+}
+
+/// Whether the second `until` is over. RFC 5280 §4.1.2.5: "The validity period for a certificate is
+/// the period of time from notBefore through notAfter, inclusive."
+pub(crate) const fn is_past(until: UnixTime, now: UnixTime) -> bool {
+    now.seconds() > until.seconds()
+}
+
+async fn trust<W: World>(world: &W) -> Result<Stored<TrustRow>, Unavailable> {
+    let rows = world.store().snapshot(&[Key::of::<TrustRow>(TrustRow::ID)]).await?;
+    let missing = || Unavailable::of("store", "no trust bundle yet");
+    rows.get::<TrustRow>(TrustRow::ID)?.ok_or_else(missing)
+}
+
+fn decide(
+    chain: &[Certificate],
+    trust: &Stored<TrustRow>,
+    now: UnixTime,
+) -> Result<Caller, Unproved> {
+    let svid = X509Svid::verify(chain, &trust.bundles, Purpose::Client, now)?;
+    let id = svid.spiffe_id().clone();
+    // The bundles hold other trust domains too: those have no components of ours, whatever their
+    // paths say.
+    if !id.is_member_of(&trust.own) {
+        return Err(Unproved::Foreign(id));
+    }
+    if !is_component(&id) {
+        return Err(Unproved::NotAComponent(id));
+    }
+    let (epoch, until) = (svid.epoch(), svid.not_after());
+    let trust_version = trust.version;
+    Ok(Caller { id: WorkloadId::Spiffe(id), epoch, until, trust_version })
+}
+
+/// Whether the path is `/aims/<role>/<mechanism>/…`, as the registry makes them.
+fn is_component(id: &SpiffeId) -> bool {
+    let mut segments = id.segments();
+    segments.next() == Some(COMPONENTS)
+        && segments.next().is_some_and(|role| ROLES.contains(&role))
+        && segments.next().is_some()
+}
