@@ -223,9 +223,8 @@ impl Link {
         let mut state = self.0.state.lock().await;
         let own = self.0.presented.current();
         let peer = self.expected();
-        let usable = state.session.take().filter(|session| session.leads_to(&peer));
+        let usable = state.session.clone().filter(|session| session.leads_to(&peer));
         if let Some(session) = usable.clone().filter(|session| session.shows(&own)) {
-            state.session = Some(Arc::clone(&session));
             return Ok(session);
         }
         let opened = self.open(&state, own, peer).await;
