@@ -17,7 +17,7 @@ use oauth::client_assertion::PresentedClient;
 use oauth::client_attestation_pop::{ATTESTATION_FIELD, POP_FIELD};
 use oauth::form::Form;
 use oauth::token_request::TokenRequest;
-use time::Span;
+use time::{Span, UnixTime};
 use wimse::WorkloadId;
 
 use crate::faults::LinkRates;
@@ -41,8 +41,18 @@ pub struct SimLink {
 struct Inner {
     server: Option<Arc<SimWorld>>,
     shown: Shown,
+    proved: Option<Proved>,
     rates: LinkRates,
     is_cut: bool,
+}
+
+/// Whom the certificates that are shown were found to prove, by bundles of this version.
+#[derive(Clone)]
+struct Proved {
+    id: WorkloadId,
+    epoch: Option<u64>,
+    until: UnixTime,
+    trust_version: u64,
 }
 
 impl SimLink {
@@ -58,7 +68,8 @@ impl SimLink {
 
     /// The component shows this from now on.
     pub fn show(&self, shown: Shown) {
-        self.lock().shown = shown;
+        let mut inner = self.lock();
+        (inner.shown, inner.proved) = (shown, None);
     }
 
     /// What it shows.
@@ -107,9 +118,22 @@ impl SimLink {
         let trust = flow::facts::one::<_, TrustRow>(&*server, TrustRow::ID).await?;
         let trust = trust.ok_or_else(no_answer)?;
         let now = server.clock().now();
-        let svid = spiffe_x509::channel(&shown.0, &trust.bundles, x509::Purpose::Client, now)
-            .map_err(|why| Unavailable::of("server", why))?;
-        Ok((server, WorkloadId::Spiffe(svid.spiffe_id().clone()), svid.epoch()))
+        let known = self.lock().proved.clone();
+        let known = known.filter(|one| one.trust_version == trust.version && now < one.until);
+        let proved = match known {
+            Some(proved) => proved,
+            None => {
+                let purpose = x509::Purpose::Client;
+                let svid = spiffe_x509::channel(&shown.0, &trust.bundles, purpose, now)
+                    .map_err(|why| Unavailable::of("server", why))?;
+                let id = WorkloadId::Spiffe(svid.spiffe_id().clone());
+                let (epoch, until) = (svid.epoch(), svid.not_after());
+                let proved = Proved { id, epoch, until, trust_version: trust.version };
+                self.lock().proved = Some(proved.clone());
+                proved
+            }
+        };
+        Ok((server, proved.id, proved.epoch))
     }
 
     fn leave(&self) -> Result<(), PeerFault> {
