@@ -281,11 +281,15 @@ async fn decide<'a, W: World>(
         Ok(token) => token,
         Err(refusal) => return Ok(Err(refusing.with(refusal))),
     };
-    let presented = match caller::token(world, asked, verdicts, &token, &audience).await? {
+    let presented = match caller::token(world, asked, verdicts, &token).await? {
         Ok(presented) => presented,
         Err(refusal) => return Ok(Err(refusing.with(refusal))),
     };
+    // It is one of ours, so the record says whose, whether it is for this resource or not.
     describe_token(record, &presented);
+    if let Err(error) = presented.is_for(&audience.id) {
+        return Ok(Err(refusing.with(Refusal::Token { why: error.to_string() })));
+    }
     let proof = caller::proof(world, asked, verdicts, &token, &presented, &audience);
     let proved = match proof {
         Ok(proved) => proved,

@@ -144,8 +144,8 @@ async fn commit<W: World>(world: &W, writes: Vec<Write>) -> Result<(), Unavailab
     settled(world.store().commit(change).await).map(|_| ())
 }
 
-/// Whether what was heard at `heard` may be decided on. Heard in the future means that the clock went
-/// back: nobody knows how long ago that was.
+/// Whether what was heard at `heard` may be decided on. Heard in the future means that the clock
+/// went back: nobody knows how long ago that was.
 pub(crate) fn is_fresh(heard: UnixTime, now: UnixTime, domain: &Domain) -> bool {
     let (bound, skew) = (domain.revocation.feed_lost_after, domain.bounds.clock_skew);
     now.since(heard) <= bound && heard.since(now) <= skew

@@ -10,7 +10,7 @@ use crate::commands::{
 };
 use crate::output::Format;
 use crate::place::Place;
-use crate::wiring::layout::PORT_BASE;
+use wiring::layout::PORT_BASE;
 
 /// Agent identity management: the right agent reaches the right tools, and anyone can prove it
 /// afterwards.

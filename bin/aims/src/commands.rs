@@ -20,7 +20,7 @@ use crate::cli::Command;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::place::Place;
-use crate::wiring;
+use crate::serve;
 
 /// What every command knows.
 #[derive(Clone, Debug)]
@@ -64,11 +64,11 @@ impl Context {
 /// Does what the command line asks for.
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
-        Command::Demo(args) => Box::pin(wiring::demo(context, args)).await,
-        Command::Up(args) => Box::pin(wiring::up(context, args)).await,
-        Command::Server(args) => Box::pin(wiring::server(context, args)).await,
-        Command::Node(args) => Box::pin(wiring::node(context, args)).await,
-        Command::Gateway(args) => Box::pin(wiring::gateway(context, args)).await,
+        Command::Demo(args) => Box::pin(serve::demo(context, args)).await,
+        Command::Up(args) => Box::pin(serve::up(context, args)).await,
+        Command::Server(args) => Box::pin(serve::server(context, args)).await,
+        Command::Node(args) => Box::pin(serve::node(context, args)).await,
+        Command::Gateway(args) => Box::pin(serve::gateway(context, args)).await,
         Command::Run(args) => Box::pin(run::run(context, args)).await,
         Command::JoinToken(command) => Box::pin(join_token::run(context, command)).await,
         Command::Agent(command) => Box::pin(agent::run(context, command)).await,

@@ -15,8 +15,8 @@ mod https;
 mod identity;
 mod output;
 mod place;
+mod serve;
 mod span;
-mod wiring;
 
 use std::process::ExitCode;
 

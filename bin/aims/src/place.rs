@@ -6,7 +6,7 @@ use oauth::Issuer;
 use spiffe::EndpointAddress;
 
 use crate::exit::Failure;
-use crate::wiring::layout::{Layout, PORT_BASE, Settings};
+use wiring::layout::{Layout, PORT_BASE, Settings};
 
 /// `--dir`, which need not exist until something in it is used.
 #[derive(Clone, Debug)]

@@ -97,13 +97,12 @@ pub(super) fn bearer(call: &Call) -> Result<TokenText, Refusal> {
     }
 }
 
-/// The token: signature, kind, lifetime and issuer (kept by hash), then the audience.
+/// The token: signature, kind, lifetime and issuer (kept by hash). Whom it is for is looked at next.
 pub(super) async fn token<W: World>(
     world: &W,
     asked: &Asked<'_>,
     verdicts: &Verdicts,
     text: &TokenText,
-    audience: &Audience,
 ) -> Result<Result<Presented, Refusal>, Unavailable> {
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
@@ -128,9 +127,6 @@ pub(super) async fn token<W: World>(
             }
         }
     };
-    if let Err(error) = presented.is_for(&audience.id) {
-        return Ok(Err(Refusal::Token { why: error.to_string() }));
-    }
     Ok(Ok((*presented).clone()))
 }
 

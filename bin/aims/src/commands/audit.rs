@@ -15,7 +15,7 @@ use time::{Span, UnixTime};
 use crate::commands::Context;
 use crate::exit::Failure;
 use crate::files::{self, PUBLIC};
-use crate::wiring::world::SystemClock;
+use wiring::world::SystemClock;
 
 /// Lines that `tail` begins with.
 const LAST: u64 = 20;

@@ -10,8 +10,8 @@ use spiffe::TrustDomain;
 use crate::commands::Context;
 use crate::exit::Failure;
 use crate::output::{Table, plain};
-use crate::wiring::layout::{TRUST_DOMAIN, policy_files};
-use crate::wiring::{starter, up};
+use wiring::layout::{TRUST_DOMAIN, policy_files};
+use wiring::{starter, up};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

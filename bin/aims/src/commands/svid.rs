@@ -14,7 +14,7 @@ use crate::files::{self, PUBLIC, SECRET};
 use crate::identity::{self, Identity};
 use crate::output::{pairs, when};
 use crate::span;
-use crate::wiring::world::SystemClock;
+use wiring::world::SystemClock;
 
 mod bundle;
 

@@ -21,7 +21,7 @@ use crate::exit::Failure;
 use crate::http1::Answer;
 use crate::https::{self, Https};
 use crate::identity::{self, Identity};
-use crate::wiring::world::{SystemClock, SystemEntropy};
+use wiring::world::{SystemClock, SystemEntropy};
 
 /// What an actor knows and holds.
 pub struct Actor {

@@ -27,7 +27,7 @@ use super::part::text;
 use crate::exit::Failure;
 use crate::http1::exchange;
 use crate::https::Https;
-use crate::wiring::world::SystemClock;
+use wiring::world::SystemClock;
 
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -52,18 +52,16 @@ pub async fn listen(actor: &Actor) -> Result<Value, Failure> {
     let (brought, mut tasks) = mpsc::channel::<Brought>(1);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, trust, brought) = (acceptor.clone(), Arc::clone(&trust), brought.clone());
+            let (acceptor, trust, brought) =
+                (acceptor.clone(), Arc::clone(&trust), brought.clone());
             tokio::spawn(async move {
                 // Whoever cannot prove who it is is not answered at all.
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 let Ok(caller) = verified(shown, &trust, Purpose::Client) else { return };
-                let service = service_fn(move |request| {
-                    take(request, caller.clone(), brought.clone())
-                });
-                let _ = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
+                let service =
+                    service_fn(move |request| take(request, caller.clone(), brought.clone()));
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
         }
     });
@@ -222,9 +220,7 @@ mod proof {
     //! TLS proves that the peer has its key; whose the key is, is checked with SPIFFE's rules as
     //! soon as the handshake is done, before anything is sent.
 
-    use rustls::client::danger::{
-        HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-    };
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use rustls::{DigitallySignedStruct, Error, PeerMisbehaved, SignatureScheme};

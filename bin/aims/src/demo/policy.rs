@@ -7,7 +7,7 @@ pub const TRUST_DOMAIN: &str = "demo.example";
 
 /// The files. `gateway` is the gateway's base URL, `tools` the tool server's own.
 pub fn files(gateway: &str, tools: &str) -> BTreeMap<String, String> {
-    let mut files = crate::wiring::starter::files(TRUST_DOMAIN);
+    let mut files = wiring::starter::files(TRUST_DOMAIN);
     files.insert("resources/invoices.toml".to_owned(), resource(tools));
     files.insert("access/main.cedar".to_owned(), access(gateway));
     files

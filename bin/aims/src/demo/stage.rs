@@ -56,9 +56,10 @@ impl Part {
         self.input.write_all(line.as_bytes()).await.map_err(gone)?;
         let answer = tokio::time::timeout(ANSWER_MAX, self.output.next_line()).await;
         let late = |_| Failure::unavailable(format!("`{}` does not answer", self.name));
-        let answer = answer.map_err(late)?.map_err(gone)?.ok_or_else(|| {
-            Failure::unavailable(format!("the process `{}` ended", self.name))
-        })?;
+        let answer = answer
+            .map_err(late)?
+            .map_err(gone)?
+            .ok_or_else(|| Failure::unavailable(format!("the process `{}` ended", self.name)))?;
         serde_json::from_str(&answer).map_err(Failure::unavailable)
     }
 

@@ -20,7 +20,7 @@ use super::stage::{Part, Running, copy_of_self, free_ports};
 use crate::commands::Context;
 use crate::exit::Failure;
 use crate::output::Output;
-use crate::wiring::up::write_policy;
+use wiring::up::write_policy;
 
 /// The stage: the installation, and what the story needs of it.
 struct Story {
@@ -100,7 +100,10 @@ impl Story {
             up,
         };
         story.step("1", "`aims up`: server, node and gateway of the trust domain demo.example")?;
-        story.say(&format!("keys made, policy {} in force, ready in {millis} ms", story.up.said("policy")))?;
+        story.say(&format!(
+            "keys made, policy {} in force, ready in {millis} ms",
+            story.up.said("policy")
+        ))?;
         story.say(&format!("issuer {}   gateway {}", story.issuer, story.gateway))?;
         Ok(story)
     }
@@ -147,7 +150,8 @@ impl Story {
             let record: Value = serde_json::from_str(line.record.get()).ok()?;
             (text(&record, "outcome") == "refused").then(|| text(&record, "id").to_owned())
         });
-        let id = refusal.ok_or_else(|| Failure::refused("demo", "the second use left no record"))?;
+        let id =
+            refusal.ok_or_else(|| Failure::refused("demo", "the second use left no record"))?;
         self.say(&format!("  audit {id}"))
     }
 
@@ -201,7 +205,10 @@ impl Story {
 
     /// 3. Records, each claimed by evidence alone.
     async fn cast(&self) -> Result<Cast, Failure> {
-        self.step("3", "agents are registered: who answers for them, and what a process must be to be one")?;
+        self.step(
+            "3",
+            "agents are registered: who answers for them, and what a process must be to be one",
+        )?;
         let program = |name: &str| copy_of_self(&self.dir, name);
         let (agent, other) = (program("invoice-agent")?, program("other-agent")?);
         let (batch, intruder) = (program("batch-job")?, program("intruder")?);
@@ -219,7 +226,8 @@ impl Story {
         }
         let socket = self.up.said("workload_api");
         let ca = self.up.said("ca");
-        let actor = [socket, self.issuer.clone(), self.mtls.clone(), self.gateway.clone(), ca.clone()];
+        let actor =
+            [socket, self.issuer.clone(), self.mtls.clone(), self.gateway.clone(), ca.clone()];
         let port = (self.port_base + 8).to_string();
         let server = [port, self.issuer.clone(), ca, TRUST_DOMAIN.to_owned()];
         Ok(Cast {
@@ -245,7 +253,10 @@ impl Story {
         if !why.contains("denied") {
             return Err(unexpected("an unknown process", &refused));
         }
-        self.say(&format!("process {}, another program of the same user: {why}", cast.intruder.pid()))
+        self.say(&format!(
+            "process {}, another program of the same user: {why}",
+            cast.intruder.pid()
+        ))
     }
 
     /// 5 to 7. The task.
@@ -263,9 +274,15 @@ impl Story {
         if asked.get("accepted").and_then(Value::as_bool) != Some(true) {
             return Err(unexpected("the agent", &asked));
         }
-        self.say(&format!("the agent checked that `aud` is itself; the caller is {}", text(&asked, "caller")))?;
+        self.say(&format!(
+            "the agent checked that `aud` is itself; the caller is {}",
+            text(&asked, "caller")
+        ))?;
 
-        self.step("6", "the agent exchanges that token for one of its own, for the tool (RFC 8693)")?;
+        self.step(
+            "6",
+            "the agent exchanges that token for one of its own, for the tool (RFC 8693)",
+        )?;
         let resource = format!("{}/invoices", self.gateway);
         let order = json!({ "do": "exchange", "resource": resource, "scope": "invoices:read" });
         let exchanged = cast.agent.tell(order).await?;
@@ -273,7 +290,10 @@ impl Story {
         let act = claims.pointer("/act/sub").and_then(Value::as_str).unwrap_or_default();
         self.say(&format!("sub {}", text(claims, "sub")))?;
         self.say(&format!("client_id {}  act {act}", text(claims, "client_id")))?;
-        self.say(&format!("aud {}  usable only with the agent's WIT and proof", text(claims, "aud")))?;
+        self.say(&format!(
+            "aud {}  usable only with the agent's WIT and proof",
+            text(claims, "aud")
+        ))?;
         self.say(&format!("  audit {}", audit(&exchanged)))?;
 
         self.step("7", "the agent calls the tool through the gateway with WIT, proof and token")?;
@@ -281,7 +301,11 @@ impl Story {
         let answer = called.pointer("/body/result/content/0/text").and_then(Value::as_str);
         let Some(answer) = answer else { return Err(unexpected("the tool call", &called)) };
         self.say(&format!("answer: {answer}"))?;
-        self.say(&format!("  audit {}  in {} ms", audit(&called), called.get("millis").unwrap_or(&Value::Null)))?;
+        self.say(&format!(
+            "  audit {}  in {} ms",
+            audit(&called),
+            called.get("millis").unwrap_or(&Value::Null)
+        ))?;
         let seen = cast.tools.tell(json!({ "do": "seen" })).await?;
         let clean = seen.get("authorization").and_then(Value::as_bool) == Some(false)
             && seen.get("proofs_of_the_caller").is_some_and(|rights| rights == &json!([]));
@@ -289,7 +313,9 @@ impl Story {
             return Err(unexpected("the tool server", &seen));
         }
         let txn = seen.pointer("/txn_token/txn").and_then(Value::as_str).unwrap_or_default();
-        self.say(&format!("the tool server never saw the access token; it saw transaction token {txn}"))
+        self.say(&format!(
+            "the tool server never saw the access token; it saw transaction token {txn}"
+        ))
     }
 
     /// 8 and 9. What is refused.
@@ -439,7 +465,12 @@ async fn identify(part: &mut Part) -> Result<Value, Failure> {
     }
 }
 
-fn entry(name: &str, kind: Kind, path: &Path, capabilities: &[&str]) -> Result<Registration, Failure> {
+fn entry(
+    name: &str,
+    kind: Kind,
+    path: &Path,
+    capabilities: &[&str],
+) -> Result<Registration, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::file(path, error))?;
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
     let sha256: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -502,7 +533,8 @@ fn unexpected(what: &str, value: &Value) -> Failure {
 fn write_secret(path: &Path, secret: &str) -> Result<(), Failure> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| file.write_all(secret.as_bytes()));
     written.map_err(|error| Failure::file(path, error))
 }

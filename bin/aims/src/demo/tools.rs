@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use super::part;
 use crate::exit::Failure;
 use crate::https::Https;
-use crate::wiring::world::SystemClock;
+use wiring::world::SystemClock;
 
 /// The longest message, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
@@ -53,9 +53,7 @@ pub async fn run(arguments: &[String]) -> Result<(), Failure> {
             tokio::spawn(async move {
                 let service = service_fn(move |request| answer(Arc::clone(&tools), request));
                 // A client that goes away ends its connection, and nothing else.
-                let _ = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
         }
     });
@@ -133,7 +131,9 @@ fn message(body: &[u8]) -> Response<Full<Bytes>> {
     let request = match Message::parse(body) {
         Ok(Message::Request(request)) => request,
         Ok(_) => return reply(StatusCode::ACCEPTED, &Value::Null),
-        Err(error) => return reply(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() })),
+        Err(error) => {
+            return reply(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() }));
+        }
     };
     let result = match RpcMethod::of_request(&request) {
         Ok(RpcMethod::Initialize { protocol_version }) => json!({
@@ -149,7 +149,9 @@ fn message(body: &[u8]) -> Response<Full<Bytes>> {
             "content": [{ "type": "text", "text": "invoice 2026-117: 4 hours, 480.00 EUR" }],
         }),
         Ok(_) => json!({ "content": [{ "type": "text", "text": "done" }] }),
-        Err(error) => return reply(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() })),
+        Err(error) => {
+            return reply(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() }));
+        }
     };
     let id = match request.id {
         agentic::Id::Integer(number) => Value::from(number),

@@ -9,7 +9,7 @@ use time::{Span, UnixTime};
 use crate::commands::Context;
 use crate::commands::doctor::Finding;
 use crate::output::when;
-use crate::wiring::world::SystemClock;
+use wiring::world::SystemClock;
 
 /// Before its end, by how much the end of an authority is told.
 const AUTHORITY_SPARE: Span = Span::from_seconds(86_400);

@@ -13,8 +13,8 @@ use crate::commands::doctor::Finding;
 use crate::exit::Failure;
 use crate::output::when;
 use crate::span;
-use crate::wiring::layout::{Settings, policy_files};
-use crate::wiring::world::SystemClock;
+use wiring::layout::{Settings, policy_files};
+use wiring::world::SystemClock;
 
 /// How far the server's clock may be from the one here: they are the same machine's.
 const CLOCK_SPARE: Span = Span::from_seconds(2);

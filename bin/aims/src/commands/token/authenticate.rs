@@ -15,7 +15,7 @@ use crate::commands::token::Auth;
 use crate::exit::Failure;
 use crate::https;
 use crate::identity::{self, Identity};
-use crate::wiring::world::{SystemClock, SystemEntropy};
+use wiring::world::{SystemClock, SystemEntropy};
 
 /// What a request carries of its client.
 pub(crate) struct Proof {

@@ -22,7 +22,7 @@ use crate::commands::token::explain::{meaning, value};
 use crate::exit::Failure;
 use crate::files;
 use crate::output::{lines, pairs, plain};
-use crate::wiring::world::SystemClock;
+use wiring::world::SystemClock;
 
 /// How far the clock here may differ from the issuer's.
 const SKEW: Span = Span::from_seconds(5);

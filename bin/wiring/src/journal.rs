@@ -10,6 +10,7 @@ use keys::Disk;
 use log::{AppendMode, Entry, Log, NoteSigner, Options, SEGMENT_BYTES, SignError, Term};
 use monitoring::Record;
 use time::{Span, UnixTime};
+use tlog::note::{KeyKind, VerifierKey};
 
 use super::tls::signed_now;
 
@@ -64,6 +65,7 @@ pub async fn open(
         }
     };
     let signer = Arc::new(CheckpointKey::new(origin.clone(), Arc::clone(keys), handle)?);
+    tell_key(dir, &signer)?;
     let options = Options {
         origin,
         segment_bytes: SEGMENT_BYTES,
@@ -78,6 +80,16 @@ pub async fn open(
         .map_err(|error| error.to_string())?;
     let log = opened.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
     Ok(Arc::new(LogJournal { log, appended: AtomicU64::new(0) }))
+}
+
+/// Leaves the key that the log is verified with beside it, for `aims audit verify` and for anybody.
+/// Whoever can write here can write another: keep a copy elsewhere.
+fn tell_key(dir: &Path, signer: &CheckpointKey) -> Result<(), String> {
+    let fault = |error: &dyn std::fmt::Display| format!("`{}`: {error}", dir.display());
+    let key = VerifierKey::new(signer.name(), KeyKind::Ed25519, signer.public_key());
+    let line = format!("{}\n", key.map_err(|error| fault(&error))?);
+    std::fs::create_dir_all(dir).map_err(|error| fault(&error))?;
+    std::fs::write(dir.join("vkey"), line).map_err(|error| fault(&error))
 }
 
 /// The single-use values that the tail of the log holds: a restart does not reopen their windows

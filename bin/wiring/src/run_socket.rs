@@ -240,8 +240,8 @@ impl<W: World> Caller for Running<W> {
         let base = &self.world.site().gateway;
         let rest = url.strip_prefix(base.as_str()).unwrap_or(url);
         let (path, query) = rest.split_once('?').map_or((rest, None), |(a, b)| (a, Some(b)));
-        let target = Target::parse(path, query)
-            .map_err(|error| SignFault::Refused(error.to_string()))?;
+        let target =
+            Target::parse(path, query).map_err(|error| SignFault::Refused(error.to_string()))?;
         let call = Outbound { method, target: &target, body };
         match sign(self.world.as_ref(), &self.tokens, pass, call).await {
             Ok(Ok(signed)) => Ok(signed

@@ -1,20 +1,4 @@
-//! Putting the parts together: what each component is made of, in which order it starts and stops.
-//! No decision is made here.
-
-pub mod gate;
-pub mod gateway;
-pub mod journal;
-pub mod layout;
-pub mod logs;
-pub mod node;
-pub mod prepare;
-pub mod run_socket;
-pub mod server;
-pub mod starter;
-pub mod tls;
-pub mod up;
-pub mod workloads;
-pub mod world;
+//! The commands that serve: what `bin/wiring` puts together, started, told to be ready, stopped.
 
 use std::path::Path;
 
@@ -25,16 +9,17 @@ use crate::cli::{ConfigArgs, DemoArgs, UpArgs};
 use crate::commands::Context;
 use crate::exit::Failure;
 
-use layout::{Layout, Settings, policy_files};
-use logs::Pulse;
+use wiring::layout::{Layout, Settings, policy_files};
+use wiring::logs::Pulse;
+use wiring::{gateway, node, server, starter, up};
 
 /// `aims demo`.
-pub async fn demo(context: &Context, arguments: DemoArgs) -> Result<(), Failure> {
+pub(crate) async fn demo(context: &Context, arguments: DemoArgs) -> Result<(), Failure> {
     crate::demo::run(context, arguments).await
 }
 
 /// `aims up`: serves until it is told to stop.
-pub async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failure> {
+pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failure> {
     tell();
     let dir = context.place.dir();
     let prepared = up::prepare(dir, arguments.trust_domain.as_deref(), arguments.port_base);
@@ -49,7 +34,7 @@ pub async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failure> {
 }
 
 /// `aims server`: the server alone.
-pub async fn server(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
+pub(crate) async fn server(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
     tell();
     let (layout, settings) = own(&arguments.config)?;
     let files = if layout.policy().exists() {
@@ -74,7 +59,7 @@ pub async fn server(context: &Context, arguments: ConfigArgs) -> Result<(), Fail
 }
 
 /// `aims node`: a node alone.
-pub async fn node(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
+pub(crate) async fn node(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
     tell();
     let (layout, settings) = own(&arguments.config)?;
     let entrance = node::entrance(&settings, &layout.dir, Role::Node).map_err(Failure::misused)?;
@@ -94,7 +79,7 @@ pub async fn node(context: &Context, arguments: ConfigArgs) -> Result<(), Failur
 }
 
 /// `aims gateway`: a gateway alone.
-pub async fn gateway(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
+pub(crate) async fn gateway(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
     tell();
     let (layout, settings) = own(&arguments.config)?;
     let role = Role::Gateway;
@@ -127,5 +112,6 @@ fn tell() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AIMS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     // A second subscriber in one process is refused, which is as well.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

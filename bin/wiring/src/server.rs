@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use api::admin::{self, Desk, Socket};
 use api::Origin;
+use api::admin::{self, Desk, Socket};
 use api::tls::{self as api_tls, Certificates};
 use env::rows::LogMark;
 use env::{Change, Clock, Entity, Expect, Key, Store, World, Write};
@@ -138,8 +138,7 @@ impl Server {
         };
         let origin = Origin::new(parts);
         let fault = |error: &dyn std::fmt::Display| error.to_string();
-        let public =
-            api_tls::public(Arc::clone(&certificates)).map_err(|error| fault(&error))?;
+        let public = api_tls::public(Arc::clone(&certificates)).map_err(|error| fault(&error))?;
         let mutual = api_tls::mutual(certificates).map_err(|error| fault(&error))?;
         for (offset, tls) in [(0, public), (1, mutual)] {
             let listener = bind(settings, offset).await?;

@@ -1,7 +1,6 @@
 //! `aims up`: server, node and gateway in one process, each what it is by itself.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use attestation::mechanism::Role;
 use flow::agents::Operator;
@@ -190,6 +189,3 @@ pub async fn signal() {
         _ = tokio::signal::ctrl_c() => {}
     }
 }
-
-/// The installation as others in this process hold it.
-pub type Shared = Arc<Up>;

@@ -154,7 +154,8 @@ impl<W: World> Workloads<Peer> for Identities<W> {
             let peer = peer.clone();
             async move {
                 let attested = this.attested(&peer).await?;
-                let made = flows::x509(this.world.as_ref(), &attested).await.map_err(unavailable)?;
+                let made =
+                    flows::x509(this.world.as_ref(), &attested).await.map_err(unavailable)?;
                 let made = made.map_err(|refusal| denied(&refusal, None))?;
                 let bundle = authorities(&made.trust.bundles, made.id.trust_domain());
                 let mark = [made.chain.concat(), bundle.clone()].concat();

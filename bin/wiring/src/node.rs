@@ -96,16 +96,10 @@ pub async fn join(
         // Keys of an earlier life of this component: nothing shows them any longer.
         keys.destroy(&old).await.map_err(|error| error.to_string())?;
     }
-    let (handle, chain, id) =
-        enter(&keys, role, &address, &server, entrance).await?;
+    let (handle, chain, id) = enter(&keys, role, &address, &server, entrance).await?;
     let presented = Presented::new(certified(chain.clone(), &keys, &handle));
-    let link = Link::new(
-        address,
-        server,
-        presented.clone(),
-        entrance.trust.clone(),
-        SystemClock::read,
-    );
+    let link =
+        Link::new(address, server, presented.clone(), entrance.trust.clone(), SystemClock::read);
     let world = Arc::new(ComponentWorld {
         store,
         keys,
@@ -245,8 +239,7 @@ pub async fn serve(
     let world = Arc::clone(&joined.world);
     let hashes = Arc::new(HashCache::new());
     let strangers = Arc::new(Strangers::default());
-    let listener =
-        Listener::bind(&layout.workload_socket()).map_err(|error| error.to_string())?;
+    let listener = Listener::bind(&layout.workload_socket()).map_err(|error| error.to_string())?;
     let identities = Arc::new(Identities::new(Arc::clone(&world), Arc::clone(&hashes)));
     let server = WorkloadServer::new(Arc::new(ByPidfd), identities, Profiles::ALL);
     let end = stopped(stop);
@@ -258,8 +251,8 @@ pub async fn serve(
     let roots = x509::CertificateDer::from_pem_many(&entrance.ca)
         .map_err(|error| format!("the gateway's authority: {error}"))?;
     let roots = roots.into_iter().map(x509::CertificateDer::into_bytes).collect();
-    let upstream = Upstream::new(&Peer { roots, ..Peer::default() })
-        .map_err(|error| error.to_string())?;
+    let upstream =
+        Upstream::new(&Peer { roots, ..Peer::default() }).map_err(|error| error.to_string())?;
     let runs = Arc::new(Runs {
         world: Arc::clone(&world),
         hashes,
@@ -284,9 +277,8 @@ pub async fn serve(
 
 /// How a component of its own gets in, by its settings.
 pub fn entrance(settings: &Settings, dir: &Path, role: Role) -> Result<Entrance, String> {
-    let missing = |name: &str| {
-        format!("`{name}` is missing in aims.toml; a {} needs it", role.name())
-    };
+    let missing =
+        |name: &str| format!("`{name}` is missing in aims.toml; a {} needs it", role.name());
     let at = |path: &Path| dir.join(path);
     let read = |path: &Path| {
         std::fs::read_to_string(at(path))
@@ -294,8 +286,8 @@ pub fn entrance(settings: &Settings, dir: &Path, role: Role) -> Result<Entrance,
     };
     let bundle = settings.bundle.as_deref().ok_or_else(|| missing("bundle"))?;
     let bundle = spiffe::Bundle::parse(&read(bundle)?).map_err(|error| error.to_string())?;
-    let domain = spiffe::TrustDomain::parse(&settings.trust_domain)
-        .map_err(|error| error.to_string())?;
+    let domain =
+        spiffe::TrustDomain::parse(&settings.trust_domain).map_err(|error| error.to_string())?;
     let mut trust = BundleSet::default();
     trust.insert(domain, bundle);
     let evidence = match (&settings.join_token, &settings.join_certificates, &settings.join_key) {
@@ -305,9 +297,8 @@ pub fn entrance(settings: &Settings, dir: &Path, role: Role) -> Result<Entrance,
             Evidence::Token(token.expose().to_owned())
         }
         (None, Some(certificates), Some(key)) => {
-            let credential =
-                attestors::x509pop::Credential::read(&at(certificates), &at(key))
-                    .map_err(|error| error.to_string())?;
+            let credential = attestors::x509pop::Credential::read(&at(certificates), &at(key))
+                .map_err(|error| error.to_string())?;
             Evidence::Certificate(credential)
         }
         _ => return Err(missing("join_token` or `join_certificates` and `join_key")),

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use policy::Files;
-
 /// The files of the starter set.
 pub fn files(trust_domain: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
@@ -14,11 +12,6 @@ pub fn files(trust_domain: &str) -> BTreeMap<String, String> {
         ("resources/README.md".to_owned(), RESOURCES.to_owned()),
         ("agents/README.md".to_owned(), AGENTS.to_owned()),
     ])
-}
-
-/// The same as a set.
-pub fn set(trust_domain: &str) -> Result<Files, policy::FilesError> {
-    Files::new(files(trust_domain))
 }
 
 fn domain(trust_domain: &str) -> String {

@@ -1,0 +1,21 @@
+//! The parts of AIMS put together into processes
+//! (<https://datatracker.ietf.org/doc/draft-klrc-aiagent-auth/> is the system they make): what each
+//! component is made of, in which order it starts and stops, and the doors of its world.
+//!
+//! In scope: opening stores, logs, keys and listeners, and handing them to each other. Not here: any
+//! decision (`stack`), the order of a request (`flow`), the command line (`bin/aims`).
+
+pub mod gate;
+pub mod gateway;
+pub mod journal;
+pub mod layout;
+pub mod logs;
+pub mod node;
+pub mod prepare;
+pub mod run_socket;
+pub mod server;
+pub mod starter;
+pub mod tls;
+pub mod up;
+pub mod workloads;
+pub mod world;
