@@ -1,5 +1,5 @@
-//! The node's agent proxy: it gets the tokens, signs, and calls the gateway for a process that holds
-//! no secret (SEC-01, SEC-04; DESIGN §3). Each token has just the scope that the call needs.
+//! The node's agent proxy: it gets the tokens, signs, and calls the gateway for a process that
+//! holds no secret (SEC-01, SEC-04; DESIGN §3). Each token has just the scope that the call needs.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -63,13 +63,17 @@ pub enum Refusal {
     #[error(transparent)]
     Workload(#[from] workload::Refusal),
     /// The authorization server refused a token.
-    #[error("no token for this call: {error}{}", .description.as_ref().map(|one| format!(": {one}")).unwrap_or_default())]
+    #[error("no token for this call: {error}{}", told(.description.as_deref()))]
     Token {
         /// The OAuth error code.
         error: String,
         /// What the server says.
         description: Option<String>,
     },
+}
+
+fn told(description: Option<&str>) -> String {
+    description.map(|one| format!(": {one}")).unwrap_or_default()
 }
 
 /// Access tokens of the agents on this node, each for one audience and scope.

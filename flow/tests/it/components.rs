@@ -187,3 +187,22 @@ fn s8_an_agent_that_moved_to_other_nodes_is_forgotten() {
         assert_eq!(domain.node.world().store().every::<AgentRecord>().len(), 0);
     });
 }
+
+/// A feed that begins anew says all there is: what it does not tell is no longer there.
+#[test]
+fn s11_a_feed_that_begins_anew_replaces_what_was_known() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &[])).await;
+        domain.register(registration("other", &[])).await;
+        let (server, gateway) = (domain.server.world(), domain.gateway.world());
+        let (id, epoch) = shown(&domain.gateway);
+        let mut all = feed::next(&*server, &id, epoch, Seq(0)).await.unwrap().unwrap();
+        assert!(all.anew);
+        all.rows.retain(|row| !row.id.ends_with("/other"));
+        feed::apply(&*gateway, all).await.unwrap();
+        let known = gateway.store().every::<AgentRecord>();
+        let names: Vec<_> = known.iter().map(|agent| agent.entry.name.to_string()).collect();
+        assert_eq!(names, ["clerk"]);
+    });
+}
