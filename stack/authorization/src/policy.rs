@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use oauth::{Scope, ScopeSet};
+use oauth::{Resource, Scope, ScopeSet};
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// The most actions of one resource.
 pub const ACTIONS_MAX: usize = 512;
@@ -158,6 +159,12 @@ impl ResourcePolicy {
         if self.name.is_empty() || self.name.len() > 63 || !self.name.chars().all(fit) {
             fault("name", "`name` must be 1 to 63 of a to z, 0 to 9 and `-`".to_owned());
         }
+        if let Err(why) = self.audience.as_deref().map_or(Ok(()), audience_fits) {
+            fault("audience", why);
+        }
+        if let Err(why) = upstream_fits(&self.upstream) {
+            fault("upstream", why);
+        }
         if self.actions.len() > ACTIONS_MAX {
             fault("action", format!("more than {ACTIONS_MAX} actions"));
         }
@@ -178,6 +185,33 @@ impl ResourcePolicy {
         }
         faults
     }
+}
+
+/// RFC 8707 §2: "Its value MUST be an absolute URI". One in the form of an agent's identifier would
+/// make a token for the resource a token for that agent.
+fn audience_fits(text: &str) -> Result<(), String> {
+    Resource::parse(text).map_err(|why| format!("`audience` is a {why}: `{text}`"))?;
+    let ours = ["spiffe:", "wimse:"].iter().any(|scheme| text.starts_with(scheme));
+    if ours {
+        return Err(format!("`audience` has the form of an agent's identifier: `{text}`"));
+    }
+    Ok(())
+}
+
+/// Calls go to this place and no other: nothing of it may be said otherwise by a call.
+fn upstream_fits(text: &str) -> Result<(), String> {
+    let wanted = |why: &str| format!("`upstream` {why}: `{text}`");
+    let url = Url::parse(text).map_err(|_| wanted("is no URL"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(wanted("must be a URL of http or https"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("`upstream` has user information; credentials do not belong there".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wanted("has a query or a fragment"));
+    }
+    Ok(())
 }
 
 /// Whole segments are compared: `/a/*` fits `/a/b` and `/a/b/c`, not `/ab` and not `/a`.
@@ -281,6 +315,15 @@ mod tests {
         check(&|_| {}, &[]);
         for name in ["", "Ledger", "a/b", "..", &"a".repeat(64)] {
             check(&|wrong| name.clone_into(&mut wrong.name), &["name"]);
+        }
+        for audience in ["", "ledger", "https://a/#b", "https://u@a/", "spiffe://td/agent/a"] {
+            check(&|wrong| wrong.audience = Some(audience.to_owned()), &["audience"]);
+        }
+        check(&|wrong| wrong.audience = Some("urn:example:ledger".to_owned()), &[]);
+        for upstream in
+            ["", "/mcp", "127.0.0.1:80", "ftp://a/", "http://u:p@a/", "http://a/?b", "http://a/#b"]
+        {
+            check(&|wrong| upstream.clone_into(&mut wrong.upstream), &["upstream"]);
         }
         check(&|wrong| wrong.protocol = Protocol::Http, &["action"]);
         check(&|wrong| wrong.actions = vec![action(None, None, Some("/a"))], &["action"]);

@@ -42,12 +42,13 @@ impl PolicySet {
         for (file, resource) in &resources {
             values(file, &files, resource.faults(), &mut faults);
         }
-        doubled(&resources, |one| one.name.clone(), "resource", &mut faults);
-        doubled(&agents, |one| one.name.to_string(), "agent", &mut faults);
+        doubled(&resources, |one| Some(one.name.clone()), "resource", &mut faults);
+        // A token for the one would be good for the other.
+        doubled(&resources, |one| one.audience.clone(), "audience", &mut faults);
+        doubled(&agents, |one| Some(one.name.to_string()), "agent", &mut faults);
         for (file, agent) in &agents {
-            if let Err(refusal) = agent.check() {
-                faults.push(Fault::of_file(file, refusal.to_string()));
-            }
+            let found = agent_faults(agent, attestation.as_ref());
+            values(file, &files, found, &mut faults);
         }
         let texts: Vec<_> = files.below("access", ".cedar").collect();
         let access =
@@ -55,6 +56,7 @@ impl PolicySet {
         let (Some(domain), Some(attestation), Ok(access), true) =
             (domain, attestation, access, faults.is_empty())
         else {
+            faults.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
             return Err(faults);
         };
         let version = files.version();
@@ -175,7 +177,27 @@ fn read<T: DeserializeOwned>(name: &str, text: &str, faults: &mut Vec<Fault>) ->
     }
 }
 
-/// Values that read but may not stand: shown at the first line that has the key.
+/// What keeps a record from being registered: its own faults, and what policy demands of its class.
+fn agent_faults(
+    agent: &Registration,
+    attestation: Option<&attestation::policy::Policy>,
+) -> Vec<(&'static str, String)> {
+    if let Err(refusal) = agent.check() {
+        return vec![("rule", refusal.to_string())];
+    }
+    let Some(attestation) = attestation else { return Vec::new() };
+    let class = &agent.rule.class;
+    match attestation.class.get(class).map(|demanded| demanded.undemanded(&agent.rule.selectors)) {
+        None => vec![("class", format!("`attestation.toml` has no class `{class}`"))],
+        Some(Some(name)) => {
+            vec![("selectors", format!("the class `{class}` demands a `{name}` selector"))]
+        }
+        Some(None) => Vec::new(),
+    }
+}
+
+/// Values that read but may not stand, by the key of each, with its table where several have it:
+/// shown at the first line that sets the key.
 fn values<K: AsRef<str>>(
     name: &str,
     files: &Files,
@@ -184,27 +206,47 @@ fn values<K: AsRef<str>>(
 ) {
     let text = files.get(name).unwrap_or_default();
     for (key, message) in found {
-        let last = key.as_ref().rsplit('.').next().unwrap_or_default();
-        let line = text.lines().position(|line| {
-            line.trim_start().trim_start_matches(['[', '"']).contains(last) && !last.is_empty()
-        });
         let fault = Fault::of_file(name, message);
-        let placed = line.map(|line| Fault { line: line + 1, column: 1, ..fault.clone() });
-        faults.push(placed.unwrap_or(fault));
+        faults.push(match line_of(text, key.as_ref()) {
+            Some(line) => Fault { line, column: 1, ..fault },
+            None => fault,
+        });
     }
+}
+
+/// The line, from 1, that sets `key` or opens the table of that name.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let bare = |text: &str| text.trim().trim_matches(['"', '\'']).to_owned();
+    let mut table = String::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        let name = if let Some(header) = line.strip_prefix('[') {
+            let header = header.trim_start_matches('[').split(']').next().unwrap_or_default();
+            table = header.split('.').map(bare).collect::<Vec<_>>().join(".");
+            table.clone()
+        } else {
+            let Some((name, _)) = line.split_once('=') else { continue };
+            if key.contains('.') { format!("{table}.{}", bare(name)) } else { bare(name) }
+        };
+        if name == key {
+            return Some(at + 1);
+        }
+    }
+    None
 }
 
 /// Two files that name the same thing.
 fn doubled<T>(
     all: &[(String, T)],
-    name: impl Fn(&T) -> String,
+    name: impl Fn(&T) -> Option<String>,
     what: &str,
     faults: &mut Vec<Fault>,
 ) {
     let mut seen = BTreeMap::new();
     for (file, one) in all {
-        if let Some(first) = seen.insert(name(one), file) {
-            let message = format!("the {what} `{}` is in `{first}` already", name(one));
+        let Some(name) = name(one) else { continue };
+        if let Some(first) = seen.insert(name.clone(), file) {
+            let message = format!("the {what} `{name}` is in `{first}` already");
             faults.push(Fault::of_file(file, message));
         }
     }
