@@ -13,7 +13,8 @@ use time::{Span, UnixTime};
 use crate::keys::Handle;
 use crate::store::{Entity, Index, Table, Unreadable};
 
-/// How long a join token's row outlives the token, so that a late second use is told for what it is.
+/// How long a join token's row outlives the token, so that a late second use is told for what it
+/// is.
 const TOKEN_KEPT: Span = Span::from_seconds(86_400);
 
 macro_rules! json_entity {

@@ -368,7 +368,8 @@ pub trait Store: Send + Sync + 'static {
     fn commit(&self, change: Change) -> impl Future<Output = Result<Receipt, CommitFault>> + Send;
 
     /// The live rows of `table` under `index` = `value`, by id, from after `after`, at most
-    /// `limit`. May miss or repeat rows that are written meanwhile; never shows half a commit's row.
+    /// `limit`. May miss or repeat rows that are written meanwhile; never shows half a commit's
+    /// row.
     fn scan(
         &self,
         table: Table,

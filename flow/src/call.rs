@@ -119,8 +119,8 @@ where
     let live = permitted.live();
     change.records.push(record.clone());
     let forward = exchange::forward(&call, permitted.resource, &swapped);
-    // DESIGN §7: an action that may have effects is forwarded only when its decision is durable; one
-    // that policy marks read-only may be forwarded while the append runs.
+    // DESIGN §7: an action that may have effects is forwarded only when its decision is durable;
+    // one that policy marks read-only may be forwarded while the append runs.
     let (receipt, answer) = if permitted.wanted.read_only {
         let (committed, answer) = both(world.store().commit(change), send(forward)).await;
         match receipt(world, record, committed).await? {
@@ -438,8 +438,8 @@ fn denied(denial: &Denial) -> Refusal {
     }
 }
 
-/// Ends when an answer that was released under `live` may no longer be: the token ended, or somebody
-/// it concerns was suspended (AUTHN-12). Says why.
+/// Ends when an answer that was released under `live` may no longer be: the token ended, or
+/// somebody it concerns was suspended (AUTHN-12). Says why.
 pub async fn cut<W: World>(world: &W, live: &Live) -> Result<Refusal, Unavailable> {
     let keys: Vec<_> = live.concerned.iter().map(Key::of::<AgentRecord>).collect();
     loop {

@@ -1,6 +1,6 @@
 //! On a node: a process asks for its identity through the Workload API (S1 §7, §8; PROV-01 to
-//! PROV-03, AUTHN-12). The process is measured at each issuance; what it gets is renewed at half its
-//! life and withdrawn when its record says so.
+//! PROV-03, AUTHN-12). The process is measured at each issuance; what it gets is renewed at half
+//! its life and withdrawn when its record says so.
 
 use std::sync::Arc;
 

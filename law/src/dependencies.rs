@@ -57,7 +57,7 @@ fn check_normal(
         }
         return;
     }
-    if used.layer() == "bin" {
+    if used.layer() == "bin" && user.layer() != "bin" {
         report(
             format!("`{from}` depends on the binary `{to}`"),
             "move what it needs to a layer below",

@@ -84,7 +84,7 @@ pub const ALLOWED: &[Foreign] = &[
     row("serde", EVERY, EVERY, "claims and settings as types"),
     row("serde_json", EVERY, EVERY, "JSON"),
     row("signed_note", NONE, &["spec/tlog", "edge/log"], "an oracle for our own signed notes"),
-    row("tempfile", NONE, EVERY, "folders of tests"),
+    row("tempfile", &["bin"], EVERY, "folders of tests, and of the demo"),
     row("thiserror", EVERY, EVERY, "closed error enums"),
     row("tlog_tiles", NONE, &["spec/tlog", "edge/log"], "an oracle for our own tiles"),
     row(

@@ -1,7 +1,6 @@
-//! The gateway's listener asks here; flows answer. What a refusal is on the wire stands here, in one
-//! table.
+//! The gateway's listener asks here; flows answer. What a refusal is on the wire stands here, in
+//! one table.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex};
 
 use agentic::{Code, Fault};
@@ -39,60 +38,54 @@ impl call::Answer for Head {
 impl<W: World> Gate for FlowGate<W> {
     type Live = Live;
 
-    fn call(
-        &self,
-        request: Incoming,
-        onward: Onward,
-    ) -> impl Future<Output = Outgoing<Live>> + Send {
-        async move {
-            let source = request.peer.ip();
-            let target = match Target::parse(&request.path, request.query.as_deref()) {
-                Ok(target) => target,
-                Err(error) => {
-                    self.strangers.count(&source, "gateway::Path");
-                    return self.refusal(&refused(Refusal::Path(error)), None);
-                }
+    async fn call(&self, request: Incoming, onward: Onward) -> Outgoing<Live> {
+        let source = request.peer.ip();
+        let target = match Target::parse(&request.path, request.query.as_deref()) {
+            Ok(target) => target,
+            Err(error) => {
+                self.strangers.count(&source, "gateway::Path");
+                return self.refusal(&refused(Refusal::Path(error)), None);
+            }
+        };
+        let call = Call {
+            method: request.method,
+            target,
+            headers: request.headers,
+            body: request.body.to_vec(),
+            certificates: request.certificates,
+            source: source.to_string(),
+        };
+        let send = |forward: call::Forward| async move {
+            let forward = Forward {
+                url: forward.url,
+                method: forward.method,
+                headers: forward.headers,
+                body: forward.body.into(),
             };
-            let call = Call {
-                method: request.method,
-                target,
-                headers: request.headers,
-                body: request.body.to_vec(),
-                certificates: request.certificates,
-                source: source.to_string(),
-            };
-            let send = |forward: call::Forward| async move {
-                let forward = Forward {
-                    url: forward.url,
-                    method: forward.method,
-                    headers: forward.headers,
-                    body: forward.body.into(),
-                };
-                let sent = onward.send(forward).await;
-                sent.map(Head).map_err(|fault| call::UpstreamFault(fault.to_string()))
-            };
-            let world = self.world.as_ref();
-            let end = call::call(world, &self.delegate, &self.verdicts, call, send).await;
-            match end {
-                Ok(End::Forwarded(answer, live)) => {
-                    let id = answer.audit_id();
-                    match answer.into_value() {
-                        Ok(Head(answer)) => Outgoing::Relay(with_id(answer, id), live),
-                        Err(fault) => UpstreamFault::Unreachable(fault.0).reply(),
-                    }
+            let sent = onward.send(forward).await;
+            sent.map(Head).map_err(|fault| call::UpstreamFault(fault.to_string()))
+        };
+        let world = self.world.as_ref();
+        let end = call::call(world, &self.delegate, &self.verdicts, call, send).await;
+        match end {
+            Ok(End::Forwarded(answer, live)) => {
+                let id = answer.audit_id();
+                match answer.into_value() {
+                    Ok(Head(answer)) => Outgoing::Relay(with_id(answer, id), live),
+                    Err(fault) => UpstreamFault::Unreachable(fault.0).reply(),
                 }
-                Ok(End::Refused(refused)) => {
-                    let id = refused.audit_id();
-                    self.refusal(refused.value(), id)
-                }
-                Ok(End::Stranger(refused)) => {
-                    self.strangers.count(&source, refused.refusal.check());
-                    self.refusal(&refused, None)
-                }
-                Err(why) => {
-                    tracing::warn!(%why, "gateway");
-                    unavailable()
-                }
+            }
+            Ok(End::Refused(refused)) => {
+                let id = refused.audit_id();
+                self.refusal(refused.value(), id)
+            }
+            Ok(End::Stranger(refused)) => {
+                self.strangers.count(&source, refused.refusal.check());
+                self.refusal(&refused, None)
+            }
+            Err(why) => {
+                tracing::warn!(%why, "gateway");
+                unavailable()
             }
         }
     }
@@ -125,20 +118,23 @@ fn refused(refusal: Refusal) -> Refused {
 }
 
 fn unavailable<L>() -> Outgoing<L> {
-    let body = br#"{"error":"temporarily_unavailable","message":"the gateway cannot decide just now; try again"}"#;
+    let body = serde_json::json!({
+        "error": "temporarily_unavailable",
+        "message": "the gateway cannot decide just now; try again",
+    });
     Outgoing::Reply {
         status: 503,
         headers: vec![
             ("content-type".to_owned(), b"application/json".to_vec()),
             ("retry-after".to_owned(), b"1".to_vec()),
         ],
-        body: body.to_vec(),
+        body: body.to_string().into_bytes(),
     }
 }
 
 impl<W: World> FlowGate<W> {
-    /// The one table from refusals to HTTP, with the challenge of RFC 6750 §3 and RFC 9728 §5.1 and,
-    /// for a JSON-RPC request, an error that answers it.
+    /// The one table from refusals to HTTP, with the challenge of RFC 6750 §3 and RFC 9728 §5.1
+    /// and, for a JSON-RPC request, an error that answers it.
     fn refusal(&self, refused: &Refused, id: Option<monitoring::RecordId>) -> Outgoing<Live> {
         let status = refused.refusal.status();
         let (code, challenge) = self.challenge(&status, refused);
@@ -196,7 +192,8 @@ impl<W: World> FlowGate<W> {
     }
 }
 
-/// What the caller is told: a JSON-RPC error where it asked by JSON-RPC, else the same as plain JSON.
+/// What the caller is told: a JSON-RPC error where it asked by JSON-RPC, else the same as plain
+/// JSON.
 fn body(refused: &Refused, id: Option<monitoring::RecordId>) -> Vec<u8> {
     let refusal = &refused.refusal;
     let mut data = serde_json::Map::new();

@@ -2,8 +2,8 @@
 //! (<https://datatracker.ietf.org/doc/draft-klrc-aiagent-auth/> is the system they make): what each
 //! component is made of, in which order it starts and stops, and the doors of its world.
 //!
-//! In scope: opening stores, logs, keys and listeners, and handing them to each other. Not here: any
-//! decision (`stack`), the order of a request (`flow`), the command line (`bin/aims`).
+//! In scope: opening stores, logs, keys and listeners, and handing them to each other. Not here:
+//! any decision (`stack`), the order of a request (`flow`), the command line (`bin/aims`).
 
 pub mod gate;
 pub mod gateway;

@@ -12,7 +12,10 @@ use super::journal::LogJournal;
 
 /// The logs of this process, the server's first.
 #[derive(Clone, Default)]
-pub struct Logs(Arc<Mutex<Vec<(String, Arc<LogJournal>)>>>);
+pub struct Logs(Arc<Mutex<Named>>);
+
+/// Logs by name, the server's first.
+type Named = Vec<(String, Arc<LogJournal>)>;
 
 impl Logs {
     /// One more.
@@ -21,11 +24,11 @@ impl Logs {
     }
 
     /// All of them.
-    pub fn all(&self) -> Vec<(String, Arc<LogJournal>)> {
+    pub fn all(&self) -> Named {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, Arc<LogJournal>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Named> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

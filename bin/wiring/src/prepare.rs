@@ -31,8 +31,8 @@ fn make_private(folder: &Path) -> Result<(), String> {
     made.map_err(|error| format!("`{}` cannot be made: {error}", folder.display()))
 }
 
-/// Counts refusals of callers that proved nothing, per source and window: a stranger cannot fill the
-/// log (DESIGN §2, idea 3).
+/// Counts refusals of callers that proved nothing, per source and window: a stranger cannot fill
+/// the log (DESIGN §2, idea 3).
 #[derive(Debug, Default)]
 pub struct Strangers(Mutex<Tally>);
 

@@ -16,7 +16,7 @@ pub fn files(trust_domain: &str) -> BTreeMap<String, String> {
 
 fn domain(trust_domain: &str) -> String {
     format!(
-        r#"# What holds for the whole trust domain. Lifetimes are in seconds; see `aims policy check`.
+        r#"# What holds for the whole trust domain. Lifetimes are in seconds.
 trust_domain = "{trust_domain}"
 
 [lifetimes]

@@ -230,8 +230,8 @@ fn read_text(path: &Path) -> Result<String, CredentialError> {
 
 /// The DER in the first `PRIVATE KEY` block.
 fn private_key_block(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    // RFC 7468 §10: "Unencrypted PKCS #8 Private Key Information Syntax structures [...] are encoded
-    // using the "PRIVATE KEY" label."
+    // RFC 7468 §10: "Unencrypted PKCS #8 Private Key Information Syntax structures [...] are
+    // encoded using the "PRIVATE KEY" label."
     let text = std::str::from_utf8(pem).ok()?;
     let (_, after) = text.split_once("-----BEGIN PRIVATE KEY-----")?;
     let (body, _) = after.split_once("-----END PRIVATE KEY-----")?;

@@ -111,7 +111,8 @@ impl OpenError {
 
 /// The keys of one component, in a folder that nobody else may read.
 ///
-/// [`Purpose::Workload`] keys live in memory only and may be exported; all others are kept and stay.
+/// [`Purpose::Workload`] keys live in memory only and may be exported; all others are kept and
+/// stay.
 pub struct Disk {
     folder: PathBuf,
     sealing: Option<Arc<SealingKey>>,

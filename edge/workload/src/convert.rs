@@ -227,7 +227,8 @@ fn id(text: &str) -> Result<SpiffeId, Lacks> {
     SpiffeId::parse(text).map_err(|_| Lacks("spiffe_id"))
 }
 
-// identity §7.2: "Map keys are full SPIFFE IDs of trust domains (`spiffe://example.org`), not names."
+// identity §7.2: "Map keys are full SPIFFE IDs of trust domains (`spiffe://example.org`), not
+// names."
 fn by_id<T>(map: BTreeMap<TrustDomain, T>) -> BTreeMap<String, T> {
     map.into_iter().map(|(domain, value)| (domain.id().to_string(), value)).collect()
 }

@@ -97,7 +97,8 @@ pub(super) fn bearer(call: &Call) -> Result<TokenText, Refusal> {
     }
 }
 
-/// The token: signature, kind, lifetime and issuer (kept by hash). Whom it is for is looked at next.
+/// The token: signature, kind, lifetime and issuer (kept by hash). Whom it is for is looked at
+/// next.
 pub(super) async fn token<W: World>(
     world: &W,
     asked: &Asked<'_>,
@@ -150,8 +151,8 @@ pub(super) fn proof<W: World>(
     }
 }
 
-/// The identity that mutual TLS proved, if the client showed a certificate. A certificate that is no
-/// SVID of ours refuses the call: it is never passed over.
+/// The identity that mutual TLS proved, if the client showed a certificate. A certificate that is
+/// no SVID of ours refuses the call: it is never passed over.
 fn channel(asked: &Asked<'_>) -> Result<Option<(String, Option<u64>)>, Refusal> {
     let chain = &asked.call.certificates;
     if chain.is_empty() {
@@ -168,8 +169,8 @@ fn channel(asked: &Asked<'_>) -> Result<Option<(String, Option<u64>)>, Refusal> 
     }
 }
 
-/// RFC 8705 §3: "the protected resource MUST obtain … the client certificate used for mutual TLS and
-/// MUST verify that the certificate matches the certificate associated with the access token".
+/// RFC 8705 §3: "the protected resource MUST obtain … the client certificate used for mutual TLS
+/// and MUST verify that the certificate matches the certificate associated with the access token".
 fn bound_to_certificate(
     asked: &Asked<'_>,
     presented: &Presented,

@@ -156,7 +156,8 @@ impl VerifiedWpt {
     }
 }
 
-/// Validates the value of the one `Workload-Proof-Token` field of a message, in the order of wpt §2.
+/// Validates the value of the one `Workload-Proof-Token` field of a message, in the order of wpt
+/// §2.
 pub fn verify_wpt(
     text: &str,
     wit: &VerifiedWit,

@@ -51,8 +51,8 @@ pub struct Facts<'a> {
 
 /// A way to find out what a host is.
 ///
-/// Order (`specs/attestation-and-audit.md` §2): size, challenge, signature, chain, binding, and only
-/// then content; a mechanism gives selectors out of nothing that it did not verify.
+/// Order (`specs/attestation-and-audit.md` §2): size, challenge, signature, chain, binding, and
+/// only then content; a mechanism gives selectors out of nothing that it did not verify.
 pub trait Mechanism: Sync {
     /// The name in policy, records and identifiers; SPIRE's where SPIRE has the mechanism.
     fn name(&self) -> &'static str;

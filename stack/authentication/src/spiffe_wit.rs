@@ -1,5 +1,5 @@
-//! Client authentication with a WIT-SVID and a proof of its key (oauth-spiffe-client-auth §3.3, with
-//! the header fields of draft-ietf-oauth-attestation-based-client-auth).
+//! Client authentication with a WIT-SVID and a proof of its key (oauth-spiffe-client-auth §3.3,
+//! with the header fields of draft-ietf-oauth-attestation-based-client-auth).
 
 use jose::{Malformed, Refused, Unverified};
 use oauth::client_attestation_pop::{self, ClientAttestationPop, Expected, PopRefused};

@@ -1,5 +1,5 @@
-//! Client authentication with an X.509-SVID over mutual TLS (oauth-spiffe-client-auth §3.2; S1 §9.1;
-//! AUTHN-01). TLS proved that the peer has the leaf's key; whose it is, is decided here.
+//! Client authentication with an X.509-SVID over mutual TLS (oauth-spiffe-client-auth §3.2; S1
+//! §9.1; AUTHN-01). TLS proved that the peer has the leaf's key; whose it is, is decided here.
 
 use oauth::ClientId;
 use spiffe::{BundleSet, SvidError, VerifiedX509Svid, X509Svid};

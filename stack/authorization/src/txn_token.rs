@@ -1,5 +1,6 @@
-//! Transaction tokens as we issue them (draft-ietf-oauth-transaction-tokens §9; S4 §10.4; AUTHZ-12):
-//! the template and its check. They are no access tokens, and nobody proves anything by them.
+//! Transaction tokens as we issue them (draft-ietf-oauth-transaction-tokens §9; S4 §10.4;
+//! AUTHZ-12): the template and its check. They are no access tokens, and nobody proves anything by
+//! them.
 
 use credential::Checked;
 use jose::{Audience, NumericDate, SigningInput};

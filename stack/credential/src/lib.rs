@@ -4,8 +4,8 @@
 //!
 //! In scope: the profiles we issue, one module that builds each and one that checks it before it
 //! may be signed; the windows in which our own signing keys are published, used and kept. Not
-//! here: the formats (`x509`, `jose`, `spiffe`, `wimse`), who gets one (`provisioning`), and private
-//! keys, which stay behind `env::Keys`.
+//! here: the formats (`x509`, `jose`, `spiffe`, `wimse`), who gets one (`provisioning`), and
+//! private keys, which stay behind `env::Keys`.
 
 pub mod authority;
 pub mod checked;

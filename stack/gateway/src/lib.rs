@@ -3,8 +3,8 @@
 //! GW-01, GW-02, AUTHZ-20).
 //!
 //! In scope: finding the resource and the action of a call, which headers travel on, the refusals
-//! and what they tell whom. Not here: who is calling (`authentication`), whether it may (`pdp`), the
-//! sockets (`edge/proxy`).
+//! and what they tell whom. Not here: who is calling (`authentication`), whether it may (`pdp`),
+//! the sockets (`edge/proxy`).
 
 mod call;
 mod headers;

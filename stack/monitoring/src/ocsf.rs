@@ -159,7 +159,8 @@ impl Class {
             Self::Remediation => {
                 all.push(("command_uid", json!(record.id)));
                 // "type_id 10=Resource UID": the class has no place for whom it was done to.
-                let of = |value| json!([{ "name": "unmapped.aims.agent", "type_id": 10, "value": value }]);
+                let name = "unmapped.aims.agent";
+                let of = |value| json!([{ "name": name, "type_id": 10, "value": value }]);
                 all.push(("observables", record.agent.as_ref().map_or(Value::Null, of)));
                 let desc = kind.name.as_deref().unwrap_or(&record.action);
                 let desc = match reason(record) {

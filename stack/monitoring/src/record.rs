@@ -228,7 +228,8 @@ pub struct Record {
     /// The facts that the decision used, so that it can be taken again under another policy.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub facts: serde_json::Value,
-    /// Hash and end (ms) of a single-use value accepted with it: replay windows are rebuilt from it.
+    /// Hash and end (ms) of a single-use value accepted with it: replay windows are rebuilt from
+    /// it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub used: Vec<Used>,
 }

@@ -20,8 +20,8 @@ impl Permitted {
     }
 
     /// The transaction token of a call that was permitted: the call's own permit stands behind it.
-    /// `None` when the permit is of somebody else than the proposal names, or has duties that nobody
-    /// has met.
+    /// `None` when the permit is of somebody else than the proposal names, or has duties that
+    /// nobody has met.
     pub fn by_call(permit: Permit, proposal: Proposal) -> Option<Self> {
         let same = permit.principal() == proposal.client_id();
         let transaction = proposal.kind() == authorization::TokenKind::Transaction;

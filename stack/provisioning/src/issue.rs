@@ -98,7 +98,7 @@ pub enum IssueRefusal {
         node: WorkloadId,
     },
     /// The process lacks facts that the record's rule demands.
-    #[error("the process lacks {}", .missing.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", "))]
+    #[error("the process lacks `{}`", .missing.join("`, `"))]
     Evidence {
         /// The selectors of the rule that were not found.
         missing: Vec<String>,

@@ -3,14 +3,17 @@
 //!
 //! In scope: one function a target, and what must hold of whatever the parser takes: reading is
 //! total, and what was read and written again is read as the same. Not here: the fuzzer
-//! (`fuzz/`, which needs nightly and a C++ compiler), what a parser must refuse (tests of its crate).
+//! (`fuzz/`, which needs nightly and a C++ compiler), what a parser must refuse (tests of its
+//! crate).
 
 mod agentic;
 mod authzen;
 mod jose;
+mod oauth;
 mod spiffe;
 mod time;
 mod tlog;
+mod wimse;
 mod x509;
 
 use serde_json::Value;
@@ -26,6 +29,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("authzen_response", authzen::response),
     ("jose_json", jose::json),
     ("jose_key_set", jose::key_set),
+    ("oauth_form", oauth::form),
+    ("oauth_metadata", oauth::metadata),
+    ("oauth_text", oauth::text),
     ("spiffe_bundle", spiffe::bundle),
     ("spiffe_id", spiffe::id),
     ("spiffe_jwt_svid", spiffe::jwt_svid),
@@ -35,6 +41,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tlog_note", tlog::note),
     ("tlog_path", tlog::path),
     ("tlog_proof", tlog::proof),
+    ("wimse_id", wimse::id),
+    ("wimse_token", wimse::token),
     ("x509_certificate", x509::certificate),
     ("x509_pem", x509::pem),
     ("x509_request", x509::request),

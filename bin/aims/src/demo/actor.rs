@@ -24,7 +24,7 @@ use crate::identity::{self, Identity};
 use wiring::world::{SystemClock, SystemEntropy};
 
 /// What an actor knows and holds.
-pub struct Actor {
+pub(super) struct Actor {
     /// The Workload API.
     socket: EndpointAddress,
     /// Where the installation is.
@@ -43,7 +43,7 @@ pub struct Actor {
 
 /// Where the installation is.
 #[derive(Clone)]
-pub struct Places {
+pub(super) struct Places {
     pub(super) issuer: String,
     mtls: String,
     pub(super) gateway: String,
@@ -59,7 +59,7 @@ struct Sent {
 
 /// Runs an actor. Arguments: the Workload API's socket, issuer, mutual TLS origin, gateway, the
 /// authority's file.
-pub async fn run(arguments: &[String]) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &[String]) -> Result<(), Failure> {
     let [socket, issuer, mtls, gateway, ca] = arguments else {
         return Err(Failure::misused("socket, issuer, mtls origin, gateway and ca are needed"));
     };

@@ -14,7 +14,7 @@ use crate::commands::Context;
 use crate::exit::Failure;
 
 /// Runs the demo, or one of its processes.
-pub async fn run(context: &Context, arguments: DemoArgs) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context, arguments: DemoArgs) -> Result<(), Failure> {
     match arguments.part.as_deref() {
         None => story::tell(context).await,
         Some("actor") => actor::run(&arguments.rest).await,

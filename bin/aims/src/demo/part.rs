@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use crate::exit::Failure;
 
 /// Reads orders from stdin until it ends, and writes an answer to each.
-pub async fn serve<S: Send, F>(
+pub(super) async fn serve<S: Send, F>(
     mut state: S,
     mut act: impl FnMut(S, Value) -> F,
 ) -> Result<(), Failure>
@@ -30,6 +30,6 @@ where
 }
 
 /// A text of an order.
-pub fn text<'a>(order: &'a Value, name: &str) -> &'a str {
+pub(super) fn text<'a>(order: &'a Value, name: &str) -> &'a str {
     order.get(name).and_then(Value::as_str).unwrap_or_default()
 }

@@ -41,7 +41,7 @@ struct Brought {
 
 /// Listens for one task: who calls is proved by mutual TLS, what it may by its token. Answers the
 /// port; the task is done when it comes, and its result is the answer to the caller.
-pub async fn listen(actor: &Actor) -> Result<Value, Failure> {
+pub(super) async fn listen(actor: &Actor) -> Result<Value, Failure> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(Failure::unavailable)?;
     let port = listener.local_addr().map_err(Failure::unavailable)?.port();
     let trust = Arc::new(trust(actor).await?);
@@ -119,7 +119,7 @@ async fn take(
 }
 
 /// Calls an agent over mutual TLS with the token that was got for it.
-pub async fn ask(actor: &Actor, order: &Value) -> Result<Value, Failure> {
+pub(super) async fn ask(actor: &Actor, order: &Value) -> Result<Value, Failure> {
     let trust = trust(actor).await?;
     let expected = SpiffeId::parse(text(order, "agent")).map_err(Failure::misused)?;
     let port = order.get("port").and_then(Value::as_u64).unwrap_or_default();
@@ -127,7 +127,7 @@ pub async fn ask(actor: &Actor, order: &Value) -> Result<Value, Failure> {
     let config = client_config(actor)?;
     let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(Failure::unavailable)?;
     let name = rustls::pki_types::ServerName::from(std::net::Ipv4Addr::LOCALHOST);
-    let stream = TlsConnector::from(Arc::new(config)).connect(name.into(), stream).await;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     let stream = stream.map_err(Failure::unavailable)?;
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let found = verified(shown, &trust, Purpose::Server)?;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 /// The trust domain of the demo.
-pub const TRUST_DOMAIN: &str = "demo.example";
+pub(super) const TRUST_DOMAIN: &str = "demo.example";
 
 /// The files. `gateway` is the gateway's base URL, `tools` the tool server's own.
-pub fn files(gateway: &str, tools: &str) -> BTreeMap<String, String> {
+pub(super) fn files(gateway: &str, tools: &str) -> BTreeMap<String, String> {
     let mut files = wiring::starter::files(TRUST_DOMAIN);
     files.insert("resources/invoices.toml".to_owned(), resource(tools));
     files.insert("access/main.cedar".to_owned(), access(gateway));

@@ -15,7 +15,7 @@ use crate::exit::Failure;
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// One process.
-pub struct Part {
+pub(super) struct Part {
     name: &'static str,
     child: Child,
     input: ChildStdin,
@@ -24,7 +24,7 @@ pub struct Part {
 
 impl Part {
     /// Starts `program` as the part `kind`.
-    pub fn start(
+    pub(super) fn start(
         program: &Path,
         name: &'static str,
         kind: &str,
@@ -48,7 +48,7 @@ impl Part {
     }
 
     /// Tells it to do something, and waits for the answer.
-    pub async fn tell(&mut self, order: Value) -> Result<Value, Failure> {
+    pub(super) async fn tell(&mut self, order: Value) -> Result<Value, Failure> {
         let line = format!("{order}\n");
         let gone = |error: std::io::Error| {
             Failure::unavailable(format!("the process `{}` went away: {error}", self.name))
@@ -64,12 +64,12 @@ impl Part {
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.child.id().unwrap_or_default()
     }
 
     /// Ends it.
-    pub async fn end(mut self) {
+    pub(super) async fn end(mut self) {
         drop(self.input);
         let _ = tokio::time::timeout(Duration::from_secs(2), self.child.wait()).await;
         let _ = self.child.kill().await;
@@ -77,7 +77,7 @@ impl Part {
 }
 
 /// A copy of this program at a path of its own.
-pub fn copy_of_self(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
+pub(super) fn copy_of_self(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
     let own = std::env::current_exe().map_err(Failure::unavailable)?;
     let path = folder.join(name);
     let copied = std::fs::copy(&own, &path);
@@ -86,7 +86,7 @@ pub fn copy_of_self(folder: &Path, name: &str) -> Result<PathBuf, Failure> {
 }
 
 /// The first of four free ports.
-pub fn free_ports() -> Result<u16, Failure> {
+pub(super) fn free_ports() -> Result<u16, Failure> {
     use std::net::TcpListener;
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     for base in (20_443..32_000).step_by(16) {
@@ -98,7 +98,7 @@ pub fn free_ports() -> Result<u16, Failure> {
 }
 
 /// `aims up` as a process of its own.
-pub struct Running {
+pub(super) struct Running {
     child: Child,
     /// What its ready line says.
     pub ready: Value,
@@ -106,7 +106,11 @@ pub struct Running {
 
 impl Running {
     /// Starts it on `dir` and waits until it is ready.
-    pub async fn start(dir: &Path, port_base: u16, trust_domain: &str) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        dir: &Path,
+        port_base: u16,
+        trust_domain: &str,
+    ) -> Result<Self, Failure> {
         let own = std::env::current_exe().map_err(Failure::unavailable)?;
         let mut child = Command::new(own)
             .args(["up", "--trust-domain", trust_domain, "--port-base"])
@@ -131,12 +135,12 @@ impl Running {
     }
 
     /// A value of the ready line.
-    pub fn said(&self, name: &str) -> String {
+    pub(super) fn said(&self, name: &str) -> String {
         self.ready.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// Stops it in good order.
-    pub async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         use nix::sys::signal::{Signal, kill};
         use nix::unistd::Pid;
         if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {

@@ -37,7 +37,7 @@ struct Story {
 }
 
 /// Tells the story.
-pub async fn tell(context: &Context) -> Result<(), Failure> {
+pub(super) async fn tell(context: &Context) -> Result<(), Failure> {
     let begun = Instant::now();
     let folder = tempfile::Builder::new().prefix("aims-demo-").tempdir();
     let folder = folder.map_err(Failure::unavailable)?;

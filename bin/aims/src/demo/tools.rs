@@ -34,7 +34,7 @@ struct Tools {
 }
 
 /// Runs the tool server. Arguments: port, issuer, the authority's file, trust domain.
-pub async fn run(arguments: &[String]) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &[String]) -> Result<(), Failure> {
     let [port, issuer, ca, trust_domain] = arguments else {
         return Err(Failure::misused("port, issuer, ca and trust domain are needed"));
     };

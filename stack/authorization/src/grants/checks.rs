@@ -51,7 +51,8 @@ fn caller_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// RFC 6749 §5.2: "The authenticated client is not authorized to use this authorization grant type."
+/// RFC 6749 §5.2: "The authenticated client is not authorized to use this authorization grant
+/// type."
 fn grant_is_allowed(context: &Context<'_>) -> Result<(), Refusal> {
     let wanted = match context.grant {
         C => GrantType::ClientCredentials,

@@ -202,7 +202,8 @@ fn sole_domain(trace: &Trace) -> Option<&str> {
 fn plain(text: &str) -> String {
     let steers = |letter: char| {
         letter.is_control()
-            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(letter, '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     let mut plain = String::new();
     for letter in text.chars().take(TEXT_CHARS_MAX) {
