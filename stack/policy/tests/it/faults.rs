@@ -105,7 +105,7 @@ fn s12_a_rule_that_does_not_compile_is_shown_with_its_fix() {
         ("access/c-twice.cedar", "@id(\"tokens\")\npermit(principal, action, resource);\n"),
         (
             "access/d-unknown.cedar",
-            "@id(\"d\")\npermit(principal, action == Aims::Action::\"tool.burn\", resource);\n",
+            "@id(\"d\")\npermit(principal, action == Aims::Action::\"token.exchang\", resource);\n",
         ),
         (
             "access/e-kind.cedar",
