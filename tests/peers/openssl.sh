@@ -22,8 +22,8 @@ expect() {
 }
 
 svid_profile() {
-    local chain="$PEER_DIR/svid" spiffe_id="spiffe://$TRUST_DOMAIN/service/openssl-peer"
-    "$AIMS_BIN" svid x509 --write "$chain"
+    local chain="$PEER_DIR/svid" spiffe_id="spiffe://$domain/service/openssl-peer"
+    aims svid x509 --write "$chain"
     for purpose in sslclient sslserver; do
         openssl verify -x509_strict -purpose "$purpose" \
             -CAfile "$chain/bundle.pem" -untrusted "$chain/svid.pem" "$chain/svid.pem"
@@ -52,10 +52,10 @@ svid_profile() {
 }
 
 https_listener() {
-    local address="localhost:$AIMS_PORT_BASE" issuer="https://localhost:$AIMS_PORT_BASE" said
+    local address="localhost:$AIMS_PORT_BASE" said
     local connect=(openssl s_client -connect "$address" -verify_return_error
         -verify_hostname localhost -CAfile)
-    said=$("${connect[@]}" "$AIMS_DIR/ca.pem" -brief </dev/null 2>&1) || fail "$said"
+    said=$("${connect[@]}" "$CA" -brief </dev/null 2>&1) || fail "$said"
     grep -q "Protocol version: TLSv1.3" <<<"$said" || fail "not TLS 1.3: $said"
     grep -q "Verification: OK" <<<"$said" || fail "not verified: $said"
 
@@ -64,16 +64,18 @@ https_listener() {
     grep -q "unable to get local issuer certificate" <<<"$said" || fail "other than expected: $said"
 
     # The refusal is the listener's: an alert, not this openssl's own unwillingness.
-    said=$("${connect[@]}" "$AIMS_DIR/ca.pem" -tls1_2 </dev/null 2>&1) && fail "it speaks TLS 1.2"
+    said=$("${connect[@]}" "$CA" -tls1_2 </dev/null 2>&1) && fail "it speaks TLS 1.2"
     grep -q "alert protocol version" <<<"$said" || fail "TLS 1.2 ends other than expected: $said"
 
-    said=$(curl --silent --show-error --fail --cacert "$AIMS_DIR/ca.pem" \
-        "$issuer/.well-known/oauth-authorization-server")
-    [[ "$said" == *"\"issuer\":\"$issuer\""* ]] || fail "metadata of another issuer: $said"
+    said=$(curl --silent --show-error --fail --cacert "$CA" \
+        "$ISSUER/.well-known/oauth-authorization-server")
+    [[ "$said" == *"\"issuer\":\"$ISSUER\""* ]] || fail "metadata of another issuer: $said"
 }
 
-write_policy 3600
-start_up
-register_service openssl-peer "$AIMS_BIN"
+domain=openssl.example
+new_policy "$domain"
+start_up "$domain"
+aims agent register --name openssl-peer --kind service --owner peers --class path \
+    --selector "unix:uid:$(id -u)" --selector "unix:path:$AIMS_BIN"
 svid_profile
 https_listener
