@@ -248,7 +248,8 @@ impl Town {
         format!("{name}: {}", told.await.unwrap_or_else(|told| told))
     }
 
-    /// The batch job gives an agent a task; the agent exchanges, perhaps hands on, and calls a tool.
+    /// The batch job gives an agent a task; the agent exchanges, perhaps hands on, and calls a
+    /// tool.
     async fn chain(&self) -> String {
         let rng = self.sim.rng();
         let handed = |one: &&(&'static str, _, _)| one.0 != "kept";

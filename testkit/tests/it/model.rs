@@ -91,8 +91,8 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// The clock was set back: that makes what was heard seem younger, but never by more than it was
-    /// old and what clocks may differ.
+    /// The clock was set back: that makes what was heard seem younger, but never by more than it
+    /// was old and what clocks may differ.
     pub(crate) fn is_set_back(&mut self, millis: u64) {
         self.set_back += millis.min(SEEMS_YOUNGER_MAX);
     }
@@ -147,8 +147,8 @@ impl Model {
         self.kills.iter().any(|(id, at)| id == who && after < *at && *at < before)
     }
 
-    /// A kill of `who` was acknowledged; `before`: how its returns stood when that was begun. If one
-    /// was under way meanwhile, nobody knows which came first.
+    /// A kill of `who` was acknowledged; `before`: how its returns stood when that was begun. If
+    /// one was under way meanwhile, nobody knows which came first.
     pub(crate) fn killed(&mut self, who: &str, at: u64, before: (u64, u64)) {
         self.kills.push((who.to_owned(), at));
         if before.0 == before.1 && self.resumes_of(who) == before {
