@@ -1,6 +1,6 @@
 # The official MCP client, unmodified and without a secret, reaches the official MCP example server
 # through agent proxy and gateway, and no tool that policy does not list.
-# req: AUTHZ-26, SEC-01 (part)
+# req: AUTHZ-26 (part), SEC-01 (part)
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use attestors::{HashCache, Peer};
 use env::{Clock, Store, Unavailable, World};
@@ -24,6 +25,9 @@ const WAITING_MAX: usize = 1;
 /// The longest time between two looks at a stream, whatever happens: so long a lost feed may go
 /// unnoticed by it.
 const LOOK_AGAIN: Span = Span::from_seconds(5);
+/// How long a process without a record waits for one: an agent that was registered a moment ago is
+/// on its way to this node, and its refusal would be final for most clients.
+const RECORD_ON_ITS_WAY: Duration = Duration::from_millis(600);
 
 /// Tells processes by their pidfd.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,7 +84,12 @@ impl<W: World> Identities<W> {
     /// Measures and attests, for a process that wants keys.
     async fn attested(&self, peer: &Peer) -> Result<Attested, Denied> {
         let process = measure(peer, &self.hashes).await.map_err(Denied::NoIdentity)?;
-        let end = flows::attest(self.world.as_ref(), process, true).await.map_err(unavailable)?;
+        let world = self.world.as_ref();
+        let mut end = flows::attest(world, process.clone(), true).await.map_err(unavailable)?;
+        if matches!(end.value(), Err(Refusal::NoRecord)) {
+            tokio::time::sleep(RECORD_ON_ITS_WAY).await;
+            end = flows::attest(world, process, true).await.map_err(unavailable)?;
+        }
         let id = end.audit_id();
         end.into_value().map_err(|refusal| denied(&refusal, id))
     }

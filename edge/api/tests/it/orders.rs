@@ -362,18 +362,18 @@ async fn s12_faults_of_policy_are_told_with_file_line_and_fix() {
       "message": "the policy set has 2 faults",
       "faults": [
         {
-          "file": "resource/a.toml",
-          "line": 0,
-          "column": 0,
-          "message": "no part of the system reads this file",
-          "fix": "policy is domain.toml, attestation.toml, resources/*.toml, agents/*.toml and access/*.cedar; move or rename the file, or end its name in .md"
-        },
-        {
           "file": "access/main.cedar",
           "line": 1,
           "column": 1,
           "message": "rule has no `@id`",
           "fix": "put `@id(\"a-short-name\")` above the rule"
+        },
+        {
+          "file": "resource/a.toml",
+          "line": 0,
+          "column": 0,
+          "message": "no part of the system reads this file",
+          "fix": "policy is domain.toml, attestation.toml, resources/*.toml, agents/*.toml and access/*.cedar; move or rename the file, or end its name in .md"
         }
       ]
     }
