@@ -36,7 +36,7 @@ pub struct Response {
     /// The host's own nonce, in standard base64.
     pub nonce: String,
     /// The signature in DER over challenge nonce ‖ response nonce, in standard base64: ECDSA with
-    /// the curve's hash, Ed25519, or RSA PSS with SHA-256.
+    /// the curve's hash, Ed25519, or RSASSA-PKCS1-v1_5 with SHA-256.
     pub signature: String,
 }
 

@@ -1,21 +1,31 @@
 //! Which header fields travel on. What proves or carries rights never does (AUTHZ-20).
 
-/// Fields of a request that end here: hop by hop (RFC 9110 §7.6.1), or proofs and rights of the
-/// caller, which are for us alone, or claims about it that only we may make.
+/// Fields of a request that end here: those made anew for the request that is sent, proofs and
+/// rights of the caller, which are for us alone, and claims about who the caller is or what it
+/// means, which an upstream would believe of us.
 const STOP_REQUEST: &[&str] = &[
     "authorization",
+    "client-cert",
+    "client-cert-chain",
+    "content-length",
     "cookie",
     "dpop",
+    "expect",
     "forwarded",
     "host",
-    "content-length",
-    "txn-token",
-    "workload-identity-token",
-    "workload-proof-token",
+    "origin",
     "signature",
     "signature-input",
+    "true-client-ip",
+    "txn-token",
+    "x-api-key",
+    "x-client-ip",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
     "x-real-ip",
-    "origin",
+    "x-rewrite-url",
 ];
 
 /// Fields of an answer that end here.
@@ -25,6 +35,7 @@ const STOP_ANSWER: &[&str] =
 /// RFC 9110 §7.6.1: fields that "MUST be removed" by an intermediary before it forwards.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
+    "http2-settings",
     "keep-alive",
     "proxy-connection",
     "te",
@@ -40,9 +51,12 @@ const STOP_BEGINNINGS: &[&str] = &["proxy-", "x-forwarded-", "oauth-", "workload
 pub fn forwardable(headers: &[(String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
     let named = connection_names(headers);
     let stops = |name: &str| {
-        STOP_REQUEST.contains(&name)
-            || STOP_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
-            || HOP_BY_HOP.contains(&name)
+        // `X_Forwarded_For` and `X-Forwarded-For` are the same variable to many a server.
+        let plain = name.replace('_', "-");
+        let plain = plain.as_str();
+        STOP_REQUEST.contains(&plain)
+            || STOP_BEGINNINGS.iter().any(|beginning| plain.starts_with(beginning))
+            || HOP_BY_HOP.contains(&plain)
             || named.iter().any(|one| one == name)
     };
     headers.iter().filter(|(name, _)| !stops(name)).cloned().collect()
@@ -108,5 +122,24 @@ mod tests {
         assert_eq!(names(forwardable(&sent)), ["accept", "mcp-session-id"]);
         let answer = fields(&["content-type", "set-cookie", "www-authenticate", "mcp-session-id"]);
         assert_eq!(names(released(&answer)), ["content-type", "mcp-session-id"]);
+    }
+
+    /// req: AUTHZ-20 (part)
+    #[test]
+    fn s10_7_no_claim_about_the_caller_travels_on() {
+        for name in [
+            "client-cert",
+            "expect",
+            "http2-settings",
+            "true-client-ip",
+            "workload_proof_token",
+            "x-api-key",
+            "x-http-method-override",
+            "x-original-url",
+            "x-rewrite-url",
+            "x_forwarded_for",
+        ] {
+            assert_eq!(names(forwardable(&fields(&[name]))), [""; 0], "{name}");
+        }
     }
 }
