@@ -66,6 +66,10 @@ pub(crate) struct Common {
     pub(crate) output: Format,
 }
 
+/// Of the roles that are told their settings by a file.
+const SETTINGS_ARE: &str =
+    "The settings are those of the aims.toml that `aims up` leaves in its directory.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show everything once: an agent's task from nothing to a verified log
@@ -73,10 +77,13 @@ pub(crate) enum Command {
     /// Run server, node and gateway in one process, and stay up
     Up(UpArgs),
     /// Run the server alone
+    #[command(after_help = format!("Example:\n  aims server --config /etc/aims/server.toml\n\n{SETTINGS_ARE}"))]
     Server(ConfigArgs),
     /// Run a node: it attests processes and keeps the keys of a host
+    #[command(after_help = format!("Example:\n  aims node --config /etc/aims/node.toml\n\n{SETTINGS_ARE}"))]
     Node(ConfigArgs),
     /// Run a gateway: it stands before tools and decides each call
+    #[command(after_help = format!("Example:\n  aims gateway --config /etc/aims/gateway.toml\n\n{SETTINGS_ARE}"))]
     Gateway(ConfigArgs),
     /// Start a program behind the agent proxy: it gets an identity and tools, and no secret
     Run(run::Arguments),
@@ -145,8 +152,6 @@ pub(crate) struct UpArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  aims node --config /etc/aims/node.toml\n\n\
-    The settings are those of the aims.toml that `aims up` leaves in its directory.")]
 pub(crate) struct ConfigArgs {
     /// The settings
     #[arg(long, value_name = "FILE")]

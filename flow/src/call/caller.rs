@@ -124,7 +124,15 @@ pub(super) async fn token<W: World>(
                     locked(&verdicts.tokens).put(hash, ring.version, until, Arc::clone(&presented));
                     presented
                 }
-                Err(error) => return Ok(Err(Refusal::Token { why: error.to_string() })),
+                Err(error) => {
+                    let why = error.to_string();
+                    let is_foreign = error.is_no_token_of_ours();
+                    return Ok(Err(if is_foreign {
+                        Refusal::ForeignToken { why }
+                    } else {
+                        Refusal::Token { why }
+                    }));
+                }
             }
         }
     };

@@ -108,11 +108,16 @@ fn s5_1_a_token_is_ours_alive_and_for_this_resource() {
         let counter = Counter::open(&sim).await;
         let bare = without(counter.call("list_invoices"), "authorization");
         let garbled = with(bare.clone(), "authorization", b"Bearer a.b.c");
-        assert_eq!(counter.refused(garbled).await.check(), "gateway::Token");
+        assert_eq!(counter.refused(garbled).await.check(), "gateway::ForeignToken");
         // A WIT is signed by us, too, and is no access token.
         let wit = format!("Bearer {}", counter.clerk.wit.expose());
-        let other_kind = with(bare, "authorization", wit.as_bytes());
-        assert_eq!(counter.refused(other_kind).await.check(), "gateway::Token");
+        let other_kind = with(bare.clone(), "authorization", wit.as_bytes());
+        assert_eq!(counter.refused(other_kind).await.check(), "gateway::ForeignToken");
+        // So does what anybody can make of one: it is counted, and fills no log.
+        let (signed, _) = counter.token.rsplit_once('.').unwrap();
+        let forged = format!("Bearer {signed}.{}", "A".repeat(86));
+        let forged = with(bare, "authorization", forged.as_bytes());
+        assert_eq!(counter.refused(forged).await.check(), "gateway::ForeignToken");
         assert_eq!(counter.domain.refusal_of(counter.call("list_invoices")).await, None);
         sim.sleep(Span::from_seconds(306)).await;
         counter.domain.sync().await;

@@ -263,3 +263,22 @@ pub enum Refusal {
         expected: String,
     },
 }
+
+impl Refusal {
+    /// True when the text bears no signature of ours, so that anybody may have written it. What is
+    /// wrong with a token of ours, such as its end, shows only after its signature.
+    pub const fn is_no_token_of_ours(&self) -> bool {
+        use jose::Refused as Of;
+        matches!(
+            self,
+            Self::Malformed(_)
+                | Self::Refused(
+                    Of::AlgorithmNotAccepted { .. }
+                        | Of::NoKey(_)
+                        | Of::WrongKey { .. }
+                        | Of::SignatureLength { .. }
+                        | Of::Signature
+                )
+        )
+    }
+}

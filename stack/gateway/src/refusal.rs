@@ -29,7 +29,13 @@ pub enum Refusal {
         /// What is wrong.
         why: String,
     },
-    /// The token is not one of ours, has ended, or is for another audience.
+    /// A text in the token's place that no key of ours signed: anybody may have written it.
+    #[error("no access token of this issuer: {why}")]
+    ForeignToken {
+        /// What is wrong.
+        why: String,
+    },
+    /// The token has ended, or is for another audience.
     #[error("the access token is not valid here: {why}")]
     Token {
         /// What is wrong.
@@ -117,6 +123,7 @@ impl Refusal {
             Self::NoResource { .. } => "gateway::NoResource",
             Self::NoToken => "gateway::NoToken",
             Self::BadRequest { .. } => "gateway::BadRequest",
+            Self::ForeignToken { .. } => "gateway::ForeignToken",
             Self::Token { .. } => "gateway::Token",
             Self::Proof(_) => "gateway::Proof",
             Self::Replayed => "gateway::Replayed",
@@ -137,9 +144,10 @@ impl Refusal {
             // RFC 6750 §3.1: "If the request lacks any authentication information … the resource
             // server SHOULD NOT include an error code".
             Self::NoToken => Status::Authenticate,
-            Self::Token { .. } | Self::NotInForce { .. } | Self::NotRegistered { .. } => {
-                Status::InvalidToken
-            }
+            Self::ForeignToken { .. }
+            | Self::Token { .. }
+            | Self::NotInForce { .. }
+            | Self::NotRegistered { .. } => Status::InvalidToken,
             Self::Proof(_) | Self::Replayed => Status::InvalidProof,
             Self::Scope { scope } => Status::InsufficientScope(scope.clone()),
             Self::Map(MapRefusal::HttpMethod { .. }) => Status::MethodNotAllowed,
@@ -158,6 +166,7 @@ impl Refusal {
             Self::Path(_)
                 | Self::NoResource { .. }
                 | Self::NoToken
+                | Self::ForeignToken { .. }
                 | Self::BadRequest { .. }
                 | Self::FeedLost { .. }
         )
