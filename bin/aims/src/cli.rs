@@ -67,8 +67,13 @@ pub(crate) struct Common {
 }
 
 /// Of the roles that are told their settings by a file.
-const SETTINGS_ARE: &str =
-    "The settings are those of the aims.toml that `aims up` leaves in its directory.";
+/// What the help of a command that runs one `role` alone ends with.
+fn example(role: &str) -> String {
+    format!(
+        "Example:\n  aims {role} --config /etc/aims/{role}.toml\n\n\
+         The settings are those of the aims.toml that `aims up` leaves in its directory."
+    )
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -77,13 +82,13 @@ pub(crate) enum Command {
     /// Run server, node and gateway in one process, and stay up
     Up(UpArgs),
     /// Run the server alone
-    #[command(after_help = format!("Example:\n  aims server --config /etc/aims/server.toml\n\n{SETTINGS_ARE}"))]
+    #[command(after_help = example("server"))]
     Server(ConfigArgs),
     /// Run a node: it attests processes and keeps the keys of a host
-    #[command(after_help = format!("Example:\n  aims node --config /etc/aims/node.toml\n\n{SETTINGS_ARE}"))]
+    #[command(after_help = example("node"))]
     Node(ConfigArgs),
     /// Run a gateway: it stands before tools and decides each call
-    #[command(after_help = format!("Example:\n  aims gateway --config /etc/aims/gateway.toml\n\n{SETTINGS_ARE}"))]
+    #[command(after_help = example("gateway"))]
     Gateway(ConfigArgs),
     /// Start a program behind the agent proxy: it gets an identity and tools, and no secret
     Run(run::Arguments),
