@@ -66,7 +66,6 @@ pub(crate) struct Common {
     pub(crate) output: Format,
 }
 
-/// Of the roles that are told their settings by a file.
 /// What the help of a command that runs one `role` alone ends with.
 fn example(role: &str) -> String {
     format!(
