@@ -15,6 +15,7 @@
 
 mod answer;
 mod attest;
+pub mod authority;
 mod budget;
 pub mod client;
 mod convert;

@@ -17,6 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tonic::transport::server::Connected;
 
 use crate::attest::Attest;
+use crate::authority::Readable;
 use crate::budget::{Budget, Permit};
 
 /// The longest path of a socket: unix(7) gives it 108 bytes with the closing zero.
@@ -82,7 +83,9 @@ impl Listener {
                 }
             };
             match budget.take(attest.process(&peer)) {
-                Ok(permit) => return Connection { stream, peer, _permit: permit },
+                Ok(permit) => {
+                    return Connection { stream: Readable::new(stream), peer, _permit: permit };
+                }
                 Err(exhausted) => {
                     tracing::warn!(%exhausted, "workload api: a connection was closed");
                 }
@@ -131,7 +134,7 @@ impl BindError {
 /// A connection and the process that made it.
 #[derive(Debug)]
 pub(crate) struct Connection<Peer> {
-    stream: UnixStream,
+    stream: Readable<UnixStream>,
     peer: Peer,
     _permit: Permit,
 }

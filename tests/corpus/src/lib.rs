@@ -14,6 +14,7 @@ mod spiffe;
 mod time;
 mod tlog;
 mod wimse;
+mod workload;
 mod x509;
 
 use serde_json::Value;
@@ -43,6 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tlog_proof", tlog::proof),
     ("wimse_id", wimse::id),
     ("wimse_token", wimse::token),
+    ("workload_authority", workload::authority),
     ("x509_certificate", x509::certificate),
     ("x509_pem", x509::pem),
     ("x509_request", x509::request),

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod authority;
+#[cfg(test)]
 mod bounds;
 #[cfg(test)]
 mod socket;
