@@ -304,7 +304,7 @@ fn replay(
         }
         let path = segment::path(dir, first);
         let bytes = fs::read(&path)?;
-        let scan = segment::scan(&bytes, first, u64::MAX);
+        let scan = segment::scan(&bytes, first);
         let is_last = place + 1 == segments.len();
         judge(&scan, is_last, promised, path)?;
         adding.add(&scan, &bytes)?;

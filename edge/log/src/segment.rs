@@ -134,8 +134,8 @@ pub(crate) enum Rest {
     NoHeader,
 }
 
-/// Reads the segment that begins with entry `first`, at most up to entry `limit`.
-pub(crate) fn scan(bytes: &[u8], first: u64, limit: u64) -> Scan {
+/// Reads the segment that begins with entry `first`.
+pub(crate) fn scan(bytes: &[u8], first: u64) -> Scan {
     let (end, rest) = (HEADER_BYTES, Rest::Blank);
     let mut scan = Scan { salt: 0, offsets: Vec::new(), end, next: first, rest };
     let Some(salt) = salt_of(bytes, first) else {
@@ -147,9 +147,6 @@ pub(crate) fn scan(bytes: &[u8], first: u64, limit: u64) -> Scan {
     };
     scan.salt = salt;
     loop {
-        if scan.next >= limit {
-            return scan;
-        }
         let rest = bytes.get(scan.end..).unwrap_or_default();
         match Frame::read(rest, salt) {
             Ok(frame) if frame.index == scan.next => {
@@ -332,7 +329,7 @@ mod tests {
     }
 
     fn scanned(frames: &[u8]) -> Scan {
-        scan(&[&header(0, 5)[..], frames].concat(), 0, u64::MAX)
+        scan(&[&header(0, 5)[..], frames].concat(), 0)
     }
 
     fn check(frames: &[u8], next: u64, rest: Rest) {
@@ -392,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_segment_without_header_is_new_or_damaged() {
-        let check = |bytes: &[u8], rest| assert_eq!(scan(bytes, 7, u64::MAX).rest, rest);
+        let check = |bytes: &[u8], rest| assert_eq!(scan(bytes, 7).rest, rest);
         check(&[], Rest::Blank);
         check(&[0; 400], Rest::Blank);
         check(&header(7, 5)[..13], Rest::Blank);

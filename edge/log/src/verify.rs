@@ -18,7 +18,7 @@ const WIDTH: u64 = TILE_WIDTH as u64;
 /// A folder in which everything fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// Entries, those beyond the last checkpoint included.
+    /// Entries, those beyond the last checkpoint included: those have only their checksums yet.
     pub size: u64,
     /// The root over all of them.
     pub root: Hash,
@@ -81,7 +81,8 @@ pub struct Progress {
 
 /// Checks the log `origin` in `dir`: reads every entry, recomputes every hash, compares tiles,
 /// bundles and checkpoint, and the checkpoints `kept` elsewhere, signed notes of the same log.
-/// While the log runs only what its checkpoint promises is checked. Changes nothing.
+/// While the log runs, its end beyond the checkpoint is read as far as it is written: what stands
+/// there is bound by nothing yet. Changes nothing.
 pub fn verify_dir(
     dir: &Path,
     origin: &str,
@@ -94,6 +95,7 @@ pub fn verify_dir(
     let promised = promises.first().map_or(0, |(size, _)| *size);
     let mut check = Check {
         dir,
+        running,
         promised,
         frontier: Frontier::new(),
         sizes: promises.iter().map(|(size, _)| *size).collect(),
@@ -103,15 +105,11 @@ pub fn verify_dir(
         upper: Vec::new(),
     };
     check.note_root();
-    let limit = if running { promised } else { u64::MAX };
     let segments = segment::list(dir).map_err(|error| unreadable(&error, segment::folder(dir)))?;
     let mut torn = false;
     for (place, first) in segments.iter().copied().enumerate() {
         let is_last = place + 1 == segments.len();
-        if check.frontier.size() >= limit {
-            break;
-        }
-        torn = check.segment(first, is_last, limit, &mut progress)?;
+        torn = check.segment(first, is_last, &mut progress)?;
     }
     check.finish(&promises)?;
     let (size, root) = (check.frontier.size(), check.frontier.root());
@@ -152,6 +150,8 @@ fn read_promises(
 /// The state of a check.
 struct Check<'a> {
     dir: &'a Path,
+    /// A log is writing there.
+    running: bool,
     /// Entries of the folder's checkpoint: tiles are there up to here.
     promised: u64,
     frontier: Frontier,
@@ -170,7 +170,6 @@ impl Check<'_> {
         &mut self,
         first: u64,
         is_last: bool,
-        limit: u64,
         progress: &mut impl FnMut(Progress),
     ) -> Result<bool, Broken> {
         let file = segment::path(self.dir, first);
@@ -179,7 +178,7 @@ impl Check<'_> {
             return Err(broken(Some(next), Some(file), Why::SegmentMissing));
         }
         let bytes = fs::read(&file).map_err(|error| unreadable(&error, file.clone()))?;
-        let scan = segment::scan(&bytes, first, limit);
+        let scan = segment::scan(&bytes, first);
         for offset in &scan.offsets {
             let frame = bytes.get(*offset..).and_then(|b| Frame::read(b, scan.salt).ok());
             let Some(frame) = frame else { break };
@@ -195,6 +194,8 @@ impl Check<'_> {
         let (index, file) = (Some(scan.next), Some(file));
         let (id, why) = match scan.rest {
             Rest::Blank => return Ok(false),
+            // What is being written was read in part.
+            _ if self.running && is_last && scan.next >= self.promised => return Ok(false),
             Rest::Torn { .. } if is_last && scan.next >= self.promised => return Ok(true),
             Rest::Torn { id } | Rest::Damaged { id } => (id, Why::Damaged),
             Rest::NoHeader => (None, Why::Damaged),

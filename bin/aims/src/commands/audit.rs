@@ -2,6 +2,7 @@
 //! changed it, which needs no server.
 
 mod line;
+mod read;
 mod verify;
 
 use std::path::PathBuf;
@@ -10,17 +11,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use monitoring::record::Term;
 use monitoring::trace::{self, Style, Trace};
 use monitoring::{Record, RecordId};
-use time::{Span, UnixTime};
+use time::Span;
 
 use crate::commands::Context;
 use crate::exit::Failure;
 use crate::files::{self, PUBLIC};
-use wiring::world::SystemClock;
 
 /// Lines that `tail` begins with.
 const LAST: u64 = 20;
-/// Records of one page of a search.
-const PAGE: usize = 500;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -73,7 +71,7 @@ pub(crate) enum Command {
         /// Only what is younger
         #[arg(long, value_name = "TIME", value_parser = crate::span::parse)]
         since: Option<Span>,
-        /// Which log: server, gateway, … [default: the server's]
+        /// Which log: server, gateway, … [default: all of them]
         #[arg(long, value_name = "NAME")]
         log: Option<String>,
     },
@@ -87,7 +85,7 @@ pub(crate) struct Tail {
     /// How many records to begin with
     #[arg(long, value_name = "N", default_value_t = LAST)]
     last: u64,
-    /// Which log: server, gateway, … [default: the server's]
+    /// Which log: server, gateway, … [default: all of them]
     #[arg(long, value_name = "NAME")]
     log: Option<String>,
     /// Only records with this value, such as `agent=spiffe://…`: event, outcome, agent, subject,
@@ -113,8 +111,7 @@ pub(crate) enum ExportFormat {
 /// Does it.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Tail(args) if args.condition.is_some() => find(context, &args).await,
-        Command::Tail(args) => tail(context, &args).await,
+        Command::Tail(args) => read::tail(context, &args).await,
         Command::Show { id } => show(context, id).await,
         Command::Trace { id, whole } => trace(context, &id, whole).await,
         Command::Prove { id, write } => {
@@ -131,44 +128,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             }
         }
         Command::Verify(args) => verify::run(context, &args),
-        Command::Export { format, since, log } => export(context, format, since, log).await,
+        Command::Export { format, since, log } => read::export(context, format, since, log).await,
     }
-}
-
-async fn tail(context: &Context, args: &Tail) -> Result<(), Failure> {
-    let server = context.server();
-    let from = (None, Some(args.last));
-    let mut lines = server.tail(args.log.as_deref(), from, args.follow).await?;
-    while let Some(text) = lines.next().await? {
-        let text = if context.output.is_json() { text } else { line::of_json(&text) };
-        context.output.text(&format!("{text}\n"))?;
-    }
-    Ok(())
-}
-
-async fn find(context: &Context, args: &Tail) -> Result<(), Failure> {
-    let Some((term, value)) = &args.condition else { return Ok(()) };
-    let (server, mut after) = (context.server(), None::<String>);
-    let last = usize::try_from(args.last).unwrap_or(usize::MAX);
-    let mut found = std::collections::VecDeque::new();
-    loop {
-        let (by, log) = ((term.name(), value.as_str()), args.log.as_deref());
-        let page = server.find(by, log, after.as_deref(), Some(PAGE)).await?;
-        found.extend(page.items);
-        while found.len() > last {
-            found.pop_front();
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    for one in found {
-        let text = serde_json::to_string(&one).unwrap_or_default();
-        let text = if context.output.is_json() { text } else { line::of_line(&one) };
-        context.output.text(&format!("{text}\n"))?;
-    }
-    Ok(())
 }
 
 async fn show(context: &Context, id: RecordId) -> Result<(), Failure> {
@@ -192,24 +153,6 @@ async fn trace(context: &Context, id: &str, whole: bool) -> Result<(), Failure> 
     context.output.show(&tree, || trace::render(&tree, style))?;
     if told.cut {
         context.output.note("the server knows more records of this task than it sent");
-    }
-    Ok(())
-}
-
-async fn export(
-    context: &Context,
-    format: ExportFormat,
-    since: Option<Span>,
-    log: Option<String>,
-) -> Result<(), Failure> {
-    let format = match format {
-        ExportFormat::Ocsf => "ocsf",
-        ExportFormat::Json => "aims",
-    };
-    let from = since.map(|span| SystemClock::read().minus(span)).map(UnixTime::millis);
-    let mut lines = context.server().export(log.as_deref(), (from, None), format).await?;
-    while let Some(text) = lines.next().await? {
-        context.output.text(&format!("{text}\n"))?;
     }
     Ok(())
 }

@@ -305,6 +305,21 @@ async fn a_running_log_is_verified_as_far_as_it_promised() {
     assert_eq!((verified.size, verified.checkpoints.len()), (6_000, kept.len() + 1));
 }
 
+/// What no checkpoint covers yet is counted, and told from what one covers.
+///
+/// req: OBS-06 (part)
+#[tokio::test]
+async fn the_young_end_of_a_running_log_is_read_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let seldom = Options { checkpoint_every: Span::from_seconds(3_600), ..options() };
+    let log = Log::open(dir.path(), seldom).unwrap();
+    append(&log, 0..3).await;
+    log.inclusion_proof(2).unwrap();
+    append(&log, 3..10).await;
+    let verified = verify(dir.path(), &[]).unwrap();
+    assert_eq!((verified.size, verified.checkpoints[0].0), (10, 3));
+}
+
 async fn check_running(dir: &Path, kept: &[String]) -> Option<log::Broken> {
     let (dir, kept) = (dir.to_owned(), kept.to_vec());
     tokio::task::spawn_blocking(move || verify(&dir, &kept).err()).await.unwrap()

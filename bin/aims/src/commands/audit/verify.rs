@@ -200,6 +200,12 @@ fn human(found: &Found) -> String {
         None => {
             let entries = found.entries.unwrap_or_default();
             rows.push(("whole", format!("yes, {entries} entries")));
+            let promised = found.checkpoints.first().copied().unwrap_or_default();
+            let young = entries.saturating_sub(promised);
+            if young > 0 {
+                let text = "more than the checkpoint covers; the next one, within a second, will";
+                rows.push(("young", format!("{young} {text}")));
+            }
             rows.extend(found.root.iter().map(|root| ("root", root.clone())));
             let sizes: Vec<_> = found.checkpoints.iter().map(ToString::to_string).collect();
             rows.push(("checkpoints", format!("at {}", sizes.join(", "))));
