@@ -14,7 +14,7 @@ use crate::facts::{Basis, basis};
 use crate::record::{begin, refused};
 
 /// How often a commit that another one overtook is decided again.
-const TRIES_MAX: usize = 16;
+pub(crate) const TRIES_MAX: usize = 16;
 /// The most records of one page.
 pub const PAGE_MAX: usize = 500;
 

@@ -1,12 +1,16 @@
 //! An operator applies a policy set: checked whole, then in force for everyone, or not at all.
 
+mod kept;
+
 use env::rows::{InForce, PolicyRow};
-use env::{Change, Expect, Key, Recorded, Store, Unavailable, World, Write};
+use env::{Change, Expect, Recorded, Store, Unavailable, World, Write};
 use monitoring::Event;
 use policy::{Difference, Fault, Files, PolicySet, difference};
 
-use crate::agents::{Operator, PAGE_MAX, overtaken, settled};
+use crate::agents::{Operator, PAGE_MAX, TRIES_MAX, overtaken, settled};
 use crate::record::{begin, refused};
+
+pub use kept::{Does, Refusal as AgentRefusal, Step, WITHDRAWN};
 
 /// What applying a set would change.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub struct Plan {
     pub to: String,
     /// What differs.
     pub changes: Vec<Difference>,
+    /// What it does to the agents that policy keeps.
+    pub agents: Vec<Step>,
 }
 
 /// Why a set is not put into force.
@@ -38,19 +44,37 @@ pub enum Refusal {
         /// The version in force.
         found: String,
     },
+    /// An agent of the set cannot be kept.
+    Agent(AgentRefusal),
+}
+
+impl Refusal {
+    /// The variant's name: what records call the check.
+    pub const fn check(&self) -> &'static str {
+        match self {
+            Self::Faults(_) => "policy::Faults",
+            Self::OtherDomain { .. } => "policy::OtherDomain",
+            Self::Moved { .. } => "policy::Moved",
+            Self::Agent(_) => "policy::Agent",
+        }
+    }
 }
 
 /// Shows what would change. Nothing is recorded: nothing was decided.
 pub async fn plan<W: World>(world: &W, files: Files) -> Result<Result<Plan, Refusal>, Unavailable> {
     let current = crate::facts::one::<W, InForce>(world, InForce::ID).await?;
-    let set = match PolicySet::compile(files) {
-        Ok(set) => set,
-        Err(faults) => return Ok(Err(Refusal::Faults(faults))),
-    };
     let old = current.as_ref().map(|row| &row.set);
-    let from = old.map(|set| set.version().as_str().to_owned());
-    let changes = difference(old, &set);
-    Ok(Ok(Plan { from, to: set.version().as_str().to_owned(), changes }))
+    let set = match decide(files, old, None) {
+        Ok(set) => set,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let kept = kept::decide(world, old, &set).await?;
+    Ok(kept.map_err(Refusal::Agent).map(|kept| planned(old, &set, kept.steps)))
+}
+
+fn planned(old: Option<&PolicySet>, set: &PolicySet, agents: Vec<Step>) -> Plan {
+    let version = |set: &PolicySet| set.version().as_str().to_owned();
+    Plan { from: old.map(version), to: version(set), changes: difference(old, set), agents }
 }
 
 /// Puts a set into force. `expected`: the version that it replaces, where the operator planned.
@@ -61,43 +85,65 @@ pub async fn apply<W: World>(
     reason: String,
     expected: Option<String>,
 ) -> Result<Recorded<Result<Plan, Refusal>>, Unavailable> {
-    let current = world.store().snapshot(&[Key::of::<InForce>(InForce::ID)]).await?;
-    let current = current.get::<InForce>(InForce::ID)?;
-    let old = current.as_ref().map(|row| &row.set);
-    let from = old.map(|set| set.version().as_str().to_owned());
-    let decided = decide(files, old, expected);
-    let mut record = begin(world, Event::PolicyApplied);
-    record.operator = Some(operator.0.clone());
-    let mut change = Change::default();
-    let decided = decided.map(|set| {
-        let to = set.version().as_str().to_owned();
-        let changes = difference(old, &set);
-        record.policy = Some(to.clone());
-        record.facts = serde_json::json!({ "from": from, "reason": reason, "changes": changes });
-        let row = PolicyRow { set, applied: record.time, by: operator.0.clone(), reason };
-        change.writes.push(Write::put(&row, Expect::Any));
-        let expect = current.as_ref().map_or(Expect::Absent, |row| Expect::Version(row.version));
-        change.writes.push(Write::put(&InForce(row), expect));
-        Plan { from, to, changes }
-    });
-    if let Err(refusal) = &decided {
-        refused(&mut record, "policy::Refusal", &describe(refusal), None);
+    for _ in 0..TRIES_MAX {
+        let current = crate::facts::one::<W, InForce>(world, InForce::ID).await?;
+        let old = current.as_ref().map(|row| &row.set);
+        let mut record = begin(world, Event::PolicyApplied);
+        record.operator = Some(operator.0.clone());
+        let decided = match decide(files.clone(), old, expected.as_deref()) {
+            Ok(set) => kept::decide(world, old, &set)
+                .await?
+                .map_err(Refusal::Agent)
+                .map(|kept| (set, kept)),
+            Err(refusal) => Err(refusal),
+        };
+        let mut change = Change::default();
+        let decided = decided.map(|(set, mut kept)| {
+            let plan = planned(old, &set, kept.steps);
+            record.policy = Some(plan.to.clone());
+            record.facts = serde_json::json!({
+                "from": plan.from, "reason": reason, "changes": plan.changes, "agents": plan.agents,
+            });
+            for record in &mut kept.records {
+                record.operator = Some(operator.0.clone());
+                record.policy = Some(plan.to.clone());
+            }
+            let (by, reason) = (operator.0.clone(), reason.clone());
+            let row = PolicyRow { set, applied: record.time, by, reason };
+            change.writes.push(Write::put(&row, Expect::Any));
+            let expect =
+                current.as_ref().map_or(Expect::Absent, |row| Expect::Version(row.version));
+            change.writes.push(Write::put(&InForce(row), expect));
+            change.writes.append(&mut kept.writes);
+            (plan, kept.records)
+        });
+        let (decided, records) = match decided {
+            Ok((plan, records)) => (Ok(plan), records),
+            Err(refusal) => {
+                refused(&mut record, refusal.check(), &describe(&refusal), None);
+                (Err(refusal), Vec::new())
+            }
+        };
+        // The first record is the one that the operator is told of.
+        change.records.push(record);
+        change.records.extend(records);
+        if let Some(receipt) = settled(world.store().commit(change).await)? {
+            return Ok(Recorded::new(decided, &receipt));
+        }
     }
-    change.records.push(record);
-    let receipt = settled(world.store().commit(change).await)?.ok_or_else(overtaken)?;
-    Ok(Recorded::new(decided, &receipt))
+    Err(overtaken())
 }
 
 fn decide(
     files: Files,
     old: Option<&PolicySet>,
-    expected: Option<String>,
+    expected: Option<&str>,
 ) -> Result<PolicySet, Refusal> {
     let set = PolicySet::compile(files).map_err(Refusal::Faults)?;
     if let (Some(old), Some(expected)) = (old, expected) {
         let found = old.version().as_str().to_owned();
         if found != expected {
-            return Err(Refusal::Moved { expected, found });
+            return Err(Refusal::Moved { expected: expected.to_owned(), found });
         }
     }
     let to = &set.domain().trust_domain;
@@ -121,6 +167,7 @@ pub fn describe(refusal: &Refusal) -> String {
         Refusal::Moved { expected, found } => {
             format!("`{found}` is in force, not `{expected}`: plan again")
         }
+        Refusal::Agent(why) => why.to_string(),
     }
 }
 

@@ -79,7 +79,17 @@ const RESOURCES: &str = "One file a protected resource, ending in .toml. For an 
 Clients reach it at the gateway under /files.
 ";
 
-const AGENTS: &str =
-    "Agent records kept as code, one file each, ending in .toml. `aims agent register --help`
-says what a record holds.
+const AGENTS: &str = "Agent records kept as code, one file each, ending in .toml:
+
+    name = \"researcher\"
+    kind = \"agent\"
+    owner = \"team-research\"
+    capabilities = [\"read\"]
+
+    [rule]
+    class = \"standard\"
+    selectors = [\"unix:uid:1000\", \"unix:path:/opt/researcher\", \"unix:sha256:…\"]
+
+`aims policy apply` registers what is new here, changes what reads otherwise, and suspends what is
+gone from here; a file that comes back resumes it. To end an agent for good: `aims agent retire`.
 ";

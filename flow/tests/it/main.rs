@@ -15,6 +15,8 @@ mod issue;
 #[cfg(test)]
 mod join;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod published;

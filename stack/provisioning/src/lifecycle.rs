@@ -146,6 +146,13 @@ impl Lifecycle {
         Ok(Self { state, dead_before, since: now, reason })
     }
 
+    /// The same state, with everything dead that was issued below `epoch`: who it is, or what it
+    /// may get, was decided anew.
+    #[must_use]
+    pub fn renewed(&self, epoch: Epoch) -> Self {
+        Self { dead_before: epoch.max(self.dead_before), ..self.clone() }
+    }
+
     /// True for the acts that kill what was issued before.
     pub const fn raises(act: Act) -> bool {
         !matches!(act, Act::Resume)

@@ -109,7 +109,7 @@ async fn plan(context: &Context, folder: &Path) -> Result<(), Failure> {
     let order = PolicyFiles { files: read(folder)? };
     let plan = context.server().plan_policy(&order).await?;
     context.output.show(&plan, || {
-        if plan.changes.is_empty() {
+        if plan.changes.is_empty() && plan.agents.is_empty() {
             return format!("nothing would change; {} is in force\n", plan.to);
         }
         let from = plan.from.as_deref().unwrap_or("nothing");
@@ -134,7 +134,8 @@ fn changes(plan: &PolicyPlan) -> String {
         PolicyChange::Removed { what } => format!("- {}\n", plain(what)),
         PolicyChange::Changed { what } => format!("~ {}\n", plain(what)),
     };
-    plan.changes.iter().map(line).collect()
+    let steps = plan.agents.iter().map(|step| format!("  {}\n", plain(&step.told)));
+    plan.changes.iter().map(line).chain(steps).collect()
 }
 
 async fn history(context: &Context) -> Result<(), Failure> {

@@ -133,6 +133,27 @@ pub struct PolicyPlan {
     pub to: String,
     /// What differs.
     pub changes: Vec<PolicyChange>,
+    /// What it does to the agents that policy keeps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentStep>,
+}
+
+/// What coming into force does to one agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStep {
+    /// Its identifier.
+    pub agent: String,
+    /// `register`, `change`, `renew`, `suspend` or `resume`.
+    pub does: String,
+    /// The same in words.
+    pub told: String,
+}
+
+impl From<&flow::apply_policy::Step> for AgentStep {
+    fn from(step: &flow::apply_policy::Step) -> Self {
+        let (agent, does) = (step.agent.to_string(), step.does.name().to_owned());
+        Self { agent, does, told: step.to_string() }
+    }
 }
 
 /// One thing that differs.
@@ -169,7 +190,8 @@ impl From<&Difference> for PolicyChange {
 impl From<flow::apply_policy::Plan> for PolicyPlan {
     fn from(plan: flow::apply_policy::Plan) -> Self {
         let changes = plan.changes.iter().map(PolicyChange::from).collect();
-        Self { from: plan.from, to: plan.to, changes }
+        let agents = plan.agents.iter().map(AgentStep::from).collect();
+        Self { from: plan.from, to: plan.to, changes, agents }
     }
 }
 

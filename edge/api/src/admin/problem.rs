@@ -113,6 +113,8 @@ impl From<&apply_policy::Refusal> for Undone {
                 Self::new(StatusCode::CONFLICT, Ending::Refused, "policy::Moved", told)
                     .hint("run `aims policy plan` again, and apply what it shows")
             }
+            R::Agent(_) => Self::new(StatusCode::CONFLICT, Ending::Refused, "policy::Agent", told)
+                .hint("take its file out of `agents/`, or give it another name"),
         }
     }
 }
