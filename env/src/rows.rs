@@ -88,6 +88,7 @@ json_entity!(KeyRing, Table::Authorities, one => one.purpose.name().to_owned());
 json_entity!(Holding, Table::Holdings, one => one.agent.clone());
 json_entity!(DomainEpoch, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Feed, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(Told, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(LogMark, Table::Singles, one => one.log.clone());
 
 /// A policy set as stored: its files, and who applied it.
@@ -191,6 +192,19 @@ pub struct Feed {
 impl Feed {
     /// Its row.
     pub const ID: &'static str = "feed";
+}
+
+/// On a node or gateway: the last message of the feed that told something. Heartbeats pass it by,
+/// so that its version says whether anything is new.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The server's position after it.
+    pub seq: u64,
+}
+
+impl Told {
+    /// Its row.
+    pub const ID: &'static str = "told";
 }
 
 /// The last checkpoint of a log that the state database knows: a log that is shorter was rolled

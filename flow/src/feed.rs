@@ -5,7 +5,7 @@
 
 use attestation::mechanism::Role;
 use credential::{KeyRing, Purpose};
-use env::rows::{DomainEpoch, Feed, InForce, TrustRow};
+use env::rows::{DomainEpoch, Feed, InForce, Told, TrustRow};
 use env::{
     Change, Clock, Entity, Expect, Index, Key, Row, Seq, Store, Table, Unavailable, World, Write,
 };
@@ -113,7 +113,10 @@ pub async fn apply<W: World>(world: &W, message: Message) -> Result<(), Unavaila
     if message.anew {
         forget(world).await?;
     }
-    let mut writes = Vec::with_capacity(message.rows.len() + 1);
+    let mut writes = Vec::with_capacity(message.rows.len() + 2);
+    if message.anew || !message.rows.is_empty() {
+        writes.push(Write::put(&Told { seq: message.seq.0 }, Expect::Any));
+    }
     for row in message.rows {
         let terms = Vec::new();
         let key = Key::new(row.table, row.id);
@@ -149,6 +152,23 @@ async fn commit<W: World>(world: &W, writes: Vec<Write>) -> Result<(), Unavailab
 pub(crate) fn is_fresh(heard: UnixTime, now: UnixTime, domain: &Domain) -> bool {
     let (bound, skew) = (domain.revocation.feed_lost_after, domain.bounds.clock_skew);
     now.since(heard) <= bound && heard.since(now) <= skew
+}
+
+/// What the feed told last, as a number that grows; for [`news`].
+pub async fn told<W: World>(world: &W) -> Result<u64, Unavailable> {
+    Ok(crate::facts::one::<W, Told>(world, Told::ID).await?.map_or(0, |row| row.version))
+}
+
+/// Waits until the feed has told something beyond `known`. Heartbeats, and what this component
+/// writes itself, are no news.
+pub async fn news<W: World>(world: &W, known: u64) -> Result<(), Unavailable> {
+    loop {
+        let rows = world.store().snapshot(&[Key::of::<Told>(Told::ID)]).await?;
+        if rows.get::<Told>(Told::ID)?.map_or(0, |row| row.version) != known {
+            return Ok(());
+        }
+        world.store().past(rows.seq).await;
+    }
 }
 
 /// When the server was last heard, if ever.

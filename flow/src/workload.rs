@@ -106,10 +106,53 @@ pub async fn attest<W: World>(
     process: Process,
     wants_keys: bool,
 ) -> Result<Recorded<Result<Attested, Refusal>>, Unavailable> {
-    let decided = match process.selectors() {
-        Ok(found) => decide(world, &process, &found, wants_keys).await?,
-        Err(error) => Err(Refusal::Evidence(error.to_string())),
-    };
+    let decided = measured(world, &process, wants_keys).await?;
+    attested(world, &process, decided).await
+}
+
+/// What a second look at a process found.
+#[derive(Debug)]
+pub enum Look {
+    /// The same process is the same agent: what was recorded of it still says so.
+    Same(Attested),
+    /// Something else, recorded.
+    New(Recorded<Result<Attested, Refusal>>),
+}
+
+/// Looks again at a process whose stream goes on. Only a change is recorded: a stream that is open
+/// for days would otherwise fill the log with what it says already.
+pub async fn look_again<W: World>(
+    world: &W,
+    process: Process,
+    wants_keys: bool,
+    last: &Attested,
+) -> Result<Look, Unavailable> {
+    let decided = measured(world, &process, wants_keys).await?;
+    if let Ok(now) = &decided
+        && (&now.agent.id, &now.process) == (&last.agent.id, &last.process)
+    {
+        return Ok(Look::Same(now.clone()));
+    }
+    attested(world, &process, decided).await.map(Look::New)
+}
+
+async fn measured<W: World>(
+    world: &W,
+    process: &Process,
+    wants_keys: bool,
+) -> Result<Result<Attested, Refusal>, Unavailable> {
+    match process.selectors() {
+        Ok(found) => decide(world, process, &found, wants_keys).await,
+        Err(error) => Ok(Err(Refusal::Evidence(error.to_string()))),
+    }
+}
+
+/// Records what was decided about a process.
+async fn attested<W: World>(
+    world: &W,
+    process: &Process,
+    decided: Result<Attested, Refusal>,
+) -> Result<Recorded<Result<Attested, Refusal>>, Unavailable> {
     let mut record = begin(world, Event::WorkloadAttested);
     record.proof = Some("pidfd".to_owned());
     for (name, value) in [

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use api::tls::Certificates;
-use env::{Clock, Store, World};
+use env::Clock;
 use flow::call::{Delegate, Verdicts};
 use flow::publish;
 use proxy::{Doors, Gateway, Limits, Peer, Upstream, server_config};
@@ -20,6 +20,8 @@ use super::server::{bind, stopped};
 
 /// How often a gateway looks whether its leave must be renewed.
 const LEAVE_EVERY: Span = Span::from_seconds(20);
+/// How long to wait when the store did not answer.
+const STORE_AGAIN: Span = Span::from_millis(500);
 
 /// Listens on port N + 3 with the certificate given.
 pub async fn serve(
@@ -69,12 +71,16 @@ pub async fn serve(
     });
     joined.tasks.spawn(async move {
         loop {
-            let seq = world.store.snapshot(&[]).await.map(|rows| rows.seq).unwrap_or_default();
+            let told = flow::feed::told(world.as_ref()).await;
             let now = documents(&world).await;
             *gate.documents.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
-            world.store().past(seq).await;
-            // The feed's heartbeat moves the store each second; policy seldom changes.
-            world.clock.sleep(Span::from_millis(500)).await;
+            let news = match told {
+                Ok(told) => flow::feed::news(world.as_ref(), told).await,
+                Err(why) => Err(why),
+            };
+            if news.is_err() {
+                world.clock.sleep(STORE_AGAIN).await;
+            }
         }
     });
     Ok(())

@@ -158,14 +158,10 @@ impl Joined {
         self.tasks.spawn(async move {
             let tell = {
                 let (world, pulse) = (Arc::clone(&world), pulse.clone());
-                move || {
+                move |seq: env::Seq| {
                     first.send_replace(true);
-                    let state = FeedState {
-                        component: world.component.0.clone(),
-                        heard: SystemClock::read(),
-                        seq: 0,
-                    };
-                    pulse.heard(state);
+                    let (component, heard) = (world.component.0.clone(), SystemClock::read());
+                    pulse.heard(FeedState { component, heard, seq: seq.0 });
                 }
             };
             world.peers.follow(world.as_ref(), tell).await;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attestors::{HashCache, Peer};
-use env::{Clock, Store, Unavailable, World};
+use env::{Clock, Unavailable, World};
 use flow::facts::basis;
-use flow::workload::{self as flows, Attested, Refusal};
+use flow::workload::{self as flows, Attested, Look, Refusal};
 use spiffe::{BundleSet, SpiffeId, verify_jwt_svid};
 use time::{Span, UnixTime};
 use tokio::net::UnixStream;
@@ -94,11 +94,25 @@ impl<W: World> Identities<W> {
         end.into_value().map_err(|refusal| denied(&refusal, id))
     }
 
-    /// A stream of answers: made anew when the store changes or `renew` comes, sent when they
-    /// differ, ended when identity is withdrawn.
+    /// The same, for a stream that goes on: `last` is what it was known as so far.
+    async fn still(&self, peer: &Peer, last: &Attested) -> Result<Attested, Denied> {
+        let process = measure(peer, &self.hashes).await.map_err(Denied::NoIdentity)?;
+        let look = flows::look_again(self.world.as_ref(), process, true, last).await;
+        match look.map_err(unavailable)? {
+            Look::Same(attested) => Ok(attested),
+            Look::New(end) => {
+                let id = end.audit_id();
+                end.into_value().map_err(|refusal| denied(&refusal, id))
+            }
+        }
+    }
+
+    /// A stream of answers to a process: made anew when the feed tells something or `renew` comes,
+    /// sent when they differ, ended when identity is withdrawn.
     fn follow<T, F>(
         &self,
-        make: impl Fn(Self) -> F + Send + Sync + 'static,
+        peer: Peer,
+        make: impl Fn(Self, Attested) -> F + Send + Sync + 'static,
     ) -> impl Stream<Item = Result<T, Denied>> + Send + 'static
     where
         T: Send + 'static,
@@ -107,10 +121,21 @@ impl<W: World> Identities<W> {
         let (send, answers) = mpsc::channel(WAITING_MAX);
         let this = self.clone();
         tokio::spawn(async move {
-            let mut sent: Option<Vec<u8>> = None;
+            let (mut known, mut sent) = (None::<Attested>, None::<Vec<u8>>);
             loop {
-                let seq = this.world.store().snapshot(&[]).await.map(|rows| rows.seq);
-                match make(this.clone()).await {
+                let told = flow::feed::told(this.world.as_ref()).await;
+                let attested = match &known {
+                    None => this.attested(&peer).await,
+                    Some(last) => this.still(&peer, last).await,
+                };
+                let made = match attested {
+                    Ok(attested) => {
+                        known = Some(attested.clone());
+                        make(this.clone(), attested).await
+                    }
+                    Err(denied) => Err(denied),
+                };
+                match made {
                     Ok((answer, mark, renew)) => {
                         if sent.as_ref() != Some(&mark) {
                             sent = Some(mark);
@@ -118,7 +143,7 @@ impl<W: World> Identities<W> {
                                 return;
                             }
                         }
-                        this.wait(seq, renew, &send).await;
+                        this.wait(told, renew, &send).await;
                         if send.is_closed() {
                             return;
                         }
@@ -135,22 +160,20 @@ impl<W: World> Identities<W> {
 
     async fn wait<T>(
         &self,
-        seq: Result<env::Seq, Unavailable>,
+        told: Result<u64, Unavailable>,
         renew: UnixTime,
         send: &mpsc::Sender<Result<T, Denied>>,
     ) {
         let now = self.world.clock().now();
         let span = renew.since(now).min(LOOK_AGAIN).max(Span::from_millis(50));
-        let changed = async {
-            match seq {
-                Ok(seq) => {
-                    self.world.store().past(seq).await;
-                }
-                Err(_) => std::future::pending().await,
+        let news = async {
+            match told {
+                Ok(told) if flow::feed::news(self.world.as_ref(), told).await.is_ok() => {}
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = changed => {}
+            () = news => {}
             () = self.world.clock().sleep(span) => {}
             () = send.closed() => {}
         }
@@ -159,29 +182,24 @@ impl<W: World> Identities<W> {
 
 impl<W: World> Workloads<Peer> for Identities<W> {
     fn x509(&self, peer: Peer) -> impl Stream<Item = Result<X509Answer, Denied>> + Send + 'static {
-        self.follow(move |this| {
-            let peer = peer.clone();
-            async move {
-                let attested = this.attested(&peer).await?;
-                let made =
-                    flows::x509(this.world.as_ref(), &attested).await.map_err(unavailable)?;
-                let made = made.map_err(|refusal| denied(&refusal, None))?;
-                let bundle = authorities(&made.trust.bundles, made.id.trust_domain());
-                let mark = [made.chain.concat(), bundle.clone()].concat();
-                let renew = made.renew;
-                let key = made.key.to_pkcs8();
-                let key = key.map_err(|error| Denied::Unavailable(error.to_string()))?;
-                let svid = X509Svid {
-                    spiffe_id: made.id,
-                    chain: made.chain.concat(),
-                    key: SecretBytes::new(key.to_vec()),
-                    bundle,
-                    hint: None,
-                };
-                let federated = others(&made.trust.bundles, &made.trust.own);
-                let answer = X509Answer { svids: vec![svid], crl: Vec::new(), federated };
-                Ok((answer, mark, renew))
-            }
+        self.follow(peer, |this, attested| async move {
+            let made = flows::x509(this.world.as_ref(), &attested).await.map_err(unavailable)?;
+            let made = made.map_err(|refusal| denied(&refusal, None))?;
+            let bundle = authorities(&made.trust.bundles, made.id.trust_domain());
+            let mark = [made.chain.concat(), bundle.clone()].concat();
+            let renew = made.renew;
+            let key = made.key.to_pkcs8();
+            let key = key.map_err(|error| Denied::Unavailable(error.to_string()))?;
+            let svid = X509Svid {
+                spiffe_id: made.id,
+                chain: made.chain.concat(),
+                key: SecretBytes::new(key.to_vec()),
+                bundle,
+                hint: None,
+            };
+            let federated = others(&made.trust.bundles, &made.trust.own);
+            let answer = X509Answer { svids: vec![svid], crl: Vec::new(), federated };
+            Ok((answer, mark, renew))
         })
     }
 
@@ -189,18 +207,14 @@ impl<W: World> Workloads<Peer> for Identities<W> {
         &self,
         peer: Peer,
     ) -> impl Stream<Item = Result<X509Bundles, Denied>> + Send + 'static {
-        self.follow(move |this| {
-            let peer = peer.clone();
-            async move {
-                this.attested(&peer).await?;
-                let facts = basis(this.world.as_ref(), Vec::new()).await.map_err(unavailable)?;
-                let set = &facts.trust.bundles;
-                let domains = set.iter().map(|(domain, _)| domain);
-                let bundles: std::collections::BTreeMap<_, _> =
-                    domains.map(|domain| (domain.clone(), authorities(set, domain))).collect();
-                let mark = bundles.values().flatten().copied().collect();
-                Ok((X509Bundles { crl: Vec::new(), bundles }, mark, far(&this)))
-            }
+        self.follow(peer, |this, _| async move {
+            let facts = basis(this.world.as_ref(), Vec::new()).await.map_err(unavailable)?;
+            let set = &facts.trust.bundles;
+            let domains = set.iter().map(|(domain, _)| domain);
+            let bundles: std::collections::BTreeMap<_, _> =
+                domains.map(|domain| (domain.clone(), authorities(set, domain))).collect();
+            let mark = bundles.values().flatten().copied().collect();
+            Ok((X509Bundles { crl: Vec::new(), bundles }, mark, far(&this)))
         })
     }
 
@@ -222,13 +236,10 @@ impl<W: World> Workloads<Peer> for Identities<W> {
         &self,
         peer: Peer,
     ) -> impl Stream<Item = Result<Bundles, Denied>> + Send + 'static {
-        self.follow(move |this| {
-            let peer = peer.clone();
-            async move {
-                this.attested(&peer).await?;
-                key_sets(&this, spiffe::Bundle::to_jwt_key_set).await
-            }
-        })
+        self.follow(
+            peer,
+            |this, _| async move { key_sets(&this, spiffe::Bundle::to_jwt_key_set).await },
+        )
     }
 
     async fn validate_jwt(
@@ -254,10 +265,9 @@ impl<W: World> Workloads<Peer> for Identities<W> {
         peer: Peer,
         spiffe_id: Option<SpiffeId>,
     ) -> impl Stream<Item = Result<WitAnswer, Denied>> + Send + 'static {
-        self.follow(move |this| {
-            let (peer, spiffe_id) = (peer.clone(), spiffe_id.clone());
+        self.follow(peer, move |this, attested| {
+            let spiffe_id = spiffe_id.clone();
             async move {
-                let attested = this.attested(&peer).await?;
                 its_own(&attested, spiffe_id.as_ref())?;
                 let made = flows::wit(this.world.as_ref(), &attested).await.map_err(unavailable)?;
                 let made = made.map_err(|refusal| denied(&refusal, None))?;
@@ -279,13 +289,10 @@ impl<W: World> Workloads<Peer> for Identities<W> {
         &self,
         peer: Peer,
     ) -> impl Stream<Item = Result<Bundles, Denied>> + Send + 'static {
-        self.follow(move |this| {
-            let peer = peer.clone();
-            async move {
-                this.attested(&peer).await?;
-                key_sets(&this, spiffe::Bundle::to_wit_key_set).await
-            }
-        })
+        self.follow(
+            peer,
+            |this, _| async move { key_sets(&this, spiffe::Bundle::to_wit_key_set).await },
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use env::rows::TrustRow;
-use env::{Clock, Key, PeerFault, Store, Unavailable, World};
+use env::{Clock, Key, PeerFault, Seq, Store, Unavailable, World};
 use flow::feed::Message;
 use time::Span;
 use tokio::time::timeout;
@@ -24,15 +24,15 @@ const ROWS_MAX: usize = 16 * flow::feed::ROWS_MAX;
 const ROWS_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 impl Link {
-    /// Follows the feed into the world's own store, for ever. `on_change` is called after rows were
-    /// applied. What goes wrong is logged, and tried again after a pause.
+    /// Follows the feed into the world's own store, for ever. `on_heard` is called with the server's
+    /// position after each message, heartbeats too. What goes wrong is logged, and tried again after a pause.
     pub async fn follow<W: World>(
         &self,
         world: &W,
-        on_change: impl Fn() + Send + Sync,
+        on_heard: impl Fn(Seq) + Send + Sync,
     ) -> Infallible {
         let mut follower =
-            Follower { link: self, world, on_change: &on_change, anew: false, failures: 0 };
+            Follower { link: self, world, on_heard: &on_heard, anew: false, failures: 0 };
         loop {
             match follower.run().await {
                 Ok(End::Again) => continue,
@@ -58,14 +58,14 @@ enum End {
 struct Follower<'a, W, F> {
     link: &'a Link,
     world: &'a W,
-    on_change: &'a F,
+    on_heard: &'a F,
     /// The next feed is to begin anew.
     anew: bool,
     /// Feeds since the last message.
     failures: u32,
 }
 
-impl<W: World, F: Fn() + Send + Sync> Follower<'_, W, F> {
+impl<W: World, F: Fn(Seq) + Send + Sync> Follower<'_, W, F> {
     /// One feed, from its opening to its end.
     async fn run(&mut self) -> Result<End, PeerFault> {
         self.believe().await?;
@@ -95,8 +95,8 @@ impl<W: World, F: Fn() + Send + Sync> Follower<'_, W, F> {
             (self.anew, self.failures) = (false, 0);
             if has_rows {
                 self.believe().await?;
-                (self.on_change)();
             }
+            (self.on_heard)(Seq(seq));
             if !self.link.is_trusted(&session) {
                 return Ok(End::Again);
             }

@@ -206,3 +206,26 @@ fn s11_a_feed_that_begins_anew_replaces_what_was_known() {
         assert_eq!(names, ["clerk"]);
     });
 }
+
+/// Whoever waits for news is not woken by a heartbeat.
+///
+/// req: OBS-04 (part)
+#[test]
+fn s12_a_heartbeat_is_no_news_and_a_row_is() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let node = domain.node.world();
+        let told = feed::told(&*node).await.unwrap();
+        for _ in 0..3 {
+            sim.sleep(Span::from_seconds(1)).await;
+            domain.sync().await;
+            assert_eq!(feed::told(&*node).await.unwrap(), told);
+        }
+        domain.register(registration("clerk", &[])).await;
+        feed::news(&*node, told).await.unwrap();
+        let registered = feed::told(&*node).await.unwrap();
+        domain.act("clerk", Act::Suspend).await;
+        feed::news(&*node, registered).await.unwrap();
+        assert!(told < registered && registered < feed::told(&*node).await.unwrap());
+    });
+}

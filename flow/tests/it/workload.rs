@@ -3,7 +3,7 @@
 use env::rows::Holding;
 use env::{Keys, Purpose, World};
 use flow::proxy::{self, Outbound};
-use flow::workload::{Attested, Refusal, held_wit, wit, x509};
+use flow::workload::{Attested, Look, Refusal, held_wit, look_again, wit, x509};
 use gateway::Target;
 use monitoring::{Event, Outcome};
 use provisioning::{Act, KeyHolding};
@@ -59,6 +59,36 @@ fn s7_a_process_is_one_agent_in_force_or_gets_nothing() {
         assert_eq!(end.unwrap_err().check(), "workload::Evidence");
         sim.sleep(Span::from_seconds(11)).await;
         assert_eq!(refused(&domain, "/opt/kept").await.check(), "workload::FeedLost");
+    });
+}
+
+/// A stream that is open for days says nothing new; what changes it is recorded once.
+///
+/// req: AUTHN-12 (part), OBS-05 (part)
+#[test]
+fn s7_a_second_look_is_recorded_only_if_it_finds_something_else() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &[])).await;
+        let last = attested(&domain, "/opt/clerk").await;
+        let (node, journal) = (domain.node.world(), domain.node.journal());
+        let before = journal.len();
+        for _ in 0..5 {
+            sim.sleep(Span::from_seconds(2)).await;
+            domain.sync().await;
+            let look = look_again(&*node, process("/opt/clerk"), false, &last).await.unwrap();
+            assert!(matches!(look, Look::Same(found) if found.process == last.process));
+        }
+        assert_eq!(journal.len(), before);
+        // The process runs another program now: it is nobody.
+        let look = look_again(&*node, process("/opt/other"), false, &last).await.unwrap();
+        let Look::New(end) = look else { panic!("another process") };
+        assert_eq!(end.into_value().unwrap_err(), Refusal::NoRecord);
+        domain.act("clerk", Act::Suspend).await;
+        let look = look_again(&*node, process("/opt/clerk"), false, &last).await.unwrap();
+        let Look::New(end) = look else { panic!("it is suspended") };
+        assert_eq!(end.into_value().unwrap_err().check(), "workload::NotInForce");
+        assert_eq!(journal.len(), before + 2);
     });
 }
 

@@ -318,7 +318,7 @@ impl Host {
     pub(crate) fn follow(&self) -> Following {
         let world = Arc::clone(&self.world);
         Following(tokio::spawn(async move {
-            world.peers.follow(&*world, || {}).await;
+            world.peers.follow(&*world, |_| {}).await;
         }))
     }
 
