@@ -5,7 +5,7 @@ use credential::Checked;
 use jose::{Algorithm, Audience, KeyId, NumericDate, SigningInput, Unsignable};
 use oauth::access_token::{AccessToken, AccessTokenClaims};
 use oauth::confirmation::{CertificateThumbprint, Confirmation};
-use oauth::{ClientId, Issuer, LineageId, NotAnIdentifier, SubjectText, TokenId};
+use oauth::{ClientId, Issuer, LineageId, NotAnIdentifier, SubjectText, TokenId, TransactionId};
 use time::UnixTime;
 
 use crate::policy::Proof;
@@ -79,7 +79,7 @@ fn template(proposal: &Proposal, issuing: &Issuing<'_>) -> Result<AccessTokenCla
         act: proposal.act.clone(),
         may_act: None,
         cnf,
-        txn: None,
+        txn: transaction(&proposal.lineage)?,
         auth_time: None,
         acr: None,
         amr: None,
@@ -87,6 +87,12 @@ fn template(proposal: &Proposal, issuing: &Issuing<'_>) -> Result<AccessTokenCla
         aims_parent: parent.map(TokenId::parse).transpose()?,
         aims_epoch: epoch,
     })
+}
+
+/// The transaction that it belongs to, where its parent belongs to one.
+fn transaction(lineage: &Lineage) -> Result<Option<TransactionId>, NotAnIdentifier> {
+    let Lineage::Child { txn: Some(txn), .. } = lineage else { return Ok(None) };
+    TransactionId::parse(txn).map(Some)
 }
 
 fn check(

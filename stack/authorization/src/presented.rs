@@ -119,9 +119,16 @@ impl Presented {
         }
     }
 
-    /// How many actors.
+    /// Who asked for this transaction token, where its actors do not say so already.
+    pub fn requested_by(&self) -> Option<&str> {
+        let Claims::Transaction(claims) = &self.0 else { return None };
+        let last = claims.act.as_ref().map_or(&claims.sub, |act| &act.current().sub);
+        Some(claims.req_wl.as_str()).filter(|asked| *asked != last.as_str())
+    }
+
+    /// How many actors a token that comes of this one says were there before.
     pub fn depth(&self) -> usize {
-        self.act().map_or(0, Act::depth)
+        self.act().map_or(0, Act::depth) + usize::from(self.requested_by().is_some())
     }
 
     /// Who alone may act with it, where it says so and that is not this client of ours. RFC 8693

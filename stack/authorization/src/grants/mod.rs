@@ -8,8 +8,9 @@ pub mod transaction;
 
 use authentication::Caller;
 use credential::policy::Lifetimes;
-use oauth::ScopeSet;
+use oauth::act::Act;
 use oauth::token_request::GrantType;
+use oauth::{ScopeSet, SubjectText};
 use provisioning::{Lifecycle, NotInForce};
 use time::UnixTime;
 
@@ -114,6 +115,26 @@ pub fn propose(context: &Context<'_>) -> Result<Proposal, Refusal> {
         Grant::Exchange => token_exchange::decide(context),
         Grant::Transaction => transaction::decide(context),
     }
+}
+
+/// Everybody who acted in what `subject` stands for, the last one outermost. Who asked for a
+/// transaction token stands beside its actors, and is not dropped when the token is replaced.
+// Transaction tokens §13.15: "MUST maintain the Call Chain of workloads that requested the
+// Txn-Token being replaced in the subsequently issued Txn-Token. The mechanism for maintaining this
+// Call Chain is out of scope for this specification."
+fn actors(subject: &Presented) -> Result<Option<Act>, Refusal> {
+    match subject.requested_by() {
+        Some(asked) => wrap(subject.act().cloned(), asked).map(Some),
+        None => Ok(subject.act().cloned()),
+    }
+}
+
+/// The chain with one more actor.
+fn wrap(prior: Option<Act>, actor: &str) -> Result<Act, Refusal> {
+    let actor = SubjectText::parse(actor).map_err(|_| Refusal::NoActor)?;
+    let Some(prior) = prior else { return Ok(Act::new(actor)) };
+    let (depth, allowed) = (prior.depth() + 1, oauth::act::MAX_ACTORS);
+    prior.wrap(actor).map_err(|_| Refusal::TooDeep { depth, allowed })
 }
 
 /// Why a grant gives nothing: one variant a check.

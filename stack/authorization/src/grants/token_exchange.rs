@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use oauth::SubjectText;
-use oauth::act::Act;
-
-use super::{Context, Refusal};
+use super::{Context, Refusal, actors, wrap};
 use crate::proposal::{Lineage, Proposal, TokenKind};
 
 /// What this grant reads; anything else is dropped before it runs.
@@ -34,15 +31,7 @@ pub(super) fn decide(context: &Context<'_>) -> Result<Proposal, Refusal> {
     // RFC 8693 §4.1: "A chain of delegation can be expressed by nesting one "act" claim within
     // another. The outermost "act" claim represents the current actor while nested "act" claims
     // represent prior actors."
-    let actor = SubjectText::parse(&client_id).map_err(|_| Refusal::NoActor)?;
-    let act = match subject.act().cloned() {
-        Some(prior) => {
-            let depth = prior.depth() + 1;
-            let allowed = oauth::act::MAX_ACTORS;
-            prior.wrap(actor).map_err(|_| Refusal::TooDeep { depth, allowed })?
-        }
-        None => Act::new(actor),
-    };
+    let act = wrap(actors(subject)?, &client_id)?;
     let longest = context.now.plus(context.lifetimes.access_token);
     Ok(Proposal {
         kind: TokenKind::Access,
@@ -58,7 +47,8 @@ pub(super) fn decide(context: &Context<'_>) -> Result<Proposal, Refusal> {
         lineage: Lineage::Child {
             root: subject.root().to_owned(),
             parent: subject.jti().to_owned(),
-            txn: None,
+            // It belongs to the same transaction, whichever service it is for.
+            txn: subject.txn().map(str::to_owned),
             epoch: subject.epoch().0,
         },
         certificate: context.certificate.clone(),

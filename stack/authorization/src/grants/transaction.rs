@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Context, Refusal};
+use super::{Context, Refusal, actors};
 use crate::proposal::{Lineage, Proposal, TokenKind};
 
 /// What this grant reads; anything else is dropped before it runs.
@@ -31,7 +31,7 @@ pub(super) fn decide(context: &Context<'_>) -> Result<Proposal, Refusal> {
         client_id: context.caller.client_id().to_owned(),
         // §13.15: "MUST NOT modify txn, sub, and aud values of the Txn-Token in the request."
         subject: subject.subject().to_owned(),
-        act: subject.act().cloned(),
+        act: actors(subject)?,
         audience: target.id.clone(),
         audience_name: target.name.clone(),
         proof: target.proof,

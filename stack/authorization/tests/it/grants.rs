@@ -183,6 +183,39 @@ fn s10_4_a_transaction_token_keeps_what_the_transaction_is() {
     assert_eq!(replaced.circumstances(), txn_claims().rctx.as_ref());
 }
 
+/// Transaction tokens §13.15: a token that replaces another "MUST maintain the Call Chain of
+/// workloads that requested the Txn-Token being replaced".
+///
+/// req: AUTHZ-12 (part), AUTHZ-13 (part)
+#[test]
+fn s10_4_whoever_asked_for_a_transaction_token_stays_in_the_chain() {
+    let mut facts = Facts::of(Grant::Transaction);
+    facts.subject = Some(txn(&txn_claims()));
+    facts.caller = workload(NEXT, 4);
+    let first = crate::facts::issued_txn(facts.ask(Grant::Transaction).unwrap(), 4);
+    assert_eq!((first.client_id(), actors(first.act())), (NEXT, vec![AGENT]));
+
+    let mut facts = Facts::of(Grant::Transaction);
+    facts.subject = Some(first.clone());
+    let again = facts.ask(Grant::Transaction).unwrap();
+    assert_eq!((again.client_id(), actors(again.act())), (AGENT, vec![NEXT, AGENT]));
+
+    // And where it is exchanged for another service, in the same transaction.
+    let mut facts = Facts::of(Grant::Exchange);
+    facts.subject = Some(first.clone());
+    facts.delegation = Delegation { depth_max: 3 };
+    let access = facts.ask(Grant::Exchange).unwrap();
+    assert_eq!(actors(access.act()), [AGENT, NEXT, AGENT]);
+    let Lineage::Child { txn, .. } = access.lineage() else { panic!("a root") };
+    assert_eq!(txn.as_deref(), Some("txn-1"));
+    assert_eq!(crate::facts::issued(access, 4).txn(), Some("txn-1"));
+    // Who asked counts in the bound on the chain.
+    facts.subject = Some(first);
+    facts.delegation = Delegation { depth_max: 2 };
+    let refused = facts.ask(Grant::Exchange).unwrap_err();
+    assert_eq!(refused, Refusal::TooDeep { depth: 3, allowed: 2 });
+}
+
 /// req: AUTHZ-10 (part)
 #[test]
 fn s10_2_what_a_resource_demands_is_what_its_tokens_come_with() {

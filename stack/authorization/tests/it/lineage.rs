@@ -50,6 +50,7 @@ fn s11_a_child_is_never_younger_than_its_parent() {
 fn s10_7_a_gateway_swaps_the_token_for_one_of_this_call() {
     let mut claims = access_claims();
     (claims.act, claims.aud) = (chain(&[AGENT]), jose::Audience::one(LEDGER));
+    claims.client_id = oauth::ClientId::parse(AGENT).unwrap();
     let swap = |presented: &Presented, until: u64| {
         let call = ForCall {
             presented,
@@ -62,7 +63,7 @@ fn s10_7_a_gateway_swaps_the_token_for_one_of_this_call() {
         issued_txn(at_gateway(call), 9)
     };
     let token = swap(&access(&claims), 60);
-    assert_eq!((token.client_id(), token.subject(), token.audience()), (BATCH, BATCH, DOMAIN));
+    assert_eq!((token.client_id(), token.subject(), token.audience()), (AGENT, BATCH, DOMAIN));
     assert_eq!((token.depth(), token.scope()), (1, &scope("read")));
     assert_eq!((token.root(), token.parent()), ("root-1", Some("token-1")));
     assert_eq!((token.txn(), token.epoch().0), (Some("new-txn"), 4));
