@@ -119,8 +119,8 @@ where
     let live = permitted.live();
     change.records.push(record.clone());
     let forward = exchange::forward(&call, permitted.resource, &swapped);
-    // DESIGN §7: an action that may have effects is forwarded only when its decision is durable;
-    // one that policy marks read-only may be forwarded while the append runs.
+    // docs/design.md §7: an action that may have effects is forwarded only when its decision is
+    // durable; one that policy marks read-only may be forwarded while the append runs.
     let (receipt, answer) = if permitted.wanted.read_only {
         let (committed, answer) = both(world.store().commit(change), send(forward)).await;
         match receipt(world, record, committed).await? {
@@ -358,7 +358,7 @@ fn rpc_of(call: &Call) -> Option<agentic::Id> {
     }
 }
 
-/// DESIGN §2, idea 6: a gateway that has lost the feed for longer than its bound refuses.
+/// docs/design.md §2, idea 6: a gateway that has lost the feed for longer than its bound refuses.
 fn feed_lost(asked: &Asked<'_>) -> Result<Result<(), Refusal>, Unavailable> {
     let domain = asked.facts.set().domain();
     let bound = domain.revocation.feed_lost_after;

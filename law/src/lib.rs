@@ -13,6 +13,7 @@ pub mod assertions;
 pub mod ceilings;
 pub mod citations;
 pub mod dependencies;
+pub mod documents;
 pub mod foreign;
 pub mod fuzzing;
 pub mod headers;

@@ -83,7 +83,7 @@ pub async fn start(
 }
 
 /// The size and root that the state database remembers of the log: a log that is shorter was rolled
-/// back (DESIGN §7).
+/// back (docs/design.md §7).
 fn remembered(database: &Path) -> Result<Option<(u64, tlog::Hash)>, String> {
     let key = Key::of::<LogMark>(MARK_ID);
     let bytes = Sqlite::peek(database, &key).map_err(|error| error.to_string())?;

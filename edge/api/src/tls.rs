@@ -82,7 +82,7 @@ fn builder() -> Result<(Builder, WebPkiSupportedAlgorithms), TlsFault> {
 }
 
 /// A resumed session carries the certificates of its first handshake past every check that was
-/// tightened since, so there are none (PAST-DEFECTS 24).
+/// tightened since, so there are none (docs/past-defects.md 24).
 fn finish(mut config: ServerConfig) -> Arc<ServerConfig> {
     // RFC 8446 §4.6.1: "it MAY send a NewSessionTicket message": it sends none.
     config.session_storage = Arc::new(NoServerSessionStorage {});

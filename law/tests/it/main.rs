@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use law::source::Source;
 use law::tree::{Crate, Tree};
 use law::{
-    Finding, assertions, ceilings, citations, dependencies, foreign, fuzzing, headers, leaks,
-    names, purity, requirements, wording,
+    Finding, assertions, ceilings, citations, dependencies, documents, foreign, fuzzing, headers,
+    leaks, names, purity, requirements, wording,
 };
 
 /// Fails with one line a finding.
@@ -131,6 +131,24 @@ fn a_specification_crate_cites_its_specification() {
     let crates = in_layers(&tree, &["spec"])
         .flat_map(|member| citations::check(&member.manifest.path, member.product_files()));
     obey("citations", crates);
+}
+
+#[test]
+fn what_is_cited_of_our_own_documents_is_there() {
+    let tree = tree();
+    let files = tree.files().unwrap();
+    let ends = |path: &str, endings: &[&str]| endings.iter().any(|ending| path.ends_with(ending));
+    let pages = files.iter().filter(|path| ends(path, &[".md"]));
+    let documents: Vec<(String, String)> =
+        pages.filter_map(|path| Some((path.clone(), tree.readable(path)?))).collect();
+    let texts = files.iter().filter(|path| {
+        ends(path, &[".md", ".sh", ".bash", ".py", ".mjs", ".js", ".proto", ".toml"])
+    });
+    let in_texts = texts.filter_map(|path| Some((path, tree.readable(path)?)));
+    let in_texts =
+        in_texts.flat_map(|(path, text)| documents::check_text(path, &text, &documents, &files));
+    let in_rust = sources(&tree).flat_map(|source| documents::check(source, &documents));
+    obey("documents", in_texts.chain(in_rust));
 }
 
 #[test]
