@@ -24,7 +24,6 @@ pub mod purity;
 pub mod requirements;
 pub mod source;
 pub mod tree;
-pub mod unfinished;
 pub mod wording;
 
 use std::fmt;
