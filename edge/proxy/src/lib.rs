@@ -26,7 +26,6 @@ mod limits;
 mod path;
 mod refused;
 mod relay;
-mod tls;
 mod upstream;
 mod wire;
 
@@ -40,5 +39,4 @@ pub use intake::Doors;
 pub use limits::Limits;
 pub use path::PathFault;
 pub use refused::{OnRefused, Refused};
-pub use tls::{BadCertificate, Rotating, UnverifiedClientCertificates, server_config};
 pub use upstream::{Answer, AnswerBody, Forward, Peer, Upstream, UpstreamFault};
