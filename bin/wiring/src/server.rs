@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use api::Origin;
-use api::admin::{self, Desk, Socket};
+use api::admin::{self, Desk};
 use env::rows::LogMark;
 use env::{Change, Clock, Entity, Expect, Key, Store, World, Write};
 use flow::apply_policy::describe;
@@ -153,7 +153,7 @@ impl Server {
             on_refused: refused,
             owner: admin::own_uid(),
         });
-        let socket = Socket::bind(&layout.admin_socket()).map_err(|error| fault(&error))?;
+        let socket = admin::bind(&layout.admin_socket()).map_err(|error| fault(&error))?;
         let stopped = stopped(stop);
         self.tasks.spawn(async move { desk.serve(socket, stopped).await });
         let world = Arc::clone(&self.world);
