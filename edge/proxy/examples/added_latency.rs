@@ -27,7 +27,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use proxy::{
     Cut, Doors, Forward, Gate, Gateway, Incoming, Limits, Onward, Outgoing, Peer, Upstream,
-    forwardable,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -53,7 +52,7 @@ impl Gate for Everything {
         let forward = Forward {
             url: format!("{}{}", self.base, request.path),
             method: request.method,
-            headers: forwardable(&request.headers),
+            headers: gateway::forwardable(&request.headers),
             body: request.body,
         };
         match onward.send(forward).await {

@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::{
     Cut, Doors, Forward, Gate, Gateway, Incoming, Limits, OnRefused, Onward, Outgoing, Peer,
-    Refused, Upstream, UpstreamFault, forwardable,
+    Refused, Upstream, UpstreamFault,
 };
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -65,7 +65,7 @@ impl Gate for Forwarding {
         let forward = Forward {
             url: format!("{}{}{query}", self.base, request.path),
             method: request.method,
-            headers: forwardable(&request.headers),
+            headers: gateway::forwardable(&request.headers),
             body: request.body,
         };
         match onward.send(forward).await {
