@@ -1,5 +1,5 @@
 //! The doors to the world: everything that a flow may ask of the outside, and nothing else
-//! (see `STYLE.md` §1, and <https://datatracker.ietf.org/doc/draft-klrc-aiagent-auth/> for the
+//! (see docs/style.md §1, and <https://datatracker.ietf.org/doc/draft-klrc-aiagent-auth/> for the
 //! system that stands behind them).
 //!
 //! In scope: the traits, the values that cross them, and what an implementation guarantees. Not

@@ -208,7 +208,7 @@ impl Told {
 }
 
 /// The last checkpoint of a log that the state database knows: a log that is shorter was rolled
-/// back (DESIGN §7).
+/// back (docs/design.md §7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogMark {
     /// Which log, as `log:<component>`.

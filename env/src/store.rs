@@ -1,4 +1,4 @@
-//! State: three verbs with written guarantees (STYLE rule 23), and a wait.
+//! State: three verbs with written guarantees (docs/style.md, rule 23), and a wait.
 //!
 //! An attacker who can write to a store can make agents and policies up, but cannot sign anything
 //! and cannot take a record out of the log unseen.

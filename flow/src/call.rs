@@ -119,8 +119,8 @@ where
     let live = permitted.live();
     change.records.push(record.clone());
     let forward = exchange::forward(&call, permitted.resource, &swapped);
-    // DESIGN §7: an action that may have effects is forwarded only when its decision is durable;
-    // one that policy marks read-only may be forwarded while the append runs.
+    // docs/design.md §7: an action that may have effects is forwarded only when its decision is
+    // durable; one that policy marks read-only may be forwarded while the append runs.
     let (receipt, answer) = if permitted.wanted.read_only {
         let (committed, answer) = both(world.store().commit(change), send(forward)).await;
         match receipt(world, record, committed).await? {
@@ -295,27 +295,14 @@ async fn decide<'a, W: World>(
         Ok(proved) => proved,
         Err(refusal) => return Ok(Err(refusing.with(refusal))),
     };
-    if let Some(once) = &proved.once {
-        let space = format!("{} {}", audience.id, once.space);
-        let (use_, used) = single_use(&space, &once.value, once.until);
-        change.uses.push(use_);
-        record.used.push(used);
-    }
-    record.proof = Some(proved.name.to_owned());
-    record.transport = proved.transport.clone();
+    describe_proof(record, change, &audience, &proved);
     let agent = match caller::in_force(world, &presented, proved.issued).await? {
         Ok(agent) => agent,
         Err(refusal) => return Ok(Err(refusing.with(refusal))),
     };
     let wanted = match map(asked.call, resource) {
         Ok(wanted) => wanted,
-        Err(refusal) => {
-            if let gateway::MapRefusal::RpcMethod { rpc, .. } = &refusal {
-                refusing.rpc.clone_from(rpc);
-            }
-            refusing.rpc = refusing.rpc.or_else(|| rpc_of(asked.call));
-            return Ok(Err(refusing.with(Refusal::Map(refusal))));
-        }
+        Err(refusal) => return Ok(Err(refusing.unmapped(asked.call, refusal))),
     };
     refusing.rpc.clone_from(&wanted.rpc);
     record.action = wanted.action().to_owned();
@@ -348,6 +335,15 @@ impl Refusing {
     fn with(self, refusal: Refusal) -> Refused {
         Refused { refusal, rpc: self.rpc, resource: self.resource, scopes: self.scopes }
     }
+
+    /// A call whose meaning is not known: its id may still be.
+    fn unmapped(mut self, call: &Call, refusal: gateway::MapRefusal) -> Refused {
+        if let gateway::MapRefusal::RpcMethod { rpc, .. } = &refusal {
+            self.rpc.clone_from(rpc);
+        }
+        self.rpc = self.rpc.or_else(|| rpc_of(call));
+        self.with(Refusal::Map(refusal))
+    }
 }
 
 /// The id of the request in the body, so that even what is not understood is answered.
@@ -358,13 +354,25 @@ fn rpc_of(call: &Call) -> Option<agentic::Id> {
     }
 }
 
-/// DESIGN §2, idea 6: a gateway that has lost the feed for longer than its bound refuses.
+/// docs/design.md §2, idea 6: a gateway that has lost the feed for longer than its bound refuses.
 fn feed_lost(asked: &Asked<'_>) -> Result<Result<(), Refusal>, Unavailable> {
     let domain = asked.facts.set().domain();
     let bound = domain.revocation.feed_lost_after;
     let heard = asked.facts.rows.get::<Feed>(Feed::ID)?.map_or(UnixTime::EPOCH, |feed| feed.heard);
     let lost = !feed::is_fresh(heard, asked.now, domain);
     Ok(if lost { Err(Refusal::FeedLost { heard, bound }) } else { Ok(()) })
+}
+
+/// How the caller proved itself, and what that used up.
+fn describe_proof(record: &mut Record, change: &mut Change, audience: &Audience, proof: &Verified) {
+    if let Some(once) = &proof.once {
+        let space = format!("{} {}", audience.id, once.space);
+        let (use_, used) = single_use(&space, &once.value, once.until);
+        change.uses.push(use_);
+        record.used.push(used);
+    }
+    record.proof = Some(proof.name.to_owned());
+    record.transport = proof.transport.clone();
 }
 
 fn describe_token(record: &mut Record, presented: &Presented) {

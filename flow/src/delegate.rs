@@ -1,4 +1,4 @@
-//! A gateway gets leave to sign transaction tokens with a key of its own (DESIGN §5).
+//! A gateway gets leave to sign transaction tokens with a key of its own (docs/design.md §5).
 
 use attestation::mechanism::Role;
 use credential::{AuthorityKey, KeyRing, Purpose};

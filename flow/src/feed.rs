@@ -1,4 +1,4 @@
-//! The feed: what a node or gateway must know, as it changes (DESIGN §2 idea 6, §3).
+//! The feed: what a node or gateway must know, as it changes (docs/design.md §2, idea 6, §3).
 //!
 //! The server sends rows in the order of their commits; a component applies them to a store of its
 //! own, so that both decide on the same kind of facts. A message without rows is a heartbeat.

@@ -173,30 +173,7 @@ async fn make<W: World>(
     let key = sign::signer(ring, making.now)?;
     let handle = sign::handle(ring.purpose, key);
     match kind {
-        IssueKind::X509 { request } => {
-            let request = match Request::verify(request) {
-                Ok(request) => request,
-                Err(error) => return Ok(Err(Refusal::Request(error))),
-            };
-            let authority = sign::authority(key)?;
-            let order = x509_svid::Order {
-                id: making.id,
-                spki_der: request.spki_der(),
-                dns_names: Vec::new(),
-                ip_names: Vec::new(),
-                authority: &authority,
-                random: world.entropy().public(),
-                now: making.now,
-                life: making.life,
-                epoch: making.epoch,
-            };
-            let checked = match x509_svid::build(&order, CERTIFICATE_ALGORITHM) {
-                Ok(checked) => checked,
-                Err(fault) => return Ok(Err(Refusal::Order(fault.to_string()))),
-            };
-            let leaf = sign::certificate(world, &handle, checked).await?;
-            Ok(Ok(AssignedCredential::X509 { chain: vec![leaf.into_bytes()] }))
-        }
+        IssueKind::X509 { request } => make_x509(world, ring, making, request).await,
         IssueKind::Wit { request } => {
             let public = match bound_key(request) {
                 Ok(public) => public,
@@ -238,6 +215,38 @@ async fn make<W: World>(
             }
         }
     }
+}
+
+/// [`make`] for an X.509-SVID: the key is the one that the request proves.
+async fn make_x509<W: World>(
+    world: &W,
+    ring: &KeyRing,
+    making: &Making<'_>,
+    request: &[u8],
+) -> Result<Result<AssignedCredential, Refusal>, Unavailable> {
+    let key = sign::signer(ring, making.now)?;
+    let request = match Request::verify(request) {
+        Ok(request) => request,
+        Err(error) => return Ok(Err(Refusal::Request(error))),
+    };
+    let authority = sign::authority(key)?;
+    let order = x509_svid::Order {
+        id: making.id,
+        spki_der: request.spki_der(),
+        dns_names: Vec::new(),
+        ip_names: Vec::new(),
+        authority: &authority,
+        random: world.entropy().public(),
+        now: making.now,
+        life: making.life,
+        epoch: making.epoch,
+    };
+    let checked = match x509_svid::build(&order, CERTIFICATE_ALGORITHM) {
+        Ok(checked) => checked,
+        Err(fault) => return Ok(Err(Refusal::Order(fault.to_string()))),
+    };
+    let leaf = sign::certificate(world, &sign::handle(ring.purpose, key), checked).await?;
+    Ok(Ok(AssignedCredential::X509 { chain: vec![leaf.into_bytes()] }))
 }
 
 /// The key that a request proves, with its one algorithm.

@@ -1,5 +1,5 @@
 //! What happens, in order: one file a request, each of them read, load, decide, commit, reply
-//! (`STYLE.md` §1; the requests are those of draft-klrc-aiagent-auth §7 to §11,
+//! (docs/style.md §1; the requests are those of draft-klrc-aiagent-auth §7 to §11,
 //! <https://datatracker.ietf.org/doc/draft-klrc-aiagent-auth/>).
 //!
 //! In scope: the order of things for each request of the server, the node and the gateway. Not

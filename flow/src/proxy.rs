@@ -1,5 +1,6 @@
 //! The node's agent proxy: it gets the tokens, signs, and calls the gateway for a process that
-//! holds no secret (SEC-01, SEC-04; DESIGN §3). Each token has just the scope that the call needs.
+//! holds no secret (SEC-01, SEC-04; docs/design.md §3). Each token has just the scope that the call
+//! needs.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

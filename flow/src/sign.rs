@@ -6,7 +6,7 @@ use jose::{Algorithm, Kind, SigningInput};
 use time::UnixTime;
 use x509::{Certificate, CertificateDer, SignatureAlgorithm, ToBeSigned, ecdsa_der_from_fixed};
 
-/// What our own keys sign with, unless a profile needs another (DESIGN §5).
+/// What our own keys sign with, unless a profile needs another (docs/design.md §5).
 pub const ALGORITHM: Algorithm = Algorithm::Es256;
 /// The same for certificates.
 pub const CERTIFICATE_ALGORITHM: SignatureAlgorithm = SignatureAlgorithm::EcdsaP256Sha256;

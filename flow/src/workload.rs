@@ -39,7 +39,7 @@ pub enum Refusal {
     /// No record's rule matches it.
     #[error("no agent record matches this process")]
     NoRecord,
-    /// Several match: one process, one agent (DESIGN §3).
+    /// Several match: one process, one agent (docs/design.md §3).
     #[error("the process matches several agent records: {}", .0.join(", "))]
     Several(Vec<String>),
     /// The record is not in force.
@@ -218,7 +218,8 @@ async fn decide<W: World>(
     Ok(Ok(Attested { agent, process: process.clone() }))
 }
 
-/// A node that has lost the server for longer than its bound gives nothing out (DESIGN §2 idea 6).
+/// A node that has lost the server for longer than its bound gives nothing out (docs/design.md §2,
+/// idea 6).
 async fn feed_lost<W: World>(world: &W) -> Result<Option<Refusal>, Unavailable> {
     let facts = basis(world, vec![Key::of::<Feed>(Feed::ID)]).await?;
     let domain = facts.set().domain();

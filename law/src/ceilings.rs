@@ -1,11 +1,11 @@
-//! How long a thing may be, tests not counted.
+//! How long a thing may be, tests not counted; and how long the tests of a file.
 
 use crate::Finding;
 use crate::source::Source;
 
 /// Lines of a crate.
 pub const CRATE_LINES_MAX: usize = 8_000;
-/// Lines of a file.
+/// Lines of a file; of its tests as many besides.
 pub const FILE_LINES_MAX: usize = 600;
 /// Lines of a function that hold code, its signature and closing brace included.
 pub const FUNCTION_LINES_MAX: usize = 70;
@@ -19,6 +19,11 @@ pub fn check_file(source: &Source) -> Vec<Finding> {
     if lines > FILE_LINES_MAX {
         let what = format!("{lines} lines without tests, more than {FILE_LINES_MAX}");
         findings.push(Finding::at(&source.path, 0, what, "split it by subject"));
+    }
+    let tests = source.test.iter().filter(|test| **test).count();
+    if tests > FILE_LINES_MAX {
+        let what = format!("{tests} lines of tests, more than {FILE_LINES_MAX}");
+        findings.push(Finding::at(&source.path, 0, what, "split them along what they test"));
     }
     for line in source.product() {
         let columns = line.text.chars().count();
@@ -67,6 +72,10 @@ mod tests {
         let tested =
             format!("{}#[cfg(test)]\nmod tests {{\n{}}}\n", "//\n".repeat(600), "//\n".repeat(99));
         assert_eq!(check(&tested), []);
+        let tests =
+            |lines: usize| format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "//\n".repeat(lines));
+        assert_eq!(check(&tests(597)), []);
+        assert_eq!(check(&tests(598)), [(0, "601 lines of tests, more than 600".into())]);
     }
 
     #[test]

@@ -6,6 +6,10 @@ use crate::manifest::{Dependency, Manifest};
 /// Crates that stand outside the order: tests use them, the product does not.
 const BESIDE: &[&str] = &["testkit", "law", "corpus"];
 
+/// Edge crates that are no door: what several doors are made of. Doors may use them; they use no
+/// other crate of the layer.
+const FITTINGS: &[&str] = &["edge/socket", "edge/grpc", "edge/tls"];
+
 /// Checks `members`, given in the order of the root manifest.
 pub fn check(members: &[&Manifest]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -62,7 +66,7 @@ fn check_normal(
             format!("`{from}` depends on the binary `{to}`"),
             "move what it needs to a layer below",
         );
-    } else if user.layer() == "edge" && used.layer() == "edge" {
+    } else if user.layer() == "edge" && used.layer() == "edge" && !is_fitted(user, used) {
         report(
             format!("the edge crate `{from}` depends on the edge crate `{to}`"),
             "put a door into `env` and let `bin` join the two",
@@ -73,6 +77,11 @@ fn check_normal(
             "move the shared type down, or the caller up; do not reorder the members for it",
         );
     }
+}
+
+/// Whether `user` is a door and `used` a part of doors.
+fn is_fitted(user: &Manifest, used: &Manifest) -> bool {
+    FITTINGS.contains(&used.path.as_str()) && !FITTINGS.contains(&user.path.as_str())
 }
 
 /// A test may use the test kit; else it sees what its crate may see.
@@ -108,6 +117,7 @@ mod tests {
             "bin/aims",
             "edge/api",
             "edge/log",
+            "edge/tls",
             "flow",
             "stack/pdp",
             "spec/oauth",
@@ -131,6 +141,7 @@ mod tests {
         for (user, table, used) in [
             ("aims", "dependencies", "api"),
             ("api", "dependencies", "flow"),
+            ("api", "dependencies", "tls"),
             ("oauth", "build-dependencies", "jose"),
             ("flow", "dev-dependencies", "testkit"),
             ("testkit", "dependencies", "flow"),
@@ -153,6 +164,7 @@ mod tests {
             ("jose", "dev-dependencies", "oauth", "tests of `jose` use `oauth`"),
             ("flow", "dependencies", "testkit", "move it to `[dev-dependencies]`"),
             ("api", "dependencies", "log", "the edge crate `api` depends on the edge crate `log`"),
+            ("tls", "dependencies", "log", "the edge crate `tls` depends on the edge crate `log`"),
             ("testkit", "dependencies", "aims", "depends on the binary `aims`"),
             ("api", "dependencies", "aims", "depends on the binary `aims`"),
         ] {

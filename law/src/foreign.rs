@@ -22,7 +22,7 @@ const NONE: &[&str] = &[];
 /// Layers that meet the world.
 const OUTER: &[&str] = &["edge", "bin"];
 /// The listeners and connectors that terminate TLS.
-const TLS: &[&str] = &["edge/proxy", "edge/api", "edge/link", "edge/workload", "bin"];
+const TLS: &[&str] = &["edge/proxy", "edge/api", "edge/link", "edge/workload", "edge/tls", "bin"];
 /// The two that speak gRPC.
 const GRPC: &[&str] = &["edge/link", "edge/workload"];
 /// Layers in which nothing touches the world.
@@ -119,7 +119,7 @@ pub const ALLOWED: &[Foreign] = &[
 ];
 
 const TLS_AND_X509: &[&str] =
-    &["spec/x509", "edge/proxy", "edge/api", "edge/link", "edge/workload", "bin"];
+    &["spec/x509", "edge/proxy", "edge/api", "edge/link", "edge/workload", "edge/tls", "bin"];
 
 const fn row(
     name: &'static str,

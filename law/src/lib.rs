@@ -13,6 +13,7 @@ pub mod assertions;
 pub mod ceilings;
 pub mod citations;
 pub mod dependencies;
+pub mod documents;
 pub mod foreign;
 pub mod fuzzing;
 pub mod headers;
@@ -23,7 +24,6 @@ pub mod purity;
 pub mod requirements;
 pub mod source;
 pub mod tree;
-pub mod unfinished;
 pub mod wording;
 
 use std::fmt;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use crate::manifest::{Manifest, Workspace};
 use crate::source::Source;
-use crate::unfinished;
 
 /// Files larger than this are data, not text that somebody wrote.
 const TEXT_BYTES_MAX: u64 = 2_000_000;
@@ -31,8 +30,6 @@ pub struct Crate {
     pub root: Source,
     /// Its Rust files, tests too.
     pub sources: Vec<Source>,
-    /// Whether its text is still to come (see [`unfinished`]).
-    pub unfinished: bool,
 }
 
 impl Crate {
@@ -107,8 +104,10 @@ fn read_crate(root: &Path, manifest: Manifest) -> io::Result<Crate> {
     for path in paths {
         sources.push(Source::new(&path, &text(root, &path)?));
     }
-    let tests: Vec<String> =
-        sources.iter().flat_map(|source| source.test_modules.iter().cloned()).collect();
+    let tests: Vec<String> = sources
+        .iter()
+        .flat_map(|source| source.test_modules.iter().map(|name| below(&source.path, name)))
+        .collect();
     let sources: Vec<Source> = sources
         .into_iter()
         .map(|source| if is_module(&source.path, &tests) { source.into_test() } else { source })
@@ -117,14 +116,24 @@ fn read_crate(root: &Path, manifest: Manifest) -> io::Result<Crate> {
     let missing = || io::Error::other(format!("{}: no src/lib.rs or src/main.rs", manifest.path));
     let root = at.iter().find_map(|path| sources.iter().find(|source| source.path == *path));
     let root = root.cloned().ok_or_else(missing)?;
-    let unfinished = unfinished::is_being_written(&root.lines);
-    Ok(Crate { manifest, root, sources, unfinished })
+    Ok(Crate { manifest, root, sources })
+}
+
+/// Where the module `name` lies that the file `path` declares, without the ending.
+fn below(path: &str, name: &str) -> String {
+    let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+    match file.strip_suffix(".rs").unwrap_or(file) {
+        "lib" | "main" | "mod" => format!("{folder}/{name}"),
+        own => format!("{folder}/{own}/{name}"),
+    }
 }
 
 /// Whether `path` is the file, or lies in the folder, of one of `modules`.
 fn is_module(path: &str, modules: &[String]) -> bool {
-    path.split('/')
-        .any(|part| modules.iter().any(|module| part.strip_suffix(".rs").unwrap_or(part) == module))
+    modules.iter().any(|module| {
+        let rest = path.strip_prefix(module.as_str());
+        rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    })
 }
 
 fn text(root: &Path, path: &str) -> io::Result<String> {
@@ -187,9 +196,24 @@ mod tests {
 
     #[test]
     fn a_module_is_a_file_or_a_folder() {
-        let modules = ["matrix".to_owned()];
+        let modules = [below("a/src/lib.rs", "matrix")];
         assert!(is_module("a/src/matrix.rs", &modules));
         assert!(is_module("a/src/matrix/rows.rs", &modules));
         assert!(!is_module("a/src/matrixes.rs", &modules));
+    }
+
+    /// A module of tests excused every file of its crate that had the same name.
+    #[test]
+    fn a_module_of_tests_excuses_no_other_file_of_its_name() {
+        for (declared_in, is, is_not) in [
+            ("a/tests/it/main.rs", "a/tests/it/call.rs", "a/src/call.rs"),
+            ("a/src/lib.rs", "a/src/call/rows.rs", "a/src/b/call.rs"),
+            ("a/src/b.rs", "a/src/b/call.rs", "a/src/call.rs"),
+            ("a/src/b/mod.rs", "a/src/b/call.rs", "a/src/b/mod/call.rs"),
+        ] {
+            let modules = [below(declared_in, "call")];
+            assert!(is_module(is, &modules), "{declared_in}: {is}");
+            assert!(!is_module(is_not, &modules), "{declared_in}: {is_not}");
+        }
     }
 }

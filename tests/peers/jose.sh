@@ -49,10 +49,7 @@ aims agent register --name caller --kind agent --owner peers \
 aims agent register --name desk --kind service --owner peers --exec "$AIMS_BIN" \
     --scope upstream:read >/dev/null
 
-for turn in {1..50}; do
-    aims svid wit >/dev/null 2>&1 && break
-    sleep 0.1
-done
+eventually aims svid wit
 aims svid wit --write "$PEER_DIR/wit" >/dev/null
 aims svid jwt --audience https://reader.example --write "$PEER_DIR/jwt" >/dev/null
 aims token get --resource "$audience" --scope upstream:read >"$PEER_DIR/access.out"

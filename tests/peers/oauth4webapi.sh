@@ -52,17 +52,14 @@ start_up "$domain"
 # The client makes its own key, and only the public one leaves it.
 node "$PEERS/node/oauth4webapi.mjs" key "$PEER_DIR"
 aims client register "$PEER_DIR/client.json" >"$PEER_DIR/registered.json"
+aims client register "$PEER_DIR/plain.json" >"$PEER_DIR/registered-plain.json"
 # The batch calls the desk, and the desk exchanges what it got (S4 §10.3.3).
 cp "$AIMS_BIN" "$PEER_DIR/batch"
 for pair in "batch $PEER_DIR/batch" "desk $AIMS_BIN"; do
     read -r name program <<<"$pair"
     aims agent register --name "$name" --kind service --owner peers --exec "$program" \
         --scope files:read >/dev/null
-    for turn in {1..50}; do
-        "$program" --dir "$DATA" svid jwt --audience "$ISSUER" --write "$PEER_DIR/jwt-$name" \
-            >/dev/null 2>&1 && break
-        sleep 0.1
-    done
+    eventually "$program" --dir "$DATA" svid jwt --audience "$ISSUER" --write "$PEER_DIR/jwt-$name"
 done
 NODE_EXTRA_CA_CERTS="$CA" node "$PEERS/node/oauth4webapi.mjs" story "$PEER_DIR" "$ISSUER" "$desk" \
     "$audience"

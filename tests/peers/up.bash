@@ -16,11 +16,11 @@ start_up() {
     "$AIMS_BIN" up --dir "$DATA" --trust-domain "$1" --port-base "$AIMS_PORT_BASE" \
         >"$PEER_DIR/up.out" 2>"$PEER_DIR/up.err" &
     STARTED+=($!)
-    wait_for "$PEER_DIR/up.out" '"issuer"' || { cat "$PEER_DIR/up.err"; exit 1; }
+    wait_for "$PEER_DIR/up.out" '"issuer"' "$PEER_DIR/up.err"
 }
 
 # start NAME COMMAND...: starts a program that ends with the test; its output is in
-# $PEER_DIR/NAME.out.
+# $PEER_DIR/NAME.out. It is the program that the next `wait_for` waits for.
 start() {
     local name=$1
     shift
@@ -28,15 +28,38 @@ start() {
     STARTED+=($!)
 }
 
-# wait_for FILE TEXT: until the file has the text, for at most 20 s.
+# The turns of a wait, a tenth of a second each.
+readonly WAIT_TURNS_MAX=200
+
+# wait_for FILE TEXT [LOG]: until the file has the text, for at most 20 s and for as long as the
+# program that was started last runs. Else the test ends here and says what the program said, in the
+# file and in LOG.
 wait_for() {
-    local turn
-    for ((turn = 0; turn < 200; turn++)); do
+    local turn why="not within $((WAIT_TURNS_MAX / 10)) s"
+    for ((turn = 0; turn < WAIT_TURNS_MAX; turn++)); do
         grep -qF -- "$2" "$1" 2>/dev/null && return 0
+        if ! kill -0 "${STARTED[-1]}" 2>/dev/null; then
+            why="and its program has ended"
+            break
+        fi
         sleep 0.1
     done
-    echo "no \`$2\` in \`$1\` after 20 s"
-    return 1
+    echo "no \`$2\` in \`$1\`, $why:"
+    cat "$1" ${3:+"$3"}
+    exit 1
+}
+
+# eventually COMMAND...: again and again until it succeeds, for at most 20 s. Else the test ends
+# here and says what the command said at last.
+eventually() {
+    local turn said
+    for ((turn = 0; turn < WAIT_TURNS_MAX; turn++)); do
+        said=$("$@" 2>&1) && return 0
+        sleep 0.1
+    done
+    echo "\`$*\` did not succeed within $((WAIT_TURNS_MAX / 10)) s:"
+    echo "$said"
+    exit 1
 }
 
 stop_all() {

@@ -1,5 +1,5 @@
-//! The command line as it is read: the commands of DESIGN §4. Each group declares its own arguments
-//! in its file below `commands/`.
+//! The command line as it is read: the commands of docs/design.md §4. Each group declares its own
+//! arguments in its file below `commands/`.
 
 use std::path::PathBuf;
 

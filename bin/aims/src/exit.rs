@@ -74,7 +74,9 @@ impl Failure {
         &self.0
     }
 
-    /// The exit code. DESIGN §4: "exit code 0 done / 1 refused / 2 misused / 3 unavailable".
+    /// The exit code.
+    ///
+    /// docs/design.md §4: "Exit code 0 done / 1 refused / 2 misused / 3 unavailable".
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.0.outcome.exit_code())
     }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use api::tls::Certificates;
 use env::Clock;
 use flow::call::{Delegate, Verdicts};
 use flow::publish;
-use proxy::{Doors, Gateway, Limits, Peer, Upstream, server_config};
+use proxy::{Doors, Gateway, Limits, Peer, Upstream};
 use rustls::sign::CertifiedKey;
 use time::Span;
+use tls::{Certificates, Clients, server_config};
 use tokio::sync::watch;
 
 use super::gate::FlowGate;
@@ -43,7 +43,9 @@ pub async fn serve(
     });
     let peer = Peer { plain_hosts: settings.plain_upstreams.clone(), ..Peer::default() };
     let upstream = Upstream::new(&peer).map_err(|error| error.to_string())?;
-    let tls = server_config(Certificates::new(certificate)).map_err(|error| error.to_string())?;
+    let certificates = Certificates::new(certificate);
+    let tls = server_config(certificates, Clients::Asked, tls::HTTP);
+    let tls = tls.map_err(|error| error.to_string())?;
     let port = settings.port(3);
     let authorities =
         [&settings.host, &settings.listen].map(|host| format!("{host}:{port}")).to_vec();

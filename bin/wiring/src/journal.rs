@@ -93,7 +93,7 @@ fn tell_key(dir: &Path, signer: &CheckpointKey) -> Result<(), String> {
 }
 
 /// The single-use values that the tail of the log holds: a restart does not reopen their windows
-/// (DESIGN §7).
+/// (docs/design.md §7).
 pub async fn used(log: &Log, now: UnixTime) -> Result<Vec<SingleUse>, String> {
     let log = log.clone();
     let read = tokio::task::spawn_blocking(move || {

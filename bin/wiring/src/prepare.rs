@@ -32,7 +32,7 @@ fn make_private(folder: &Path) -> Result<(), String> {
 }
 
 /// Counts refusals of callers that proved nothing, per source and window: a stranger cannot fill
-/// the log (DESIGN §2, idea 3).
+/// the log (docs/design.md §2, idea 3).
 #[derive(Debug, Default)]
 pub struct Strangers(Mutex<Tally>);
 

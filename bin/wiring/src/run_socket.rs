@@ -18,11 +18,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use proxy::{Agent, Caller, Limits, SignFault, Upstream, bind_loopback};
 use registry::AgentRecord;
-use tokio::net::{UnixListener, UnixStream};
+use socket::Socket;
+use tokio::net::UnixStream;
 
 use super::prepare::Strangers;
 use super::workloads::measure;
 
+/// Of the socket: whoever may start an agent is told by its record, not by the file.
+const MODE: u32 = 0o666;
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 4_096;
 /// The most agents that one node's records are searched for a name.
@@ -44,10 +47,10 @@ pub struct Runs<W> {
 
 /// Serves until the listener is dropped.
 pub async fn serve<W: World>(runs: Arc<Runs<W>>, path: &Path) -> Result<(), String> {
-    let listener = bind(path)?;
+    let socket = Socket::bind(path, MODE).map_err(|error| error.to_string())?;
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        match socket.accept().await {
+            Ok(stream) => {
                 let runs = Arc::clone(&runs);
                 tokio::spawn(async move { connection(runs, stream).await });
             }
@@ -57,22 +60,6 @@ pub async fn serve<W: World>(runs: Arc<Runs<W>>, path: &Path) -> Result<(), Stri
             }
         }
     }
-}
-
-fn bind(path: &Path) -> Result<UnixListener, String> {
-    use std::os::unix::fs::PermissionsExt;
-    let fault = |error: std::io::Error| format!("`{}`: {error}", path.display());
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(format!("`{}` is served by another process", path.display()));
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path).map_err(fault)?;
-    // Whoever may start the agent is told by its record, not by the file.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).map_err(fault)?;
-    Ok(listener)
 }
 
 async fn connection<W: World>(runs: Arc<Runs<W>>, stream: UnixStream) {

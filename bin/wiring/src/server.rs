@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use api::Origin;
-use api::admin::{self, Desk, Socket};
-use api::tls::{self as api_tls, Certificates};
+use api::admin::{self, Desk};
 use env::rows::LogMark;
 use env::{Change, Clock, Entity, Expect, Key, Store, World, Write};
 use flow::apply_policy::describe;
@@ -16,6 +15,7 @@ use monitoring::Component;
 use policy::Files;
 use store::Sqlite;
 use time::{Span, UnixTime};
+use tls::{Certificates, Clients, server_config};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -83,7 +83,7 @@ pub async fn start(
 }
 
 /// The size and root that the state database remembers of the log: a log that is shorter was rolled
-/// back (DESIGN §7).
+/// back (docs/design.md §7).
 fn remembered(database: &Path) -> Result<Option<(u64, tlog::Hash)>, String> {
     let key = Key::of::<LogMark>(MARK_ID);
     let bytes = Sqlite::peek(database, &key).map_err(|error| error.to_string())?;
@@ -138,9 +138,9 @@ impl Server {
         };
         let origin = Origin::new(parts);
         let fault = |error: &dyn std::fmt::Display| error.to_string();
-        let public = api_tls::public(Arc::clone(&certificates)).map_err(|error| fault(&error))?;
-        let mutual = api_tls::mutual(certificates).map_err(|error| fault(&error))?;
-        for (offset, tls) in [(0, public), (1, mutual)] {
+        for (offset, clients) in [(0, Clients::NotAsked), (1, Clients::Demanded)] {
+            let tls = server_config(Arc::clone(&certificates) as _, clients, tls::HTTP);
+            let tls = tls.map_err(|error| fault(&error))?;
             let listener = bind(settings, offset).await?;
             let (origin, stopped) = (origin.clone(), stopped(stop));
             self.tasks.spawn(async move { origin.serve(listener, tls, stopped).await });
@@ -153,7 +153,7 @@ impl Server {
             on_refused: refused,
             owner: admin::own_uid(),
         });
-        let socket = Socket::bind(&layout.admin_socket()).map_err(|error| fault(&error))?;
+        let socket = admin::bind(&layout.admin_socket()).map_err(|error| fault(&error))?;
         let stopped = stopped(stop);
         self.tasks.spawn(async move { desk.serve(socket, stopped).await });
         let world = Arc::clone(&self.world);

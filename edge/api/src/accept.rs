@@ -25,7 +25,6 @@ use crate::answer::Answer;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, Limits};
 use crate::places::{Full, Places};
 use crate::refused::{OnRefused, Source, Unread};
-use crate::tls::HTTP2;
 
 /// Pause after the kernel had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -143,7 +142,7 @@ async fn connection<A: Answers>(
     let chain = chain.map(|chain| chain.iter().map(|der| der.to_vec()).collect());
     let who = Peer { address: peer.ip(), chain };
     // The protocol is the one that TLS agreed on; the first bytes are not guessed from.
-    let builder = builder(limits, session.alpn_protocol() == Some(HTTP2));
+    let builder = builder(limits, session.alpn_protocol() == Some(tls::HTTP2));
     let service = service_fn(|request| {
         let answer = answers.answer(who.clone(), request);
         async move { Ok::<_, Infallible>(answer.await) }

@@ -64,7 +64,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What the command line exits with (DESIGN §4).
+    /// What the command line exits with (docs/design.md §4).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Problem(problem) => problem.outcome.exit_code(),

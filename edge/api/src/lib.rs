@@ -24,7 +24,6 @@ mod places;
 mod refused;
 mod routes;
 mod tiles;
-pub mod tls;
 mod token;
 mod wire;
 

@@ -87,7 +87,7 @@ impl<W: World> Origin<W> {
         Self { shared, router }
     }
 
-    /// Serves a listener, N with [`crate::tls::public`] or N+1 with [`crate::tls::mutual`], until
+    /// Serves a listener, N without certificates of clients or N+1 that demands them, until
     /// `stop` ends; then lets what is under way finish, for as long as the limits say.
     pub async fn serve(
         &self,

@@ -1,5 +1,5 @@
 //! What is refused before any flow sees it: callers that proved nothing, so it is counted per
-//! source and window instead of being recorded one by one (DESIGN §2, idea 3).
+//! source and window instead of being recorded one by one (docs/design.md §2, idea 3).
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! The one table from refusals to what a client of the token endpoint is told (STYLE rule 17):
-//! status, error code of RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2 or
+//! The one table (docs/style.md, rule 17) from refusals to what a client of the token endpoint is
+//! told: status, error code of RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2 or
 //! draft-ietf-oauth-attestation-based-client-auth §7.4, and words for its developer. Whoever reads
 //! the audit log gets the variant with its evidence; here the wire gets what helps the caller.
 

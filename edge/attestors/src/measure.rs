@@ -1,5 +1,4 @@
-//! What a process runs, and as whom, read while it is known to live
-//! (`specs/attestation-and-audit.md` §2.1; ATT-02).
+//! What a process runs, and as whom, read while it is known to live (ATT-02).
 
 use std::fs::{self, File};
 use std::io;

@@ -1,5 +1,5 @@
 //! The process at the other end of a unix socket, held by a pidfd so that a process id that is
-//! given to another cannot lie (`specs/attestation-and-audit.md` §2.1; ATT-02).
+//! given to another cannot lie (ATT-02).
 
 use std::future::Future;
 use std::io;

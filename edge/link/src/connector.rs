@@ -23,7 +23,7 @@ use x509::Certificate;
 use crate::ANSWER_BYTES_MAX;
 use crate::caller::is_past;
 use crate::client::Address;
-use crate::tls::{ALPN_H2, ExpectedServer, client_config, explain, read_chain};
+use crate::tls::{ExpectedServer, client_config, explain, read_chain};
 use crate::wire::node_client::NodeClient;
 
 /// How long it may take to connect, the handshake included.
@@ -79,7 +79,7 @@ impl Session {
         let connector = TlsConnector::from(Arc::new(config));
         let tls = connector.connect(name, stream).await.map_err(|error| at(&explain(&error)))?;
         let state = tls.get_ref().1;
-        if state.alpn_protocol() != Some(ALPN_H2) {
+        if state.alpn_protocol() != Some(::tls::HTTP2) {
             return Err(at(&"the other end does not speak http/2"));
         }
         let server = read_chain(state.peer_certificates().unwrap_or_default());

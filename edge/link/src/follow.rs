@@ -1,5 +1,5 @@
 //! The feed at a node or gateway: followed for ever, resumed where it broke off, begun anew when
-//! the server says so or went back (DESIGN §2 idea 6).
+//! the server says so or went back (docs/design.md §2, idea 6).
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -27,13 +27,13 @@ mod sources;
 mod tls;
 mod wire;
 
+pub use self::tls::{ChainFault, Presented, ServerFault};
 pub use answered::Joined;
 pub use client::{Address, JoinOrder, Link, NotAnAddress, join};
 pub use server::{
     CONNECTIONS_MAX, HANDSHAKES_MAX, OnRefused, STRANGERS_MAX, ServeError, TokenAnswer, TokenCall,
     TokenEndpoint, Wiring, serve,
 };
-pub use tls::{ChainFault, Presented, ServerFault};
 
 use std::future::Future;
 

@@ -100,7 +100,7 @@ pub async fn serve<W: World>(
 ) -> Result<(), ServeError> {
     let config = tls::server_config(&wiring.presented)
         .map_err(|error| ServeError { why: error.to_string() })?;
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = TlsAcceptor::from(config);
     let shared = Arc::new(Shared {
         world,
         wiring,

@@ -9,22 +9,21 @@ use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature,
 };
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
-    ServerConfig, SignatureScheme, version,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, ServerConfig,
+    SignatureScheme, version,
 };
 use rustls_pki_types::{CertificateDer, ServerName};
 use spiffe::{BundleSet, SpiffeId, SvidError, VerifiedX509Svid, X509Svid};
 use time::UnixTime;
+use tls::{Clients, HTTP2, TlsFault};
 use tokio::sync::watch;
 use x509::{CHAIN_CERTIFICATES_MAX, Certificate, Malformed, Purpose};
 
-/// RFC 9113 §3.2: "The string "h2" identifies the protocol where HTTP/2 uses Transport Layer
-/// Security (TLS)".
-pub(crate) const ALPN_H2: &[u8] = b"h2";
+/// gRPC is HTTP/2.
+const PROTOCOLS: &[&[u8]] = &[HTTP2];
 
 /// The certificate that a component shows now, and its key. Clones are handles to the same cell:
 /// what is replaced in one is shown by all, from the next handshake on.
@@ -66,20 +65,8 @@ impl ResolvesServerCert for Presented {
 }
 
 /// The server's side: shows what is presented, asks for a certificate, takes none for an answer.
-pub(crate) fn server_config(presented: &Presented) -> Result<ServerConfig, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let peer = AnyPeer { algorithms: provider.signature_verification_algorithms };
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&version::TLS13])?
-        .with_client_cert_verifier(Arc::new(peer))
-        .with_cert_resolver(Arc::new(presented.clone()));
-    config.alpn_protocols = vec![ALPN_H2.to_vec()];
-    // No session is resumed: a ticket would outlive the certificate, its authority and our trust in
-    // both (SPIRE 1.14.3 was caught by that).
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
-    Ok(config)
+pub(crate) fn server_config(presented: &Presented) -> Result<Arc<ServerConfig>, TlsFault> {
+    tls::server_config(Arc::new(presented.clone()), Clients::Asked, PROTOCOLS)
 }
 
 /// The client's side of one connection: shows `own`, if it has one, and asks for the server that
@@ -97,7 +84,7 @@ pub(crate) fn client_config(
         Some(own) => builder.with_client_cert_resolver(Arc::new(Shown(own))),
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    config.alpn_protocols = vec![HTTP2.to_vec()];
     config.resumption = Resumption::disabled();
     // The name of the server is in its certificate and not in its address.
     config.enable_sni = false;
@@ -197,60 +184,6 @@ impl ResolvesClientCert for Shown {
 
     fn has_certs(&self) -> bool {
         true
-    }
-}
-
-/// Takes any client that proves the key of the certificate it shows, or shows none. Who that is is
-/// decided at each request: trust may change while the connection lives (AUTHN-12).
-#[derive(Debug)]
-struct AnyPeer {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ClientCertVerifier for AnyPeer {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // RFC 8446 §4.2.4: the extension "certificate_authorities" is optional; whom we trust is
-        // told to nobody who did not prove who it is.
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: rustls_pki_types::UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let chain = whole(end_entity, intermediates);
-        read_chain(&chain).map_err(|fault| refuse(fault.into()))?;
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("tls 1.2 is not spoken here".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        // RFC 8446 §4.4.3: "The receiver of a CertificateVerify message MUST verify the signature
-        // field."
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }
 

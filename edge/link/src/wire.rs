@@ -1,68 +1,10 @@
 //! The messages as `build.rs` makes them from `proto/node.proto`.
 
-use std::fmt;
-
-use zeroize::Zeroize;
-
-#[allow(
-    unreachable_pub,
-    clippy::too_many_lines,
-    clippy::large_futures,
-    clippy::allow_attributes_without_reason,
-    reason = "generated: the generator knows nothing of these rules"
-)]
-mod generated {
-    tonic::include_proto!("aims.node.v1");
-}
-
-pub(crate) use generated::*;
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        self.evidence.zeroize();
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        self.value.zeroize();
-    }
-}
-
-impl Drop for SignedToken {
-    fn drop(&mut self) {
-        self.token.zeroize();
-    }
-}
-
-impl Drop for TokenResponse {
-    fn drop(&mut self) {
-        self.body.zeroize();
-    }
-}
-
-impl fmt::Debug for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt").field("mechanism", &self.mechanism).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pair").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for SignedToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignedToken").field("expires", &self.expires).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for TokenResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenResponse").field("status", &self.status).finish_non_exhaustive()
-    }
+grpc::messages! { "aims.node.v1":
+    Attempt { wipes evidence, shows mechanism }
+    Pair { wipes value, shows name }
+    SignedToken { wipes token, shows expires }
+    TokenResponse { wipes body, shows status }
 }
 
 #[cfg(test)]

@@ -26,11 +26,11 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use proxy::{
-    Cut, Doors, Forward, Gate, Gateway, Incoming, Limits, Onward, Outgoing, Peer, Rotating,
-    Upstream, forwardable, server_config,
+    Cut, Doors, Forward, Gate, Gateway, Incoming, Limits, Onward, Outgoing, Peer, Upstream,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tls::{Certificates, Clients, server_config};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
@@ -52,7 +52,7 @@ impl Gate for Everything {
         let forward = Forward {
             url: format!("{}{}", self.base, request.path),
             method: request.method,
-            headers: forwardable(&request.headers),
+            headers: gateway::forwardable(&request.headers),
             body: request.body,
         };
         match onward.send(forward).await {
@@ -206,10 +206,11 @@ async fn gateway(base: String) -> (SocketAddr, Arc<ClientConfig>) {
     let root = Certified::root("benchmark root");
     let server = root.server("gw.example");
     let client = root.client("spiffe://example.org/agent");
+    let certificate = Certificates::new(server.certified());
     let gateway = Gateway {
         gate: Arc::new(Everything { base }),
         upstream: Upstream::new(&Peer::default()).unwrap(),
-        tls: server_config(Rotating::new(&[server.der], &server.pkcs8).unwrap()).unwrap(),
+        tls: server_config(certificate, Clients::Asked, tls::HTTP).unwrap(),
         doors: Doors { authorities: vec!["gw.example".to_owned()], origins: Vec::new() },
         limits: Limits::default(),
         on_refused: Arc::new(|source, refused| println!("{source}: {refused}")),

@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use gateway::forwardable;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -19,7 +20,6 @@ use tokio::time::timeout;
 
 use crate::accept::{Arrival, accept};
 use crate::drive::{Activity, drive};
-use crate::fields;
 use crate::gateway::{http1_builder, patience};
 use crate::intake::{self, Budget, Doors};
 use crate::limits::Limits;
@@ -201,7 +201,7 @@ async fn serve<C: Caller>(
         Err(SignFault::Unavailable(why)) => return Ok(unavailable(&why)),
     };
     // The agent's own credentials, if it has some, are not ours to pass on.
-    let mut headers = fields::forwardable(&relay::to_pairs(&head.headers));
+    let mut headers = forwardable(&relay::to_pairs(&head.headers));
     headers.extend(signed);
     let method = head.method.to_string();
     match agent.upstream.send(Forward { url, method, headers, body }).await {

@@ -25,7 +25,6 @@ use crate::intake::{self, Budget, Doors};
 use crate::limits::Limits;
 use crate::refused::{OnRefused, Refused};
 use crate::relay::{self, Body};
-use crate::tls;
 use crate::upstream::Upstream;
 use crate::wire::{Heads, Patience, Watched};
 

@@ -3,9 +3,9 @@
 //! long as what allowed it holds.
 //!
 //! In scope: sockets, TLS, what a request must look like to be judged at all (smuggling, paths,
-//! hosts, origins, bounds), which headers cross in either direction, the upstream client, streaming
-//! and its end. Not here: who is calling and what is allowed (`flow`, `stack/gateway`, behind
-//! [`Gate`]), which process may use the agent proxy and what it signs with (behind [`Caller`]).
+//! hosts, origins, bounds), the upstream client, streaming and its end. Not here: who is calling,
+//! what is allowed and which header fields cross (`flow`, `stack/gateway`, behind [`Gate`]), which
+//! process may use the agent proxy and what it signs with (behind [`Caller`]).
 //!
 //! What trusting it means: it shows the gate exactly the request that it would send, once, and
 //! sends nothing that the gate did not give it.
@@ -18,7 +18,6 @@ mod accept;
 mod agent;
 mod connect;
 mod drive;
-mod fields;
 mod gate;
 mod gateway;
 mod intake;
@@ -26,19 +25,16 @@ mod limits;
 mod path;
 mod refused;
 mod relay;
-mod tls;
 mod upstream;
 mod wire;
 
+pub use self::gateway::Gateway;
 pub use agent::{Agent, Caller, SignFault, bind_loopback};
 pub use connect::BadRoot;
-pub use fields::{answerable, forwardable};
 pub use gate::{Cut, Gate, Incoming, Onward, Outgoing};
-pub use gateway::Gateway;
 pub use hyper::body::Bytes;
 pub use intake::Doors;
 pub use limits::Limits;
 pub use path::PathFault;
 pub use refused::{OnRefused, Refused};
-pub use tls::{BadCertificate, Rotating, UnverifiedClientCertificates, server_config};
 pub use upstream::{Answer, AnswerBody, Forward, Peer, Upstream, UpstreamFault};

@@ -12,7 +12,6 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 
 use crate::drive::Serving;
-use crate::fields;
 use crate::gate::{Cut, Gate, Outgoing};
 use crate::refused::Refused;
 use crate::upstream::{Answer, AnswerBody, Content};
@@ -105,7 +104,7 @@ impl HttpBody for Body {
 pub(crate) fn outgoing<G: Gate>(gate: &Arc<G>, outgoing: Outgoing<G::Live>) -> Response<Body> {
     match outgoing {
         Outgoing::Reply { status, headers, body } => {
-            let headers: Vec<_> = fields::sendable(headers).collect();
+            let headers: Vec<_> = gateway::sendable(headers).collect();
             response(status, &headers, Body::whole(body))
         }
         Outgoing::Relay(answer, live) => {

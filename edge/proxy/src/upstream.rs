@@ -13,7 +13,6 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
 use crate::connect::{BadRoot, ConnectFault, Connector};
-use crate::fields;
 use crate::gate::Outgoing;
 use crate::relay;
 
@@ -169,7 +168,7 @@ impl Upstream {
         let headers = relay::to_pairs(&head.headers);
         Ok(Answer {
             status: head.status.as_u16(),
-            headers: fields::answerable(&headers),
+            headers: gateway::answerable(&headers),
             body: AnswerBody(Content::Coming(body)),
         })
     }
@@ -276,7 +275,7 @@ fn request(forward: Forward) -> Result<Request<Full<Bytes>>, UpstreamFault> {
     *request.method_mut() = method.parse().map_err(|_| unsendable(&method))?;
     *request.uri_mut() = uri;
     let map = request.headers_mut();
-    for (name, value) in fields::sendable(headers) {
+    for (name, value) in gateway::sendable(headers) {
         let value = HeaderValue::from_bytes(&value).map_err(|_| unsendable(&name))?;
         map.append(HeaderName::try_from(&name).map_err(|_| unsendable(&name))?, value);
     }

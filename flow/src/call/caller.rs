@@ -24,8 +24,8 @@ use super::Asked;
 const VERDICTS_MAX: usize = 16_384;
 
 /// Signatures that were verified already, by the hash of the text: a token or WIT is not verified
-/// twice (DESIGN §9). What a verdict says is only that the signature was good under keys of one
-/// state of the key rings; audience, lifetime, standing and epoch are looked at on every call.
+/// twice (docs/design.md §9). What a verdict says is only that the signature was good under keys of
+/// one state of the key rings; audience, lifetime, standing and epoch are looked at on every call.
 #[derive(Default)]
 pub struct Verdicts {
     tokens: Mutex<Kept<Presented>>,

@@ -332,7 +332,7 @@ fn s5_1_a_permit_with_an_obligation_lets_nothing_through() {
     });
 }
 
-/// DESIGN §2, idea 6.
+/// docs/design.md §2, idea 6.
 /// req: OBS-04 (part)
 #[test]
 fn s11_a_gateway_that_lost_the_feed_refuses() {

@@ -35,7 +35,7 @@ fn s10_9_the_documents_name_what_there_is() {
     });
 }
 
-/// Published before first use, kept until the last thing signed is dead (DESIGN §5).
+/// Published before first use, kept until the last thing signed is dead (docs/design.md §5).
 /// req: CRED-05 (part), PROV-02 (part)
 #[test]
 fn s8_keys_rotate_without_a_gap() {

@@ -19,7 +19,7 @@ const CLERK: &str = "spiffe://demo.example/agent/clerk";
 const TOOLS: &str = "https://gateway.demo.example:8446/invoices";
 const MANY: usize = 100;
 
-/// SPIRE's join token was used twice (PAST-DEFECTS 23).
+/// SPIRE's join token was used twice (docs/past-defects.md 23).
 /// req: ATT-02 (part)
 #[test]
 fn s7_of_many_joins_with_one_token_one_succeeds() {

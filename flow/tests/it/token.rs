@@ -317,7 +317,7 @@ fn edit(request: &mut TokenRequest, change: impl FnOnce(&mut oauth::token_reques
     }
 }
 
-/// PAST-DEFECTS 34: `may_act` present but not enforced.
+/// docs/past-defects.md 34: `may_act` present but not enforced.
 /// req: AUTHZ-11 (part)
 #[test]
 fn s10_2_2_actor_and_may_act_are_obeyed() {
@@ -397,7 +397,7 @@ fn s10_2_2_a_chain_has_an_end() {
     });
 }
 
-/// RFC 8705 §3.1 and DESIGN §5: what a token must come with is the resource's to say.
+/// RFC 8705 §3.1 and docs/design.md §5: what a token must come with is the resource's to say.
 /// req: AUTHZ-10 (part)
 #[test]
 fn s10_1_1_a_token_is_bound_as_its_resource_demands() {

@@ -14,14 +14,12 @@
 
 mod error;
 mod headers;
-mod json;
 mod message;
 mod method;
 mod tools;
 
 pub use error::{Code, Fault};
 pub use headers::{Headers, Mismatch, Revision};
-pub use json::Unreadable;
 pub use message::{Id, Malformed, Message, Notification, Outcome, Request, Response};
 pub use method::{Meta, Method, Misread, TraceParent};
 pub use tools::{ListedTool, tools};
@@ -30,6 +28,8 @@ pub use tools::{ListedTool, tools};
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Deepest nesting of objects and arrays in a message; the message itself is the first level.
 pub const DEPTH_MAX: usize = 64;
+/// How much of a message is read.
+const BOUNDS: json::Bounds = json::Bounds { bytes_max: MESSAGE_BYTES_MAX, depth_max: DEPTH_MAX };
 /// Longest `method`, in bytes.
 pub const METHOD_BYTES_MAX: usize = 128;
 /// Longest `id` that is a string, in bytes.

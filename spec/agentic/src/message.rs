@@ -4,10 +4,10 @@
 
 use std::fmt;
 
+use json::Unreadable;
 use serde_json::value::RawValue;
 
-use crate::json::{self, Unreadable};
-use crate::{Code, ID_BYTES_MAX, METHOD_BYTES_MAX};
+use crate::{BOUNDS, Code, ID_BYTES_MAX, METHOD_BYTES_MAX};
 
 /// The only version of JSON-RPC there is for MCP.
 const JSONRPC: &str = "2.0";
@@ -25,7 +25,7 @@ impl<'a> Message<'a> {
     ///
     /// Members that are not known are passed over; `params`, `result` and `error` stay text.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let text = json::text(bytes)?;
+        let text = json::text(bytes, BOUNDS)?;
         // MCP 2026-07-28, Streamable HTTP, Sending Messages: "The body of the HTTP POST MUST be a
         // single JSON-RPC request or notification." (Batches were in 2025-03-26 alone.)
         if text.trim_start().starts_with('[') {
@@ -245,6 +245,21 @@ mod tests {
             assert_eq!(response.id, expect);
             assert!(matches!(response.outcome, Outcome::Error(_)));
         }
+    }
+
+    #[test]
+    fn a_message_is_bounded_in_length_and_depth() {
+        use crate::{DEPTH_MAX, MESSAGE_BYTES_MAX};
+        let nested = |depth: usize| {
+            let params = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{params}}}"#)
+        };
+        assert!(Message::parse(nested(DEPTH_MAX - 1).as_bytes()).is_ok());
+        let deep = Unreadable::TooDeep { max: DEPTH_MAX };
+        assert_eq!(Message::parse(nested(DEPTH_MAX).as_bytes()).map(drop), Err(deep.into()));
+        let (bytes, max) = (MESSAGE_BYTES_MAX + 1, MESSAGE_BYTES_MAX);
+        let long = Unreadable::TooLong { bytes, max };
+        assert_eq!(Message::parse(&vec![b' '; bytes]).map(drop), Err(long.into()));
     }
 
     #[test]

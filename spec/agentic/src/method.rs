@@ -3,9 +3,9 @@
 //! In scope: the target of a call and the protocol's own `_meta`. Not here: the meaning of
 //! arguments (the server's), and which methods are allowed (`stack/gateway`, `stack/pdp`).
 
+use json::Unreadable;
 use serde_json::value::RawValue;
 
-use crate::json::{self, Unreadable};
 use crate::message::{Notification, Request};
 use crate::{Code, NAME_BYTES_MAX, URI_BYTES_MAX};
 

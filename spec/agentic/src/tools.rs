@@ -2,7 +2,6 @@
 
 use serde_json::value::RawValue;
 
-use crate::json;
 use crate::method::Misread;
 use crate::{NAME_BYTES_MAX, TOOLS_MAX};
 
@@ -41,7 +40,7 @@ fn tool(definition: &RawValue) -> Result<ListedTool<'_>, Misread> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Unreadable;
+    use json::Unreadable;
 
     fn names(result: &str) -> Result<Vec<String>, Misread> {
         let raw = RawValue::from_string(result.to_owned()).unwrap();

@@ -1,9 +1,10 @@
 //! One question and its answer (§5, §6).
 
+use json::Unreadable;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::json::{self, Unreadable};
+use crate::BOUNDS;
 use crate::{EVALUATIONS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
 
 /// Attributes of an entity or of the environment, by name.
@@ -22,7 +23,7 @@ pub struct Request {
 impl Request {
     /// Reads the body of an Access Evaluation request.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        Self::read(&json::object(bytes)?, &Map::new())
+        Self::read(&object(bytes)?, &Map::new())
     }
 
     /// Reads one request, with `defaults` for what it leaves out.
@@ -102,13 +103,22 @@ pub struct Response {
 impl Response {
     /// Reads the answer of another decision point.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let object = json::object(bytes)?;
+        let object = object(bytes)?;
         // §5.5: "Decision is an object that contains a REQUIRED decision key with a boolean value,
         // and an OPTIONAL context key with an object value."
         let decision = object.get("decision").ok_or(Malformed::Missing { member: "decision" })?;
         let decision = decision.as_bool().ok_or(Malformed::Kind { member: "decision" })?;
         Ok(Self { decision, context: properties(object.get("context"), "context")? })
     }
+}
+
+/// The object that a body is.
+pub(crate) fn object(bytes: &[u8]) -> Result<Properties, Unreadable> {
+    // §11.5: "JSON text is encoded as UTF-8, and strings do not contain invalid Unicode sequences
+    // such as unpaired surrogates"; "Member names within a JSON object are unique after processing
+    // escape characters".
+    // §10.1.1: "The top-level element of all request and response bodies MUST be a JSON object"
+    json::object(bytes, BOUNDS)
 }
 
 /// Why a message is not a question or an answer.
@@ -273,5 +283,30 @@ mod tests {
             let _ = Request::parse(text.as_bytes());
             let _ = Response::parse(text.as_bytes());
         }
+    }
+
+    #[test]
+    fn authzen_11_5_each_doubtful_text_has_its_refusal() {
+        let nested = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(crate::MESSAGE_BYTES_MAX));
+        for (input, expect) in [
+            (r#"{"a":1,"a":1}"#, Unreadable::Duplicate { name: "a".into() }),
+            (r#"{"b":[{"a":1,"\u0061":1}]}"#, Unreadable::Duplicate { name: "a".into() }),
+            (
+                r#"{"$serde_json::private::RawValue":"{}"}"#,
+                Unreadable::Reserved { name: "$serde_json::private::RawValue".into() },
+            ),
+            (&nested(crate::DEPTH_MAX + 1), Unreadable::TooDeep { max: crate::DEPTH_MAX }),
+            (&long, Unreadable::TooLong { bytes: long.len(), max: crate::MESSAGE_BYTES_MAX }),
+            ("[]", Unreadable::NotAnObject),
+            ("\"a\"", Unreadable::NotAnObject),
+        ] {
+            assert_eq!(object(input.as_bytes()), Err(expect));
+        }
+        assert!(object(nested(crate::DEPTH_MAX).as_bytes()).is_ok());
+        for wrong in [b"{".as_slice(), b"", b"{}x", br#"{"a":"\ud800"}"#] {
+            assert!(matches!(object(wrong), Err(Unreadable::NotJson { .. })), "{wrong:?}");
+        }
+        assert_eq!(object(b"{\"a\":\"\xff\"}"), Err(Unreadable::NotUtf8 { at: 6 }));
     }
 }

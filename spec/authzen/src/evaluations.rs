@@ -4,8 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::EVALUATIONS_MAX;
-use crate::evaluation::{Malformed, Request, Response};
-use crate::json;
+use crate::evaluation::{self, Malformed, Request, Response};
 
 /// The Access Evaluations request.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +18,7 @@ pub enum Evaluations {
 impl Evaluations {
     /// Reads the body of an Access Evaluations request.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let object = json::object(bytes)?;
+        let object = evaluation::object(bytes)?;
         let items = match object.get("evaluations") {
             None => &[],
             Some(Value::Array(items)) => items.as_slice(),

@@ -10,16 +10,16 @@
 
 mod evaluation;
 mod evaluations;
-mod json;
 
 pub use evaluation::{Action, Malformed, Properties, Request, Resource, Response, Subject};
 pub use evaluations::{Evaluations, Responses, Semantic};
-pub use json::Unreadable;
 
 /// Longest message that is read, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// Deepest nesting of objects and arrays in a message; the message itself is the first level.
 pub const DEPTH_MAX: usize = 16;
+/// How much of a message is read.
+const BOUNDS: json::Bounds = json::Bounds { bytes_max: MESSAGE_BYTES_MAX, depth_max: DEPTH_MAX };
 /// Longest `type` or `name`, in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 /// Longest `id`, in bytes.

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::form::{self, FormError};
+
 // SPIFFE-ID §2.3: "SPIFFE implementations MUST support SPIFFE URIs up to 2048 bytes in length and
 // SHOULD NOT generate URIs of length greater than 2048 bytes."
 /// Longest SPIFFE ID, in bytes.
 const ID_BYTES_MAX: usize = 2048;
-// SPIFFE-ID §2.3: "a maximum length of a trust domain name is 255 bytes."
-/// Longest name of a trust domain, in bytes.
-const TRUST_DOMAIN_BYTES_MAX: usize = 255;
 /// What every SPIFFE ID begins with.
 const PREFIX: &str = "spiffe://";
 
@@ -22,7 +21,7 @@ pub struct TrustDomain(Arc<str>);
 impl TrustDomain {
     /// Reads a bare name, without a scheme.
     pub fn parse(name: &str) -> Result<Self, SpiffeIdError> {
-        check_trust_domain(name)?;
+        form::check_trust_domain(name)?;
         Ok(Self(name.into()))
     }
 
@@ -83,20 +82,11 @@ impl SpiffeId {
         }
         // SPIFFE-ID §2: "Valid SPIFFE IDs MUST have the scheme set to `spiffe`"
         let rest = text.strip_prefix(PREFIX).ok_or(SpiffeIdError::Scheme)?;
-        // SPIFFE-ID §2: "MUST NOT include a query or fragment component."
-        if rest.contains('?') {
-            return Err(SpiffeIdError::Query);
-        }
-        if rest.contains('#') {
-            return Err(SpiffeIdError::Fragment);
-        }
-        // SPIFFE-ID §2.1, §2.2: neither host nor path may have percent-encoded characters.
-        if rest.contains('%') {
-            return Err(SpiffeIdError::PercentEncoding);
-        }
-        let authority = rest.split('/').next().unwrap_or_default();
-        check_trust_domain(authority)?;
-        check_path(rest.get(authority.len()..).unwrap_or_default())?;
+        let (authority, path) = form::split(rest)?;
+        form::check_trust_domain(authority)?;
+        // SPIFFE-ID §2.2: "Individual path segments MUST contain only letters, numbers, dots,
+        // dashes, and underscores ([a-zA-Z0-9.-_])."
+        form::check_path(path, &['.', '-', '_'])?;
         Ok(Self { text: text.into(), trust_domain: TrustDomain(authority.into()) })
     }
 
@@ -159,83 +149,8 @@ pub enum SpiffeIdError {
     TooLong { bytes: usize },
     #[error("a spiffe id begins with `{PREFIX}`, in lower case")]
     Scheme,
-    #[error("a query")]
-    Query,
-    #[error("a fragment")]
-    Fragment,
-    #[error("a percent-encoded character")]
-    PercentEncoding,
-    #[error("an empty trust domain")]
-    TrustDomainEmpty,
-    #[error("a trust domain of {bytes} bytes; at most {TRUST_DOMAIN_BYTES_MAX} are allowed")]
-    TrustDomainTooLong { bytes: usize },
-    #[error("user information before the trust domain")]
-    Userinfo,
-    #[error("a port after the trust domain")]
-    Port,
-    #[error("upper case in the trust domain: `{0}`")]
-    UpperCase(char),
-    #[error("the character {0:?} in the trust domain")]
-    TrustDomainCharacter(char),
-    #[error("a trailing slash")]
-    TrailingSlash,
-    #[error("an empty path segment")]
-    EmptySegment,
-    #[error("the relative path segment `{0}`")]
-    DotSegment(&'static str),
-    #[error("the character {0:?} in the path")]
-    PathCharacter(char),
-}
-
-// SPIFFE-ID §2.1: "The `host` part of the authority MUST contain only letters, numbers, dots,
-// dashes, and underscores ([a-z0-9.-_])."
-fn check_trust_domain(name: &str) -> Result<(), SpiffeIdError> {
-    // SPIFFE-ID §2.1: "The `host` part of the authority MUST NOT be empty."
-    if name.is_empty() {
-        return Err(SpiffeIdError::TrustDomainEmpty);
-    }
-    if name.len() > TRUST_DOMAIN_BYTES_MAX {
-        return Err(SpiffeIdError::TrustDomainTooLong { bytes: name.len() });
-    }
-    let foreign = |character: &char| !matches!(character, 'a'..='z' | '0'..='9' | '.' | '-' | '_');
-    // SPIFFE-ID §2.1: "The `userinfo` and `port` parts of the authority component MUST be empty."
-    match name.chars().find(foreign) {
-        None => Ok(()),
-        Some('@') => Err(SpiffeIdError::Userinfo),
-        Some(':') if name.contains('@') => Err(SpiffeIdError::Userinfo),
-        Some(':') => Err(SpiffeIdError::Port),
-        // SPIFFE-ID §2.1: "The `host` part of the authority MUST be lowercase."
-        Some(upper @ 'A'..='Z') => Err(SpiffeIdError::UpperCase(upper)),
-        Some('%') => Err(SpiffeIdError::PercentEncoding),
-        Some(other) => Err(SpiffeIdError::TrustDomainCharacter(other)),
-    }
-}
-
-/// `path` is empty, or begins with a slash.
-fn check_path(path: &str) -> Result<(), SpiffeIdError> {
-    // SPIFFE-ID §2.2: "The path component MUST NOT include a trailing `/`."
-    if path.ends_with('/') && !path.ends_with("//") {
-        return Err(SpiffeIdError::TrailingSlash);
-    }
-    for segment in path.split('/').skip(1) {
-        // SPIFFE-ID §2.2: "The path component MUST NOT include segments that are empty or are
-        // relative path modifiers (i.e. `.`, `..`)"
-        match segment {
-            "" => return Err(SpiffeIdError::EmptySegment),
-            "." => return Err(SpiffeIdError::DotSegment(".")),
-            ".." => return Err(SpiffeIdError::DotSegment("..")),
-            _ => {}
-        }
-        // SPIFFE-ID §2.2: "Individual path segments MUST contain only letters, numbers, dots,
-        // dashes, and underscores ([a-zA-Z0-9.-_])."
-        let foreign = |character: &char| {
-            !(character.is_ascii_alphanumeric() || ['.', '-', '_'].contains(character))
-        };
-        if let Some(character) = segment.chars().find(foreign) {
-            return Err(SpiffeIdError::PathCharacter(character));
-        }
-    }
-    Ok(())
+    #[error(transparent)]
+    Form(#[from] FormError),
 }
 
 #[cfg(test)]
@@ -277,7 +192,8 @@ mod tests {
     /// req: ID-02 (part)
     #[test]
     fn spiffe_id_2_everything_else_is_refused() {
-        use SpiffeIdError::*;
+        use FormError::*;
+        use SpiffeIdError::{Empty, Form, Scheme};
         for (text, expect) in [
             ("", Empty),
             ("s", Scheme),
@@ -289,44 +205,44 @@ mod tests {
             ("wimse://td/p", Scheme),
             (" spiffe://td", Scheme),
             ("//td/p", Scheme),
-            ("spiffe://", TrustDomainEmpty),
-            ("spiffe:///p", TrustDomainEmpty),
-            ("spiffe://td/", TrailingSlash),
-            ("spiffe://td/p/", TrailingSlash),
-            ("spiffe://td//", EmptySegment),
-            ("spiffe://td//p", EmptySegment),
-            ("spiffe://td/p//o", EmptySegment),
-            ("spiffe://td/.", DotSegment(".")),
-            ("spiffe://td/./p", DotSegment(".")),
-            ("spiffe://td/..", DotSegment("..")),
-            ("spiffe://td/p/../o", DotSegment("..")),
-            ("spiffe://td?q", Query),
-            ("spiffe://td/p?q", Query),
-            ("spiffe://td/p?", Query),
-            ("spiffe://td#f", Fragment),
-            ("spiffe://td/p#", Fragment),
-            ("spiffe://%74d/p", PercentEncoding),
-            ("spiffe://td/%70", PercentEncoding),
-            ("spiffe://td/p%2Fo", PercentEncoding),
-            ("spiffe://user@td/p", Userinfo),
-            ("spiffe://user:secret@td/p", Userinfo),
-            ("spiffe://@td/p", Userinfo),
-            ("spiffe://td:443/p", Port),
-            ("spiffe://td:/p", Port),
-            ("spiffe://[::1]/p", TrustDomainCharacter('[')),
-            ("spiffe://Td/p", UpperCase('T')),
-            ("spiffe://t~d/p", TrustDomainCharacter('~')),
-            ("spiffe://t d/p", TrustDomainCharacter(' ')),
-            ("spiffe://tд/p", TrustDomainCharacter('д')),
-            ("spiffe://*.td/p", TrustDomainCharacter('*')),
-            ("spiffe://td/p~", PathCharacter('~')),
-            ("spiffe://td/p o", PathCharacter(' ')),
-            ("spiffe://td/ü", PathCharacter('ü')),
-            ("spiffe://td/p\n", PathCharacter('\n')),
-            ("spiffe://td/p\0", PathCharacter('\0')),
-            ("spiffe://td/p\\o", PathCharacter('\\')),
-            ("spiffe://td/*", PathCharacter('*')),
-            ("spiffe://td/p;a=b", PathCharacter(';')),
+            ("spiffe://", Form(TrustDomainEmpty)),
+            ("spiffe:///p", Form(TrustDomainEmpty)),
+            ("spiffe://td/", Form(TrailingSlash)),
+            ("spiffe://td/p/", Form(TrailingSlash)),
+            ("spiffe://td//", Form(EmptySegment)),
+            ("spiffe://td//p", Form(EmptySegment)),
+            ("spiffe://td/p//o", Form(EmptySegment)),
+            ("spiffe://td/.", Form(DotSegment("."))),
+            ("spiffe://td/./p", Form(DotSegment("."))),
+            ("spiffe://td/..", Form(DotSegment(".."))),
+            ("spiffe://td/p/../o", Form(DotSegment(".."))),
+            ("spiffe://td?q", Form(Query)),
+            ("spiffe://td/p?q", Form(Query)),
+            ("spiffe://td/p?", Form(Query)),
+            ("spiffe://td#f", Form(Fragment)),
+            ("spiffe://td/p#", Form(Fragment)),
+            ("spiffe://%74d/p", Form(PercentEncoding)),
+            ("spiffe://td/%70", Form(PercentEncoding)),
+            ("spiffe://td/p%2Fo", Form(PercentEncoding)),
+            ("spiffe://user@td/p", Form(Userinfo)),
+            ("spiffe://user:secret@td/p", Form(Userinfo)),
+            ("spiffe://@td/p", Form(Userinfo)),
+            ("spiffe://td:443/p", Form(Port)),
+            ("spiffe://td:/p", Form(Port)),
+            ("spiffe://[::1]/p", Form(TrustDomainCharacter('['))),
+            ("spiffe://Td/p", Form(UpperCase('T'))),
+            ("spiffe://t~d/p", Form(TrustDomainCharacter('~'))),
+            ("spiffe://t d/p", Form(TrustDomainCharacter(' '))),
+            ("spiffe://tд/p", Form(TrustDomainCharacter('д'))),
+            ("spiffe://*.td/p", Form(TrustDomainCharacter('*'))),
+            ("spiffe://td/p~", Form(PathCharacter('~'))),
+            ("spiffe://td/p o", Form(PathCharacter(' '))),
+            ("spiffe://td/ü", Form(PathCharacter('ü'))),
+            ("spiffe://td/p\n", Form(PathCharacter('\n'))),
+            ("spiffe://td/p\0", Form(PathCharacter('\0'))),
+            ("spiffe://td/p\\o", Form(PathCharacter('\\'))),
+            ("spiffe://td/*", Form(PathCharacter('*'))),
+            ("spiffe://td/p;a=b", Form(PathCharacter(';'))),
         ] {
             check(text, Err(expect));
         }
@@ -352,7 +268,7 @@ mod tests {
         let bytes = 256;
         assert_eq!(
             TrustDomain::parse(&"d".repeat(bytes)),
-            Err(SpiffeIdError::TrustDomainTooLong { bytes })
+            Err(FormError::TrustDomainTooLong { bytes }.into())
         );
         let longest = format!("spiffe://td/{}", "p".repeat(2048 - 12));
         assert!(SpiffeId::parse(&longest).is_ok());
@@ -362,7 +278,7 @@ mod tests {
 
     #[test]
     fn spiffe_id_2_1_names_of_trust_domains_are_bare() {
-        use SpiffeIdError::*;
+        use FormError::*;
         for (name, expect) in [
             ("", TrustDomainEmpty),
             ("spiffe://td", Port),
@@ -372,7 +288,7 @@ mod tests {
             ("%74d", PercentEncoding),
             ("TD", UpperCase('T')),
         ] {
-            assert_eq!(TrustDomain::parse(name), Err(expect), "{name}");
+            assert_eq!(TrustDomain::parse(name), Err(expect.into()), "{name}");
         }
     }
 

@@ -12,11 +12,12 @@
 //! credential is vouched for by the bundle of its own trust domain, and by no other.
 //!
 //! Not here: WIT-SVIDs (`wimse` has the token; the keys are in [`Bundle::wit_keys`]), serving the
-//! Workload API (`edge/workload`), fetching bundles (`edge/fetch`).
+//! Workload API (`edge/workload`), fetching bundles.
 
 mod bundle;
 mod bundle_set;
 mod endpoint;
+pub mod form;
 mod id;
 mod jwt_svid;
 mod x509_svid;

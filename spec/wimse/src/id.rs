@@ -5,13 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use spiffe::form::{self, FormError};
 
 // wimse-identifier §4.1: "MUST support identifiers whose canonical ASCII URI serialization is up to
 // and including 2048 octets. Workload Identifiers SHOULD NOT exceed 2048 octets in length."
 /// Longest identifier, in bytes.
 const ID_BYTES_MAX: usize = 2048;
-/// Longest trust domain, in bytes: a name of RFC 3986 §3.2.2 that DNS could hold.
-const TRUST_DOMAIN_BYTES_MAX: usize = 255;
 // wimse-identifier §4.4: "The canonical serialization MUST use the literal lowercase prefix
 // `wimse://`."
 /// What every identifier of the scheme begins with.
@@ -35,23 +34,11 @@ impl WimseId {
             return Err(WimseIdError::TooLong { bytes: text.len() });
         }
         let rest = text.strip_prefix(PREFIX).ok_or(WimseIdError::Scheme)?;
-        // wimse-identifier §7.1: "the absence of query, fragment, user information, and port
-        // components."
-        if rest.contains('?') {
-            return Err(WimseIdError::Query);
-        }
-        if rest.contains('#') {
-            return Err(WimseIdError::Fragment);
-        }
-        // wimse-identifier §4.4: neither trust domain nor path has percent-encoding. §4.1:
-        // "Consumers MUST reject identifiers that are not in canonical form and MUST NOT repair or
-        // normalize".
-        if rest.contains('%') {
-            return Err(WimseIdError::PercentEncoding);
-        }
-        let authority = rest.split('/').next().unwrap_or_default();
+        // wimse-identifier §4.1: "Consumers MUST reject identifiers that are not in canonical form
+        // and MUST NOT repair or normalize".
+        let (authority, path) = form::split(rest)?;
         check_trust_domain(authority)?;
-        check_path(rest.get(authority.len()..).unwrap_or_default())?;
+        check_path(path)?;
         Ok(Self { text: text.into(), path_at: PREFIX.len() + authority.len() })
     }
 
@@ -104,58 +91,20 @@ pub enum WimseIdError {
     TooLong { bytes: usize },
     #[error("the identifier does not begin with `{PREFIX}`, in lower case")]
     Scheme,
-    #[error("a query")]
-    Query,
-    #[error("a fragment")]
-    Fragment,
-    #[error("a percent-encoded character")]
-    PercentEncoding,
-    #[error("an empty trust domain")]
-    TrustDomainEmpty,
-    #[error("a trust domain of {bytes} bytes; at most {TRUST_DOMAIN_BYTES_MAX} are allowed")]
-    TrustDomainTooLong { bytes: usize },
-    #[error("user information before the trust domain")]
-    Userinfo,
-    #[error("a port after the trust domain")]
-    Port,
-    #[error("upper case in the trust domain: `{0}`")]
-    UpperCase(char),
-    #[error("the character {0:?} in the trust domain")]
-    TrustDomainCharacter(char),
+    #[error(transparent)]
+    Form(#[from] FormError),
     #[error("a trust domain that ends with a dot")]
     TrailingDot,
     #[error("the trust domain is the ip address {0}")]
     IpAddress(Ipv4Addr),
     #[error("no path")]
     PathMissing,
-    #[error("a trailing slash")]
-    TrailingSlash,
-    #[error("an empty path segment")]
-    EmptySegment,
-    #[error("the relative path segment `{0}`")]
-    DotSegment(&'static str),
-    #[error("the character {0:?} in the path")]
-    PathCharacter(char),
 }
 
 // wimse-identifier §4.4: "The trust domain MUST contain only lowercase ASCII letters, digits, dots,
 // hyphens, and underscores. It MUST NOT contain percent-encoding or end with a dot."
 pub(crate) fn check_trust_domain(name: &str) -> Result<(), WimseIdError> {
-    if name.is_empty() {
-        return Err(WimseIdError::TrustDomainEmpty);
-    }
-    if name.len() > TRUST_DOMAIN_BYTES_MAX {
-        return Err(WimseIdError::TrustDomainTooLong { bytes: name.len() });
-    }
-    let foreign = |character: &char| !matches!(character, 'a'..='z' | '0'..='9' | '.' | '-' | '_');
-    match name.chars().find(foreign) {
-        None => {}
-        Some('@') => return Err(WimseIdError::Userinfo),
-        Some(':') if name.contains('@') => return Err(WimseIdError::Userinfo),
-        Some(':') => return Err(WimseIdError::Port),
-        Some(upper @ 'A'..='Z') => return Err(WimseIdError::UpperCase(upper)),
-        Some(other) => return Err(WimseIdError::TrustDomainCharacter(other)),
-    }
+    form::check_trust_domain(name)?;
     if name.ends_with('.') {
         return Err(WimseIdError::TrailingDot);
     }
@@ -171,28 +120,9 @@ fn check_path(path: &str) -> Result<(), WimseIdError> {
     if path.is_empty() || path == "/" {
         return Err(WimseIdError::PathMissing);
     }
-    // wimse-identifier §4.4: "The path MUST NOT contain an empty segment, a `.` or `..` segment,
-    // percent-encoding, repeated slashes, or a trailing slash."
-    if path.ends_with('/') && !path.ends_with("//") {
-        return Err(WimseIdError::TrailingSlash);
-    }
-    for segment in path.split('/').skip(1) {
-        match segment {
-            "" => return Err(WimseIdError::EmptySegment),
-            "." => return Err(WimseIdError::DotSegment(".")),
-            ".." => return Err(WimseIdError::DotSegment("..")),
-            _ => {}
-        }
-        // wimse-identifier §4.4: "Each segment MUST contain only URI unreserved characters";
-        // RFC 3986 §2.3: `unreserved = ALPHA / DIGIT / "-" / "." / "_" / "~"`.
-        let foreign = |character: &char| {
-            !(character.is_ascii_alphanumeric() || ['-', '.', '_', '~'].contains(character))
-        };
-        if let Some(character) = segment.chars().find(foreign) {
-            return Err(WimseIdError::PathCharacter(character));
-        }
-    }
-    Ok(())
+    // wimse-identifier §4.4: "Each segment MUST contain only URI unreserved characters";
+    // RFC 3986 §2.3: `unreserved = ALPHA / DIGIT / "-" / "." / "_" / "~"`.
+    Ok(form::check_path(path, &['-', '.', '_', '~'])?)
 }
 
 #[cfg(test)]
@@ -221,48 +151,49 @@ mod tests {
     /// req: ID-02 (part)
     #[test]
     fn wimse_identifier_4_4_everything_else_is_refused() {
-        use WimseIdError::*;
+        use FormError::*;
+        use WimseIdError::{Empty, Form, IpAddress, PathMissing, Scheme, TooLong, TrailingDot};
         for (text, expect) in [
             ("", Empty),
             ("wimse:/t/p", Scheme),
             ("Wimse://t/p", Scheme),
             ("spiffe://t/p", Scheme),
             ("//t/p", Scheme),
-            ("wimse://", TrustDomainEmpty),
-            ("wimse:///p", TrustDomainEmpty),
+            ("wimse://", Form(TrustDomainEmpty)),
+            ("wimse:///p", Form(TrustDomainEmpty)),
             ("wimse://t", PathMissing),
             ("wimse://t/", PathMissing),
-            ("wimse://t/p/", TrailingSlash),
-            ("wimse://t//", EmptySegment),
-            ("wimse://t//p", EmptySegment),
-            ("wimse://t/p//o", EmptySegment),
-            ("wimse://t/.", DotSegment(".")),
-            ("wimse://t/p/..", DotSegment("..")),
-            ("wimse://t/p?q", Query),
-            ("wimse://t/p#f", Fragment),
-            ("wimse://u@t/p", Userinfo),
-            ("wimse://u:s@t/p", Userinfo),
-            ("wimse://t:1/p", Port),
-            ("wimse://T/p", UpperCase('T')),
-            ("wimse://t~/p", TrustDomainCharacter('~')),
-            ("wimse://[::1]/p", TrustDomainCharacter('[')),
+            ("wimse://t/p/", Form(TrailingSlash)),
+            ("wimse://t//", Form(EmptySegment)),
+            ("wimse://t//p", Form(EmptySegment)),
+            ("wimse://t/p//o", Form(EmptySegment)),
+            ("wimse://t/.", Form(DotSegment("."))),
+            ("wimse://t/p/..", Form(DotSegment(".."))),
+            ("wimse://t/p?q", Form(Query)),
+            ("wimse://t/p#f", Form(Fragment)),
+            ("wimse://u@t/p", Form(Userinfo)),
+            ("wimse://u:s@t/p", Form(Userinfo)),
+            ("wimse://t:1/p", Form(Port)),
+            ("wimse://T/p", Form(UpperCase('T'))),
+            ("wimse://t~/p", Form(TrustDomainCharacter('~'))),
+            ("wimse://[::1]/p", Form(TrustDomainCharacter('['))),
             ("wimse://t./p", TrailingDot),
             ("wimse://10.0.0.1/p", IpAddress(Ipv4Addr::new(10, 0, 0, 1))),
-            ("wimse://t/p o", PathCharacter(' ')),
-            ("wimse://t/p:o", PathCharacter(':')),
-            ("wimse://t/*", PathCharacter('*')),
-            ("wimse://t/ä", PathCharacter('ä')),
-            ("wimse://%74/p", PercentEncoding),
-            ("wimse://trust.example/service/%70ayment", PercentEncoding),
-            ("wimse://trust.example/service/pay/%2e%2e/admin", PercentEncoding),
-            ("wimse://trust.example/service/pay/../admin", DotSegment("..")),
+            ("wimse://t/p o", Form(PathCharacter(' '))),
+            ("wimse://t/p:o", Form(PathCharacter(':'))),
+            ("wimse://t/*", Form(PathCharacter('*'))),
+            ("wimse://t/ä", Form(PathCharacter('ä'))),
+            ("wimse://%74/p", Form(PercentEncoding)),
+            ("wimse://trust.example/service/%70ayment", Form(PercentEncoding)),
+            ("wimse://trust.example/service/pay/%2e%2e/admin", Form(PercentEncoding)),
+            ("wimse://trust.example/service/pay/../admin", Form(DotSegment(".."))),
             ("wimse://trust.example/", PathMissing),
         ] {
             assert_eq!(WimseId::parse(text), Err(expect), "{text}");
         }
         let bytes = 256;
         let domain = format!("wimse://{}/p", "d".repeat(bytes));
-        assert_eq!(WimseId::parse(&domain), Err(TrustDomainTooLong { bytes }));
+        assert_eq!(WimseId::parse(&domain), Err(Form(TrustDomainTooLong { bytes })));
         let longest = format!("wimse://t/{}", "p".repeat(2038));
         assert!(WimseId::parse(&longest).is_ok());
         let bytes = 2049;

@@ -13,7 +13,7 @@
 //! this message.
 //!
 //! Not here: HTTP message signatures as the other proof of possession, where keys come from
-//! (`spiffe::Bundle`, `edge/fetch`), remembering proofs that were used (`env::Store`).
+//! (`spiffe::Bundle`), remembering proofs that were used (`env::Store`).
 
 mod header;
 mod id;

@@ -9,26 +9,16 @@ use jose::{
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-use spiffe::{BundleKey, BundleSet, SpiffeId};
+use spiffe::{BundleKey, BundleSet, JWT_SVID_ALGORITHMS, SpiffeId};
 use time::{Span, UnixTime};
 
 use crate::header::{HeaderError, check_token_syntax};
 use crate::workload_id::{Origin, WorkloadId};
 
-// WIT-SVID §2.3: "this parameter MUST be present and set to one of the following supported values";
-// §3.2 has the same list for `cnf.jwk.alg`. No EdDSA.
+// WIT-SVID §2.3: "this parameter MUST be present and set to one of the following supported values",
+// those of JWT-SVID §2.1; §3.2 has the same list for `cnf.jwk.alg`. No EdDSA.
 /// Algorithms of a WIT-SVID: of its signature, and of the proof that goes with it.
-pub const WIT_SVID_ALGORITHMS: &[Algorithm] = &[
-    Algorithm::Rs256,
-    Algorithm::Rs384,
-    Algorithm::Rs512,
-    Algorithm::Es256,
-    Algorithm::Es384,
-    Algorithm::Es512,
-    Algorithm::Ps256,
-    Algorithm::Ps384,
-    Algorithm::Ps512,
-];
+pub const WIT_SVID_ALGORITHMS: &[Algorithm] = JWT_SVID_ALGORITHMS;
 
 /// The kind of token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +50,8 @@ impl Kind for Wit {
     }
 }
 
-/// What a WIT says; other claims are ignored.
+/// What a WIT says; other claims are ignored. It shares claims with a JWT-SVID, not their rules:
+/// its subject may have another scheme, it has no audience, and `iat` bounds nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WitClaims {
     // workload-creds §4: "For a Workload Identity Token, that identifier is the value of the `sub`

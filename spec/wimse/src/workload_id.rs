@@ -175,6 +175,8 @@ impl<'de> Deserialize<'de> for Origin {
 
 #[cfg(test)]
 mod tests {
+    use spiffe::form::FormError;
+
     use super::*;
 
     /// req: ID-02 (part)
@@ -195,7 +197,7 @@ mod tests {
             ("https://t/p", WorkloadIdError::UnknownScheme),
             ("SPIFFE://t/p", WorkloadIdError::UnknownScheme),
             ("wimse:t/p", WimseIdError::Scheme.into()),
-            ("spiffe://t/p~", SpiffeIdError::PathCharacter('~').into()),
+            ("spiffe://t/p~", SpiffeIdError::Form(FormError::PathCharacter('~')).into()),
             ("wimse://t", WimseIdError::PathMissing.into()),
         ] {
             assert_eq!(WorkloadId::parse(text), Err(expect), "{text}");

@@ -1,5 +1,5 @@
 //! The seam that every way of joining fits: a name, perhaps a challenge, an appraisal
-//! (`specs/attestation-and-audit.md` §2; ATT-12). The issuer knows only this file.
+//! (ATT-12). The issuer knows only this file.
 
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
@@ -51,7 +51,7 @@ pub struct Facts<'a> {
 
 /// A way to find out what a host is.
 ///
-/// Order (`specs/attestation-and-audit.md` §2): size, challenge, signature, chain, binding, and
+/// Order: size, challenge, signature, chain, binding, and
 /// only then content; a mechanism gives selectors out of nothing that it did not verify.
 pub trait Mechanism: Sync {
     /// The name in policy, records and identifiers; SPIRE's where SPIRE has the mechanism.

@@ -1,5 +1,5 @@
 //! The unix workload attestor's pure half: what the kernel says of a process becomes selectors
-//! (`specs/attestation-and-audit.md` §2.1; names as SPIRE's unix attestor).
+//! (ATT-02; names as SPIRE's unix attestor).
 //!
 //! The reading itself, by a pidfd so that a reused process id cannot lie, is `edge/attestors`.
 

@@ -1,6 +1,6 @@
 //! `x509pop`: a host that has a certificate proves that it has the key
-//! (`specs/attestation-and-audit.md` §2: payload `{certificates}`, a 32-byte nonce each way, the
-//! signed digest is SHA-256(challenge nonce ‖ response nonce); ATT-02, ATT-08).
+//! (as SPIRE's plugin of that name: payload `{certificates}`, a 32-byte nonce each way, the signed
+//! digest is SHA-256(challenge nonce ‖ response nonce); ATT-02, ATT-08).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -65,8 +65,8 @@ pub fn authenticate(request: &Request<'_>, wit: &VerifiedWit) -> Result<Proved, 
         lifetime_max: request.lifetime_max,
     };
     let proof = verify_wpt(text, wit, expected).map_err(ProofRefusal::Wpt)?;
-    // DESIGN: proof = "wit" binds a token to the identity: accepted only with a WIT whose
-    // identifier is the token's client_id.
+    // docs/design.md §5: proof = "wit" binds a token to the identity: accepted only with a WIT
+    // whose identifier is the token's client_id.
     if wit.workload_id().as_str() != request.holder {
         let (holder, presenter) = (request.holder.to_owned(), wit.workload_id().clone());
         return Err(ProofRefusal::OtherHolder { holder, presenter });

@@ -63,7 +63,7 @@ fn template(proposal: &Proposal, issuing: &Issuing<'_>) -> Result<AccessTokenCla
         )),
         (Proof::Mtls, None) => return Err(Fault::Binding),
         // Bound to the identity: accepted only with a WIT whose identifier is `client_id`, and a
-        // WPT that covers the token. So it survives a renewal of the key (DESIGN §5).
+        // WPT that covers the token. So it survives a renewal of the key (docs/design.md §5).
         (Proof::Wit | Proof::Bearer, _) => None,
     };
     Ok(AccessTokenClaims {

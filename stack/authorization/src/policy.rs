@@ -37,7 +37,7 @@ impl Delegation {
     }
 }
 
-/// What a token for a resource must come with (DESIGN §5).
+/// What a token for a resource must come with (docs/design.md §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proof {

@@ -17,7 +17,7 @@ pub enum TokenKind {
     Transaction,
 }
 
-/// Where a token comes from (DESIGN §2, idea 5).
+/// Where a token comes from (docs/design.md §2, idea 5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lineage {
     /// It begins a lineage.

@@ -1,5 +1,5 @@
 //! Our own signing keys over time: published before first use, kept until the last thing signed
-//! with them is dead (DESIGN §5; S1 §6, §8).
+//! with them is dead (docs/design.md §5; S1 §6, §8).
 
 use jose::{Jwk, KeyId, NoKey, PublicKey};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use time::{Span, UnixTime};
 /// The most keys of one purpose at any time: a bound on published key sets.
 pub const KEYS_MAX: usize = 16;
 
-/// What a key of ours signs; each purpose has keys of its own (DESIGN §5).
+/// What a key of ours signs; each purpose has keys of its own (docs/design.md §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {

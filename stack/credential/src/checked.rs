@@ -1,4 +1,4 @@
-//! The proof that a template was checked: signing asks for it (STYLE rule 10).
+//! The proof that a template was checked: signing asks for it (docs/style.md, rule 10).
 
 /// Something that obeys its profile and may be signed. It is made by a checker alone: those of this
 /// crate, and through [`Checked::assertion`] the checkers of tokens in `authorization`.

@@ -52,7 +52,7 @@ pub const JWT_SVID_SECONDS_MAX: u64 = 3_600;
 pub const CREDENTIAL_SECONDS_MAX: u64 = 86_400;
 /// The longest life that policy may give to an access token, in seconds.
 pub const ACCESS_TOKEN_SECONDS_MAX: u64 = 3_600;
-/// The longest life that policy may give to a transaction token, in seconds (DESIGN §5).
+/// The longest life that policy may give to a transaction token, in seconds (docs/design.md §5).
 pub const TXN_TOKEN_SECONDS_MAX: u64 = 60;
 
 impl Lifetimes {

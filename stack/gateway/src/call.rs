@@ -3,7 +3,8 @@
 /// The longest path that is read, in bytes.
 pub(crate) const PATH_BYTES_MAX: usize = 4_096;
 
-/// A call at the gateway. The body is whole: what is decided on is what is sent (PAST-DEFECTS 32).
+/// A call at the gateway. The body is whole: what is decided on is what is sent
+/// (docs/past-defects.md 32).
 #[derive(Clone)]
 pub struct Call {
     /// The HTTP method, upper case.

@@ -12,6 +12,6 @@ mod mapping;
 mod refusal;
 
 pub use call::{Call, PathError, Target};
-pub use headers::{forwardable, released};
+pub use headers::{answerable, forwardable, sendable};
 pub use mapping::{MapRefusal, Wanted, WantedKind, map, scope};
 pub use refusal::{Refusal, Status};

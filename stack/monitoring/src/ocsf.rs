@@ -1,6 +1,5 @@
 //! Records as OCSF events, for the systems that others keep them in
-//! (`specs/attestation-and-audit.md` §8.6; [OCSF](https://schema.ocsf.io), schema of July 2026;
-//! OBS-07).
+//! ([OCSF](https://schema.ocsf.io), schema of July 2026; OBS-07).
 //!
 //! In scope: the map from a [`Record`] to its class, activity and attributes. Not here: sending.
 //! What OCSF has no attribute for stands under `unmapped.aims`, so that nothing is lost.

@@ -1,6 +1,6 @@
 //! Counting the refusals of strangers: callers that proved nothing get no record each, or a
 //! stranger could fill the log; they are counted per source and reason, and one record a window
-//! says how many there were (DESIGN §2, idea 3; OBS-05).
+//! says how many there were (docs/design.md §2, idea 3; OBS-05).
 //!
 //! In scope: the arithmetic. Not here: the lock around it, and the clock.
 

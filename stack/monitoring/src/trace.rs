@@ -1,5 +1,5 @@
 //! A task as a tree: which token came from which, what was called with it, what came of that, and
-//! what operators changed meanwhile (S1 §11; OBS-09; DESIGN §5, "Correlation").
+//! what operators changed meanwhile (S1 §11; OBS-09; docs/design.md §5, "Correlation").
 //!
 //! In scope: making the tree of records that were found, and writing it for a person or as JSON.
 //! Not here: finding the records (`edge/log`).

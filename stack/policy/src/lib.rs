@@ -1,5 +1,5 @@
 //! Policy: one versioned set of documents for every box (draft-klrc-aiagent-auth §12, held as
-//! S4 §12; DESIGN §6; requirements POL-01, POL-02).
+//! S4 §12; docs/design.md §6; requirements POL-01, POL-02).
 //!
 //! In scope: reading the files of a policy directory into one [`PolicySet`] or into faults that
 //! show file, line and fix; its version; the difference between two sets. Not here: reading the

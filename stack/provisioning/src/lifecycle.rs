@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::UnixTime;
 
 /// The number of revocations so far. Each one raises it; what was issued under a lower number than
-/// that of an agent's last suspension is dead (DESIGN §2, idea 6).
+/// that of an agent's last suspension is dead (docs/design.md §2, idea 6).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]

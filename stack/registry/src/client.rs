@@ -31,7 +31,7 @@ pub struct ClientRecord {
 }
 
 impl ClientRecord {
-    /// Refuses a disabled client: through any grant (PAST-DEFECTS 8).
+    /// Refuses a disabled client: through any grant (docs/past-defects.md 8).
     pub fn is_enabled(&self) -> Result<(), ClientRefusal> {
         match self.state {
             ClientState::Enabled => Ok(()),

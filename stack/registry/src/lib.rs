@@ -1,5 +1,5 @@
 //! The registry: the one record of an agent, composed of the facets that the boxes below own
-//! (draft-ni-a2a-ai-agent-security-requirements §3.3, held as S2 §3.3; DESIGN §2 idea 1;
+//! (draft-ni-a2a-ai-agent-security-requirements §3.3, held as S2 §3.3; docs/design.md §2, idea 1;
 //! requirements ID-03, ID-06, AUTHZ-23).
 //!
 //! In scope: the record, what a registration must hold, and the records of hosts and of clients

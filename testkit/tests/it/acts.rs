@@ -1,25 +1,23 @@
 //! What happens in the town, drawn from the seed.
 
+mod calls;
+mod tokens;
+
 use std::sync::Arc;
 
 use attestation::mechanism::Role;
-use credential::TokenText;
 use env::{Clock, IssueKind, IssueOrder, PeerFault, Peers, World};
-use flow::call::End;
-use flow::proxy::Outbound;
-use flow::{agents, apply_policy, join, join_token, rotate, token, workload};
-use gateway::Target;
+use flow::{agents, apply_policy, join, join_token, rotate};
 use identifier::AgentName;
 use testkit::fixture::{
-    DOMAIN, GATEWAY, ISSUER, attempt, by_certificate, by_jwt_svid, by_wit, certificate_request,
-    credentials, exchange, files, files_but, http_call, process, registration, tool_call,
-    transaction,
+    DOMAIN, attempt, by_jwt_svid, by_wit, certificate_request, credentials, exchange, files,
+    files_but, process, registration,
 };
 use testkit::{LinkRates, Rng, StoreRates, boxed};
 use time::Span;
 use wimse::WorkloadId;
 
-use crate::model::{Claims, Held, Token, Used, keep};
+use crate::model::{Claims, Held, Token, keep};
 use crate::town::{AGENTS, BATCH, Town, Which};
 
 const TOOLS: &str = "https://gateway.demo.example:8446/invoices";
@@ -274,12 +272,6 @@ impl Town {
         format!("{first}, {second}: {}", told.await.unwrap_or_else(|told| told))
     }
 
-    async fn call_tool(&self, held: Held, token: Token) -> String {
-        let tool = *self.sim.rng().pick(&["list_invoices", "pay_invoice"]).unwrap();
-        let call = tool_call(&held.party, &token.text, "invoices", tool, self.node_time());
-        self.send(Used { call, token, held }).await
-    }
-
     /// Credentials that somebody holds, perhaps for long.
     fn some_held(&self) -> Option<Held> {
         let model = self.model();
@@ -297,69 +289,6 @@ impl Town {
         self.sim.rng().pick(&["invoices.read", "invoices.read invoices.pay", ""]).unwrap()
     }
 
-    async fn token_by_wit(&self) -> String {
-        let Some(held) = self.some_held() else { return "nobody".to_owned() };
-        let target = *self.sim.rng().pick(&[TOOLS, TOOLS, NOTICES]).unwrap();
-        let scope = if target == TOOLS { self.some_scope() } else { "notices.read" };
-        let call = by_wit(&held.party, credentials(target, scope), self.node_time());
-        self.ask(call, Some(&held), None).await
-    }
-
-    async fn token_by_certificate(&self) -> String {
-        let Some(held) = self.some_held() else { return "nobody".to_owned() };
-        let call = by_certificate(&held.party, credentials(REPORTS, "reports.read"));
-        self.ask(call, Some(&held), None).await
-    }
-
-    async fn token_by_jwt_svid(&self) -> String {
-        let (name, asked) = (self.name(), self.now());
-        let Some((id, svid)) = self.jwt_svid(&name).await else { return format!("{name}: none") };
-        self.check_in_force_at(Which::Node, &id, asked);
-        let call = by_jwt_svid(&id, &svid, credentials(TOOLS, self.some_scope()));
-        format!("{name}: {}", self.ask(call, None, None).await)
-    }
-
-    /// The batch job gets a token for an agent.
-    async fn task(&self) -> String {
-        let Some((id, svid)) = self.jwt_svid(BATCH).await else { return "none".to_owned() };
-        let agent = format!("spiffe://{DOMAIN}/agent/{}", self.sim.rng().pick(&AGENTS).unwrap().0);
-        let call = by_jwt_svid(&id, &svid, credentials(&agent, self.some_scope()));
-        self.ask(call, None, None).await
-    }
-
-    async fn jwt_svid(&self, name: &str) -> Option<(String, TokenText)> {
-        let attested = self.domain.attest(process(&format!("/opt/{name}")), false).await.ok()?;
-        self.check_recorded(&self.domain.node, attested.audit_id());
-        let attested = attested.into_value().ok()?;
-        let audiences = vec![ISSUER.to_owned()];
-        let made = workload::jwt(&*self.domain.node.world(), &attested, audiences).await;
-        made.ok()?.ok().map(|(id, svid)| (id.to_string(), svid))
-    }
-
-    async fn exchange(&self) -> String {
-        let Some(token) = self.some_token(|claims| claims.aud.starts_with("spiffe://")) else {
-            return "nothing".to_owned();
-        };
-        let fits = |held: &Held| held.party.id == token.claims.aud;
-        let Some(held) = self.held_that(fits) else { return "nobody".to_owned() };
-        let next = exchange(&token.text, TOOLS, self.some_scope());
-        let call = by_wit(&held.party, next, self.node_time());
-        self.ask(call, Some(&held), Some(&token)).await
-    }
-
-    async fn transaction(&self) -> String {
-        let Some(token) = self.some_token(|_| true) else { return "nothing".to_owned() };
-        let Some(held) = self.some_held() else { return "nobody".to_owned() };
-        let kind = if token.claims.aud == DOMAIN {
-            oauth::TokenType::TxnToken
-        } else {
-            oauth::TokenType::AccessToken
-        };
-        let next = transaction(&token.text, kind, DOMAIN, "invoices.read");
-        let call = by_wit(&held.party, next, self.node_time());
-        self.ask(call, Some(&held), Some(&token)).await
-    }
-
     /// Mostly credentials that fit, else any.
     fn held_that(&self, fits: impl Fn(&Held) -> bool) -> Option<Held> {
         if self.sim.rng().chance(150) {
@@ -374,149 +303,6 @@ impl Town {
     /// Proofs are made on the node, by its clock.
     fn node_time(&self) -> time::UnixTime {
         self.domain.node.clock().now()
-    }
-
-    /// Asks the token endpoint.
-    async fn ask(&self, call: token::Call, held: Option<&Held>, subject: Option<&Token>) -> String {
-        match self.obtain(call, held, subject).await {
-            Ok(_) => "issued".to_owned(),
-            Err(told) => told,
-        }
-    }
-
-    /// The same: the token, or why there is none.
-    async fn obtain(
-        &self,
-        call: token::Call,
-        held: Option<&Held>,
-        subject: Option<&Token>,
-    ) -> Result<Token, String> {
-        let asked = self.now();
-        let proof = call.attestation.as_ref().map(|(_, pop)| pop.as_str().to_owned());
-        match token::answer(&*self.domain.server.world(), call).await {
-            Err(why) => Err(format!("unavailable: {}", why.part)),
-            Ok(token::End::Stranger(refusal)) => Err(refusal.check().to_owned()),
-            Ok(token::End::Decided(recorded)) => {
-                self.check_recorded(&self.domain.server, recorded.audit_id());
-                match recorded.into_value() {
-                    Err(refusal) => Err(refusal.check().to_owned()),
-                    Ok(response) => {
-                        let claims = Claims::parse_insecure(&response.access_token);
-                        let token = Token { text: response.access_token, claims, asked };
-                        self.check_issued(&token, held, subject, proof.as_deref());
-                        let at = self.sim.rng().index(1_000);
-                        keep(&mut self.model().tokens, token.clone(), at);
-                        Ok(token)
-                    }
-                }
-            }
-        }
-    }
-
-    async fn some_call(&self) -> String {
-        let Some(token) = self.some_token(|claims| claims.aud.starts_with(GATEWAY)) else {
-            return "nothing".to_owned();
-        };
-        let fits = |held: &Held| held.party.id == token.claims.client_id;
-        let Some(held) = self.held_that(fits) else { return "nobody".to_owned() };
-        let call = if token.claims.aud == REPORTS {
-            let mut call = http_call("GET", "/reports/1", &token.text);
-            call.certificates.clone_from(&held.party.chain);
-            call
-        } else if token.claims.aud == NOTICES {
-            http_call("GET", "/notices/1", &token.text)
-        } else {
-            let tools = ["list_invoices", "pay_invoice", "pay_invoice", "delete_invoice"];
-            let tool = *self.sim.rng().pick(&tools).unwrap();
-            tool_call(&held.party, &token.text, "invoices", tool, self.node_time())
-        };
-        self.send(Used { call, token, held }).await
-    }
-
-    /// A token that is for something else.
-    async fn call_elsewhere(&self) -> String {
-        let Some(token) = self.some_token(|claims| claims.aud != TOOLS) else {
-            return "nothing".to_owned();
-        };
-        let Some(held) = self.some_held() else { return "nobody".to_owned() };
-        let text = &token.text;
-        let call = tool_call(&held.party, text, "invoices", "list_invoices", self.node_time());
-        let told = self.send(Used { call, token, held }).await;
-        assert_ne!(told, "forwarded", "a token for another audience");
-        told
-    }
-
-    /// A call that was let through before, byte for byte.
-    async fn call_replayed(&self) -> String {
-        let used = {
-            let model = self.model();
-            self.sim.rng().pick(&model.used).cloned()
-        };
-        match used {
-            Some(used) => self.send(used).await,
-            None => "nothing".to_owned(),
-        }
-    }
-
-    async fn call_by_proxy(&self) -> String {
-        let name = self.sim.rng().pick(&AGENTS).unwrap().0;
-        let asked = self.now();
-        let attested = match self.domain.attest(process(&format!("/opt/{name}")), false).await {
-            Err(_) => return format!("{name}: unavailable"),
-            Ok(recorded) => match recorded.into_value() {
-                Err(refusal) => return format!("{name}: {}", refusal.check()),
-                Ok(attested) => attested,
-            },
-        };
-        self.check_in_force_at(Which::Node, attested.agent.id.as_str(), asked);
-        let target = Target::parse("/invoices", None).unwrap();
-        let params = serde_json::json!({ "name": "list_invoices", "arguments": {} });
-        let body = serde_json::json!({
-            "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params,
-        });
-        let body = body.to_string().into_bytes();
-        let out = Outbound { method: "POST", target: &target, body: &body };
-        let signed = match self.domain.sign(&attested, out).await {
-            Err(why) => return format!("{name}: unavailable: {}", why.part),
-            Ok(Err(refusal)) => return format!("{name}: {refusal}"),
-            Ok(Ok(signed)) => signed,
-        };
-        let mut call = http_call("POST", "/invoices", "");
-        (call.headers, call.body) = (Vec::new(), body);
-        for (name, value) in signed.headers {
-            call.headers.push((name.to_owned(), value.expose().as_bytes().to_vec()));
-        }
-        let told = match self.domain.call(call).await {
-            Err(why) => format!("unavailable: {}", why.part),
-            Ok(End::Refused(recorded)) => recorded.value().refusal.check().to_owned(),
-            Ok(End::Stranger(refused)) => refused.refusal.check().to_owned(),
-            Ok(End::Forwarded(recorded, _)) => {
-                self.check_recorded(&self.domain.gateway, recorded.audit_id());
-                self.check_in_force_at(Which::Gateway, attested.agent.id.as_str(), self.now());
-                "forwarded".to_owned()
-            }
-        };
-        format!("{name}: {told}")
-    }
-
-    async fn send(&self, used: Used) -> String {
-        let began = self.now();
-        match self.domain.call(used.call.clone()).await {
-            Err(why) => format!("unavailable: {}", why.part),
-            Ok(End::Refused(recorded)) => {
-                self.check_recorded(&self.domain.gateway, recorded.audit_id());
-                recorded.value().refusal.check().to_owned()
-            }
-            Ok(End::Stranger(refused)) => refused.refusal.check().to_owned(),
-            Ok(End::Forwarded(recorded, live)) => {
-                self.check_recorded(&self.domain.gateway, recorded.audit_id());
-                assert_eq!(live.epoch.0, used.token.claims.aims_epoch);
-                self.check_let_through(&used, began);
-                let at = self.sim.rng().index(1_000);
-                keep(&mut self.model().used, used, at);
-                "forwarded".to_owned()
-            }
-        }
     }
 
     async fn lifecycle(&self, act: provisioning::Act) -> String {

@@ -9,6 +9,7 @@
 mod agentic;
 mod authzen;
 mod jose;
+mod json;
 mod oauth;
 mod spiffe;
 mod time;
@@ -30,6 +31,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("authzen_response", authzen::response),
     ("jose_json", jose::json),
     ("jose_key_set", jose::key_set),
+    ("json_text", json::text),
     ("oauth_form", oauth::form),
     ("oauth_metadata", oauth::metadata),
     ("oauth_text", oauth::text),

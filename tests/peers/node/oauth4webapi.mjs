@@ -23,11 +23,14 @@ async function makeKey() {
   const metadata = {
     client_name: "Peer",
     token_endpoint_auth_method: "private_key_jwt",
-    grant_types: ["client_credentials"],
+    grant_types: ["client_credentials", exchange],
     scope: "files:read",
     jwks: { keys: [{ kty, crv, x, y, alg: "ES256", kid: "1" }] },
   };
   writeFileSync(`${folder}/client.json`, JSON.stringify(metadata));
+  // The same without the exchange.
+  const plain = { ...metadata, client_name: "Plain", grant_types: ["client_credentials"] };
+  writeFileSync(`${folder}/plain.json`, JSON.stringify(plain));
 }
 
 async function story() {
@@ -91,15 +94,31 @@ async function story() {
   assert.equal(claims.sub, batch.client_id, "on behalf of the one who called");
   assert.equal(claims.act.sub, desk);
 
-  // Whoever was not called with the token may not exchange it.
-  const own = await oauth.genericTokenEndpointRequest(server, client, proof, exchange, form);
-  await assert.rejects(oauth.processGenericTokenEndpointResponse(server, client, own));
+  // Whoever was not called with the token may not exchange it, and who did not register for the
+  // exchange may exchange nothing.
+  const refused = async (client, expect) => {
+    const own = await oauth.genericTokenEndpointRequest(server, client, proof, exchange, form);
+    await assert.rejects(oauth.processGenericTokenEndpointResponse(server, client, own), {
+      code: oauth.RESPONSE_BODY_ERROR,
+      status: 400,
+      ...expect,
+    });
+  };
+  await refused(client, {
+    error: "invalid_request",
+    error_description: `the subject token is for \`${desk}\`, not for the client \`${client.client_id}\``,
+  });
+  const plain = { client_id: JSON.parse(read("registered-plain.json")).client_id };
+  await refused(plain, { error: "unauthorized_client" });
 }
 
 // Validates as a resource does (RFC 9068 §4), and for another resource not.
 async function validated(server, token, audience) {
   const request = () =>
     new Request("https://resource.example/", { headers: { authorization: `Bearer ${token}` } });
-  await assert.rejects(oauth.validateJwtAccessToken(server, request(), "https://other.example"));
+  await assert.rejects(oauth.validateJwtAccessToken(server, request(), "https://other.example"), {
+    code: oauth.JWT_CLAIM_COMPARISON,
+    message: 'unexpected JWT "aud" (audience) claim value',
+  });
   return oauth.validateJwtAccessToken(server, request(), audience);
 }

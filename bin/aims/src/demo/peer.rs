@@ -187,7 +187,7 @@ fn chain(actor: &Actor) -> Result<OwnChain, Failure> {
 
 fn server_config(actor: &Actor) -> Result<rustls::ServerConfig, Failure> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let clients = proxy::UnverifiedClientCertificates::new(&provider);
+    let clients = tls::UnverifiedClientCertificates::new(&provider, false);
     let (chain, key) = chain(actor)?;
     rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])

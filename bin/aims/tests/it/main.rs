@@ -1,4 +1,5 @@
-//! The command line, run as the binary that it is: what it prints, and how it ends (DESIGN §4).
+//! The command line, run as the binary that it is: what it prints, and how it ends
+//! (docs/design.md §4).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -338,7 +338,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// DESIGN §4: "exit code 0 done / 1 refused / 2 misused / 3 unavailable".
+    /// docs/design.md §4: "Exit code 0 done / 1 refused / 2 misused / 3 unavailable".
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Refused => 1,

@@ -12,11 +12,11 @@ pub(crate) mod problem;
 mod query;
 pub(crate) mod records;
 mod router;
-mod socket;
 mod state;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 use crate::refused::{OnRefused, Source, Unread};
 
 pub use operator::own_uid;
-pub use socket::{BindError, PATH_BYTES_MAX, Socket};
+pub use socket::{BindError, Socket};
 
 use operator::Uid;
 use problem::Undone;
@@ -52,8 +52,15 @@ const CONNECTIONS_MAX: usize = 64;
 const HEAD_MAX: Duration = Duration::from_secs(60);
 /// Time for what is under way when the socket closes.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// Of the socket: its owner, and root. The peer's uid is checked besides, at each connection.
+const MODE: u32 = 0o600;
 /// How long to wait when the system has no descriptor left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// Binds the socket at `path`, as [`Socket::bind`] does.
+pub fn bind(path: &Path) -> Result<Socket, BindError> {
+    Socket::bind(path, MODE)
+}
 
 /// What the desk is made of.
 pub struct Parts<W> {

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::tls::Certificates;
 use api::{Limits, Origin, Parts, Source, Unread};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -17,6 +16,7 @@ use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tls::{Certificates, Clients, server_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -103,10 +103,8 @@ impl Served {
         let stop = Arc::new(Notify::new());
         let mut serving = Vec::new();
         let mut addresses = Vec::new();
-        for tls in [
-            api::tls::public(Arc::clone(&certificates)).unwrap(),
-            api::tls::mutual(Arc::clone(&certificates)).unwrap(),
-        ] {
+        for clients in [Clients::NotAsked, Clients::Demanded] {
+            let tls = server_config(Arc::clone(&certificates) as _, clients, tls::HTTP).unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
             let (origin, stop) = (origin.clone(), Arc::clone(&stop));

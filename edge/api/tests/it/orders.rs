@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use api::admin::messages::{Ending, NewJoinToken, PolicyChange, PolicyFiles, PolicyOrder, Problem};
-use api::admin::{Desk, Parts, Socket, own_uid};
+use api::admin::{self, Desk, Parts, own_uid};
 use api::client::{Client, Fault};
 use api::{Source, Unread};
 use attestation::mechanism::Role;
@@ -54,7 +54,7 @@ impl Office {
         });
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("admin.sock");
-        let bound = Socket::bind(&socket).unwrap();
+        let bound = admin::bind(&socket).unwrap();
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let serving = tokio::spawn(async move {

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use rustls::sign::CertifiedKey;
 use time::{Span, UnixTime};
 use x509::{KeyUsage, Kind, Name, Oid, Serial, SignatureAlgorithm, Template};
 
@@ -36,6 +37,11 @@ impl Certified {
     /// A client of this identifier.
     pub(crate) fn client(&self, uri: &str) -> Self {
         self.leaf(Oid::CLIENT_AUTH, |template| template.uri_names = vec![uri.to_owned()])
+    }
+
+    /// As a listener shows it.
+    pub(crate) fn certified(&self) -> CertifiedKey {
+        tls::certified(std::slice::from_ref(&self.der), &self.pkcs8).unwrap()
     }
 
     fn leaf(&self, usage: Oid, fill: impl FnOnce(&mut Template)) -> Self {

@@ -17,10 +17,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::{
     Cut, Doors, Forward, Gate, Gateway, Incoming, Limits, OnRefused, Onward, Outgoing, Peer,
-    Refused, Rotating, Upstream, UpstreamFault, forwardable, server_config,
+    Refused, Upstream, UpstreamFault,
 };
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tls::{Certificates, Clients, server_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -64,7 +65,7 @@ impl Gate for Forwarding {
         let forward = Forward {
             url: format!("{}{}{query}", self.base, request.path),
             method: request.method,
-            headers: forwardable(&request.headers),
+            headers: gateway::forwardable(&request.headers),
             body: request.body,
         };
         match onward.send(forward).await {
@@ -120,7 +121,7 @@ pub(crate) struct House {
     pub gate: Arc<Forwarding>,
     pub tally: Tally,
     pub root: Certified,
-    pub certificate: Arc<Rotating>,
+    pub certificate: Arc<Certificates>,
     pub stop: Option<oneshot::Sender<()>>,
     pub running: JoinHandle<()>,
 }
@@ -133,7 +134,7 @@ impl House {
     pub(crate) async fn with(base: &str, limits: Limits, peer: Peer) -> Self {
         let root = Certified::root("test root");
         let server = root.server(HOST);
-        let certificate = Rotating::new(&[server.der], &server.pkcs8).unwrap();
+        let certificate = Certificates::new(server.certified());
         let gate = Arc::new(Forwarding {
             base: base.to_owned(),
             seen: Mutex::default(),
@@ -147,7 +148,7 @@ impl House {
         let gateway = Gateway {
             gate: Arc::clone(&gate),
             upstream: Upstream::new(&peer).unwrap(),
-            tls: server_config(certificate.clone()).unwrap(),
+            tls: server_config(certificate.clone(), Clients::Asked, tls::HTTP).unwrap(),
             doors: Doors {
                 authorities: vec![HOST.to_owned(), address.to_string()],
                 origins: vec!["https://console.example".to_owned()],

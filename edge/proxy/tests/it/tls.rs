@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use proxy::{BadCertificate, Refused, Rotating, server_config};
+use proxy::Refused;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, HandshakeKind, SignatureScheme};
+use tls::{BadCertificate, certified};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::certificates::Certified;
@@ -115,7 +116,7 @@ async fn the_certificate_rotates_under_load_without_dropping_anything() {
         for _ in 0..10 {
             let before = calls.load(Ordering::SeqCst);
             let next = house.root.server(HOST);
-            house.certificate.replace(std::slice::from_ref(&next.der), &next.pkcs8).unwrap();
+            house.certificate.replace(next.certified());
             let stream = house.connect(b"http/1.1").await;
             let shown = stream.get_ref().1.peer_certificates().unwrap();
             assert_eq!(shown, [CertificateDer::from(next.der)]);
@@ -129,15 +130,15 @@ async fn the_certificate_rotates_under_load_without_dropping_anything() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_used_leaves_the_old_one() {
+async fn a_certificate_that_cannot_be_used_is_refused_before_it_replaces_another() {
     let house = House::new(&echo().await).await;
     let (one, two) = (house.root.server(HOST), house.root.server(HOST));
-    assert_eq!(house.certificate.replace(&[], &one.pkcs8), Err(BadCertificate::Empty));
+    assert_eq!(certified(&[], &one.pkcs8).unwrap_err(), BadCertificate::Empty);
     for (chain, key) in [(one.der.clone(), two.pkcs8), (one.der.clone(), vec![1])] {
-        let fault = house.certificate.replace(&[chain], &key).unwrap_err();
+        let fault = certified(&[chain], &key).unwrap_err();
         assert!(matches!(fault, BadCertificate::Key(_)), "{fault:?}");
     }
     assert!(connect(house.address, house.client()).await.is_ok());
-    let rotating = Rotating::new(&[one.der], &one.pkcs8).unwrap();
-    assert!(server_config(rotating).is_ok());
+    house.certificate.replace(one.certified());
+    assert!(connect(house.address, house.client()).await.is_ok());
 }

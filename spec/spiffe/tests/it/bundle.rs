@@ -2,10 +2,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use spiffe::{
-    AuthorityError, Bundle, BundleError, BundleKey, BundleMapError, BundleSet, Skipped,
-    SpiffeIdError,
-};
+use spiffe::form::FormError;
+use spiffe::{AuthorityError, Bundle, BundleError, BundleKey, BundleMapError, BundleSet, Skipped};
 use time::Span;
 
 use crate::fixture::{Domain, bundles, domain, kid, p256, vector};
@@ -180,10 +178,10 @@ fn spiffe_bundle_5_maps_round_trip_and_names_stand_once() {
     for (text, expect) in [
         ("{}", BundleMapError::NoTrustDomains),
         (r#"{"trust_domains":[]}"#, BundleMapError::NoTrustDomains),
-        (r#"{"trust_domains":{"A":{"keys":[]}}}"#, name("A", SpiffeIdError::UpperCase('A'))),
+        (r#"{"trust_domains":{"A":{"keys":[]}}}"#, name("A", FormError::UpperCase('A').into())),
         (
             r#"{"trust_domains":{"spiffe://a":{"keys":[]}}}"#,
-            name("spiffe://a", SpiffeIdError::Port),
+            name("spiffe://a", FormError::Port.into()),
         ),
         (r#"{"trust_domains":{"a":[]}}"#, bundle.clone()),
         (r#"{"trust_domains":{"a":{}}}"#, bundle),

@@ -1,5 +1,6 @@
 use std::slice::from_ref;
 
+use spiffe::form::FormError;
 use spiffe::{
     AuthorityError, Bundle, BundleSet, SpiffeId, SpiffeIdError, SvidError, X509Svid,
     check_authority,
@@ -97,7 +98,7 @@ fn x509_svid_2_to_5_each_rule_for_leaves() {
         ),
         (
             Box::new(move |it| it.uri_names = uris(&["spiffe://ours.example/a/"])),
-            SvidError::NotSpiffeId(SpiffeIdError::TrailingSlash),
+            SvidError::NotSpiffeId(FormError::TrailingSlash.into()),
         ),
         (
             Box::new(move |it| it.uri_names = uris(&["spiffe://ours.example"])),

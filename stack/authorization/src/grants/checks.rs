@@ -100,7 +100,7 @@ fn subject_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
 }
 
 /// RFC 8693 §4.4: the may_act claim names "the party that is asserted as being eligible to act for
-/// the subject". (PAST-DEFECTS 34: present but not enforced.)
+/// the subject". (docs/past-defects.md 34: present but not enforced.)
 fn caller_may_act(context: &Context<'_>) -> Result<(), Refusal> {
     let barred = context.subject.and_then(|subject| subject.bars(context.caller.client_id()));
     barred.map_or(Ok(()), |allowed| Err(Refusal::MayNotAct { allowed }))
@@ -150,7 +150,7 @@ fn scope_is_within_client(context: &Context<'_>) -> Result<(), Refusal> {
     within(asked, allowed, |asked, allowed| Refusal::ScopeOfClient { asked, allowed })
 }
 
-/// DESIGN §2, idea 5: rights only shrink along a lineage.
+/// docs/design.md §2, idea 5: rights only shrink along a lineage.
 fn scope_is_within_subject(context: &Context<'_>) -> Result<(), Refusal> {
     let (Some(asked), Some(subject)) = (context.scope, context.subject) else { return Ok(()) };
     within(asked, subject.scope(), |asked, held| Refusal::ScopeOfSubject { asked, held })

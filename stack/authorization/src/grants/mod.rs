@@ -1,5 +1,5 @@
 //! The grants, and the table of the checks that each of them must pass. A new grant is a new
-//! column here: what the old ones had, it cannot lack unseen (PAST-DEFECTS, fourth family).
+//! column here: what the old ones had, it cannot lack unseen (docs/past-defects.md, family 4).
 
 pub mod checks;
 pub mod client_credentials;

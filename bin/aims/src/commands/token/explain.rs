@@ -42,7 +42,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("ath", "hash of the access token that it goes with"),
     ("tth", "hash of the transaction token that it goes with"),
     ("oth", "hashes of other tokens that it goes with"),
-    // Ours (DESIGN §5).
+    // Ours (docs/design.md §5).
     ("aims_root", "what the whole lineage began with: `aims audit trace` takes it"),
     ("aims_parent", "the token that it came from"),
     ("aims_epoch", "the revocations so far, when it was issued"),

@@ -1,7 +1,10 @@
-//! Strict reading of JSON text: one meaning or none (RFC 8259, I-JSON RFC 7493).
+//! Strict reading of JSON text ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259)): it has one
+//! meaning, that of I-JSON ([RFC 7493](https://www.rfc-editor.org/rfc/rfc7493)), or none.
 //!
 //! In scope: UTF-8, unique member names at every depth, paired surrogates, bounds, and picking
-//! members of one object. Not here: what the members mean.
+//! members of one object. Not here: what the members mean (`spec/agentic`, `spec/authzen`), and
+//! the headers, claims and keys of JOSE: they are short and bounded in breadth, and `spec/jose`
+//! reads them in one pass without a table of names.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -11,14 +14,22 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-
-use crate::{DEPTH_MAX, MESSAGE_BYTES_MAX};
+use serde_json::{Map, Value};
 
 /// Names that only this program's own JSON library gives a meaning to.
 const LIBRARY_PREFIX: &str = "$serde_json::private::";
 
 /// Longest name that an error repeats, in characters.
 const SHOWN_CHARS_MAX: usize = 64;
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Longest text, in bytes.
+    pub bytes_max: usize,
+    /// Deepest nesting of objects and arrays; the outermost is the first level.
+    pub depth_max: usize,
+}
 
 /// Why a text is not JSON that every reader reads in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,12 +48,15 @@ pub enum Unreadable {
     LookAlike { found: String, meant: &'static str },
     #[error("member `{name}` is not allowed: its name is reserved")]
     Reserved { name: String },
+    #[error("not an object")]
+    NotAnObject,
 }
 
 /// The text of `bytes`, if it is one JSON value with one meaning.
-pub(crate) fn text(bytes: &[u8]) -> Result<&str, Unreadable> {
-    if bytes.len() > MESSAGE_BYTES_MAX {
-        return Err(Unreadable::TooLong { bytes: bytes.len(), max: MESSAGE_BYTES_MAX });
+pub fn text(bytes: &[u8], bounds: Bounds) -> Result<&str, Unreadable> {
+    let Bounds { bytes_max: max, depth_max } = bounds;
+    if bytes.len() > max {
+        return Err(Unreadable::TooLong { bytes: bytes.len(), max });
     }
     // RFC 8259 §8.1: "JSON text exchanged between systems that are not part of a closed ecosystem
     // MUST be encoded using UTF-8"
@@ -50,7 +64,7 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, Unreadable> {
         .map_err(|error| Unreadable::NotUtf8 { at: error.valid_up_to() })?;
     let refusal = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_str(text);
-    let scanned = Scan { depth: 0, refusal: &refusal }.deserialize(&mut reader);
+    let scanned = Scan { depth: 0, depth_max, refusal: &refusal }.deserialize(&mut reader);
     match scanned.and_then(|()| reader.end()) {
         Ok(()) => Ok(text),
         Err(error) => Err(refusal
@@ -59,15 +73,24 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, Unreadable> {
     }
 }
 
+/// The object that `bytes` are.
+pub fn object(bytes: &[u8], bounds: Bounds) -> Result<Map<String, Value>, Unreadable> {
+    match serde_json::from_str(text(bytes, bounds)?) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Unreadable::NotAnObject),
+        Err(error) => Err(Unreadable::NotJson { reason: error.to_string() }),
+    }
+}
+
 /// Whether the text of a value is an object.
-pub(crate) fn is_object(raw: &RawValue) -> bool {
+pub fn is_object(raw: &RawValue) -> bool {
     raw.get().starts_with('{')
 }
 
 /// The members named in `wanted`, in that order, each as its own text.
 ///
 /// `raw` must be an object of a text that [`text`] let pass.
-pub(crate) fn members<'a, const N: usize>(
+pub fn members<'a, const N: usize>(
     raw: &'a RawValue,
     wanted: [&'static str; N],
 ) -> Result<[Option<&'a RawValue>; N], Unreadable> {
@@ -75,7 +98,7 @@ pub(crate) fn members<'a, const N: usize>(
 }
 
 /// [`members`] of a whole text.
-pub(crate) fn members_of<'a, const N: usize>(
+pub fn members_of<'a, const N: usize>(
     text: &'a str,
     wanted: [&'static str; N],
 ) -> Result<[Option<&'a RawValue>; N], Unreadable> {
@@ -87,7 +110,7 @@ pub(crate) fn members_of<'a, const N: usize>(
 }
 
 /// The string a value is, or `None` when it is of another kind.
-pub(crate) fn string(raw: &RawValue) -> Option<String> {
+pub fn string(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
@@ -106,14 +129,15 @@ impl Name<'_> {
 #[derive(Clone, Copy)]
 struct Scan<'s> {
     depth: usize,
+    depth_max: usize,
     refusal: &'s RefCell<Option<Unreadable>>,
 }
 
 impl Scan<'_> {
     /// The walk one level further in, while the bound lasts.
     fn deeper<E: Error>(self) -> Result<Self, E> {
-        if self.depth >= DEPTH_MAX {
-            return Err(refuse(self.refusal, Unreadable::TooDeep { max: DEPTH_MAX }));
+        if self.depth >= self.depth_max {
+            return Err(refuse(self.refusal, Unreadable::TooDeep { max: self.depth_max }));
         }
         Ok(Self { depth: self.depth + 1, ..self })
     }
@@ -250,8 +274,12 @@ fn refuse<E: Error>(slot: &RefCell<Option<Unreadable>>, reason: Unreadable) -> E
 mod tests {
     use super::*;
 
+    const DEPTH_MAX: usize = 64;
+    const BYTES_MAX: usize = 1024 * 1024;
+    const BOUNDS: Bounds = Bounds { bytes_max: BYTES_MAX, depth_max: DEPTH_MAX };
+
     fn check(input: &[u8], expect: Result<(), Unreadable>) {
-        assert_eq!(text(input).map(|_| ()), expect, "{}", String::from_utf8_lossy(input));
+        assert_eq!(text(input, BOUNDS).map(|_| ()), expect, "{}", String::from_utf8_lossy(input));
     }
 
     #[test]
@@ -278,7 +306,7 @@ mod tests {
         for lone in [r#""\ud800""#, r#"{"a":["\udc00"]}"#, r#"{"\ud800x":1}"#, r#""\ud800\u0041""#]
         {
             assert!(
-                matches!(text(lone.as_bytes()), Err(Unreadable::NotJson { .. })),
+                matches!(text(lone.as_bytes(), BOUNDS), Err(Unreadable::NotJson { .. })),
                 "{lone} was read"
             );
         }
@@ -289,7 +317,7 @@ mod tests {
         for wrong in ["", " ", "{}{}", "{} x", "{},", "\u{feff}{}", "{'a':1}", "{\"a\":1,}", "NaN"]
         {
             assert!(
-                matches!(text(wrong.as_bytes()), Err(Unreadable::NotJson { .. })),
+                matches!(text(wrong.as_bytes(), BOUNDS), Err(Unreadable::NotJson { .. })),
                 "{wrong:?} was read"
             );
         }
@@ -302,7 +330,7 @@ mod tests {
         check(nested(DEPTH_MAX).as_bytes(), Ok(()));
         check(nested(DEPTH_MAX + 1).as_bytes(), Err(Unreadable::TooDeep { max: DEPTH_MAX }));
         check(nested(100_000).as_bytes(), Err(Unreadable::TooDeep { max: DEPTH_MAX }));
-        let max = MESSAGE_BYTES_MAX;
+        let max = BYTES_MAX;
         check(format!("\"{}\"", "a".repeat(max - 2)).as_bytes(), Ok(()));
         check(&vec![b' '; max + 1], Err(Unreadable::TooLong { bytes: max + 1, max }));
     }
@@ -323,5 +351,16 @@ mod tests {
         }
         let found = members_of(r#"{"par_ams":1,"params":2}"#, ["params"]).unwrap();
         assert_eq!(found[0].map(RawValue::get), Some("2"));
+    }
+
+    #[test]
+    fn an_object_is_asked_for_and_nothing_else_is_one() {
+        let found = object(br#"{"a":{"b":[1]}}"#, BOUNDS).unwrap();
+        assert_eq!(found.get("a").and_then(|a| a.pointer("/b/0")), Some(&Value::from(1)));
+        for other in ["[]", "\"a\"", "null", "1"] {
+            assert_eq!(object(other.as_bytes(), BOUNDS), Err(Unreadable::NotAnObject), "{other}");
+        }
+        let twice = Err(Unreadable::Duplicate { name: "a".into() });
+        assert_eq!(object(br#"{"a":1,"a":1}"#, BOUNDS), twice);
     }
 }

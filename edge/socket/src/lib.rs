@@ -1,59 +1,56 @@
-//! The unix socket: bound where nobody else listens, for its owner alone.
+//! A unix socket ([unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html)), bound where nobody
+//! else listens, and its file removed at the end: the same for the Workload API, the operators and
+//! `aims run`.
+//!
+//! In scope: the file, who may open it, what an earlier server left behind. Not here: who connects
+//! (told by the kernel, judged by each door), what is spoken.
+//!
+//! Trusting it means: whoever may write in the folder can put a socket of its own there. Peers that
+//! must not be fooled by that look at who owns the folder.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::net::{UnixListener, UnixStream};
 
 /// The longest path of a socket: unix(7) gives it 108 bytes with the closing zero.
 pub const PATH_BYTES_MAX: usize = 107;
-/// Its owner, and root. The peer's uid is checked besides, at each connection.
-const MODE: u32 = 0o600;
 
 /// A socket that listens. Its file is removed when this is dropped.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
-    path: PathBuf,
-    device: u64,
-    inode: u64,
+    _file: SocketFile,
+    _lock: File,
 }
 
 impl Socket {
-    /// Binds the socket at `path`. A socket file that nobody listens on is what a killed server
-    /// left behind and is replaced; anything else that is there stays, and is an error. It must be
-    /// called within a runtime, and by the one process that owns the folder.
-    pub fn bind(path: &Path) -> Result<Self, BindError> {
+    /// Binds the socket at `path`, to be opened by whom `mode` lets. A socket file that nobody
+    /// listens on is what a killed server left behind and is replaced; anything else that is there
+    /// stays, and is an error. A file beside it, `<path>.lock`, is locked as long as this lives,
+    /// and stays. It must be called within a runtime.
+    pub fn bind(path: &Path, mode: u32) -> Result<Self, BindError> {
         let bytes = path.as_os_str().len();
         if bytes > PATH_BYTES_MAX {
             return Err(BindError::PathTooLong { bytes });
         }
         let system = |error: io::Error| BindError::system(path, &error);
+        // Two servers that start at once must not take the other's fresh socket for a stale one.
+        let lock = lock_beside(path)?;
         remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(system)?;
-        let found = fs::symlink_metadata(path).map_err(system)?;
-        let (device, inode) = (found.dev(), found.ino());
-        let socket = Self { listener, path: path.to_owned(), device, inode };
-        fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(system)?;
-        Ok(socket)
+        let file = SocketFile::at(path).map_err(system)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(system)?;
+        Ok(Self { listener, _file: file, _lock: lock })
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<UnixStream> {
+    /// The next connection.
+    pub async fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().await.map(|(stream, _)| stream)
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
-        if ours {
-            // What is left behind is replaced at the next start.
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
 
@@ -66,7 +63,7 @@ pub enum BindError {
         /// Its length.
         bytes: usize,
     },
-    /// Another server listens there.
+    /// Another server listens there, or is about to.
     #[error("`{path}` is in use: another server listens on it")]
     InUse {
         /// The path.
@@ -94,6 +91,46 @@ impl BindError {
     }
 }
 
+/// The file of a bound socket.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
+        if ours {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A lock that only who may write in the folder can hold: a lock on the folder itself could be held
+/// by everybody who can read it, and no server would start.
+fn lock_beside(path: &Path) -> Result<File, BindError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(Path::new(&name), flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|errno| BindError::system(path, &errno.into()))?;
+    match rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(File::from(opened)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(BindError::InUse { path: path.to_owned() }),
+        Err(errno) => Err(BindError::system(path, &errno.into())),
+    }
+}
+
 /// Removes a socket file only if the kernel says that nobody listens on it.
 fn remove_stale(path: &Path) -> Result<(), BindError> {
     let system = |error: io::Error| BindError::system(path, &error);
@@ -118,25 +155,27 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
 mod tests {
     use super::*;
 
+    const MODE: u32 = 0o600;
+
     #[tokio::test]
     async fn a_socket_is_bound_where_nobody_listens() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.sock");
-        let first = Socket::bind(&path).unwrap();
+        let first = Socket::bind(&path, MODE).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        assert_eq!(Socket::bind(&path).unwrap_err(), BindError::InUse { path: path.clone() });
+        assert_eq!(Socket::bind(&path, MODE).unwrap_err(), BindError::InUse { path: path.clone() });
         drop(first);
         assert!(!path.exists());
         // What a killed server leaves.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        drop(Socket::bind(&path).unwrap());
+        drop(Socket::bind(&path, MODE).unwrap());
         fs::write(&path, "kept").unwrap();
-        let refused = Socket::bind(&path).unwrap_err();
+        let refused = Socket::bind(&path, MODE).unwrap_err();
         assert_eq!(refused, BindError::NotASocket { path: path.clone() });
         assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
         let long = folder.path().join("a".repeat(120));
-        assert!(matches!(Socket::bind(&long), Err(BindError::PathTooLong { .. })));
+        assert!(matches!(Socket::bind(&long, MODE), Err(BindError::PathTooLong { .. })));
         let nowhere = folder.path().join("no/admin.sock");
-        assert!(matches!(Socket::bind(&nowhere), Err(BindError::System { .. })));
+        assert!(matches!(Socket::bind(&nowhere, MODE), Err(BindError::System { .. })));
     }
 }
