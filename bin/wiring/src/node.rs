@@ -79,7 +79,7 @@ pub async fn join(
     pulse: &Pulse,
 ) -> Result<Joined, String> {
     let part = role.name();
-    let keys = prepare::keys(layout, settings, part)?;
+    let keys = prepare::keys(layout, settings, part).await?;
     let origin = format!("{}/log/{part}/{}", settings.trust_domain, entrance.name);
     let journal = journal::open(&layout.log(part), origin, &keys, None).await?;
     pulse.logs.add(part, Arc::clone(&journal));
@@ -92,10 +92,6 @@ pub async fn join(
     let server = SpiffeId::parse(&format!("spiffe://{}/aims/server", settings.trust_domain))
         .map_err(|error| error.to_string())?;
     let address = Address::parse(&entrance.address).map_err(|error| error.to_string())?;
-    for old in keys.handles(Purpose::Component) {
-        // Keys of an earlier life of this component: nothing shows them any longer.
-        keys.destroy(&old).await.map_err(|error| error.to_string())?;
-    }
     let (handle, chain, id) = enter(&keys, role, &address, &server, entrance).await?;
     let presented = Presented::new(certified(chain.clone(), &keys, &handle));
     let link =

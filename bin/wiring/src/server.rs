@@ -56,7 +56,7 @@ pub async fn start(
     pulse: &Pulse,
     stop: &watch::Receiver<bool>,
 ) -> Result<Server, String> {
-    let keys = prepare::keys(layout, settings, "server")?;
+    let keys = prepare::keys(layout, settings, "server").await?;
     pulse.set_sealed(keys.is_sealed());
     let database = layout.at("state.db");
     let origin = format!("{}/log/server", settings.trust_domain);
