@@ -74,11 +74,14 @@ pub async fn open(
         previous_keys: Vec::new(),
         remembered,
     };
-    let dir = dir.to_owned();
-    let opened = tokio::task::spawn_blocking(move || Log::open(&dir, options))
+    let folder = dir.to_owned();
+    let opened = tokio::task::spawn_blocking(move || Log::open(&folder, options))
         .await
         .map_err(|error| error.to_string())?;
-    let log = opened.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
+    let log = opened.map_err(|error| {
+        let (dir, hint) = (dir.display(), error.hint());
+        format!("the log in `{dir}` is not opened: {error}\n  hint: {hint}")
+    })?;
     Ok(Arc::new(LogJournal { log, appended: AtomicU64::new(0) }))
 }
 

@@ -94,8 +94,10 @@ impl Settings {
 
     /// Reads `aims.toml`.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let path = path.display();
+            format!("`{path}` cannot be read: {error}\n  hint: `aims up` leaves one in its folder")
+        })?;
         toml::from_str(&text).map_err(|error| format!("`{}`: {error}", path.display()))
     }
 

@@ -86,7 +86,8 @@ pub async fn start(
 /// back (DESIGN §7).
 fn remembered(database: &Path) -> Result<Option<(u64, tlog::Hash)>, String> {
     let key = Key::of::<LogMark>(MARK_ID);
-    let bytes = Sqlite::peek(database, &key).map_err(|error| error.to_string())?;
+    let bytes = Sqlite::peek(database, &key);
+    let bytes = bytes.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
     let Some(bytes) = bytes else { return Ok(None) };
     let mark = LogMark::decode(&bytes).map_err(|error| error.to_string())?;
     let root = tlog::Hash::parse(&mark.root);
