@@ -10,8 +10,12 @@
 mod audit;
 mod endings;
 mod help;
+mod kills;
+mod load;
 mod policy;
 mod run;
+mod running;
+mod starts;
 mod token;
 
 use std::io::Write;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
@@ -81,12 +81,7 @@ impl Site {
 
     /// Starts it where it must not start: how it ended.
     pub(crate) fn refused(&self) -> Ended {
-        let output = self.command().stderr(Stdio::piped()).output().unwrap();
-        Ended {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+        ended(self.command())
     }
 
     /// A command of an operator on it.
@@ -124,6 +119,25 @@ impl Site {
     }
 }
 
+/// A command that must end by itself: how it did.
+pub(crate) fn ended(mut command: Command) -> Ended {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > START_MAX {
+            let _ = child.kill();
+            panic!("it goes on");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    Ended {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
 /// A process of it. It is killed when it is dropped.
 pub(crate) struct Running {
     child: Child,
@@ -132,8 +146,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the command and waits for its ready line.
     pub(crate) fn ready(mut command: Command, said: &Path) -> Self {
-        let running = Self { child: command.spawn().unwrap() };
-        let mut running = running;
+        let mut running = Self { child: command.spawn().unwrap() };
         let output = running.child.stdout.take().unwrap();
         let (send, receive) = mpsc::channel();
         std::thread::spawn(move || {
@@ -164,8 +177,7 @@ impl Running {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
         self.child.wait().unwrap().code().unwrap()
     }
-
-    /// Whether it still runs.
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
