@@ -12,7 +12,7 @@ use crate::exit::Failure;
 
 use wiring::layout::{Layout, Settings, policy_files};
 use wiring::logs::Pulse;
-use wiring::{gateway, node, server, starter, up};
+use wiring::{gateway, node, server, up};
 
 /// `aims demo`.
 pub(crate) async fn demo(context: &Context, arguments: DemoArgs) -> Result<(), Failure> {
@@ -24,7 +24,10 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failu
     tell();
     let dir = context.place.dir();
     let prepared = up::prepare(dir, arguments.trust_domain.as_deref(), arguments.port_base);
-    let (layout, settings, files) = prepared.map_err(misused)?;
+    let (layout, settings, files) = prepared.map_err(|why| match why {
+        up::Unprepared::Misused(why) => misused(why),
+        up::Unprepared::Unavailable(why) => unavailable(why),
+    })?;
     first_policy(&layout, &files)?;
     let running = up::Up::start(layout, settings, files).await.map_err(unavailable)?;
     let ready = running.ready().await.map_err(unavailable)?;
@@ -39,13 +42,8 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failu
 pub(crate) async fn server(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
     tell();
     let (layout, settings) = own(&arguments.config)?;
-    let files = if layout.policy().exists() {
-        policy_files(&layout.policy()).map_err(misused)?
-    } else {
-        let files = starter::files(&settings.trust_domain);
-        up::write_policy(&layout.policy(), &files).map_err(unavailable)?;
-        policy::Files::new(files).map_err(Failure::misused)?
-    };
+    up::starter_policy(&layout, &settings).map_err(unavailable)?;
+    let files = policy_files(&layout.policy()).map_err(misused)?;
     first_policy(&layout, &files)?;
     let pulse = Pulse::default();
     let (stop, stopping) = watch::channel(false);

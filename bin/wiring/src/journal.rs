@@ -12,6 +12,7 @@ use monitoring::Record;
 use time::{Span, UnixTime};
 use tlog::note::{KeyKind, VerifierKey};
 
+use super::layout::unwritten;
 use super::tls::signed_now;
 
 /// How often a checkpoint is made while the log grows.
@@ -88,7 +89,7 @@ pub async fn open(
 /// Leaves the key that the log is verified with beside it, for `aims audit verify` and for anybody.
 /// Whoever can write here can write another: keep a copy elsewhere.
 fn tell_key(dir: &Path, signer: &CheckpointKey) -> Result<(), String> {
-    let fault = |error: &dyn std::fmt::Display| format!("`{}`: {error}", dir.display());
+    let fault = |error: &dyn std::fmt::Display| unwritten(&dir.join("vkey"), error);
     let key = VerifierKey::new(signer.name(), KeyKind::Ed25519, signer.public_key());
     let line = format!("{}\n", key.map_err(|error| fault(&error))?);
     std::fs::create_dir_all(dir).map_err(|error| fault(&error))?;

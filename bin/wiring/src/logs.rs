@@ -159,6 +159,11 @@ impl Pulse {
 
 impl Health for Pulse {
     fn ready(&self) -> Result<(), String> {
+        for (name, journal) in self.logs.all() {
+            if let Some(why) = journal.log.stopped() {
+                return Err(format!("the log `{name}` has stopped until a restart: {why}"));
+            }
+        }
         if self.ready.load(Ordering::Acquire) { Ok(()) } else { Err("starting".to_owned()) }
     }
 

@@ -7,7 +7,7 @@ use env::{Change, Clock, Keys, Purpose, Store, World};
 use keys::{Disk, SealingKey};
 use monitoring::tally::{Closed, Tally};
 
-use super::layout::{Layout, Settings};
+use super::layout::{Layout, Settings, unwritten};
 use super::world::SystemClock;
 
 /// Keys that each start makes for itself.
@@ -41,7 +41,7 @@ pub async fn keys(
 fn make_private(folder: &Path) -> Result<(), String> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| format!("`{}` cannot be made: {error}", folder.display()))
+    made.map_err(|error| unwritten(folder, &error))
 }
 
 /// Counts refusals of callers that proved nothing, per source and window: a stranger cannot fill

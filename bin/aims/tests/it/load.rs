@@ -250,6 +250,19 @@ impl Clients {
         self.obtain(Form { body: format!("{body}&{}", self.assertion()), proof: None }).await
     }
 
+    /// The same, and what was answered.
+    pub(crate) async fn ask_token(&self) -> Answer {
+        let body = own_behalf(&format!("{}/files", self.gateway));
+        let form = Form { body: format!("{body}&{}", self.assertion()), proof: None };
+        self.send_form(&form).await.unwrap()
+    }
+
+    /// Whether the server says that it is ready.
+    pub(crate) async fn ready(&self) -> Answer {
+        let url = format!("{}/ready", self.issuer);
+        self.https.send(Method::GET, &url, &[], "").await.unwrap()
+    }
+
     /// Client authentication by an assertion that was never used (RFC 7523 §2.2).
     fn assertion(&self) -> String {
         let now = SystemClock::read();

@@ -9,6 +9,7 @@
 
 mod audit;
 mod endings;
+mod full_disk;
 mod help;
 mod kills;
 mod load;

@@ -110,7 +110,8 @@ impl Site {
         Https::trusting(&self.data.join("ca.pem"))
     }
 
-    fn said_path(&self) -> PathBuf {
+    /// Where stderr goes.
+    pub(crate) fn said_path(&self) -> PathBuf {
         self.folder.path().join("stderr")
     }
 

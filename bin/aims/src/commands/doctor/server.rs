@@ -92,7 +92,10 @@ fn of_status(status: &Status, now: UnixTime) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.push(match &status.not_ready {
         None => Finding::ok("server", format!("{} serves as {}", status.version, status.issuer)),
-        Some(why) => Finding::wrong("server", format!("not ready: {why}"), "see what it logs"),
+        Some(why) => {
+            let todo = "mend that and restart it; what it logs says more";
+            Finding::wrong("server", format!("not ready: {why}"), todo)
+        }
     });
     findings.push(if status.keys_sealed {
         Finding::ok("sealing", "private keys lie sealed")
