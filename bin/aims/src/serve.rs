@@ -29,11 +29,14 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failu
         up::Unprepared::Unavailable(why) => unavailable(why),
     })?;
     first_policy(&layout, &files)?;
-    let running = up::Up::start(layout, settings, files).await.map_err(unavailable)?;
+    let pulse = Pulse::default();
+    pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
+    let running = up::Up::start(layout, settings, files, pulse).await.map_err(unavailable)?;
     let ready = running.ready().await.map_err(unavailable)?;
     let line = serde_json::to_string(&ready).unwrap_or_default();
+    let stopped = up::signal();
     context.output.text(&format!("ready {line}\n"))?;
-    up::signal().await;
+    stopped.await;
     running.close().await;
     Ok(())
 }
@@ -46,14 +49,16 @@ pub(crate) async fn server(context: &Context, arguments: ConfigArgs) -> Result<(
     let files = policy_files(&layout.policy()).map_err(misused)?;
     first_policy(&layout, &files)?;
     let pulse = Pulse::default();
+    pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let (stop, stopping) = watch::channel(false);
     let running = server::start(&layout, &settings, files, &pulse, &stopping).await;
     let running = running.map_err(unavailable)?;
     pulse.set_ready();
     let site = settings.site();
     let line = serde_json::json!({ "issuer": site.issuer, "ca": layout.ca() });
+    let stopped = up::signal();
     context.output.text(&format!("ready {line}\n"))?;
-    up::signal().await;
+    stopped.await;
     stop.send_replace(true);
     running.close().await;
     Ok(())
@@ -66,14 +71,16 @@ pub(crate) async fn node(context: &Context, arguments: ConfigArgs) -> Result<(),
     let entrance = node::entrance(&settings, &layout.dir, Role::Node).map_err(misused)?;
     let (stop, stopping) = watch::channel(false);
     let pulse = Pulse::default();
+    pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let joined = node::join(&layout, &settings, Role::Node, &entrance, &pulse).await;
     let mut joined = joined.map_err(unavailable)?;
     let served = node::serve(&mut joined, &layout, &entrance, &stopping).await;
     served.map_err(unavailable)?;
     let socket = format!("unix://{}", layout.workload_socket().display());
     let line = serde_json::json!({ "id": joined.id, "workload_api": socket });
+    let stopped = up::signal();
     context.output.text(&format!("ready {line}\n"))?;
-    up::signal().await;
+    stopped.await;
     stop.send_replace(true);
     joined.close().await;
     Ok(())
@@ -87,14 +94,16 @@ pub(crate) async fn gateway(context: &Context, arguments: ConfigArgs) -> Result<
     let entrance = node::entrance(&settings, &layout.dir, role).map_err(misused)?;
     let (stop, stopping) = watch::channel(false);
     let pulse = Pulse::default();
+    pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let joined = node::join(&layout, &settings, role, &entrance, &pulse).await;
     let mut joined = joined.map_err(unavailable)?;
     let certificate = gateway::own_certificate(&settings, &layout).map_err(misused)?;
     let served = gateway::serve(&mut joined, &settings, certificate, &stopping).await;
     served.map_err(unavailable)?;
     let line = serde_json::json!({ "id": joined.id, "gateway": settings.site().gateway });
+    let stopped = up::signal();
     context.output.text(&format!("ready {line}\n"))?;
-    up::signal().await;
+    stopped.await;
     stop.send_replace(true);
     joined.close().await;
     Ok(())

@@ -87,7 +87,7 @@ pub async fn join(
         Memory::open(Arc::clone(&journal) as Arc<dyn env::Journal>),
         Component(format!("{part}:{}", entrance.name)),
     );
-    let uses = journal::used(&journal.log, SystemClock::read()).await?;
+    let uses = journal::used(&journal, SystemClock::read()).await?;
     store.restore(uses).map_err(|error| error.to_string())?;
     let server = SpiffeId::parse(&format!("spiffe://{}/aims/server", settings.trust_domain))
         .map_err(|error| error.to_string())?;
@@ -100,11 +100,14 @@ pub async fn join(
         store,
         keys,
         peers: link,
-        clock: SystemClock,
+        clock: SystemClock { newest: journal.newest() },
         entropy: SystemEntropy::default(),
         component,
         site: settings.site(),
     });
+    if pulse.takes_clock() {
+        journal.take_clock(world.as_ref()).await?;
+    }
     let mut joined = Joined { world, journal, id, tasks: JoinSet::new() };
     joined.follow(pulse).await?;
     joined.renew(presented, handle, chain);

@@ -133,8 +133,8 @@ impl Up {
         layout: Layout,
         settings: Settings,
         files: policy::Files,
+        pulse: Pulse,
     ) -> Result<Self, String> {
-        let pulse = Pulse::default();
         let (stop, stopping) = watch::channel(false);
         let server = server::start(&layout, &settings, files, &pulse, &stopping).await?;
         let entrance = entrance(&server, &settings, Role::Node).await?;
@@ -201,16 +201,25 @@ async fn entrance(server: &Server, settings: &Settings, role: Role) -> Result<En
     })
 }
 
-/// Waits for the signal to stop.
-pub async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminate = signal(SignalKind::terminate());
-    let Ok(mut terminate) = terminate else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
+/// Ends with the signal to stop. From the call on, not only when it is awaited, the signal ends
+/// nothing by itself: to be called before anybody is told that we are ready.
+pub fn signal() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    let told = |signal: std::io::Result<Signal>| async move {
+        match signal {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(error) => {
+                tracing::error!(%error, "a signal to stop cannot be waited for");
+                std::future::pending::<()>().await;
+            }
+        }
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+    let (terminate, interrupt) =
+        (told(signal(SignalKind::terminate())), told(signal(SignalKind::interrupt())));
+    async move {
+        tokio::select! {
+            () = terminate => {}
+            () = interrupt => {}
+        }
     }
 }

@@ -19,6 +19,7 @@ use testkit::{LinkRates, Rng, StoreRates, boxed};
 use time::Span;
 use wimse::WorkloadId;
 
+use crate::checks::check_time;
 use crate::model::{Claims, Held, Token, Used, keep};
 use crate::town::{AGENTS, BATCH, Town, Which};
 
@@ -59,6 +60,7 @@ pub(crate) enum Act {
     Rotate,
     SetClock,
     SetClockRight,
+    TakeClocks,
     RestartNode,
     RestartGateway,
     RestartServer,
@@ -68,7 +70,7 @@ pub(crate) enum Act {
 }
 
 /// How often each act is drawn, by weight.
-const WEIGHTS: [(Act, u64); 29] = [
+const WEIGHTS: [(Act, u64); 30] = [
     (Act::Register, 4),
     (Act::Identity, 16),
     (Act::Issue, 5),
@@ -92,6 +94,7 @@ const WEIGHTS: [(Act, u64); 29] = [
     (Act::Join, 3),
     (Act::Rotate, 2),
     (Act::SetClock, 4),
+    (Act::TakeClocks, 6),
     (Act::RestartNode, 2),
     (Act::RestartGateway, 3),
     (Act::RestartServer, 2),
@@ -113,9 +116,11 @@ impl Act {
         found.unwrap().0
     }
 
-    /// A process that ends does not go on with what it had begun: restarts stand alone.
+    /// A process that ends does not go on with what it had begun: restarts stand alone, and so
+    /// does what is said at a start.
     pub(crate) fn is_alone(self) -> bool {
-        matches!(self, Self::RestartNode | Self::RestartGateway | Self::RestartServer)
+        use Act::{RestartGateway, RestartNode, RestartServer, TakeClocks};
+        matches!(self, RestartNode | RestartGateway | RestartServer | TakeClocks)
     }
 }
 
@@ -146,6 +151,7 @@ impl Town {
             Act::Rotate => self.rotate().await,
             Act::SetClock => self.set_clock(),
             Act::SetClockRight => self.set_clock_right(),
+            Act::TakeClocks => self.take_clocks().await,
             Act::RestartNode | Act::RestartGateway | Act::RestartServer => self.restart(act).await,
             Act::Faults => self.fail(),
             Act::Link => self.worsen_link(),
@@ -391,7 +397,7 @@ impl Town {
         held: Option<&Held>,
         subject: Option<&Token>,
     ) -> Result<Token, String> {
-        let asked = self.now();
+        let (asked, newest) = (self.now(), self.domain.server.clock().recorded());
         let proof = call.attestation.as_ref().map(|(_, pop)| pop.as_str().to_owned());
         match token::answer(&*self.domain.server.world(), call).await {
             Err(why) => Err(format!("unavailable: {}", why.part)),
@@ -402,6 +408,7 @@ impl Town {
                     Err(refusal) => Err(refusal.check().to_owned()),
                     Ok(response) => {
                         let claims = Claims::parse_insecure(&response.access_token);
+                        check_time(&claims, newest);
                         let token = Token { text: response.access_token, claims, asked };
                         self.check_issued(&token, held, subject, proof.as_deref());
                         let at = self.sim.rng().index(1_000);
@@ -636,6 +643,15 @@ impl Town {
             }
         }
         "all".to_owned()
+    }
+
+    /// Operators look at the clocks, find them right, and say so.
+    async fn take_clocks(&self) -> String {
+        let mut taken = 0;
+        for host in [&self.domain.server, &self.domain.node, &self.domain.gateway] {
+            taken += usize::from(host.take_clock().await.is_ok());
+        }
+        format!("{taken} of 3")
     }
 
     async fn restart(&self, act: Act) -> String {
