@@ -8,11 +8,13 @@
 )]
 
 mod audit;
+mod clock;
 mod endings;
 mod full_disk;
 mod help;
 mod kills;
 mod load;
+mod oversized;
 mod policy;
 mod run;
 mod running;

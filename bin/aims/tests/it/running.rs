@@ -15,12 +15,14 @@ use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::WantsClientCert;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_stream::StreamExt as _;
 
 use crate::{Ended, aims};
 
@@ -211,7 +213,10 @@ impl Answer {
 
 /// A client that trusts one authority; a connection each request.
 #[derive(Clone)]
-pub(crate) struct Https(Arc<ClientConfig>);
+pub(crate) struct Https {
+    roots: Arc<RootCertStore>,
+    config: Arc<ClientConfig>,
+}
 
 impl Https {
     fn trusting(ca: &Path) -> Self {
@@ -220,17 +225,30 @@ impl Https {
         for der in x509::CertificateDer::from_pem_many(&pem).unwrap() {
             roots.add(CertificateDer::from(der.into_bytes())).unwrap();
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider);
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
-        Self(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+        let roots = Arc::new(roots);
+        let config = Arc::new(builder(&roots).with_no_client_auth());
+        Self { roots, config }
+    }
+
+    /// The same, showing this process's X.509-SVID.
+    pub(crate) async fn showing(&self, socket: &Path) -> Self {
+        let address = format!("unix://{}", socket.display());
+        let address = spiffe::EndpointAddress::parse(&address).unwrap();
+        let client = workload::client::Client::connect(&address).await.unwrap();
+        let mut answers = std::pin::pin!(client.x509().await.unwrap());
+        let svid = answers.next().await.unwrap().unwrap().svids.remove(0);
+        // The leaf is all that such a short chain has.
+        let chain = vec![CertificateDer::from(svid.chain.clone())];
+        let key = PrivatePkcs8KeyDer::from(svid.key.expose().to_vec());
+        let config = builder(&self.roots).with_client_auth_cert(chain, key.into()).unwrap();
+        Self { roots: Arc::clone(&self.roots), config: Arc::new(config) }
     }
 
     /// A connection to a port of this machine.
     pub(crate) async fn connect(&self, port: u16) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::clone(&self.0)).connect(name, stream).await
+        TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await
     }
 
     /// Sends a request and reads the answer whole.
@@ -258,6 +276,13 @@ impl Https {
         let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes().to_vec();
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
+}
+
+fn builder(roots: &Arc<RootCertStore>) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    builder.with_root_certificates(Arc::clone(roots))
 }
 
 /// The first of four ports that nobody listens on. Below those that the system gives to clients, and
