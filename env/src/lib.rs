@@ -14,7 +14,7 @@ mod peers;
 pub mod rows;
 mod store;
 
-pub use clock::{Clock, Entropy};
+pub use clock::{Clock, Entropy, Newest};
 pub use journal::{Appending, Journal, Receipt, Recorded, Sealed};
 pub use keys::{Handle, KeyFault, Keys};
 pub use peers::{

@@ -14,6 +14,7 @@ use x509::CertificateDer;
 use crate::agents::{Operator, settled};
 use crate::apply_policy;
 use crate::facts::basis;
+use crate::issuing;
 use crate::record::begin;
 use crate::rotate;
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
@@ -38,6 +39,9 @@ pub async fn ready<W: World>(
 ) -> Result<Result<(), apply_policy::Refusal>, Unavailable> {
     let keys = [Key::of::<InForce>(InForce::ID), Key::of::<DomainEpoch>(DomainEpoch::ID)];
     let rows = world.store().snapshot(&keys).await?;
+    if let Some(policy) = rows.get::<InForce>(InForce::ID)? {
+        issuing::now_within(world, policy.set.domain().bounds.clock_skew)?;
+    }
     if rows.get::<DomainEpoch>(DomainEpoch::ID)?.is_none() {
         let record = begin(world, Event::Started);
         let first = DomainEpoch { epoch: Epoch(1) };
@@ -68,7 +72,7 @@ pub async fn server_identity<W: World>(
 ) -> Result<Identity, Unavailable> {
     let purpose = Purpose::X509Authority;
     let facts = basis(world, vec![Key::of::<KeyRing>(purpose.name())]).await?;
-    let now = world.clock().now();
+    let now = issuing::now(world, &facts)?;
     let ring = facts.rows.get::<KeyRing>(purpose.name())?;
     let ring = ring.ok_or_else(|| Unavailable::of("store", "no X.509 authority yet"))?;
     let signer = sign::signer(&ring, now)?;

@@ -2,7 +2,7 @@
 
 use attestation::mechanism::Role;
 use credential::{AuthorityKey, KeyRing, Purpose};
-use env::{Change, Clock, Delegation, Expect, Key, Recorded, Store, Unavailable, World, Write};
+use env::{Change, Delegation, Expect, Key, Recorded, Store, Unavailable, World, Write};
 use jose::{Jwk, KeyId};
 use monitoring::Event;
 use provisioning::{Epoch, NotInForce};
@@ -11,6 +11,7 @@ use wimse::WorkloadId;
 
 use crate::agents::{overtaken, settled};
 use crate::facts::basis;
+use crate::issuing;
 use crate::record::{begin, refused};
 
 /// Why no leave is given.
@@ -49,7 +50,7 @@ pub async fn delegate<W: World>(
     let purpose = Purpose::TxnToken;
     let keys = vec![Key::of::<NodeRecord>(caller.to_string()), Key::of::<KeyRing>(purpose.name())];
     let facts = basis(world, keys).await?;
-    let now = world.clock().now();
+    let now = issuing::now(world, &facts)?;
     let ring = facts.rows.get::<KeyRing>(purpose.name())?;
     let ring = ring.ok_or_else(|| Unavailable::of("store", "no transaction token keys yet"))?;
     let node = facts.rows.get::<NodeRecord>(&caller.to_string())?;

@@ -4,8 +4,8 @@
 use attestation::Selectors;
 use credential::{KeyRing, Purpose, TokenText, jwt_svid, wit, x509_svid};
 use env::{
-    AssignedCredential, Change, Clock, Entropy, IssueKind, IssueOrder, Key, Recorded, Store,
-    Unavailable, World,
+    AssignedCredential, Change, Entropy, IssueKind, IssueOrder, Key, Recorded, Store, Unavailable,
+    World,
 };
 use jose::PublicKey;
 use monitoring::Event;
@@ -18,6 +18,7 @@ use x509::{Request, RequestError};
 
 use crate::agents::{overtaken, settled};
 use crate::facts::{Basis, basis};
+use crate::issuing;
 use crate::record::{begin, public_id, refused};
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
 
@@ -84,7 +85,7 @@ pub async fn issue<W: World>(
         Key::of::<KeyRing>(purpose.name()),
     ];
     let facts = basis(world, keys).await?;
-    let now = world.clock().now();
+    let now = issuing::now(world, &facts)?;
     let mut record = begin(world, Event::CredentialIssued);
     record.action = format!("credential.issue.{}", kind.name());
     record.agent = Some(order.agent.to_string());

@@ -17,6 +17,7 @@ use x509::{Request, RequestError};
 
 use crate::agents::{overtaken, settled};
 use crate::facts::{Basis, basis};
+use crate::issuing;
 use crate::join_token::hash_of;
 use crate::record::{begin, refused};
 use crate::sign::{self, CERTIFICATE_ALGORITHM};
@@ -152,7 +153,7 @@ pub async fn join<W: World>(
     let purpose = Purpose::X509Authority;
     let keys = vec![Key::of::<JoinToken>(&hash), Key::of::<KeyRing>(purpose.name())];
     let facts = basis(world, keys).await?;
-    let now = world.clock().now();
+    let now = issuing::now(world, &facts)?;
     let token = facts.rows.get::<JoinToken>(&hash)?;
     let appraised = appraise(&facts, attempt, token.as_deref(), answer, now);
     let mut record = begin(world, Event::NodeAttested);

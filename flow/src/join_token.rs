@@ -2,13 +2,15 @@
 
 use attestation::join_token::JoinToken;
 use attestation::mechanism::Role;
-use env::{Change, Clock, Entropy, Expect, Recorded, Store, Unavailable, World, Write};
+use env::{Change, Entropy, Expect, Recorded, Store, Unavailable, World, Write};
 use identifier::AgentName;
 use jose::TokenHash;
 use monitoring::Event;
 use time::Span;
 
 use crate::agents::{Operator, overtaken, settled};
+use crate::facts::basis;
+use crate::issuing;
 use crate::record::begin;
 
 /// The longest life of a join token, in seconds.
@@ -42,7 +44,8 @@ pub async fn create<W: World>(
     name: Option<AgentName>,
     life: Span,
 ) -> Result<Recorded<Shown>, Unavailable> {
-    let now = world.clock().now();
+    let facts = basis(world, Vec::new()).await?;
+    let now = issuing::now(world, &facts)?;
     let life = life.min(Span::from_seconds(LIFE_SECONDS_MAX));
     let text = TokenHash::from_bytes(world.entropy().secret()).to_base64url();
     let kept = JoinToken {

@@ -14,6 +14,7 @@ pub mod delegate;
 pub mod facts;
 pub mod feed;
 pub mod issue;
+pub mod issuing;
 pub mod join;
 pub mod join_token;
 pub mod proxy;

@@ -1,9 +1,7 @@
 //! A node or gateway renews its own credential, with a new key (S1 §8; PROV-02, CRED-11).
 
 use credential::{KeyRing, Purpose};
-use env::{
-    Change, Clock, Expect, Key, Recorded, RenewOrder, Renewed, Store, Unavailable, World, Write,
-};
+use env::{Change, Expect, Key, Recorded, RenewOrder, Renewed, Store, Unavailable, World, Write};
 use jose::PublicKey;
 use monitoring::Event;
 use provisioning::{Epoch, NotInForce};
@@ -13,6 +11,7 @@ use x509::{Request, RequestError};
 
 use crate::agents::{overtaken, settled};
 use crate::facts::basis;
+use crate::issuing;
 use crate::join::component_svid;
 use crate::record::{begin, refused};
 
@@ -59,7 +58,7 @@ pub async fn renew<W: World>(
     ];
     let facts = basis(world, keys).await?;
     let node = facts.rows.get::<NodeRecord>(&caller.to_string())?;
-    let now = world.clock().now();
+    let now = issuing::now(world, &facts)?;
     let mut record = begin(world, Event::NodeRenewed);
     record.resource = Some(caller.to_string());
     record.transport = Some(caller.to_string());

@@ -15,6 +15,7 @@ use spiffe::{BundleKey, SpiffeId};
 use time::{Span, UnixTime};
 
 use crate::agents::settled;
+use crate::issuing;
 use crate::record::begin;
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
 
@@ -38,6 +39,7 @@ pub async fn step<W: World>(world: &W, web_names: &[String]) -> Result<UnixTime,
             return Err(Unavailable::of("store", "no policy is in force yet"));
         };
         let domain = policy.set.domain();
+        let now = issuing::now_within(world, domain.bounds.clock_skew)?;
         let ring = rows.get::<KeyRing>(purpose.name())?;
         let current =
             ring.as_ref().map_or_else(|| KeyRing::empty(purpose), |row| (*row.value).clone());

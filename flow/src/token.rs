@@ -13,7 +13,7 @@ use authorization::grants::{self, Context, Grant, Standing, propose};
 use authorization::presented::{self, Presented};
 use authorization::{Proposal, TokenKind, access_token, txn_token};
 use credential::{AuthorityKey, KeyRing, Purpose, TokenText};
-use env::{Change, Clock, CommitFault, Key, Recorded, Store, Stored, Unavailable, World};
+use env::{Change, CommitFault, Key, Recorded, Store, Stored, Unavailable, World};
 use identifier::Kind;
 use monitoring::{Event, Outcome, Record};
 use oauth::client_assertion::PresentedClient;
@@ -26,6 +26,7 @@ use time::UnixTime;
 
 use crate::agents::{overtaken, settled};
 use crate::facts::{Basis, basis};
+use crate::issuing;
 use crate::record::{begin, public_id, refused, single_use};
 use crate::sign::{self, ALGORITHM};
 
@@ -108,7 +109,7 @@ pub enum End {
 /// Answers one request.
 pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable> {
     let facts = basis(world, client::keys(&call)).await?;
-    let now = world.clock().now();
+    let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
     let proved = match client::authenticate(&call, &facts, &issuer, now)? {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use env::{Clock, Entropy};
+use env::{Clock, Entropy, Newest};
 use time::{Span, UnixTime};
 
 use crate::rng::Rng;
@@ -18,12 +18,18 @@ const BEGIN_SECONDS: u64 = 1_800_000_000;
 pub struct SimClock {
     sim: Sim,
     off_millis: Arc<AtomicI64>,
+    newest: Arc<Newest>,
 }
 
 impl SimClock {
-    /// A clock that is right.
+    /// A clock that is right, of a host whose records are nowhere.
     pub fn new(sim: &Sim) -> Self {
-        Self { sim: sim.clone(), off_millis: Arc::default() }
+        Self::beside(sim, Arc::default())
+    }
+
+    /// A clock that is right, of a host with this log.
+    pub(crate) fn beside(sim: &Sim, newest: Arc<Newest>) -> Self {
+        Self { sim: sim.clone(), off_millis: Arc::default(), newest }
     }
 
     /// Sets it forth.
@@ -55,6 +61,10 @@ impl Clock for SimClock {
     fn now(&self) -> UnixTime {
         let right = UnixTime::from_seconds(BEGIN_SECONDS).plus(self.sim.elapsed());
         UnixTime::from_millis(right.millis().saturating_add_signed(self.off_millis()))
+    }
+
+    fn recorded(&self) -> UnixTime {
+        self.newest.time()
     }
 
     fn sleep(&self, span: Span) -> impl Future<Output = ()> + Send {

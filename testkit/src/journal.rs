@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use env::{Appending, Journal, Sealed, Unavailable};
+use env::{Appending, Journal, Newest, Sealed, Unavailable};
 use monitoring::{Event, Record, RecordId};
 
 use crate::faults::{Fault, Faults};
@@ -14,6 +14,7 @@ use crate::sim::Sim;
 pub struct SimJournal {
     sim: Sim,
     faults: Faults,
+    newest: Arc<Newest>,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -27,7 +28,12 @@ impl SimJournal {
     /// An empty log.
     pub fn new(sim: &Sim) -> Self {
         let faults = Faults::new(sim.rng());
-        Self { sim: sim.clone(), faults, inner: Arc::default() }
+        Self { sim: sim.clone(), faults, newest: Arc::default(), inner: Arc::default() }
+    }
+
+    /// The newest time in it, for the clock.
+    pub(crate) fn newest(&self) -> Arc<Newest> {
+        Arc::clone(&self.newest)
     }
 
     /// What goes wrong with it.
@@ -97,6 +103,7 @@ impl SimJournal {
         for entry in entries {
             if inner.ids.insert(entry.id) {
                 let record = Record::decode(&entry.bytes).expect("a record reads back");
+                self.newest.note(record.time);
                 inner.records.push(record);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use env::{Site, World};
+use env::{Site, Unavailable, World};
 use monitoring::Component;
 
 use crate::clock::{SimClock, SimEntropy};
@@ -80,8 +80,9 @@ impl Host {
     /// A new host on which `component` runs for the first time.
     pub fn start(sim: &Sim, component: &str, site: &Site) -> Self {
         let component = Component(component.to_owned());
-        let (clock, entropy) = (SimClock::new(sim), SimEntropy::new(sim.rng()));
+        let entropy = SimEntropy::new(sim.rng());
         let (journal, keys) = (SimJournal::new(sim), SimKeys::new(sim));
+        let clock = SimClock::beside(sim, journal.newest());
         let (faults, link) = (Faults::new(sim.rng()), SimLink::new(sim));
         let store = SimStore::open(sim, Disk::default(), journal.clone(), faults.clone());
         let first = SimWorld {
@@ -119,6 +120,13 @@ impl Host {
             site: self.site.clone(),
         };
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+
+    /// An operator says that its clock was ahead, and is right now.
+    pub async fn take_clock(&self) -> Result<(), Unavailable> {
+        let taken = flow::issuing::take_clock(&*self.world()).await?;
+        self.journal.newest().begin_anew(taken);
+        Ok(())
     }
 
     /// What lies below its store.

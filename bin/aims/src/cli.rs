@@ -153,6 +153,8 @@ pub(crate) struct UpArgs {
         )
     )]
     pub(crate) port_base: Option<u16>,
+    #[command(flatten)]
+    pub(crate) clock: ClockArgs,
 }
 
 #[derive(Debug, Args)]
@@ -160,4 +162,13 @@ pub(crate) struct ConfigArgs {
     /// The settings
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) clock: ClockArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClockArgs {
+    /// Issue again, though there are later records: the clock was ahead, and is right now
+    #[arg(long)]
+    pub(crate) clock_was_ahead: bool,
 }

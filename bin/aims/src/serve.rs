@@ -1,5 +1,6 @@
 //! The commands that serve: what `bin/wiring` puts together, started, told to be ready, stopped.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use attestation::mechanism::Role;
@@ -11,7 +12,7 @@ use crate::exit::Failure;
 
 use wiring::layout::{Layout, Settings, policy_files};
 use wiring::logs::Pulse;
-use wiring::{gateway, node, server, starter, up};
+use wiring::{gateway, node, server, up};
 
 /// `aims demo`.
 pub(crate) async fn demo(context: &Context, arguments: DemoArgs) -> Result<(), Failure> {
@@ -23,12 +24,19 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failu
     tell();
     let dir = context.place.dir();
     let prepared = up::prepare(dir, arguments.trust_domain.as_deref(), arguments.port_base);
-    let (layout, settings, files) = prepared.map_err(Failure::misused)?;
-    let running = up::Up::start(layout, settings, files).await.map_err(Failure::unavailable)?;
-    let ready = running.ready().await.map_err(Failure::unavailable)?;
+    let (layout, settings, files) = prepared.map_err(|why| match why {
+        up::Unprepared::Misused(why) => misused(why),
+        up::Unprepared::Unavailable(why) => unavailable(why),
+    })?;
+    first_policy(&layout, &files)?;
+    let pulse = Pulse::default();
+    pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
+    let running = up::Up::start(layout, settings, files, pulse).await.map_err(unavailable)?;
+    let ready = running.ready().await.map_err(unavailable)?;
     let line = serde_json::to_string(&ready).unwrap_or_default();
+    let stopped = up::signal();
     context.output.text(&format!("ready {line}\n"))?;
-    up::signal().await;
+    stopped.await;
     running.close().await;
     Ok(())
 }
@@ -37,22 +45,20 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failu
 pub(crate) async fn server(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
     tell();
     let (layout, settings) = own(&arguments.config)?;
-    let files = if layout.policy().exists() {
-        policy_files(&layout.policy()).map_err(Failure::misused)?
-    } else {
-        let files = starter::files(&settings.trust_domain);
-        up::write_policy(&layout.policy(), &files).map_err(Failure::unavailable)?;
-        policy::Files::new(files).map_err(Failure::misused)?
-    };
+    up::starter_policy(&layout, &settings).map_err(unavailable)?;
+    let files = policy_files(&layout.policy()).map_err(misused)?;
+    first_policy(&layout, &files)?;
     let pulse = Pulse::default();
+    pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let (stop, stopping) = watch::channel(false);
     let running = server::start(&layout, &settings, files, &pulse, &stopping).await;
-    let running = running.map_err(Failure::unavailable)?;
+    let running = running.map_err(unavailable)?;
     pulse.set_ready();
     let site = settings.site();
     let line = serde_json::json!({ "issuer": site.issuer, "ca": layout.ca() });
+    let stopped = up::signal();
     context.output.text(&format!("ready {line}\n"))?;
-    up::signal().await;
+    stopped.await;
     stop.send_replace(true);
     running.close().await;
     Ok(())
@@ -62,17 +68,19 @@ pub(crate) async fn server(context: &Context, arguments: ConfigArgs) -> Result<(
 pub(crate) async fn node(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
     tell();
     let (layout, settings) = own(&arguments.config)?;
-    let entrance = node::entrance(&settings, &layout.dir, Role::Node).map_err(Failure::misused)?;
+    let entrance = node::entrance(&settings, &layout.dir, Role::Node).map_err(misused)?;
     let (stop, stopping) = watch::channel(false);
     let pulse = Pulse::default();
+    pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let joined = node::join(&layout, &settings, Role::Node, &entrance, &pulse).await;
-    let mut joined = joined.map_err(Failure::unavailable)?;
+    let mut joined = joined.map_err(unavailable)?;
     let served = node::serve(&mut joined, &layout, &entrance, &stopping).await;
-    served.map_err(Failure::unavailable)?;
+    served.map_err(unavailable)?;
     let socket = format!("unix://{}", layout.workload_socket().display());
     let line = serde_json::json!({ "id": joined.id, "workload_api": socket });
+    let stopped = up::signal();
     context.output.text(&format!("ready {line}\n"))?;
-    up::signal().await;
+    stopped.await;
     stop.send_replace(true);
     joined.close().await;
     Ok(())
@@ -83,27 +91,64 @@ pub(crate) async fn gateway(context: &Context, arguments: ConfigArgs) -> Result<
     tell();
     let (layout, settings) = own(&arguments.config)?;
     let role = Role::Gateway;
-    let entrance = node::entrance(&settings, &layout.dir, role).map_err(Failure::misused)?;
+    let entrance = node::entrance(&settings, &layout.dir, role).map_err(misused)?;
     let (stop, stopping) = watch::channel(false);
     let pulse = Pulse::default();
+    pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let joined = node::join(&layout, &settings, role, &entrance, &pulse).await;
-    let mut joined = joined.map_err(Failure::unavailable)?;
-    let certificate = gateway::own_certificate(&settings, &layout).map_err(Failure::misused)?;
+    let mut joined = joined.map_err(unavailable)?;
+    let certificate = gateway::own_certificate(&settings, &layout).map_err(misused)?;
     let served = gateway::serve(&mut joined, &settings, certificate, &stopping).await;
-    served.map_err(Failure::unavailable)?;
+    served.map_err(unavailable)?;
     let line = serde_json::json!({ "id": joined.id, "gateway": settings.site().gateway });
+    let stopped = up::signal();
     context.output.text(&format!("ready {line}\n"))?;
-    up::signal().await;
+    stopped.await;
     stop.send_replace(true);
     joined.close().await;
     Ok(())
 }
 
+/// What was not started, with its hint apart from it.
+fn unavailable(why: String) -> Failure {
+    hinted(Failure::unavailable, &why)
+}
+
+/// The same of what makes no sense as it was given.
+fn misused(why: String) -> Failure {
+    hinted(Failure::misused, &why)
+}
+
+fn hinted(failure: fn(String) -> Failure, why: &str) -> Failure {
+    match why.split_once("\n  hint: ") {
+        Some((message, hint)) => failure(message.to_owned()).hint(hint),
+        None => failure(why.to_owned()),
+    }
+}
+
+/// The policy of a first start must be one. Later the set in force counts, and the folder is what
+/// an operator works on.
+fn first_policy(layout: &Layout, files: &policy::Files) -> Result<(), Failure> {
+    let Err(faults) = policy::PolicySet::compile(files.clone()) else { return Ok(()) };
+    let folder = layout.policy();
+    let check = format!("aims policy check {}", folder.display());
+    if layout.at("state.db").exists() {
+        tracing::warn!("the policy folder has faults, what is in force stays: `{check}`");
+        return Ok(());
+    }
+    let count = faults.len();
+    let what = if count == 1 { "a fault" } else { "faults" };
+    let message = format!("the policy in `{}` has {what}", folder.display());
+    Err(Failure::misused(message)
+        .faults(&faults)
+        .hint(format!("nothing was started; mend it, `{check}` looks again")))
+}
+
 /// The folder and settings of a component that has a configuration of its own.
 fn own(config: &Path) -> Result<(Layout, Settings), Failure> {
-    let settings = Settings::read(config).map_err(Failure::misused)?;
+    let settings = Settings::read(config).map_err(misused)?;
     let dir = config.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let layout = Layout::make(dir.unwrap_or(Path::new("."))).map_err(Failure::misused)?;
+    let layout = Layout::make(dir.unwrap_or(Path::new("."))).map_err(misused)?;
     Ok((layout, settings))
 }
 
@@ -112,6 +157,9 @@ fn tell() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AIMS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     // A second subscriber in one process is refused, which is as well.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
 }

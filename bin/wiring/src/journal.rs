@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use env::{Appending, Handle, Journal, Keys, Purpose, Sealed, SingleUse, Unavailable};
+use env::{
+    Appending, Handle, Journal, Keys, Newest, Purpose, Sealed, SingleUse, Unavailable, World,
+};
+use flow::issuing;
 use jose::{Algorithm, TokenHash};
 use keys::Disk;
 use log::{AppendMode, Entry, Log, NoteSigner, Options, SEGMENT_BYTES, SignError, Term};
@@ -12,6 +15,7 @@ use monitoring::Record;
 use time::{Span, UnixTime};
 use tlog::note::{KeyKind, VerifierKey};
 
+use super::layout::unwritten;
 use super::tls::signed_now;
 
 /// How often a checkpoint is made while the log grows.
@@ -24,21 +28,40 @@ pub struct LogJournal {
     /// The log.
     pub log: Log,
     appended: AtomicU64,
+    newest: Arc<Newest>,
 }
 
 impl LogJournal {
+    /// The newest time in the log, for the clock.
+    pub fn newest(&self) -> Arc<Newest> {
+        Arc::clone(&self.newest)
+    }
+
     /// How many appends were acknowledged since the start.
     pub fn appended(&self) -> u64 {
         self.appended.load(Ordering::Relaxed)
     }
 }
 
+impl LogJournal {
+    /// The operator says that the clock was ahead before: what is recorded now is the newest.
+    pub async fn take_clock<W: World>(&self, world: &W) -> Result<(), String> {
+        let taken = issuing::take_clock(world).await.map_err(|why| why.to_string())?;
+        self.newest.begin_anew(taken);
+        Ok(())
+    }
+}
+
 impl Journal for LogJournal {
     fn append(&self, entries: Vec<Sealed>) -> Appending<'_> {
         Box::pin(async move {
+            let newest = entries.iter().map(|sealed| sealed.time).max();
             let entries = entries.into_iter().map(entry).collect();
             let appended = self.log.append(entries, AppendMode::Once).await;
             appended.map_err(|error| Unavailable::of("log", error))?;
+            if let Some(newest) = newest {
+                self.newest.note(newest);
+            }
             self.appended.fetch_add(1, Ordering::Relaxed);
             Ok(())
         })
@@ -74,18 +97,21 @@ pub async fn open(
         previous_keys: Vec::new(),
         remembered,
     };
-    let dir = dir.to_owned();
-    let opened = tokio::task::spawn_blocking(move || Log::open(&dir, options))
+    let folder = dir.to_owned();
+    let opened = tokio::task::spawn_blocking(move || Log::open(&folder, options))
         .await
         .map_err(|error| error.to_string())?;
-    let log = opened.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
-    Ok(Arc::new(LogJournal { log, appended: AtomicU64::new(0) }))
+    let log = opened.map_err(|error| {
+        let (dir, hint) = (dir.display(), error.hint());
+        format!("the log in `{dir}` is not opened: {error}\n  hint: {hint}")
+    })?;
+    Ok(Arc::new(LogJournal { log, appended: AtomicU64::new(0), newest: Arc::default() }))
 }
 
 /// Leaves the key that the log is verified with beside it, for `aims audit verify` and for anybody.
 /// Whoever can write here can write another: keep a copy elsewhere.
 fn tell_key(dir: &Path, signer: &CheckpointKey) -> Result<(), String> {
-    let fault = |error: &dyn std::fmt::Display| format!("`{}`: {error}", dir.display());
+    let fault = |error: &dyn std::fmt::Display| unwritten(&dir.join("vkey"), error);
     let key = VerifierKey::new(signer.name(), KeyKind::Ed25519, signer.public_key());
     let line = format!("{}\n", key.map_err(|error| fault(&error))?);
     std::fs::create_dir_all(dir).map_err(|error| fault(&error))?;
@@ -93,14 +119,19 @@ fn tell_key(dir: &Path, signer: &CheckpointKey) -> Result<(), String> {
 }
 
 /// The single-use values that the tail of the log holds: a restart does not reopen their windows
-/// (docs/design.md §7).
-pub async fn used(log: &Log, now: UnixTime) -> Result<Vec<SingleUse>, String> {
-    let log = log.clone();
+/// (docs/design.md §7). On the way the newest time is noted: of a clock that went back, all that
+/// came after what it shows is in the tail.
+pub async fn used(journal: &LogJournal, now: UnixTime) -> Result<Vec<SingleUse>, String> {
+    let (log, newest) = (journal.log.clone(), journal.newest());
     let read = tokio::task::spawn_blocking(move || {
         let mut uses = Vec::new();
         for stored in log.tail_since(now.minus(WINDOW)).map_err(|error| error.to_string())? {
             let stored = stored.map_err(|error| error.to_string())?;
             let Ok(record) = Record::decode(&stored.bytes) else { continue };
+            if issuing::is_taken(&record) {
+                newest.begin_anew(record.time);
+            }
+            newest.note(record.time);
             let still = record.used.iter().filter(|used| used.until > now);
             uses.extend(still.filter_map(|used| {
                 let hash = TokenHash::parse(&used.hash).ok()?;

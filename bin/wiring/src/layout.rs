@@ -94,8 +94,10 @@ impl Settings {
 
     /// Reads `aims.toml`.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let path = path.display();
+            format!("`{path}` cannot be read: {error}\n  hint: `aims up` leaves one in its folder")
+        })?;
         toml::from_str(&text).map_err(|error| format!("`{}`: {error}", path.display()))
     }
 
@@ -122,7 +124,7 @@ impl Layout {
     /// The layout below `dir`, which is made with mode 0700 if it is not there.
     pub fn make(dir: &Path) -> Result<Self, String> {
         use std::os::unix::fs::DirBuilderExt;
-        let fault = |error| format!("`{}` cannot be made: {error}", dir.display());
+        let fault = |error| unwritten(dir, &error);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fault)?;
         let dir = dir.canonicalize().map_err(fault)?;
         Ok(Self { dir })
@@ -191,8 +193,17 @@ impl Layout {
             std::fs::rename(&temporary, &path)?;
             std::fs::File::open(&self.dir)?.sync_all()
         };
-        written().map_err(|error| format!("`{}` cannot be written: {error}", path.display()))
+        written().map_err(|error| unwritten(&path, &error))
     }
+}
+
+/// A file or folder that cannot be made, and what to do about it.
+pub fn unwritten(path: &Path, error: &dyn std::fmt::Display) -> String {
+    let path = path.display();
+    format!(
+        "`{path}` cannot be written: {error}\n  hint: check that its folder is yours and that \
+         there is space"
+    )
 }
 
 /// Reads a policy directory into a set's files; what policy does not read is told by compiling.

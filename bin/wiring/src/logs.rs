@@ -135,6 +135,7 @@ pub struct Pulse {
     pub logs: Logs,
     ready: Arc<AtomicBool>,
     sealed: Arc<AtomicBool>,
+    clock_was_ahead: Arc<AtomicBool>,
     feeds: Arc<Mutex<Vec<FeedState>>>,
 }
 
@@ -142,6 +143,16 @@ impl Pulse {
     /// From now on it can serve.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
+    }
+
+    /// The operator says that the clock was ahead before this start, and is right now.
+    pub fn set_clock_was_ahead(&self, was_ahead: bool) {
+        self.clock_was_ahead.store(was_ahead, Ordering::Release);
+    }
+
+    /// Whether the clock is taken as it is, though there are later records.
+    pub fn takes_clock(&self) -> bool {
+        self.clock_was_ahead.load(Ordering::Acquire)
     }
 
     /// Whether private keys are sealed at rest.
@@ -159,6 +170,11 @@ impl Pulse {
 
 impl Health for Pulse {
     fn ready(&self) -> Result<(), String> {
+        for (name, journal) in self.logs.all() {
+            if let Some(why) = journal.log.stopped() {
+                return Err(format!("the log `{name}` has stopped until a restart: {why}"));
+            }
+        }
         if self.ready.load(Ordering::Acquire) { Ok(()) } else { Err("starting".to_owned()) }
     }
 

@@ -79,7 +79,7 @@ pub async fn join(
     pulse: &Pulse,
 ) -> Result<Joined, String> {
     let part = role.name();
-    let keys = prepare::keys(layout, settings, part)?;
+    let keys = prepare::keys(layout, settings, part).await?;
     let origin = format!("{}/log/{part}/{}", settings.trust_domain, entrance.name);
     let journal = journal::open(&layout.log(part), origin, &keys, None).await?;
     pulse.logs.add(part, Arc::clone(&journal));
@@ -87,15 +87,11 @@ pub async fn join(
         Memory::open(Arc::clone(&journal) as Arc<dyn env::Journal>),
         Component(format!("{part}:{}", entrance.name)),
     );
-    let uses = journal::used(&journal.log, SystemClock::read()).await?;
+    let uses = journal::used(&journal, SystemClock::read()).await?;
     store.restore(uses).map_err(|error| error.to_string())?;
     let server = SpiffeId::parse(&format!("spiffe://{}/aims/server", settings.trust_domain))
         .map_err(|error| error.to_string())?;
     let address = Address::parse(&entrance.address).map_err(|error| error.to_string())?;
-    for old in keys.handles(Purpose::Component) {
-        // Keys of an earlier life of this component: nothing shows them any longer.
-        keys.destroy(&old).await.map_err(|error| error.to_string())?;
-    }
     let (handle, chain, id) = enter(&keys, role, &address, &server, entrance).await?;
     let presented = Presented::new(certified(chain.clone(), &keys, &handle));
     let link =
@@ -104,11 +100,14 @@ pub async fn join(
         store,
         keys,
         peers: link,
-        clock: SystemClock,
+        clock: SystemClock { newest: journal.newest() },
         entropy: SystemEntropy::default(),
         component,
         site: settings.site(),
     });
+    if pulse.takes_clock() {
+        journal.take_clock(world.as_ref()).await?;
+    }
     let mut joined = Joined { world, journal, id, tasks: JoinSet::new() };
     joined.follow(pulse).await?;
     joined.renew(presented, handle, chain);

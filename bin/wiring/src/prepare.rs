@@ -3,15 +3,22 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use env::{Change, Clock, Store, World};
+use env::{Change, Clock, Keys, Purpose, Store, World};
 use keys::{Disk, SealingKey};
 use monitoring::tally::{Closed, Tally};
 
-use super::layout::{Layout, Settings};
+use super::layout::{Layout, Settings, unwritten};
 use super::world::SystemClock;
 
+/// Keys that each start makes for itself.
+const OF_ONE_LIFE: [Purpose; 2] = [Purpose::Component, Purpose::WebServer];
+
 /// Opens the keys of a component, sealed where the settings say with what.
-pub fn keys(layout: &Layout, settings: &Settings, component: &str) -> Result<Arc<Disk>, String> {
+pub async fn keys(
+    layout: &Layout,
+    settings: &Settings,
+    component: &str,
+) -> Result<Arc<Disk>, String> {
     let folder = layout.keys(component);
     make_private(&layout.at("keys"))?;
     make_private(&folder)?;
@@ -20,15 +27,22 @@ pub fn keys(layout: &Layout, settings: &Settings, component: &str) -> Result<Arc
         (None, Some(path)) => Some(SealingKey::from_passphrase(path, &folder)),
         (None, None) => None,
     };
-    let sealing = sealing.transpose().map_err(|error| format!("{error}\n  {}", error.hint()))?;
+    let sealing =
+        sealing.transpose().map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
     let opened = Disk::open(&folder, sealing);
-    opened.map(Arc::new).map_err(|error| format!("{error}\n  {}", error.hint()))
+    let keys = opened.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
+    // Those of an earlier life: nothing shows them any longer, and there is a bound to their
+    // number.
+    for old in OF_ONE_LIFE.into_iter().flat_map(|purpose| keys.handles(purpose)) {
+        keys.destroy(&old).await.map_err(|error| error.to_string())?;
+    }
+    Ok(Arc::new(keys))
 }
 
 fn make_private(folder: &Path) -> Result<(), String> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| format!("`{}` cannot be made: {error}", folder.display()))
+    made.map_err(|error| unwritten(folder, &error))
 }
 
 /// Counts refusals of callers that proved nothing, per source and window: a stranger cannot fill

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use api::Origin;
 use api::admin::{self, Desk};
 use env::rows::LogMark;
-use env::{Change, Clock, Entity, Expect, Key, Store, World, Write};
+use env::{Change, Clock, Entity, Expect, Key, Store, Unavailable, World, Write};
 use flow::apply_policy::describe;
-use flow::boot;
+use flow::{boot, issuing};
 use link::{NoPeers, Presented, Wiring};
 use monitoring::Component;
 use policy::Files;
@@ -37,6 +37,10 @@ const MARK_EVERY: Span = Span::from_seconds(5);
 /// The longest pause between two looks at the key rings.
 const ROTATE_EVERY: Span = Span::from_seconds(60);
 
+/// What to do about a clock that jumped back.
+pub const CLOCK_HINT: &str = "set the clock right (NTP) and start again; if it was ahead before \
+                              and is right now, start once with `--clock-was-ahead`";
+
 /// A running server.
 pub struct Server {
     /// Its world.
@@ -56,7 +60,7 @@ pub async fn start(
     pulse: &Pulse,
     stop: &watch::Receiver<bool>,
 ) -> Result<Server, String> {
-    let keys = prepare::keys(layout, settings, "server")?;
+    let keys = prepare::keys(layout, settings, "server").await?;
     pulse.set_sealed(keys.is_sealed());
     let database = layout.at("state.db");
     let origin = format!("{}/log/server", settings.trust_domain);
@@ -68,13 +72,16 @@ pub async fn start(
         store,
         keys: Arc::clone(&keys),
         peers: NoPeers,
-        clock: SystemClock,
+        clock: SystemClock { newest: journal.newest() },
         entropy: SystemEntropy::default(),
         component: Component("server".to_owned()),
         site: settings.site(),
     });
     let names = vec![settings.host.clone()];
-    let ready = boot::ready(world.as_ref(), files, &names).await.map_err(|why| why.to_string())?;
+    if pulse.takes_clock() {
+        journal.take_clock(world.as_ref()).await?;
+    }
+    let ready = boot::ready(world.as_ref(), files, &names).await.map_err(|why| not_ready(&why))?;
     ready.map_err(|refusal| describe(&refusal))?;
     let mut server = Server { world, journal, ca: String::new(), tasks: JoinSet::new() };
     server.listen(layout, settings, pulse, stop).await?;
@@ -82,11 +89,20 @@ pub async fn start(
     Ok(server)
 }
 
+/// Why the state cannot be brought up to what a server needs.
+fn not_ready(why: &Unavailable) -> String {
+    if why.part == issuing::PART {
+        return format!("{why}\n  hint: {CLOCK_HINT}");
+    }
+    why.to_string()
+}
+
 /// The size and root that the state database remembers of the log: a log that is shorter was rolled
 /// back (docs/design.md §7).
 fn remembered(database: &Path) -> Result<Option<(u64, tlog::Hash)>, String> {
     let key = Key::of::<LogMark>(MARK_ID);
-    let bytes = Sqlite::peek(database, &key).map_err(|error| error.to_string())?;
+    let bytes = Sqlite::peek(database, &key);
+    let bytes = bytes.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
     let Some(bytes) = bytes else { return Ok(None) };
     let mark = LogMark::decode(&bytes).map_err(|error| error.to_string())?;
     let root = tlog::Hash::parse(&mark.root);
@@ -102,7 +118,7 @@ async fn open_store(database: &Path, journal: &Arc<LogJournal>) -> Result<Sqlite
     let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, sink)).await;
     let opened = opened.map_err(|error| error.to_string())?;
     let store = opened.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
-    let uses = journal::used(&journal.log, SystemClock::read()).await?;
+    let uses = journal::used(journal, SystemClock::read()).await?;
     store.restore(uses).map_err(|error| error.to_string())?;
     Ok(store)
 }

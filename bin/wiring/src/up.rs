@@ -10,7 +10,7 @@ use spiffe::BundleSet;
 use time::Span;
 use tokio::sync::watch;
 
-use super::layout::{Layout, Settings, policy_files};
+use super::layout::{Layout, Settings, policy_files, unwritten};
 use super::logs::Pulse;
 use super::node::{Entrance, Evidence, Joined};
 use super::server::{Server, addresses};
@@ -53,37 +53,62 @@ pub struct Ready {
     pub policy: String,
 }
 
+/// Why there are no settings and no policy to start with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unprepared {
+    /// What was asked for, or what lies there, makes no sense.
+    Misused(String),
+    /// Files cannot be made.
+    Unavailable(String),
+}
+
 /// Settings and policy of an installation, made where they are not there yet.
 pub fn prepare(
     dir: &Path,
     trust_domain: Option<&str>,
     port_base: Option<u16>,
-) -> Result<(Layout, Settings, policy::Files), String> {
-    let layout = Layout::make(dir)?;
+) -> Result<(Layout, Settings, policy::Files), Unprepared> {
+    use Unprepared::{Misused, Unavailable};
+    let layout = Layout::make(dir).map_err(Unavailable)?;
     let path = layout.settings();
-    let mut settings = if path.exists() {
-        Settings::read(&path)?
+    let read = if path.exists() { Some(Settings::read(&path).map_err(Misused)?) } else { None };
+    let mut settings = if let Some(settings) = read.clone() {
+        settings
     } else {
         let domain = trust_domain.unwrap_or(super::layout::TRUST_DOMAIN);
         Settings::new(domain, port_base.unwrap_or(super::layout::PORT_BASE))
     };
     if let Some(asked) = trust_domain.filter(|asked| *asked != settings.trust_domain) {
-        return Err(format!(
+        return Err(Misused(format!(
             "this installation is of the trust domain `{}`, not `{asked}`\n  hint: give another \
              `--dir` for another trust domain",
             settings.trust_domain
-        ));
+        )));
     }
     if let Some(port_base) = port_base {
         settings.port_base = port_base;
     }
-    let text = toml::to_string(&settings).map_err(|error| error.to_string())?;
-    layout.write("aims.toml", text.as_bytes(), 0o644)?;
-    if !layout.policy().exists() {
-        write_policy(&layout.policy(), &starter::files(&settings.trust_domain))?;
+    if read.as_ref() != Some(&settings) {
+        let text = toml::to_string(&settings).map_err(|error| Misused(error.to_string()))?;
+        layout.write("aims.toml", text.as_bytes(), 0o644).map_err(Unavailable)?;
     }
-    let files = policy_files(&layout.policy())?;
+    starter_policy(&layout, &settings).map_err(Unavailable)?;
+    let files = policy_files(&layout.policy()).map_err(Misused)?;
     Ok((layout, settings, files))
+}
+
+/// Lays the starter policy where there is no policy folder: whole, or not at all.
+pub fn starter_policy(layout: &Layout, settings: &Settings) -> Result<(), String> {
+    let (policy, new) = (layout.policy(), layout.at(".policy.new"));
+    if policy.exists() {
+        return Ok(());
+    }
+    let fault = |error| unwritten(&policy, &error);
+    if new.exists() {
+        std::fs::remove_dir_all(&new).map_err(fault)?;
+    }
+    write_policy(&new, &starter::files(&settings.trust_domain))?;
+    std::fs::rename(&new, &policy).map_err(fault)
 }
 
 /// Writes a policy directory.
@@ -93,7 +118,7 @@ pub fn write_policy(
 ) -> Result<(), String> {
     for (name, text) in files {
         let path = dir.join(name);
-        let fault = |error| format!("`{}` cannot be written: {error}", path.display());
+        let fault = |error| unwritten(&path, &error);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(fault)?;
         }
@@ -108,8 +133,8 @@ impl Up {
         layout: Layout,
         settings: Settings,
         files: policy::Files,
+        pulse: Pulse,
     ) -> Result<Self, String> {
-        let pulse = Pulse::default();
         let (stop, stopping) = watch::channel(false);
         let server = server::start(&layout, &settings, files, &pulse, &stopping).await?;
         let entrance = entrance(&server, &settings, Role::Node).await?;
@@ -176,16 +201,25 @@ async fn entrance(server: &Server, settings: &Settings, role: Role) -> Result<En
     })
 }
 
-/// Waits for the signal to stop.
-pub async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminate = signal(SignalKind::terminate());
-    let Ok(mut terminate) = terminate else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
+/// Ends with the signal to stop. From the call on, not only when it is awaited, the signal ends
+/// nothing by itself: to be called before anybody is told that we are ready.
+pub fn signal() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    let told = |signal: std::io::Result<Signal>| async move {
+        match signal {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(error) => {
+                tracing::error!(%error, "a signal to stop cannot be waited for");
+                std::future::pending::<()>().await;
+            }
+        }
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+    let (terminate, interrupt) =
+        (told(signal(SignalKind::terminate())), told(signal(SignalKind::interrupt())));
+    async move {
+        tokio::select! {
+            () = terminate => {}
+            () = interrupt => {}
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use env::{Clock, Entropy, Peers, Site, Store, World};
+use env::{Clock, Entropy, Newest, Peers, Site, Store, World};
 use keys::Disk;
 use monitoring::Component;
 use time::{Span, UnixTime};
@@ -62,9 +62,12 @@ impl<S: Store, P: Peers> World for Wired<S, P> {
     }
 }
 
-/// The clock of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
+/// The clock of this machine, beside the newest time of the component's log.
+#[derive(Clone, Debug)]
+pub struct SystemClock {
+    /// Told by the log.
+    pub newest: Arc<Newest>,
+}
 
 impl SystemClock {
     /// Milliseconds since the epoch; the epoch itself for a clock that stands before it.
@@ -79,6 +82,10 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> UnixTime {
         Self::read()
+    }
+
+    fn recorded(&self) -> UnixTime {
+        self.newest.time()
     }
 
     async fn sleep(&self, span: Span) {

@@ -177,6 +177,11 @@ impl Log {
         self.core.state().size
     }
 
+    /// Why nothing can be appended until the log is opened again; nothing while all is well.
+    pub fn stopped(&self) -> Option<String> {
+        self.core.state().stopped.clone()
+    }
+
     /// The latest checkpoint, signed and durable.
     pub fn checkpoint(&self) -> String {
         self.core.state().promise.text.to_string()

@@ -20,11 +20,12 @@ use crate::{NoteSigner, Options};
 /// Entries that are indexed in one transaction while a log is opened.
 const ROUND_ENTRIES_MAX: usize = 8_192;
 
-/// Why a log was not opened. Nothing was written except to files that are derived.
+/// Why a log was not opened; who says so names its folder. Nothing was written except to files that
+/// are derived.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("another process writes the log in `{dir}`")]
-    Locked { dir: PathBuf },
+    #[error("another process writes it")]
+    Locked,
     #[error("could not use the log's files: {0}")]
     Disk(#[from] io::Error),
     #[error("could not use the log's index: {reason}")]
@@ -51,7 +52,7 @@ impl OpenError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Locked { .. } => "stop the other process first",
+            Self::Locked => "stop the other process first",
             Self::Disk(_) | Self::Index { .. } => "check the folder's permissions and free space",
             Self::Key(_) | Self::Promise(_) => "check the log's signing key and its name",
             Self::SegmentMissing { .. } | Self::Damaged { .. } | Self::Misplaced { .. } => {
@@ -177,7 +178,7 @@ fn lock(dir: &Path) -> Result<Arc<File>, OpenError> {
     let file = File::create(lock_path(dir))?;
     match file.try_lock() {
         Ok(()) => Ok(Arc::new(file)),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked),
         Err(TryLockError::Error(error)) => Err(OpenError::Disk(error)),
     }
 }

@@ -100,6 +100,7 @@ impl Sqlite {
             return Ok(None);
         }
         let db = open::reader(path, PEEK_KIB)?;
+        migrations::known_schema(&db, path)?;
         let sql = "SELECT bytes FROM rows WHERE kind = ?1 AND id = ?2";
         let found = db.query_row(sql, (key.table.name(), &key.id), |row| row.get(0));
         match found {

@@ -14,6 +14,7 @@ use oauth::{Issuer, Scope, ScopeSet};
 use time::{Span, UnixTime};
 
 use super::{Asked, Forward, Permitted};
+use crate::issuing;
 use crate::record::public_id;
 use crate::sign::{self, ALGORITHM};
 
@@ -71,7 +72,7 @@ pub(super) async fn swap<W: World>(
     permitted: &Permitted<'_>,
     record: &mut Record,
 ) -> Result<TokenText, Unavailable> {
-    let now = asked.now;
+    let now = issuing::now(world, asked.facts)?;
     let leave = delegate.leave().filter(|leave| now < leave.until);
     let leave = leave.ok_or_else(|| {
         Unavailable::of("server", "no leave to sign transaction tokens; the server gives it")

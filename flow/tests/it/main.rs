@@ -5,6 +5,8 @@ mod agents;
 #[cfg(test)]
 mod call;
 #[cfg(test)]
+mod clock;
+#[cfg(test)]
 mod components;
 #[cfg(test)]
 mod demo;

@@ -57,6 +57,7 @@ pub(crate) enum Act {
     Rotate,
     SetClock,
     SetClockRight,
+    TakeClocks,
     RestartNode,
     RestartGateway,
     RestartServer,
@@ -66,7 +67,7 @@ pub(crate) enum Act {
 }
 
 /// How often each act is drawn, by weight.
-const WEIGHTS: [(Act, u64); 29] = [
+const WEIGHTS: [(Act, u64); 30] = [
     (Act::Register, 4),
     (Act::Identity, 16),
     (Act::Issue, 5),
@@ -90,6 +91,7 @@ const WEIGHTS: [(Act, u64); 29] = [
     (Act::Join, 3),
     (Act::Rotate, 2),
     (Act::SetClock, 4),
+    (Act::TakeClocks, 6),
     (Act::RestartNode, 2),
     (Act::RestartGateway, 3),
     (Act::RestartServer, 2),
@@ -111,9 +113,11 @@ impl Act {
         found.unwrap().0
     }
 
-    /// A process that ends does not go on with what it had begun: restarts stand alone.
+    /// A process that ends does not go on with what it had begun: restarts stand alone, and so
+    /// does what is said at a start.
     pub(crate) fn is_alone(self) -> bool {
-        matches!(self, Self::RestartNode | Self::RestartGateway | Self::RestartServer)
+        use Act::{RestartGateway, RestartNode, RestartServer, TakeClocks};
+        matches!(self, RestartNode | RestartGateway | RestartServer | TakeClocks)
     }
 }
 
@@ -144,6 +148,7 @@ impl Town {
             Act::Rotate => self.rotate().await,
             Act::SetClock => self.set_clock(),
             Act::SetClockRight => self.set_clock_right(),
+            Act::TakeClocks => self.take_clocks().await,
             Act::RestartNode | Act::RestartGateway | Act::RestartServer => self.restart(act).await,
             Act::Faults => self.fail(),
             Act::Link => self.worsen_link(),
@@ -422,6 +427,15 @@ impl Town {
             }
         }
         "all".to_owned()
+    }
+
+    /// Operators look at the clocks, find them right, and say so.
+    async fn take_clocks(&self) -> String {
+        let mut taken = 0;
+        for host in [&self.domain.server, &self.domain.node, &self.domain.gateway] {
+            taken += usize::from(host.take_clock().await.is_ok());
+        }
+        format!("{taken} of 3")
     }
 
     async fn restart(&self, act: Act) -> String {

@@ -10,6 +10,7 @@ use monitoring::{Event, Outcome, RecordId};
 use registry::AgentRecord;
 use testkit::fixture::Party;
 use testkit::{Host, SimJournal};
+use time::{Span, UnixTime};
 
 use crate::model::{Claims, Heard, Held, Token, Used};
 use crate::town::{Town, Which};
@@ -18,6 +19,16 @@ use crate::town::{Town, Which};
 const BOUND_MILLIS: u64 = 1_000;
 /// A component that did not hear the server for so long refuses: what policy says, and a second.
 const LOST_MILLIS: u64 = 11_000;
+/// How far clocks may differ: what policy says.
+const CLOCK_SKEW: Span = Span::from_seconds(5);
+
+/// No token is of a time before what was recorded when it was asked for, but for the clock skew of
+/// policy.
+pub(crate) fn check_time(claims: &Claims, newest: UnixTime) {
+    // Tokens are stamped in whole seconds.
+    let latest = UnixTime::from_seconds(claims.iat + 1).plus(CLOCK_SKEW);
+    assert!(latest >= newest, "issued at {}, after a record of {newest}", claims.iat);
+}
 
 impl Town {
     /// Nothing is released unrecorded.

@@ -22,6 +22,7 @@ pub(crate) struct Claims {
     pub(crate) aud: String,
     #[serde(default)]
     pub(crate) scope: String,
+    pub(crate) iat: u64,
     pub(crate) exp: u64,
     pub(crate) aims_root: String,
     pub(crate) aims_parent: Option<String>,

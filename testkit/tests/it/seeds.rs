@@ -15,7 +15,7 @@ const FRESH_FOR: Duration = Duration::from_secs(6);
 /// The setting for long runs: `1000` for the seeds up to there, or `1000..2000`.
 const SETTING: &str = "AIMS_SIM_SEEDS";
 /// What must happen in the seeds of every run, or they would prove nothing.
-const HAPPENS: [&str; 14] = [
+const HAPPENS: [&str; 15] = [
     ": forwarded",
     "CallReplayed gateway::Replayed",
     "CallElsewhere gateway::Token",
@@ -29,6 +29,7 @@ const HAPPENS: [&str; 14] = [
     "Exchange issued",
     "unavailable: log",
     "unavailable: store",
+    "unavailable: issuing",
     "RestartServer done",
 ];
 

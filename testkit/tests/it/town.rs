@@ -160,6 +160,7 @@ impl Town {
             host.keys().set_unavailable(0);
             host.link().set_rates(LinkRates::default());
             host.link().cut(false);
+            host.take_clock().await.unwrap();
         }
         self.domain.restart_server().await.unwrap();
         self.sim.sleep(Span::from_seconds(130)).await;

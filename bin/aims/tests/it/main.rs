@@ -9,10 +9,17 @@
 )]
 
 mod audit;
+mod clock;
 mod endings;
+mod full_disk;
 mod help;
+mod kills;
+mod load;
+mod oversized;
 mod policy;
 mod run;
+mod running;
+mod starts;
 mod token;
 
 use std::io::Write;

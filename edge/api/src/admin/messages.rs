@@ -301,6 +301,9 @@ pub struct Status {
     pub feeds: Vec<FeedState>,
     /// Now, by the server's clock.
     pub now: UnixTime,
+    /// The newest record, where the clock jumped back behind it: nothing is issued until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jumped_back_from: Option<UnixTime>,
 }
 
 /// A record of a log, as it lies there.

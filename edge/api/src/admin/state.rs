@@ -9,6 +9,7 @@ use credential::{KeyRing, Purpose};
 use env::rows::{DomainEpoch, InForce};
 use env::{Clock, Index, Key, Store, Table, Unavailable, World};
 use flow::agents::PAGE_MAX;
+use flow::issuing;
 use flow::join_token::{self, LIFE_SECONDS_MAX};
 use http::header::CACHE_CONTROL;
 use http::{Request, StatusCode, Uri};
@@ -107,6 +108,12 @@ pub(crate) async fn status<W: World>(State(shared): State<Arc<Shared<W>>>) -> En
         Ok((policy, epoch)) => (policy, epoch, not_ready),
         Err(why) => (None, None, Some(not_ready.unwrap_or_else(|| why.to_string()))),
     };
+    let recorded = shared.world.clock().recorded();
+    let now = shared.world.clock().now();
+    let jumped = policy.as_ref().and_then(|row| {
+        let skew = row.set.domain().bounds.clock_skew;
+        issuing::jumped_back(now, recorded, skew).err()
+    });
     let shown = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         issuer: shared.world.site().issuer.clone(),
@@ -117,7 +124,8 @@ pub(crate) async fn status<W: World>(State(shared): State<Arc<Shared<W>>>) -> En
         keys_sealed: shared.health.keys_sealed(),
         logs: shared.health.logs(),
         feeds: shared.health.feeds(),
-        now: shared.world.clock().now(),
+        now,
+        jumped_back_from: jumped.map(|jumped| jumped.recorded),
     };
     Ok(answer::json(StatusCode::OK, &shown))
 }

@@ -313,6 +313,10 @@ impl Clock for TestClock {
         UnixTime::from_millis(self.0.fetch_add(1, Ordering::SeqCst))
     }
 
+    fn recorded(&self) -> UnixTime {
+        UnixTime::EPOCH
+    }
+
     async fn sleep(&self, span: Span) {
         tokio::time::sleep(span.duration()).await;
     }

@@ -102,6 +102,10 @@ impl Clock for TestClock {
         UnixTime::from_millis(self.ahead.load(Ordering::SeqCst) + passed)
     }
 
+    fn recorded(&self) -> UnixTime {
+        UnixTime::EPOCH
+    }
+
     async fn sleep(&self, span: Span) {
         tokio::time::sleep(span.duration()).await;
     }

@@ -16,19 +16,25 @@ const STEPS: &[&str] = &[include_str!("schema/0001-state.sql")];
 /// Brings the database to the newest schema, each step whole or not at all.
 pub(super) fn run(db: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let failed = |error: rusqlite::Error| OpenError::of(path, &error);
-    let found = schema(db).map_err(failed)?;
-    let known = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
-    if found > known {
-        return Err(OpenError::Newer { found, known });
-    }
+    let found = known_schema(db, path)?;
     for (number, step) in (1_u32..).zip(STEPS) {
         if number > found {
             apply(db, number, step).map_err(failed)?;
         } else if applied(db, number).map_err(failed)?.as_deref() != Some(&*checksum(step)) {
-            return Err(OpenError::Altered { number });
+            return Err(OpenError::Altered { path: path.to_owned(), number });
         }
     }
     Ok(())
+}
+
+/// The schema number of a file that is not newer than this version.
+pub(super) fn known_schema(db: &Connection, path: &Path) -> Result<u32, OpenError> {
+    let found = schema(db).map_err(|error| OpenError::of(path, &error))?;
+    let known = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+    }
+    Ok(found)
 }
 
 /// The schema number of the file; 0 before the first step.
@@ -87,6 +93,6 @@ mod tests {
         run(&mut db, Path::new("a.db")).unwrap();
         db.execute("UPDATE migrations SET checksum = 'x'", []).unwrap();
         let refused = run(&mut db, Path::new("a.db"));
-        assert!(matches!(refused, Err(OpenError::Altered { number: 1 })));
+        assert!(matches!(refused, Err(OpenError::Altered { number: 1, .. })));
     }
 }

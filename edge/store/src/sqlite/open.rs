@@ -45,16 +45,20 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A newer version wrote it.
-    #[error("the database has schema {found}, this version knows {known}")]
+    #[error("`{}` has schema {found}, this version knows {known}", path.display())]
     Newer {
+        /// The database.
+        path: PathBuf,
         /// The schema of the file.
         found: u32,
         /// The newest schema of this version.
         known: u32,
     },
     /// A migration was applied to it that is not the one of that number here.
-    #[error("migration {number} of the database is not the one that this version has")]
+    #[error("migration {number} of `{}` is not the one that this version has", path.display())]
     Altered {
+        /// The database.
+        path: PathBuf,
         /// Its number.
         number: u32,
     },

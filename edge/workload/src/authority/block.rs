@@ -7,8 +7,8 @@ use http::uri::Authority;
 use super::huffman;
 
 const AUTHORITY: &[u8] = b":authority";
-/// `:authority` in the static table, appendix A. A peer could name it by an entry of the dynamic table
-/// instead; none is known to, and its value would stay as it is.
+/// `:authority` in the static table, appendix A. A peer could name it by an entry of the dynamic
+/// table instead; none is known to, and its value would stay as it is.
 const AUTHORITY_INDEX: usize = 1;
 /// What stands for each byte of a value that is refused.
 const FILLER: u8 = b'x';

@@ -158,8 +158,8 @@ impl Frames {
         let Some(block) = &self.block else {
             return (head.length <= FRAME_BYTES_MAX).then_some(head.kind == HEADERS);
         };
-        // §6.2: "A HEADERS frame without the END_HEADERS flag set MUST be followed by a CONTINUATION
-        // frame for the same stream."
+        // §6.2: "A HEADERS frame without the END_HEADERS flag set MUST be followed by a
+        // CONTINUATION frame for the same stream."
         let follows = head.kind == CONTINUATION && head.stream == block.head.stream;
         // The heads count too: frames may be empty.
         let held = self.held.len().checked_add(head.length)?;

@@ -1,7 +1,7 @@
 //! Reading HPACK's Huffman code, RFC 7541 §5.2 and appendix B.
 
-/// The code by length in bits: who has a code of that length, in the order of the codes. The code is
-/// canonical, so nothing else need be told: each code is the one before it and one more, shifted
+/// The code by length in bits: who has a code of that length, in the order of the codes. The code
+/// is canonical, so nothing else need be told: each code is the one before it and one more, shifted
 /// where the length grows. The end of string (30 bits, all ones) is not in it.
 const CODE: &[(u32, &[u8])] = &[
     (5, b"012aceiost"),

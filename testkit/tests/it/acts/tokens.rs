@@ -1,6 +1,7 @@
 //! Tokens are asked for: with each proof, for a task, and out of each other.
 
 use credential::TokenText;
+use env::Clock;
 use flow::{token, workload};
 use testkit::fixture::{
     DOMAIN, ISSUER, by_certificate, by_jwt_svid, by_wit, credentials, exchange, process,
@@ -8,6 +9,7 @@ use testkit::fixture::{
 };
 
 use super::{NOTICES, REPORTS, TOOLS};
+use crate::checks::check_time;
 use crate::model::{Claims, Held, Token, keep};
 use crate::town::{AGENTS, BATCH, Town, Which};
 
@@ -95,7 +97,7 @@ impl Town {
         held: Option<&Held>,
         subject: Option<&Token>,
     ) -> Result<Token, String> {
-        let asked = self.now();
+        let (asked, newest) = (self.now(), self.domain.server.clock().recorded());
         let proof = call.attestation.as_ref().map(|(_, pop)| pop.as_str().to_owned());
         match token::answer(&*self.domain.server.world(), call).await {
             Err(why) => Err(format!("unavailable: {}", why.part)),
@@ -106,6 +108,7 @@ impl Town {
                     Err(refusal) => Err(refusal.check().to_owned()),
                     Ok(response) => {
                         let claims = Claims::parse_insecure(&response.access_token);
+                        check_time(&claims, newest);
                         let token = Token { text: response.access_token, claims, asked };
                         self.check_issued(&token, held, subject, proof.as_deref());
                         let at = self.sim.rng().index(1_000);

@@ -13,6 +13,8 @@ use wiring::world::SystemClock;
 
 /// Before its end, by how much the end of an authority is told.
 const AUTHORITY_SPARE: Span = Span::from_seconds(86_400);
+/// Bytes that must be free: some segments of the logs.
+const SPACE_BYTES_MIN: u64 = 64 << 20;
 
 /// Looks at the directory and the files in it.
 pub(crate) fn look(context: &Context) -> Vec<Finding> {
@@ -30,12 +32,26 @@ pub(crate) fn look(context: &Context) -> Vec<Finding> {
     };
     let own = nix::unistd::geteuid().as_raw();
     let mut findings = vec![private("directory", dir, &metadata, own)];
+    findings.extend(nix::sys::statvfs::statvfs(dir).ok().map(|disk| {
+        let blocks = u64::try_from(disk.blocks_available()).unwrap_or(u64::MAX);
+        space(dir, blocks.saturating_mul(disk.fragment_size()))
+    }));
     let keys = dir.join("keys");
     if let Ok(metadata) = std::fs::metadata(&keys) {
         findings.push(private("keys", &keys, &metadata, own));
     }
     findings.push(authority(&context.place.ca(), SystemClock::read()));
     findings
+}
+
+/// Without space nothing is decided, for nothing can be recorded.
+fn space(dir: &Path, bytes: u64) -> Finding {
+    let found = format!("{} MiB are free in `{}`", bytes >> 20, dir.display());
+    if bytes < SPACE_BYTES_MIN {
+        let todo = "make room; if the server is not ready then, restart it";
+        return Finding::wrong("disk", found, todo);
+    }
+    Finding::ok("disk", found)
 }
 
 /// Whoever can write here can be this installation; whoever can read here has its keys.
@@ -104,6 +120,13 @@ mod tests {
                 "{mode:o}"
             );
         }
+    }
+
+    #[test]
+    fn a_disk_that_is_nearly_full_is_wrong() {
+        let state = |bytes| space(Path::new("data"), bytes).state;
+        assert_eq!(state(SPACE_BYTES_MIN), State::Ok);
+        assert_eq!(state(SPACE_BYTES_MIN - 1), State::Wrong);
     }
 
     #[test]

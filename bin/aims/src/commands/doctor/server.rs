@@ -14,6 +14,7 @@ use crate::exit::Failure;
 use crate::output::when;
 use crate::span;
 use wiring::layout::{Settings, policy_files};
+use wiring::server::CLOCK_HINT;
 use wiring::world::SystemClock;
 
 /// How far the server's clock may be from the one here: they are the same machine's.
@@ -92,7 +93,10 @@ fn of_status(status: &Status, now: UnixTime) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.push(match &status.not_ready {
         None => Finding::ok("server", format!("{} serves as {}", status.version, status.issuer)),
-        Some(why) => Finding::wrong("server", format!("not ready: {why}"), "see what it logs"),
+        Some(why) => {
+            let todo = "mend that and restart it; what it logs says more";
+            Finding::wrong("server", format!("not ready: {why}"), todo)
+        }
     });
     findings.push(if status.keys_sealed {
         Finding::ok("sealing", "private keys lie sealed")
@@ -111,6 +115,11 @@ fn of_status(status: &Status, now: UnixTime) -> Vec<Finding> {
     } else {
         Finding::ok("clock", format!("{} there", when(status.now)))
     });
+    findings.extend(status.jumped_back_from.map(|recorded| {
+        let back = span::show(recorded.since(status.now));
+        let found = format!("the server's clock jumped back by {back}: nothing is issued");
+        Finding::wrong("clock", found, CLOCK_HINT)
+    }));
     findings.push(match (&status.trust_domain, &status.policy) {
         (Some(domain), Some(version)) => Finding::ok("policy", format!("{domain}: {version}")),
         _ => Finding::wrong("policy", "no policy is in force", "aims policy apply DIR --reason …"),
@@ -211,6 +220,7 @@ mod tests {
             logs: Vec::new(),
             feeds: Vec::new(),
             now: NOW,
+            jumped_back_from: None,
         }
     }
 
@@ -229,6 +239,10 @@ mod tests {
         check(Status { now: late, ..status() }, [Ok, Ok, Wrong, Ok]);
         check(Status { now: NOW.minus(Span::from_seconds(3)), ..status() }, [Ok, Ok, Wrong, Ok]);
         check(Status { policy: None, ..status() }, [Ok, Ok, Ok, Wrong]);
+        let jumped_back_from = Some(NOW.plus(Span::from_seconds(60)));
+        let found = of_status(&Status { jumped_back_from, ..status() }, NOW);
+        let told = found.iter().find(|finding| finding.state == Wrong).unwrap();
+        assert_eq!(told.found, "the server's clock jumped back by 1 min: nothing is issued");
     }
 
     #[test]
