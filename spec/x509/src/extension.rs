@@ -12,7 +12,8 @@ use crate::oid::Oid;
 ///
 /// `1.2.840.113556.1.8000.2554.26274.14311.30607.19891.47742.14779722.1261697`: an identifier
 /// made of a UUID, in pieces. The shorter form, one arc of 128 bits under `2.25`, cannot be read
-/// by everyone: Go's parser refuses the whole certificate for an arc beyond 31 bits.
+/// by everyone: Go's parser refuses the whole certificate for an arc beyond 31 bits
+/// (docs/decisions/0006-oid-of-the-epoch-extension.md).
 pub const EPOCH: Oid = Oid::of(&[
     0x2a, 0x86, 0x48, 0x86, 0xf7, 0x14, 0x01, 0xbe, 0x40, 0x93, 0x7a, 0x81, 0xcd, 0x22, 0xef, 0x67,
     0x81, 0xef, 0x0f, 0x81, 0x9b, 0x33, 0x82, 0xf4, 0x7e, 0x87, 0x86, 0x8a, 0x4a, 0xcd, 0x81, 0x01,
