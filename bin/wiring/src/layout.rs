@@ -201,8 +201,8 @@ impl Layout {
 pub fn unwritten(path: &Path, error: &dyn std::fmt::Display) -> String {
     let path = path.display();
     format!(
-        "`{path}` cannot be written: {error}\n  hint: check that its folder is yours and that there \
-         is space"
+        "`{path}` cannot be written: {error}\n  hint: check that its folder is yours and that \
+         there is space"
     )
 }
 

@@ -20,7 +20,8 @@ use crate::{NoteSigner, Options};
 /// Entries that are indexed in one transaction while a log is opened.
 const ROUND_ENTRIES_MAX: usize = 8_192;
 
-/// Why a log was not opened; who says so names its folder. Nothing was written except to files that are derived.
+/// Why a log was not opened; who says so names its folder. Nothing was written except to files that
+/// are derived.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("another process writes it")]
