@@ -31,8 +31,7 @@ pub async fn keys(
         sealing.transpose().map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
     let opened = Disk::open(&folder, sealing);
     let keys = opened.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
-    // Those of an earlier life: nothing shows them any longer, and there is a bound to their
-    // number.
+    // Those of an earlier life: nothing shows them any longer, and their number is bounded.
     for old in OF_ONE_LIFE.into_iter().flat_map(|purpose| keys.handles(purpose)) {
         keys.destroy(&old).await.map_err(|error| error.to_string())?;
     }

@@ -100,7 +100,7 @@ impl std::fmt::Display for KnownBy {
 /// A log that was read and found to be the one that was promised.
 pub(crate) struct Opened {
     /// Held while a thread of the log runs.
-    pub(crate) lock: Arc<File>,
+    pub(crate) lock: Arc<Lock>,
     pub(crate) tree: Tree,
     pub(crate) index: Index,
     pub(crate) notary: Notary,
@@ -174,10 +174,21 @@ impl Replayed {
     }
 }
 
-fn lock(dir: &Path) -> Result<Arc<File>, OpenError> {
+/// A folder that this process alone writes to. A child of this process has the file until it runs
+/// another program, so closing it would not be enough.
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The file is closed in any case.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(dir: &Path) -> Result<Arc<Lock>, OpenError> {
     let file = File::create(lock_path(dir))?;
     match file.try_lock() {
-        Ok(()) => Ok(Arc::new(file)),
+        Ok(()) => Ok(Arc::new(Lock(file))),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked),
         Err(TryLockError::Error(error)) => Err(OpenError::Disk(error)),
     }

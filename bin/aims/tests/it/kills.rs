@@ -30,7 +30,7 @@ async fn s11_kill_9_fifty_times_under_load_loses_nothing_and_lets_nothing_serve_
     let mut seen = Seen::default();
     for kill in 0..KILLS {
         running = load_and_kill(&clients, running, &site, kill).await;
-        seen.check(&clients).await;
+        Box::pin(seen.check(&clients)).await;
         if kill % VERIFY_EVERY == VERIFY_EVERY - 1 {
             let verified = site.aims(&["audit", "verify"]);
             assert_eq!(verified.code, 0, "after kill {kill}: {}{}", verified.out, verified.err);
@@ -116,7 +116,7 @@ impl Seen {
     /// What the life before was answered, in the next life.
     async fn check(&mut self, clients: &Clients) {
         self.state_and_records(clients).await;
-        self.single_use(clients).await;
+        Box::pin(self.single_use(clients)).await;
     }
 
     async fn state_and_records(&mut self, clients: &Clients) {

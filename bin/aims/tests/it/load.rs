@@ -414,7 +414,7 @@ impl Clients {
         let told = self.told(told)?;
         self.ledger().agents.push((name.to_string(), false));
         self.ledger().records.extend(told.audit_id);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let told = self.desk.move_agent(&name, provisioning::Act::Suspend, "a test").await;
             let told = self.told(told)?;
             let mut ledger = self.ledger();

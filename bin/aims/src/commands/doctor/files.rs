@@ -32,10 +32,11 @@ pub(crate) fn look(context: &Context) -> Vec<Finding> {
     };
     let own = nix::unistd::geteuid().as_raw();
     let mut findings = vec![private("directory", dir, &metadata, own)];
-    findings.extend(nix::sys::statvfs::statvfs(dir).ok().map(|disk| {
-        let blocks = u64::try_from(disk.blocks_available()).unwrap_or(u64::MAX);
-        space(dir, blocks.saturating_mul(disk.fragment_size()))
-    }));
+    findings.extend(
+        nix::sys::statvfs::statvfs(dir)
+            .ok()
+            .map(|disk| space(dir, disk.blocks_available().saturating_mul(disk.fragment_size()))),
+    );
     let keys = dir.join("keys");
     if let Ok(metadata) = std::fs::metadata(&keys) {
         findings.push(private("keys", &keys, &metadata, own));

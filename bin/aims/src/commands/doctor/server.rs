@@ -242,7 +242,7 @@ mod tests {
         let jumped_back_from = Some(NOW.plus(Span::from_seconds(60)));
         let found = of_status(&Status { jumped_back_from, ..status() }, NOW);
         let told = found.iter().find(|finding| finding.state == Wrong).unwrap();
-        assert_eq!(told.found, "the server's clock jumped back by 1 min: nothing is issued");
+        assert_eq!(told.found, "the server's clock jumped back by 1m: nothing is issued");
     }
 
     #[test]

@@ -1,0 +1,241 @@
+//! CRED: bound to a key, short-lived, never a static secret.
+
+use http::Method;
+use jose::{Algorithm, PrivateKey};
+use serde_json::json;
+
+use super::Stage;
+use crate::actor::claims;
+use crate::running::Answer;
+
+/// RFC 7517 Appendix A.2: a key that is nobody's here.
+const FOREIGN: &str = r#"{"kty":"EC","crv":"P-256",
+ "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+ "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+ "d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}"#;
+
+/// An identifier alone is never accepted, nor a token without the proof of the key behind it.
+///
+/// req: CRED-01
+/// req: CRED-04
+/// req: AUTHN-02 (part)
+#[tokio::test(flavor = "multi_thread")]
+async fn s6_nobody_is_believed_without_the_key() {
+    let stage = Stage::open("").await;
+    let actor = &stage.actor;
+    let token = actor.token("ledger").await;
+    let (proof, other) = (actor.proof(&token), actor.token("ledger").await);
+    let foreign = PrivateKey::from_jwk_private_text(FOREIGN).unwrap();
+    assert_eq!(foreign.algorithm(), Algorithm::Es256);
+    let forged = actor.proof_by(&foreign, &token);
+    let wit = (wimse::WORKLOAD_IDENTITY_TOKEN, actor.wit.token.expose());
+    let with = |proof| (wimse::WORKLOAD_PROOF_TOKEN, proof);
+    let cases: [(&str, Option<&str>, Vec<(&str, &str)>); 7] = [
+        ("an identifier", None, vec![("x-agent-id", &actor.id)]),
+        ("a token alone", Some(&token), vec![]),
+        ("a WIT without proof", Some(&token), vec![wit]),
+        ("a proof without WIT", Some(&token), vec![with(&proof)]),
+        ("a proof by another key", Some(&token), vec![wit, with(&forged)]),
+        ("the proof of another token", Some(&other), vec![wit, with(&proof)]),
+        ("no token", None, vec![wit, with(&proof)]),
+    ];
+    for (what, token, fields) in cases {
+        let answer = actor.call_with(Method::GET, "ledger/a", token, &fields).await;
+        assert_eq!(answer.status, 401, "{what}: {answer:?}");
+        let challenge = answer.headers["www-authenticate"].to_str().unwrap();
+        assert!(challenge.starts_with("Bearer "), "{what}: {challenge}");
+    }
+    assert_eq!(stage.upstream.seen().len(), 0, "nothing was forwarded");
+    assert_eq!(actor.call(&token).await.status, 200);
+}
+
+/// Each kind says when it ends, and is refused from then on.
+///
+/// req: CRED-05
+#[tokio::test(flavor = "multi_thread")]
+async fn s6_everything_ends_and_says_when() {
+    let short = "[lifetimes]\nx509_svid = 6\nwit = 6\njwt_svid = 6\naccess_token = 6\n\
+                 [bounds]\nclock_skew = 1\n";
+    let stage = Stage::open(short).await;
+    let actor = &stage.actor;
+    let svid = actor.x509().await;
+    let leaf = x509::Certificate::parse(&svid.chain).unwrap();
+    let jwt = actor.jwt(&actor.issuer).await;
+    let token = actor.token("notes").await;
+    let own = actor.own_token().await;
+    for (what, text) in [("WIT", actor.wit.token.expose()), ("JWT-SVID", &jwt), ("token", &token)] {
+        let claims = claims(text);
+        let life = claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap();
+        assert!((1..=6).contains(&life), "{what}: {life}");
+    }
+    assert!(leaf.not_after().since(leaf.not_before()).seconds() < 60);
+    let https = actor.https.presenting(&svid);
+    let by_svid = async |svid: &str| {
+        let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+        let own = [("grant_type", "client_credentials"), ("resource", actor.id.as_str())];
+        let shown = [("client_assertion_type", kind), ("client_assertion", svid)];
+        actor.ask_with(&[&own[..], &shown].concat(), &[]).await
+    };
+    let by_channel = async || {
+        let url = format!("https://localhost:{}/token", stage.site.port + 1);
+        let kind = [("content-type", "application/x-www-form-urlencoded")];
+        let own = [
+            ("grant_type", "client_credentials"),
+            ("resource", actor.id.as_str()),
+            ("client_id", actor.id.as_str()),
+        ];
+        let answer = https.send(Method::POST, &url, &kind, &crate::load::form(&own)).await;
+        answer.map_or(0, |answer| answer.status)
+    };
+    let by_bearer = async || actor.call_with(Method::GET, "notes/a", Some(&token), &[]).await;
+    assert_eq!(by_channel().await, 200);
+    assert_eq!(by_svid(&jwt).await.status, 200);
+    assert_eq!(by_bearer().await.status, 200);
+    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+    assert!(matches!(by_channel().await, 0 | 401), "the SVID has ended");
+    assert_eq!(by_svid(&jwt).await.json()["error"], "invalid_client");
+    let late = by_bearer().await;
+    let challenge = late.headers["www-authenticate"].to_str().unwrap();
+    assert!(late.status == 401 && challenge.contains("error=\"invalid_token\""), "{challenge}");
+    // The WIT that this process still shows.
+    let asked = actor.exchange(&own, "ledger").await;
+    assert_eq!((asked.status, &asked.json()["error"]), (401, &json!("invalid_client")));
+}
+
+/// Short by default; policy may shorten it, and lengthen it up to a bound.
+///
+/// req: CRED-06
+#[tokio::test(flavor = "multi_thread")]
+async fn s6_lives_are_short_and_policy_bounds_them() {
+    let stage = Stage::open("").await;
+    let life = |text: &str| {
+        let claims = claims(text);
+        claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap()
+    };
+    let leaf = |chain: &[u8]| {
+        let leaf = x509::Certificate::parse(chain).unwrap();
+        leaf.not_after().since(wiring::world::SystemClock::read()).seconds()
+    };
+    let actor = &stage.actor;
+    assert!(leaf(&actor.x509().await.chain) <= 3_600);
+    assert_eq!(life(actor.wit.token.expose()), 3_600);
+    assert_eq!(life(&actor.jwt("https://partner.example").await), 300);
+    assert_eq!(life(&actor.own_token().await), 300);
+
+    let apply = |domain: &str| {
+        let trust = crate::running::DOMAIN;
+        stage.site.policy("domain.toml", &format!("trust_domain = \"{trust}\"\n{domain}"));
+        let folder = stage.site.data.join("policy").display().to_string();
+        stage.site.aims(&["policy", "apply", &folder, "--reason", "a test"])
+    };
+    for (name, seconds) in
+        [("x509_svid", 86_401), ("wit", 86_401), ("jwt_svid", 3_601), ("access_token", 3_601)]
+    {
+        let told = apply(&format!("[lifetimes]\n{name} = {seconds}\n"));
+        assert_eq!(told.code, 1, "{}", told.err);
+        assert!(told.err.contains(&format!("domain.toml:3:1: `{name}` is")), "{}", told.err);
+    }
+    let told = apply("[lifetimes]\njwt_svid = 100\naccess_token = 90\n");
+    assert_eq!(told.code, 0, "{}", told.err);
+    assert_eq!(life(&actor.own_token().await), 90);
+    let shorter =
+        async || Some(life(&actor.jwt("https://partner.example").await)).filter(|one| *one == 100);
+    crate::actor::soon(shorter).await;
+}
+
+/// There is no key to be copied: not for a client, not at the token endpoint, not at the gateway.
+///
+/// req: CRED-10
+#[tokio::test(flavor = "multi_thread")]
+async fn s6_no_static_secret_is_anybodys_identity() {
+    let stage = Stage::open("").await;
+    let (actor, site) = (&stage.actor, &stage.site);
+    let url = format!("{}/.well-known/oauth-authorization-server", actor.issuer);
+    let metadata = actor.https.send(Method::GET, &url, &[], "").await.unwrap().json();
+    let methods = metadata["token_endpoint_auth_methods_supported"].as_array().unwrap();
+    let named: Vec<_> = methods.iter().map(|one| one.as_str().unwrap()).collect();
+    assert_eq!(named, ["spiffe_x509", "spiffe_jwt", "spiffe_wit", "private_key_jwt"]);
+    for method in ["client_secret_basic", "client_secret_post", "client_secret_jwt", "none"] {
+        let file = site.folder.path().join("client.json");
+        let asked = json!({
+            "client_name": "x", "token_endpoint_auth_method": method,
+            "grant_types": ["client_credentials"],
+        });
+        std::fs::write(&file, asked.to_string()).unwrap();
+        let told = site.aims(&["client", "register", &file.display().to_string()]);
+        assert_eq!(told.code, 2, "{method}: {}", told.err);
+        assert!(told.err.contains(method), "{method}: {}", told.err);
+    }
+    let refused = |answer: &Answer| (answer.status, answer.json()["error"].clone());
+    let grant = [("grant_type", "client_credentials"), ("resource", actor.id.as_str())];
+    // "desk:secret", RFC 7617.
+    let basic = [("authorization", "Basic ZGVzazpzZWNyZXQ=")];
+    let by_basic = actor.ask_with(&grant, &basic).await;
+    assert_eq!(refused(&by_basic), (401, json!("invalid_client")));
+    let named = [("client_id", actor.id.as_str()), ("client_secret", "secret")];
+    let by_post = actor.ask_with(&[&grant[..], &named].concat(), &[]).await;
+    assert_eq!(refused(&by_post), (401, json!("invalid_client")));
+    let nothing = actor.ask_with(&[&grant[..], &named[..1]].concat(), &[]).await;
+    assert_eq!(refused(&nothing), (401, json!("invalid_client")));
+    let cases =
+        [("x-api-key", "secret"), ("authorization", "Basic ZGVzazpzZWNyZXQ="), ("api-key", "1")];
+    for field in cases {
+        let answer = actor.call_with(Method::GET, "notes/a", None, &[field]).await;
+        assert_eq!(answer.status, 401, "{field:?}");
+    }
+    assert_eq!(stage.upstream.seen().len(), 0);
+}
+
+/// Evidence decides whether a credential is issued, which kind, and what it contains; each issuance
+/// and each renewal says on what evidence.
+///
+/// req: ATT-01
+/// req: PROV-01, PROV-03
+#[tokio::test(flavor = "multi_thread")]
+async fn s7_what_a_process_is_decides_what_it_gets() {
+    let stage = Stage::open("[lifetimes]\nx509_svid = 6\n").await;
+    let (actor, site) = (&stage.actor, &stage.site);
+    // The owner of the record stands in the WIT; nobody wrote a credential by hand.
+    assert_eq!(claims(actor.wit.token.expose())["owner"], "tests");
+    let first = x509::Certificate::parse(&actor.x509().await.chain).unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let next = x509::Certificate::parse(&actor.x509().await.chain).unwrap();
+    assert_ne!(first.spki_der(), next.spki_der());
+    let exe = std::env::current_exe().unwrap().display().to_string();
+    let records = stage.records();
+    let issued: Vec<_> = records.iter().filter(|one| one["event"] == "credential_issued").collect();
+    assert!(issued.len() >= 3, "a WIT and two X.509-SVIDs: {}", issued.len());
+    for record in issued {
+        assert_eq!(record["attestation"]["path"], json!(exe));
+        assert_eq!(record["attestation"]["uid"], json!(nix::unistd::getuid().to_string()));
+        assert_eq!(record["attestation"]["sha256"].as_str().unwrap().len(), 64);
+    }
+    // The same program, measured as another: no record matches, and nothing is given.
+    let wrong = "00".repeat(32);
+    let (path, hash) = (format!("unix:path:{exe}"), format!("unix:sha256:{wrong}"));
+    stage.done(&["agent", "retire", "desk", "--reason", "a test"]);
+    let register = |name: &str, more: &[&str]| {
+        let base = ["agent", "register", "--kind", "service", "--owner", "x", "--name", name];
+        let uid = format!("unix:uid:{}", nix::unistd::getuid());
+        let told =
+            site.aims(&[&base[..], &["--selector", &uid, "--selector", &path], more].concat());
+        assert_eq!(told.code, 0, "{}", told.err);
+    };
+    register("other", &["--selector", &hash]);
+    let denied = actor.workloads().jwt(&["https://partner.example"], None).await.unwrap_err();
+    assert!(denied.to_string().contains("no"), "{denied}");
+    // A class that may have X.509-SVIDs alone.
+    let quiet = "[node.join_token]\n[class.quiet]\ndemands = [\"unix:path\"]\nissues = [\"x509\"]\n\
+                 [class.standard]\ndemands = []\nissues = [\"x509\"]\n";
+    site.policy("attestation.toml", quiet);
+    let folder = site.data.join("policy").display().to_string();
+    stage.done(&["policy", "apply", &folder, "--reason", "a test"]);
+    register("quiet", &["--class", "quiet"]);
+    let svid = actor.x509().await;
+    assert!(svid.spiffe_id.to_string().ends_with("/service/quiet"));
+    let denied = actor.workloads().jwt(&["https://partner.example"], None).await.unwrap_err();
+    assert!(denied.to_string().contains("jwt"), "{denied}");
+    let refused =
+        stage.records().into_iter().rev().find(|one| one["outcome"] == "refused").unwrap();
+    assert_eq!(refused["why"]["check"], "provisioning::Kind", "{refused}");
+}

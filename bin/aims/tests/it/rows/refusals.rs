@@ -1,0 +1,1 @@
+//! AUTHZ: what a refusal says.
