@@ -30,6 +30,8 @@ use crate::running::{Answer, DOMAIN, Https, Site};
 
 /// The scope of every resource here.
 pub(crate) const SCOPE: &str = "ledger:read";
+/// What of the ledger is called.
+pub(crate) const ENTRIES: &str = "ledger/entries";
 /// How long to wait for what is on its way to a node.
 const TURNS: u32 = 400;
 
@@ -233,7 +235,7 @@ impl Actor {
     /// The same by any key.
     pub(crate) fn proof_by(&self, key: &PrivateKey, token: &str) -> String {
         let proof = Proof {
-            audience: &format!("{}/ledger", self.gateway),
+            audience: &format!("{}/{ENTRIES}", self.gateway),
             expires: SystemClock::read().plus(Span::from_seconds(60)),
             jti: &format!("call-{}-of-a-test-of-aims", number()),
             wit: TokenHash::of(self.wit.token.expose()),
@@ -249,7 +251,7 @@ impl Actor {
     /// Calls the ledger with everything that it demands.
     pub(crate) async fn call(&self, token: &str) -> Answer {
         let proof = self.proof(token);
-        self.call_with(Method::GET, "ledger/entries", Some(token), &self.shows(&proof)).await
+        self.call_with(Method::GET, ENTRIES, Some(token), &self.shows(&proof)).await
     }
 
     /// What goes with a call beside the token.

@@ -519,7 +519,7 @@ fn own_behalf(resource: &str) -> String {
     form(&[("grant_type", "client_credentials"), ("resource", resource), ("scope", SCOPE)])
 }
 
-fn form(pairs: &[(&str, &str)]) -> String {
+pub(crate) fn form(pairs: &[(&str, &str)]) -> String {
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 

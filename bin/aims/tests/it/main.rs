@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod actor;
 mod audit;
 mod clock;
 mod endings;
@@ -17,6 +18,7 @@ mod kills;
 mod load;
 mod oversized;
 mod policy;
+mod rows;
 mod run;
 mod running;
 mod starts;

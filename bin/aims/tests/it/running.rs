@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_stream::StreamExt as _;
+use workload::X509Svid;
 
 use crate::{Ended, aims};
 
@@ -237,6 +238,11 @@ impl Https {
         let client = workload::client::Client::connect(&address).await.unwrap();
         let mut answers = std::pin::pin!(client.x509().await.unwrap());
         let svid = answers.next().await.unwrap().unwrap().svids.remove(0);
+        self.presenting(&svid)
+    }
+
+    /// The same, showing this X.509-SVID for as long as it likes.
+    pub(crate) fn presenting(&self, svid: &X509Svid) -> Self {
         // The leaf is all that such a short chain has.
         let chain = vec![CertificateDer::from(svid.chain.clone())];
         let key = PrivatePkcs8KeyDer::from(svid.key.expose().to_vec());
