@@ -295,7 +295,8 @@ impl Server {
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
         let Self { world, journal, .. } = self;
-        remember(&world, journal.log.promised()).await;
+        // An older copy of the log is known by this at the next start.
+        remember(&world, journal.log.promise_all().await).await;
         drop(world);
         journal.log.clone().close().await;
     }

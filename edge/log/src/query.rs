@@ -132,6 +132,18 @@ impl Log {
         Ok(Since { log, time, next: next.min(indexed), end, ahead: VecDeque::new() })
     }
 
+    /// Size and root of a checkpoint that covers all that is durable now: what to remember
+    /// elsewhere before an end. Waits for it, some seconds at most; then it is the latest there is.
+    pub async fn promise_all(&self) -> (u64, Hash) {
+        let (core, size) = (Arc::clone(&self.core), self.size());
+        let Some(last) = size.checked_sub(1) else { return self.promised() };
+        let waiting = move || core.promise_for(last, CHECKPOINT_WAIT);
+        match tokio::task::spawn_blocking(waiting).await {
+            Ok(promise) => (promise.size, promise.root),
+            Err(_) => self.promised(),
+        }
+    }
+
     /// A proof that an entry is in the log, as a `c2sp.org/tlog-proof@v1` file. Waits for a
     /// checkpoint that covers it, some seconds at most.
     pub fn inclusion_proof(&self, index: u64) -> Result<String, ReadError> {

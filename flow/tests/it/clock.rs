@@ -19,7 +19,6 @@ fn part<T>(end: Result<T, env::Unavailable>) -> Option<&'static str> {
     end.err().map(|why| why.part)
 }
 
-/// req: CRED-05 (part)
 #[test]
 fn s8_nothing_is_issued_under_a_clock_that_jumped_back() {
     story(|sim| async move {

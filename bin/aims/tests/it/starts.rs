@@ -164,7 +164,6 @@ fn a_state_database_that_is_none_is_refused() {
     ");
 }
 
-/// req: POL-01 (part)
 #[test]
 fn s12_a_first_policy_with_faults_is_refused_and_the_mended_one_is_taken() {
     let site = Site::new();
