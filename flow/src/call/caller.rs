@@ -92,7 +92,12 @@ pub(super) fn bearer(call: &Call) -> Result<TokenText, Refusal> {
     }
     match bearer::from_authorization(call.values("authorization")) {
         Ok(token) => Ok(token),
-        Err(bearer::BearerError::Absent) => Err(Refusal::NoToken),
+        // RFC 6750 §3.1: "If the request lacks any authentication information (e.g., the client was
+        // unaware that authentication is necessary or attempted using an unsupported authentication
+        // method), the resource server SHOULD NOT include an error code".
+        Err(bearer::BearerError::Absent | bearer::BearerError::OtherScheme { .. }) => {
+            Err(Refusal::NoToken)
+        }
         Err(error) => Err(bad(&error)),
     }
 }

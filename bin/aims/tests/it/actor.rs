@@ -32,6 +32,8 @@ use crate::running::{Answer, DOMAIN, Https, Site};
 pub(crate) const SCOPE: &str = "ledger:read";
 /// What of the ledger is called.
 pub(crate) const ENTRIES: &str = "ledger/entries";
+/// What of the ledger has no end.
+const STREAM: &str = "ledger/stream";
 /// How long to wait for what is on its way to a node.
 const TURNS: u32 = 400;
 
@@ -226,16 +228,16 @@ impl Actor {
         taken(&self.exchange(&self.own_token().await, resource).await)
     }
 
-    /// A proof for one call of the ledger with `token`.
+    /// A proof for one call of the ledger's entries with `token`.
     pub(crate) fn proof(&self, token: &str) -> String {
         let key = PrivateKey::from_jwk_private_text(self.wit.key.expose()).unwrap();
-        self.proof_by(&key, token)
+        self.proof_by(&key, token, ENTRIES)
     }
 
-    /// The same by any key.
-    pub(crate) fn proof_by(&self, key: &PrivateKey, token: &str) -> String {
+    /// The same by any key, for any path.
+    pub(crate) fn proof_by(&self, key: &PrivateKey, token: &str, path: &str) -> String {
         let proof = Proof {
-            audience: &format!("{}/{ENTRIES}", self.gateway),
+            audience: &format!("{}/{path}", self.gateway),
             expires: SystemClock::read().plus(Span::from_seconds(60)),
             jti: &format!("call-{}-of-a-test-of-aims", number()),
             wit: TokenHash::of(self.wit.token.expose()),
@@ -252,6 +254,19 @@ impl Actor {
     pub(crate) async fn call(&self, token: &str) -> Answer {
         let proof = self.proof(token);
         self.call_with(Method::GET, ENTRIES, Some(token), &self.shows(&proof)).await
+    }
+
+    /// Begins to read what never ends: the body as it comes.
+    pub(crate) async fn stream(&self, token: &str) -> hyper::body::Incoming {
+        let key = PrivateKey::from_jwk_private_text(self.wit.key.expose()).unwrap();
+        let proof = self.proof_by(&key, token, STREAM);
+        let bearer = format!("Bearer {token}");
+        let [wit, proof] = self.shows(&proof);
+        let fields = [("authorization", bearer.as_str()), wit, proof];
+        let url = format!("{}/{STREAM}", self.gateway);
+        let answer = self.https.begin(Method::GET, &url, &fields, "").await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.into_body()
     }
 
     /// What goes with a call beside the token.

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use rustls::client::WantsClientCert;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
@@ -265,6 +265,19 @@ impl Https {
         fields: &[(&str, &str)],
         body: &str,
     ) -> std::io::Result<Answer> {
+        let (parts, body) = self.begin(method, url, fields, body).await?.into_parts();
+        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes().to_vec();
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+
+    /// Sends a request; the body of the answer is read as it comes.
+    pub(crate) async fn begin(
+        &self,
+        method: Method,
+        url: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<Response<Incoming>> {
         let url = url::Url::parse(url).unwrap();
         let port = url.port().unwrap();
         let stream = self.connect(port).await?;
@@ -277,10 +290,7 @@ impl Https {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-        let answer = sender.send_request(request).await.map_err(std::io::Error::other)?;
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes().to_vec();
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+        sender.send_request(request).await.map_err(std::io::Error::other)
     }
 }
 

@@ -29,7 +29,7 @@ async fn s6_nobody_is_believed_without_the_key() {
     let (proof, other) = (actor.proof(&token), actor.token("ledger").await);
     let foreign = PrivateKey::from_jwk_private_text(FOREIGN).unwrap();
     assert_eq!(foreign.algorithm(), Algorithm::Es256);
-    let forged = actor.proof_by(&foreign, &token);
+    let forged = actor.proof_by(&foreign, &token, ENTRIES);
     let wit = (wimse::WORKLOAD_IDENTITY_TOKEN, actor.wit.token.expose());
     let [proof, forged] =
         [&proof, &forged].map(|text| (wimse::WORKLOAD_PROOF_TOKEN, text.as_str()));
@@ -82,7 +82,11 @@ async fn s6_everything_ends_and_says_when() {
     let https = actor.https.presenting(&svid);
     let by_svid = async |svid: &str| {
         let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
-        let own = [("grant_type", "client_credentials"), ("resource", actor.id.as_str())];
+        let own = [
+            ("grant_type", "client_credentials"),
+            ("client_id", actor.id.as_str()),
+            ("resource", actor.id.as_str()),
+        ];
         let shown = [("client_assertion_type", kind), ("client_assertion", svid)];
         actor.ask_with(&[&own[..], &shown].concat(), &[]).await
     };
@@ -249,8 +253,8 @@ async fn s7_what_a_process_is_decides_what_it_gets() {
     let svid = actor.x509().await;
     assert_eq!(svid.spiffe_id.path(), "/service/quiet");
     let denied = actor.workloads().jwt(&["https://partner.example"], None).await.unwrap_err();
-    assert!(denied.to_string().contains("jwt"), "{denied}");
-    let refused =
-        stage.records().into_iter().rev().find(|one| one["outcome"] == "refused").unwrap();
-    assert_eq!(refused["why"]["check"], "provisioning::Kind", "{refused}");
+    assert!(denied.to_string().contains("no identity"), "{denied}");
+    let why = stage.records().into_iter().rev().find(|one| !one["why"].is_null()).unwrap();
+    assert_eq!(why["why"]["check"], "provisioning::Kind", "{why}");
+    assert_eq!(why["agent"], json!(svid.spiffe_id.to_string()));
 }

@@ -45,7 +45,7 @@ async fn s5_one_identifier_stands_in_credentials_tokens_decisions_and_records() 
     ] {
         let named: BTreeSet<_> = records
             .iter()
-            .filter(|record| record["event"] == event)
+            .filter(|record| record["event"] == event && record["outcome"] != "refused")
             .map(|record| record["agent"].as_str().unwrap())
             .collect();
         assert_eq!(named, BTreeSet::from([actor.id.as_str()]), "{event}");
@@ -106,6 +106,7 @@ async fn s5_an_identifier_is_never_given_again_and_takes_everything_along() {
     let by_svid = [
         ("grant_type", "client_credentials"),
         ("resource", stage.actor.id.as_str()),
+        ("client_id", stage.actor.id.as_str()),
         ("client_assertion_type", kind),
         ("client_assertion", &svid),
     ];
