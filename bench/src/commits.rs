@@ -17,9 +17,9 @@ use crate::table::{Measurement, Row, Target};
 use crate::{Failure, Measured};
 
 /// Tasks that commit at once.
-const TASKS: usize = 1_024;
+const TASKS: usize = 256;
 /// Commits of one round.
-const COMMITS: usize = 102_400;
+const COMMITS: usize = 51_200;
 /// Commits of one task alone.
 const ALONE: usize = 200;
 /// Bytes of an entry of the log alone: what a record has.

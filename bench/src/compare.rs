@@ -9,9 +9,9 @@ use crate::signatures::{self, Alone, Set};
 use crate::table::{Measurement, Row, Target};
 
 /// Tasks that ask at once: enough that commits are made together.
-pub(crate) const TASKS: usize = 512;
+pub(crate) const TASKS: usize = 256;
 /// Requests of one round.
-pub(crate) const REQUESTS: usize = 10_240;
+pub(crate) const REQUESTS: usize = 5_120;
 
 /// What is compared, and with what.
 #[derive(Debug)]

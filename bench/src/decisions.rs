@@ -20,7 +20,7 @@ const AGENTS: usize = 8_000;
 const AUDIENCES: usize = 200;
 const TOOLS_EACH: usize = 9;
 /// Decisions that are timed.
-const QUESTIONS: usize = 200_000;
+const QUESTIONS: usize = 100_000;
 
 /// With 10, 100 and 1,000 rules.
 pub(crate) fn measure() -> Measured {

@@ -34,9 +34,9 @@ const CONNECTIONS: usize = 32;
 /// Requests a second where they are paced.
 const PACE: u32 = 3_000;
 /// How long they are paced.
-const SECONDS: u32 = 4;
+const SECONDS: u32 = 2;
 /// Requests of a round without a pace.
-const REQUESTS: usize = 12_000;
+const REQUESTS: usize = 6_000;
 /// Rounds: each is long.
 const ROUNDS: usize = 3;
 /// What a call cannot do without: the WPT verified, the transaction token made.

@@ -9,7 +9,7 @@ use nix::sys::time::TimeValLike;
 use crate::Failure;
 
 /// How many rounds a figure is the median of.
-pub(crate) const ROUNDS: usize = 5;
+pub(crate) const ROUNDS: usize = 3;
 
 /// What a load did.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use crate::table::{Measurement, Row, Target};
 use crate::{Failure, Measured};
 
 /// Agents that are suspended, one after the other.
-const AGENTS: usize = 50;
+const AGENTS: usize = 30;
 /// So long is waited at most.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
@@ -36,7 +36,7 @@ pub(crate) async fn measure(all: &Installation) -> Measured {
         let moved = agents::act(&*server, &operator(), &party.name, Act::Suspend, reason).await?;
         let begun = Instant::now();
         moved.into_value()?;
-        until(&config, all, &party, &token, StatusCode::FORBIDDEN).await?;
+        until(&config, all, &party, &token, StatusCode::UNAUTHORIZED).await?;
         times.push(begun.elapsed());
     }
     times.sort_unstable();

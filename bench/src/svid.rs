@@ -31,10 +31,12 @@ pub(crate) async fn measure(all: &Installation) -> Measured {
     };
     let prepare = || Ok(vec![order.clone(); REQUESTS]);
     let server = all.server();
+    // What the node's own certificate says.
+    let epoch = flow::facts::basis(&*server, Vec::new()).await?.epoch.0;
     let each = move |order| {
         let (server, node) = (Arc::clone(&server), node.clone());
         async move {
-            let issued = issue::issue(&*server, &node, None, order).await;
+            let issued = issue::issue(&*server, &node, Some(epoch), order).await;
             let issued = issued.map_err(|error| error.to_string())?;
             issued.into_value().map(drop).map_err(|refusal| refusal.to_string())
         }
