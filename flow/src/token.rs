@@ -135,12 +135,27 @@ pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable>
         Ok(_) => record.outcome = Outcome::Permitted,
         Err(refusal) => refuse(&mut record, refusal),
     }
-    change.records.push(record.clone());
+    let asked = what_was_asked(&record);
+    change.records.push(record);
     match world.store().commit(change).await {
         Ok(receipt) => Ok(End::Decided(Recorded::new(made, &receipt))),
-        Err(CommitFault::Used(_)) => replayed(world, record).await,
+        Err(CommitFault::Used(_)) => replayed(world, asked).await,
         Err(CommitFault::Conflict(_)) => Err(overtaken()),
         Err(CommitFault::Unavailable(why)) => Err(why),
+    }
+}
+
+/// What the record of a replay takes from the one that was not written: the rest of it, the facts
+/// above all, need not be kept for that.
+fn what_was_asked(record: &Record) -> Record {
+    let new = Record::new(record.id, record.time, record.component.clone(), record.event);
+    Record {
+        agent: record.agent.clone(),
+        action: record.action.clone(),
+        resource: record.resource.clone(),
+        proof: record.proof.clone(),
+        policy: record.policy.clone(),
+        ..new
     }
 }
 

@@ -20,9 +20,12 @@ pub struct Foreign {
 const EVERY: &[&str] = &["*"];
 const NONE: &[&str] = &[];
 /// Layers that meet the world.
-const OUTER: &[&str] = &["edge", "bin"];
+const OUTER: &[&str] = &["edge", "bin", "bench"];
+/// What has a command line.
+const PROGRAMS: &[&str] = &["bin", "bench"];
 /// The listeners and connectors that terminate TLS.
-const TLS: &[&str] = &["edge/proxy", "edge/api", "edge/link", "edge/workload", "edge/tls", "bin"];
+const TLS: &[&str] =
+    &["edge/proxy", "edge/api", "edge/link", "edge/workload", "edge/tls", "bin", "bench"];
 /// The two that speak gRPC.
 const GRPC: &[&str] = &["edge/link", "edge/workload"];
 /// Layers in which nothing touches the world.
@@ -38,14 +41,14 @@ pub const ALLOWED: &[Foreign] = &[
     ),
     row(
         "aws-lc-rs",
-        &["spec", "stack", "edge", "bin", "testkit"],
+        &["spec", "stack", "edge", "bin", "testkit", "bench"],
         EVERY,
         "the one cryptographic library",
     ),
     row("axum", &["edge/api"], NONE, "routes of the server's HTTPS origin"),
     row("base64", &["spec", "stack", "edge"], EVERY, "strict base64url of tokens"),
     row("cedar-policy", &["stack/pdp"], NONE, "the policy engine: one crate decides"),
-    row("clap", &["bin"], NONE, "the command line"),
+    row("clap", PROGRAMS, NONE, "the command line"),
     row("clap_complete", &["bin"], NONE, "shell completion"),
     row("crc32c", &["edge/log"], NONE, "torn writes of the write-ahead segment"),
     row("der", &["spec/x509"], NONE, "ASN.1: certificates and requests alone"),
@@ -57,7 +60,7 @@ pub const ALLOWED: &[Foreign] = &[
     ),
     row(
         "http",
-        &["stack/gateway", "flow", "edge", "bin"],
+        &["stack/gateway", "flow", "edge", "bin", "bench"],
         EVERY,
         "method, header and status as types; no I/O",
     ),
@@ -84,12 +87,12 @@ pub const ALLOWED: &[Foreign] = &[
     row("serde", EVERY, EVERY, "claims and settings as types"),
     row("serde_json", EVERY, EVERY, "JSON"),
     row("signed_note", NONE, &["spec/tlog", "edge/log"], "an oracle for our own signed notes"),
-    row("tempfile", &["bin"], EVERY, "folders of tests, and of the demo"),
+    row("tempfile", PROGRAMS, EVERY, "folders of tests, of the demo and of measurements"),
     row("thiserror", EVERY, EVERY, "closed error enums"),
     row("tlog_tiles", NONE, &["spec/tlog", "edge/log"], "an oracle for our own tiles"),
     row(
         "tokio",
-        &["edge", "bin", "testkit"],
+        &["edge", "bin", "testkit", "bench"],
         &["flow", "env"],
         "the runtime: `flow` is async and knows none",
     ),
@@ -101,8 +104,8 @@ pub const ALLOWED: &[Foreign] = &[
     row("tonic-prost-build", GRPC, NONE, "gRPC, at build time"),
     row("tower", OUTER, NONE, "layers of the HTTP servers"),
     row("tracing", OUTER, NONE, "what operators read; never the audit record"),
-    row("tracing-subscriber", &["bin"], NONE, "one place decides where that goes"),
-    row("url", &["spec", "stack", "edge", "bin"], EVERY, "the one URL type"),
+    row("tracing-subscriber", PROGRAMS, NONE, "one place decides where that goes"),
+    row("url", &["spec", "stack", "edge", "bin", "bench"], EVERY, "the one URL type"),
     row(
         "uuid",
         &["stack/monitoring", "env", "flow", "edge", "bin", "testkit"],
@@ -118,8 +121,16 @@ pub const ALLOWED: &[Foreign] = &[
     ),
 ];
 
-const TLS_AND_X509: &[&str] =
-    &["spec/x509", "edge/proxy", "edge/api", "edge/link", "edge/workload", "edge/tls", "bin"];
+const TLS_AND_X509: &[&str] = &[
+    "spec/x509",
+    "edge/proxy",
+    "edge/api",
+    "edge/link",
+    "edge/workload",
+    "edge/tls",
+    "bin",
+    "bench",
+];
 
 const fn row(
     name: &'static str,

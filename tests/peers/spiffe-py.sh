@@ -1,7 +1,7 @@
 # PyPI's `spiffe`, as it is, on the Workload API: X.509-SVID, JWT-SVID, bundles, and two renewals.
 # req: PROV-08 (part)
-# req: PROV-02 (part)
-# req: CRED-02 (part), CRED-03 (part)
+# req: PROV-02
+# req: CRED-02 (part), CRED-03
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"

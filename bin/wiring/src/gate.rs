@@ -182,6 +182,15 @@ impl<W: World> FlowGate<W> {
                 let one = challenge().error(ErrorCode::InsufficientScope).scope(&needed);
                 (403, Some(one.to_string()))
             }
+            // RFC 6750 §3: "If the protected resource request does not include authentication
+            // credentials or does not contain an access token that enables access to the protected
+            // resource, the resource server MUST include the HTTP "WWW-Authenticate" response
+            // header field".
+            Status::InvalidRequest => {
+                let told = refused.refusal.to_string();
+                let one = challenge().error(ErrorCode::InvalidRequest).description(&told);
+                (400, Some(one.to_string()))
+            }
             // workload-creds §5.2, wpt §2.1: "400 Bad Request"; 401 is not recommended.
             Status::Malformed | Status::InvalidProof => (400, None),
             Status::Forbidden => (403, None),
@@ -215,7 +224,9 @@ fn body(refused: &Refused, id: Option<monitoring::RecordId>) -> Vec<u8> {
         (Refusal::Map(gateway::MapRefusal::Malformed(error)), _) => error.code(),
         (Refusal::Map(gateway::MapRefusal::Misread(error)), _) => error.code(),
         (Refusal::Map(gateway::MapRefusal::Mismatch(error)), _) => error.code(),
-        (_, Status::Malformed | Status::InvalidProof) => Code::InvalidRequest,
+        (_, Status::Malformed | Status::InvalidRequest | Status::InvalidProof) => {
+            Code::InvalidRequest
+        }
         (_, Status::NotFound | Status::MethodNotAllowed) => Code::MethodNotFound,
         (_, Status::Unavailable) => Code::Internal,
         _ => Code::Denied,

@@ -189,7 +189,7 @@ mod tests {
 
     /// Past defects 25 and 28: case, port, user, query, encoding, dots, empty segments, length.
     ///
-    /// req: ID-02 (part)
+    /// req: ID-02
     #[test]
     fn spiffe_id_2_everything_else_is_refused() {
         use FormError::*;

@@ -148,7 +148,7 @@ mod tests {
     /// The last four are published counterexamples: another name of `/service/payment`, and ways
     /// out of `/service/pay`.
     ///
-    /// req: ID-02 (part)
+    /// req: ID-02
     #[test]
     fn wimse_identifier_4_4_everything_else_is_refused() {
         use FormError::*;

@@ -97,6 +97,8 @@ pub enum Refusal {
 pub enum Status {
     /// 400: it does not read.
     Malformed,
+    /// 400 `invalid_request`: what is to authorize it does not read (RFC 6750 §3.1).
+    InvalidRequest,
     /// 401 without an error code: authenticate (RFC 6750 §3.1).
     Authenticate,
     /// 401 `invalid_token`.
@@ -139,7 +141,8 @@ impl Refusal {
     /// The one table from refusals to the wire.
     pub fn status(&self) -> Status {
         match self {
-            Self::Path(_) | Self::BadRequest { .. } => Status::Malformed,
+            Self::Path(_) => Status::Malformed,
+            Self::BadRequest { .. } => Status::InvalidRequest,
             Self::NoResource { .. } => Status::NotFound,
             // RFC 6750 §3.1: "If the request lacks any authentication information … the resource
             // server SHOULD NOT include an error code".

@@ -19,7 +19,7 @@ const TRIED_AGAIN: usize = 3;
 /// After how many kills the whole log is verified.
 const VERIFY_EVERY: u32 = 10;
 
-/// req: OBS-05 (part), OBS-06 (part), AUTHN-05 (part)
+/// req: OBS-05, OBS-06 (part), AUTHN-05 (part)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s11_kill_9_fifty_times_under_load_loses_nothing_and_lets_nothing_serve_twice() {
     let site = Site::new();

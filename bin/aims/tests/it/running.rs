@@ -285,7 +285,8 @@ impl Https {
         let (mut sender, connection) = shaken.map_err(std::io::Error::other)?;
         tokio::spawn(connection);
         let host = format!("localhost:{port}");
-        let mut request = Request::builder().method(method).uri(url.path()).header("host", host);
+        let target = &url[url::Position::BeforePath..];
+        let mut request = Request::builder().method(method).uri(target).header("host", host);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }

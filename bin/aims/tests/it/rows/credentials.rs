@@ -16,6 +16,9 @@ const FOREIGN: &str = r#"{"kty":"EC","crv":"P-256",
  "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
  "d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}"#;
 
+/// What is shown, token and fields of it, and the status.
+type Case<'a> = (&'a str, Option<&'a str>, Vec<(&'a str, &'a str)>, u16);
+
 /// An identifier alone is never accepted, nor a token without the proof of the key behind it.
 ///
 /// req: CRED-01
@@ -35,7 +38,7 @@ async fn s6_nobody_is_believed_without_the_key() {
         [&proof, &forged].map(|text| (wimse::WORKLOAD_PROOF_TOKEN, text.as_str()));
     // draft-ietf-wimse-workload-creds, "Error Conditions": for what is wrong with WIT or proof "status code 401 is
     // NOT RECOMMENDED"; a missing token is challenged for.
-    let cases: [(&str, Option<&str>, Vec<(&str, &str)>, u16); 7] = [
+    let cases: [Case<'_>; 7] = [
         ("an identifier", None, vec![("x-agent-id", &actor.id)], 401),
         ("no token", None, vec![wit, proof], 401),
         ("a token alone", Some(&token), vec![], 400),
@@ -113,9 +116,10 @@ async fn s6_everything_ends_and_says_when() {
     let late = by_bearer().await;
     let challenge = late.headers["www-authenticate"].to_str().unwrap();
     assert!(late.status == 401 && challenge.contains("error=\"invalid_token\""), "{challenge}");
-    // The WIT that this process still shows.
+    // The WIT that this process still shows: draft-ietf-oauth-attestation-based-client-auth has a
+    // code of its own for it.
     let asked = actor.exchange(&own, "ledger").await;
-    assert_eq!((asked.status, &asked.json()["error"]), (401, &json!("invalid_client")));
+    assert_eq!(asked.json()["error"], "use_fresh_attestation");
 }
 
 /// Short by default; policy may shorten it, and lengthen it up to a bound.

@@ -18,7 +18,7 @@ async fn s5_one_identifier_stands_in_credentials_tokens_decisions_and_records() 
     let (actor, id) = (&stage.actor, json!(stage.actor.id));
     assert_eq!(actor.id, format!("spiffe://{DOMAIN}/service/desk"));
     let leaf = x509::Certificate::parse(&actor.x509().await.chain).unwrap();
-    assert_eq!(leaf.uri_names(), [actor.id.clone()]);
+    assert_eq!(leaf.uri_names(), std::slice::from_ref(&actor.id));
     assert_eq!(claims(actor.wit.token.expose())["sub"], id);
     assert_eq!(claims(&actor.jwt("https://partner.example").await)["sub"], id);
 
@@ -116,10 +116,9 @@ async fn s5_an_identifier_is_never_given_again_and_takes_everything_along() {
 
     for _ in 0..2 {
         for kind in ["service", "agent"] {
-            let again = ["--name", "desk", "--owner", "x", "--selector", "unix:uid:9"];
-            let told = stage.site.aims(
-                &[&["agent", "register", "--class", "path", "--kind", kind], &again[..]].concat(),
-            );
+            let again = ["--name", "desk", "--owner", "x", "--class", "path", "--kind", kind];
+            let rule = ["--selector", "unix:uid:9", "--selector", "unix:path:/opt/desk"];
+            let told = stage.site.aims(&[&["agent", "register"], &again[..], &rule].concat());
             assert_eq!(told.code, 1, "{}", told.err);
             assert!(told.err.contains("it is never given out again"), "{}", told.err);
         }

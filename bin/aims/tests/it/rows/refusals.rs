@@ -6,6 +6,9 @@ use serde_json::json;
 use super::Stage;
 use crate::actor::{ENTRIES, claims};
 
+/// What is asked, the method, token and path of it, the status and the code.
+type Case<'a> = (&'a str, Method, Option<&'a str>, &'a str, u16, Option<&'a str>);
+
 /// RFC 6750 §3: each refusal has its status, its code and its challenge.
 ///
 /// req: AUTHZ-25
@@ -18,7 +21,7 @@ async fn rfc6750_3_each_refusal_has_its_status_and_its_challenge() {
     let (head, _) = token.rsplit_once('.').unwrap();
     let forged = format!("{head}.{}", "A".repeat(86));
     let other = actor.token("ledger").await;
-    let cases: [(&str, Method, Option<&str>, &str, u16, Option<&str>); 7] = [
+    let cases: [Case<'_>; 7] = [
         ("nothing", Method::GET, None, "notes/a", 401, None),
         ("a forged token", Method::GET, Some(&forged), "notes/a", 401, Some("invalid_token")),
         ("no token at all", Method::GET, Some("x"), "notes/a", 401, Some("invalid_token")),
