@@ -1,5 +1,6 @@
 //! What AIMS costs: each row of docs/design.md §9 that one machine can measure, against its target,
-//! on the real parts. `cargo build --release && cargo run --release -p bench [-- NAME… --output json]`.
+//! on the real parts.
+//! `cargo build --release && cargo run --release -p bench [-- NAME… --output json]`.
 //!
 //! In scope: a running installation in a folder that goes away (real store, log, keys, listeners),
 //! load, and one table. What is compared with signatures is compared with signatures that the same

@@ -124,6 +124,7 @@ async fn s11_a_task_can_be_told_from_its_records() {
     let root = crate::actor::claims(&token)["aims_root"].as_str().unwrap().to_owned();
     assert_eq!(actor.call(&token).await.status, 200);
     stage.done(&["agent", "suspend", "desk", "--reason", "it behaved oddly"]);
+    tokio::time::sleep(SECOND).await;
     assert_eq!(actor.call(&token).await.status, 401);
 
     let records = stage.records();
