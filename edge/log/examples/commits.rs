@@ -57,6 +57,7 @@ async fn measure(dir: &std::path::Path, tasks: u64, time: Duration) -> Result<()
         signer: Arc::new(Signer(key)),
         previous_keys: Vec::new(),
         remembered: None,
+        read_cut: |_| None,
     };
     let opening = Instant::now();
     let log = Log::open(dir, options)?;

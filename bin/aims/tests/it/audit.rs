@@ -42,6 +42,7 @@ fn log_in(folder: &Path) {
         signer,
         previous_keys: Vec::new(),
         remembered: None,
+        read_cut: |_| None,
     };
     let entry = |number: u8| Entry {
         id: [number; 16],
