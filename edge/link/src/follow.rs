@@ -24,8 +24,9 @@ const ROWS_MAX: usize = 16 * flow::feed::ROWS_MAX;
 const ROWS_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 impl Link {
-    /// Follows the feed into the world's own store, for ever. `on_heard` is called with the server's
-    /// position after each message, heartbeats too. What goes wrong is logged, and tried again after a pause.
+    /// Follows the feed into the world's own store, for ever. `on_heard` is called with the
+    /// server's position after each message, heartbeats too. What goes wrong is logged, and tried
+    /// again after a pause.
     pub async fn follow<W: World>(
         &self,
         world: &W,
