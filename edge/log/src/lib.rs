@@ -4,7 +4,8 @@
 //!
 //! In scope: appending with one sync for many, tiles, entry bundles, signed checkpoints, an index
 //! by terms, proofs, cutting the beginning off, and the check of a folder against all of these. Not
-//! here: what an entry says and how long it is kept (`stack/monitoring`), where keys lie (`edge/keys`), HTTP (`edge/api` serves [`Log::resource`]).
+//! here: what an entry says and how long it is kept (`stack/monitoring`), where keys lie
+//! (`edge/keys`), HTTP (`edge/api` serves [`Log::resource`]).
 //!
 //! Trusting it means: what was acknowledged is durable, and what a checkpoint promised cannot be
 //! changed unnoticed by anyone without the log's key. An attacker who can change the folder can

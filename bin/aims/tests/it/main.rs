@@ -11,6 +11,7 @@ mod audit;
 mod endings;
 mod help;
 mod policy;
+mod retention;
 mod run;
 mod token;
 
