@@ -11,6 +11,7 @@ use time::{Span, UnixTime};
 use tlog::note::{KeyKind, VerifierKey};
 
 use crate::disk::{Disk, RealDisk};
+use crate::entry::Term;
 use crate::{
     AppendError, AppendMode, Cut, CutError, Entry, Log, NoteSigner, Options, SEGMENT_BYTES,
     SignError, Verified, verify_dir,
@@ -393,8 +394,8 @@ const LONG: u64 = 1_000;
 fn long_entry(number: u64) -> Entry {
     let mut id = [1; 16];
     id[8..].copy_from_slice(&number.to_be_bytes());
-    let time = UnixTime::from_seconds(number);
-    Entry { id, bytes: format!("entry {number}").into_bytes(), terms: Vec::new(), time }
+    let (time, terms) = (UnixTime::from_seconds(number), vec![(Term("root"), "r".to_owned())]);
+    Entry { id, bytes: format!("entry {number}").into_bytes(), terms, time }
 }
 
 /// Cuts at entry 800, on a disk that fails as said once the record of it is durable.
@@ -403,7 +404,7 @@ async fn cut_on(dir: &Path, disk: &Arc<FaultyDisk>, fault: Fault) -> (u64, Resul
     let log = Log::open_on(dir, options, Arc::clone(disk) as Arc<dyn Disk>).unwrap();
     let plan = log.plan_cut(UnixTime::from_seconds(800)).unwrap().unwrap();
     let bytes = format!("cut {} {}", plan.cut.minimum, plan.cut.root).into_bytes();
-    let record = Entry { bytes, ..long_entry(log.size() + LONG) };
+    let record = Entry { bytes, terms: Vec::new(), ..long_entry(log.size() + LONG) };
     let at = log.append(vec![record.clone()], AppendMode::Always).await.unwrap();
     // Nothing else is written from here on.
     log.inclusion_proof(at[0]).unwrap();
@@ -422,13 +423,16 @@ async fn check_perhaps_cut(dir: &Path, minimum: u64) -> bool {
     let found = log.minimum();
     assert!(found == 0 || found == minimum, "{found}");
     for number in 0..LONG {
-        let at = log.by_id(&long_entry(number).id).unwrap();
-        assert_eq!(at, (number >= found).then_some(number));
+        let at = log.core.readers.by_id(&long_entry(number).id).unwrap();
+        assert_eq!(at, (number >= found).then_some(number), "rows are removed");
         if let Some(at) = at {
             let read = log.read(at..at + 1).unwrap();
             assert_eq!(read[0].bytes, long_entry(number).bytes, "{number}");
         }
     }
+    let rows = log.core.readers.by_term(("root", "r"), (0, u64::MAX), 2_000).unwrap();
+    assert_eq!(rows, (found..LONG).collect::<Vec<_>>());
+    assert_eq!(log.core.readers.place(0).unwrap().is_some(), found == 0);
     let segments = crate::segment::list(dir).unwrap();
     let below = segments.iter().filter(|first| **first <= found).count();
     assert_eq!(below, 1, "what is cut is gone: {segments:?}");

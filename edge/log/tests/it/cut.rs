@@ -2,15 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{AppendMode, Broken, CutError, Entry, Log, OpenError, Options, Plan, ReadError, Why};
 use time::UnixTime;
 use tlog::{ProofFile, hash_leaf};
 
+use crate::append::Away;
+use crate::kill::keep_short;
 use crate::restart::copy;
 use crate::tamper::{rewrite_entry, segments};
-use crate::{ORIGIN, ROOT, append, entry, key, make_with, options, read_cut, verify};
+use crate::{ORIGIN, ROOT, Signer, append, entry, key, make_with, options, read_cut, verify};
 
 pub(crate) fn small() -> Options {
     Options { segment_bytes: 20_000, ..options() }
@@ -26,6 +29,8 @@ pub(crate) fn record(plan: &Plan, salt: u64) -> Entry {
 
 /// Keeps entry `number` and what is younger; returns what was planned.
 pub(crate) async fn cut(log: &Log, number: u64) -> Plan {
+    // Only what a checkpoint covers is cut.
+    log.inclusion_proof(log.size() - 1).unwrap();
     let plan = log.plan_cut(entry(number).time).unwrap().expect("something is old");
     let record = record(&plan, log.size());
     log.append(vec![record.clone()], AppendMode::Always).await.unwrap();
@@ -300,15 +305,69 @@ async fn the_open_segment_is_never_cut() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(dir.path(), options()).unwrap();
     append(&log, 0..1_000).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    log.inclusion_proof(999).unwrap();
     assert_eq!(segments(dir.path()), [0]);
     assert_eq!(log.plan_cut(UnixTime::from_seconds(1_000_000)).unwrap(), None);
     log.close().await;
     let log = Log::open(dir.path(), small()).unwrap();
     append(&log, 1_000..1_400).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    log.inclusion_proof(1_399).unwrap();
     let plan = log.plan_cut(UnixTime::from_seconds(1_000_000)).unwrap().unwrap();
     let open = *segments(dir.path()).last().unwrap();
     assert!(plan.cut.minimum <= open, "{plan:?}");
+    log.close().await;
+}
+
+/// While no checkpoint covers the record of a cut, anybody could have written it: nothing goes.
+///
+/// req: OBS-06 (part)
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_cut_before_the_record_is_promised() {
+    let dir = tempfile::tempdir().unwrap();
+    make_with(dir.path(), 3_000, small()).await;
+    let before = segments(dir.path());
+    let away = Arc::new(AtomicBool::new(false));
+    let signer = Arc::new(Away(Arc::clone(&away), Signer::new(1)));
+    let log = Log::open(dir.path(), Options { signer, ..small() }).unwrap();
+    away.store(true, Ordering::SeqCst);
+    let plan = log.plan_cut(entry(2_000).time).unwrap().unwrap();
+    let record = record(&plan, 3_000);
+    log.append(vec![record.clone()], AppendMode::Always).await.unwrap();
+    let error = log.cut(&plan, &record.id).unwrap_err();
+    assert!(matches!(error, CutError::NotPromised { entry: 3_000 }), "{error}");
+    assert!(log.minimum() == 0 && segments(dir.path()).starts_with(&before));
+    assert!(!dir.path().join("cut").exists());
+    away.store(false, Ordering::SeqCst);
+    log.cut(&plan, &record.id).unwrap();
+    check_cut(&log, plan.cut.minimum);
+    log.close().await;
+}
+
+/// Whoever reads or verifies a log while it is cut finds it whole, or is told what is gone.
+///
+/// req: OBS-06 (part)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_cut_under_the_eyes_of_its_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path(), small()).unwrap();
+    let cutting = tokio::spawn(keep_short(log.clone()));
+    let writing = log.clone();
+    let producer = tokio::spawn(async move { append(&writing, 0..12_000).await });
+    let mut kept = Vec::new();
+    while !producer.is_finished() {
+        verify(dir.path(), &kept).unwrap_or_else(|broken| panic!("{broken:?}"));
+        kept.push(log.checkpoint());
+        for at in [log.minimum(), log.minimum().saturating_sub(300)] {
+            match log.read(at..at + 500) {
+                Ok(read) => assert!(read.iter().zip(at..).all(|(read, at)| read.index == at)),
+                Err(error) => assert!(matches!(error, ReadError::Cut { .. }), "{error}"),
+            }
+        }
+        log.by_term(ROOT, "root-3", 10, None).unwrap();
+    }
+    producer.await.unwrap();
+    cutting.abort();
+    let _ = cutting.await;
+    assert!(log.minimum() > 0 && kept.len() > 2, "{} {}", log.minimum(), kept.len());
     log.close().await;
 }

@@ -51,7 +51,7 @@ async fn produce(log: Log, next: Arc<std::sync::atomic::AtomicU64>) {
 }
 
 /// Cuts the log again and again, so that about so many entries stay.
-async fn keep_short(log: Log) {
+pub(crate) async fn keep_short(log: Log) {
     loop {
         tokio::time::sleep(Duration::from_millis(3)).await;
         let oldest = log.size().saturating_sub(2_000).max(log.minimum());
