@@ -88,6 +88,7 @@ async fn by_the_log(dir: &Path) -> Result<Measurement, Failure> {
         signer: Arc::new(Signer(key)),
         previous_keys: Vec::new(),
         remembered: None,
+        read_cut: |_| None,
     };
     let log = Log::open(folder.path(), options)?;
     let mut loads = Vec::new();

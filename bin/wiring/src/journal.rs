@@ -16,12 +16,13 @@ use time::{Span, UnixTime};
 use tlog::note::{KeyKind, VerifierKey};
 
 use super::layout::unwritten;
+use super::retention;
 use super::tls::signed_now;
 
 /// How often a checkpoint is made while the log grows.
 const CHECKPOINT_EVERY: Span = Span::from_millis(500);
 /// How far back a start looks for single-use values: longer than any of them is remembered.
-const WINDOW: Span = Span::from_seconds(2 * 3_600);
+pub(crate) const WINDOW: Span = Span::from_seconds(2 * 3_600);
 
 /// A log that takes the records of a store.
 pub struct LogJournal {
@@ -96,6 +97,7 @@ pub async fn open(
         signer,
         previous_keys: Vec::new(),
         remembered,
+        read_cut: retention::read_cut,
     };
     let folder = dir.to_owned();
     let opened = tokio::task::spawn_blocking(move || Log::open(&folder, options))

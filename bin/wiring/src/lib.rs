@@ -12,6 +12,7 @@ pub mod layout;
 pub mod logs;
 pub mod node;
 pub mod prepare;
+pub mod retention;
 pub mod run_socket;
 pub mod server;
 pub mod starter;

@@ -51,6 +51,15 @@ impl Audit for Logs {
         Ok(self.find(log)?.size())
     }
 
+    fn first(&self, log: &str) -> Result<u64, AuditFault> {
+        Ok(self.find(log)?.minimum())
+    }
+
+    fn record_of_cut(&self, log: &str) -> Result<Option<Entry>, AuditFault> {
+        let log = self.find(log)?;
+        log.last_cut().map_or(Ok(None), |(_, index)| one(&log, index))
+    }
+
     fn read(&self, log: &str, from: u64, limit: usize) -> Result<Vec<Entry>, AuditFault> {
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         let read = self.find(log)?.read(from..from.saturating_add(limit)).map_err(fault)?;
@@ -123,6 +132,7 @@ fn entry(stored: Stored) -> Entry {
 fn fault(error: ReadError) -> AuditFault {
     match error {
         ReadError::NotThere { index, size } => AuditFault::NoEntry { index, size },
+        ReadError::Cut { index, minimum } => AuditFault::Cut { index, minimum },
         ReadError::NotPromised { index } => AuditFault::NotYet { index },
         other => AuditFault::Unreadable { why: other.to_string() },
     }
@@ -181,7 +191,7 @@ impl Health for Pulse {
     fn logs(&self) -> Vec<LogState> {
         let states = self.logs.all().into_iter().map(|(name, journal)| {
             let (entries, promised) = (journal.log.size(), journal.log.promised().0);
-            LogState { name, entries, promised }
+            LogState { name, first: journal.log.minimum(), entries, promised }
         });
         states.collect()
     }

@@ -24,6 +24,7 @@ use super::journal::{self, LogJournal};
 use super::layout::{Layout, Settings};
 use super::logs::Pulse;
 use super::prepare::{self, Strangers};
+use super::retention;
 use super::run_socket::{self, Runs};
 use super::server::{half_life, stopped};
 use super::tls::certified;
@@ -81,7 +82,7 @@ pub async fn join(
     let part = role.name();
     let keys = prepare::keys(layout, settings, part).await?;
     let origin = format!("{}/log/{part}/{}", settings.trust_domain, entrance.name);
-    let journal = journal::open(&layout.log(part), origin, &keys, None).await?;
+    let journal = journal::open(&layout.log(part), origin.clone(), &keys, None).await?;
     pulse.logs.add(part, Arc::clone(&journal));
     let (store, component) = (
         Memory::open(Arc::clone(&journal) as Arc<dyn env::Journal>),
@@ -111,6 +112,8 @@ pub async fn join(
     let mut joined = Joined { world, journal, id, tasks: JoinSet::new() };
     joined.follow(pulse).await?;
     joined.renew(presented, handle, chain);
+    let (world, log) = (Arc::clone(&joined.world), joined.journal.log.clone());
+    joined.tasks.spawn(retention::run(world, log, origin));
     Ok(joined)
 }
 

@@ -24,6 +24,7 @@ use super::journal::{self, LogJournal};
 use super::layout::{Layout, Settings};
 use super::logs::Pulse;
 use super::prepare::{self, Strangers};
+use super::retention;
 use super::tls::certified;
 use super::world::{SystemClock, SystemEntropy, Wired};
 
@@ -65,7 +66,7 @@ pub async fn start(
     let database = layout.at("state.db");
     let origin = format!("{}/log/server", settings.trust_domain);
     let mark = remembered(&database)?;
-    let journal = journal::open(&layout.log("server"), origin, &keys, mark).await?;
+    let journal = journal::open(&layout.log("server"), origin.clone(), &keys, mark).await?;
     pulse.logs.add("server", Arc::clone(&journal));
     let store = open_store(&database, &journal).await?;
     let world = Arc::new(ServerWorld {
@@ -86,6 +87,8 @@ pub async fn start(
     let mut server = Server { world, journal, ca: String::new(), tasks: JoinSet::new() };
     server.listen(layout, settings, pulse, stop).await?;
     server.jobs(names, stop);
+    let (world, log) = (Arc::clone(&server.world), server.journal.log.clone());
+    server.tasks.spawn(retention::run(world, log, origin));
     Ok(server)
 }
 

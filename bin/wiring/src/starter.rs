@@ -32,6 +32,11 @@ feed_lost_after = 10
 
 [delegation]
 depth_max = 4
+
+[audit]
+# How long a record is kept at the least, in seconds: 172800 (two days) or more. Then it goes with
+# the part of the log that it is in, and a record of the cut stays. Without `keep`: for ever.
+# keep = 31536000
 "#
     )
 }

@@ -26,6 +26,14 @@ pub enum AuditFault {
         /// How long the log is.
         size: u64,
     },
+    /// The entry is older than policy keeps.
+    #[error("entry {index} was cut off: the log begins with entry {minimum}")]
+    Cut {
+        /// What was asked for.
+        index: u64,
+        /// The first entry that is there.
+        minimum: u64,
+    },
     /// No checkpoint covers the entry.
     #[error("no checkpoint covers entry {index} yet")]
     NotYet {
@@ -61,6 +69,12 @@ pub trait Audit: Send + Sync + 'static {
 
     /// How many entries are durable.
     fn size(&self, log: &str) -> Result<u64, AuditFault>;
+
+    /// The first entry that is there: those before were cut.
+    fn first(&self, log: &str) -> Result<u64, AuditFault>;
+
+    /// The record of the last cut, if there was one.
+    fn record_of_cut(&self, log: &str) -> Result<Option<Entry>, AuditFault>;
 
     /// Entries from `from` on, at most `limit`, fewer where the log ends.
     fn read(&self, log: &str, from: u64, limit: usize) -> Result<Vec<Entry>, AuditFault>;

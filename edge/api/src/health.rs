@@ -26,7 +26,9 @@ pub trait Health: Send + Sync + 'static {
 pub struct LogState {
     /// Its name in URLs: `server`.
     pub name: String,
-    /// How many entries are durable.
+    /// The first entry that is there: those before were cut.
+    pub first: u64,
+    /// How many entries are durable, those that were cut included.
     pub entries: u64,
     /// How many of them the latest checkpoint covers.
     pub promised: u64,

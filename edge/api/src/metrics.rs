@@ -119,7 +119,12 @@ mod tests {
         metrics.token("issued", "");
         metrics.token("refused", "invalid_scope");
         metrics.unread("form");
-        let logs = vec![LogState { name: "gateway:\"a\"\\\n".to_owned(), entries: 7, promised: 6 }];
+        let logs = vec![LogState {
+            name: "gateway:\"a\"\\\n".to_owned(),
+            first: 0,
+            entries: 7,
+            promised: 6,
+        }];
         let text = metrics.text(&Gauges { connections: 2, durable_commits: 9, logs });
         insta::assert_snapshot!(text, @r#"
         # HELP aims_http_requests_total Requests answered, by route and status.

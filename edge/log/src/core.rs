@@ -8,6 +8,8 @@ use std::time::Duration;
 use tlog::Hash;
 use tokio::sync::watch;
 
+use crate::cut::{Pointer, ReadCut, start_of};
+use crate::disk::Disk;
 use crate::index::Readers;
 use crate::promise::Promise;
 use crate::segment::Segment;
@@ -16,6 +18,9 @@ use crate::segment::Segment;
 const TAIL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Entries that wake the keeper at once.
 const TAIL_ENTRIES_WAKE: u64 = 4_096;
+
+/// How long is waited for a checkpoint that covers an entry.
+pub(crate) const CHECKPOINT_WAIT: Duration = Duration::from_secs(5);
 
 /// Entries that were made durable together.
 pub(crate) struct Batch {
@@ -49,6 +54,8 @@ pub(crate) struct State {
     pub(crate) size: u64,
     /// First entries of all segments.
     pub(crate) segments: Vec<u64>,
+    /// The cut that holds.
+    pub(crate) cut: Option<Pointer>,
     /// The segment that is written to, and up to where.
     pub(crate) current: Arc<Segment>,
     pub(crate) used: u64,
@@ -64,6 +71,10 @@ pub(crate) struct State {
 
 pub(crate) struct Core {
     pub(crate) dir: PathBuf,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) read_cut: ReadCut,
+    /// Held while the log is cut.
+    pub(crate) cutting: Mutex<()>,
     pub(crate) readers: Readers,
     pub(crate) durable: watch::Sender<u64>,
     state: Mutex<State>,
@@ -85,6 +96,7 @@ impl State {
         (size, segments): (u64, Vec<u64>),
         (current, used): (Arc<Segment>, u64),
         promise: Promise,
+        cut: Option<Pointer>,
     ) -> Self {
         Self {
             tail: VecDeque::new(),
@@ -92,6 +104,7 @@ impl State {
             tail_ids: HashMap::new(),
             size,
             segments,
+            cut,
             current,
             used,
             sealed: Vec::new(),
@@ -113,17 +126,29 @@ impl State {
     }
 
     /// The segment that entry `at` is in, by its first entry.
-    pub(crate) fn segment_of(&self, at: u64) -> Option<u64> {
-        let after = self.segments.partition_point(|first| *first <= at);
-        self.segments.get(after.checked_sub(1)?).copied()
+    pub(crate) fn segment_of(&self, at: u64) -> u64 {
+        start_of(&self.segments, at)
+    }
+
+    /// The first entry that is not cut.
+    pub(crate) fn minimum(&self) -> u64 {
+        self.cut.map_or(0, |pointer| pointer.cut.minimum)
+    }
+
+    /// From now on nobody reads what is cut.
+    pub(crate) fn forget(&mut self, pointer: Pointer) {
+        let kept = self.segment_of(pointer.cut.minimum);
+        self.segments.retain(|first| *first >= kept);
+        self.cut = Some(pointer);
     }
 }
 
 impl Core {
-    pub(crate) fn new(dir: PathBuf, state: State) -> Self {
+    pub(crate) fn new(dir: PathBuf, disk: Arc<dyn Disk>, read_cut: ReadCut, state: State) -> Self {
         let readers = Readers::new(&dir);
         let (durable, _) = watch::channel(state.size);
-        Self { dir, readers, durable, state: Mutex::new(state), changed: Condvar::new() }
+        let (cutting, state) = (Mutex::new(()), Mutex::new(state));
+        Self { dir, disk, read_cut, cutting, readers, durable, state, changed: Condvar::new() }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

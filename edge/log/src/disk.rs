@@ -21,6 +21,9 @@ pub(crate) trait Disk: Send + Sync {
 
     /// Replaces a small file at once: a reader sees the old or the new one. Durable only if asked.
     fn replace(&self, path: &Path, bytes: &[u8], durable: bool) -> io::Result<()>;
+
+    /// Removes a file; that it is gone is not durable yet.
+    fn remove(&self, path: &Path) -> io::Result<()>;
 }
 
 /// The disk.
@@ -60,5 +63,9 @@ impl Disk for RealDisk {
         }?;
         fs::rename(&temporary, path)?;
         if durable { self.sync_dir(parent) } else { Ok(()) }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
     }
 }

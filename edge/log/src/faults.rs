@@ -11,9 +11,10 @@ use time::{Span, UnixTime};
 use tlog::note::{KeyKind, VerifierKey};
 
 use crate::disk::{Disk, RealDisk};
+use crate::entry::Term;
 use crate::{
-    AppendError, AppendMode, Entry, Log, NoteSigner, Options, SEGMENT_BYTES, SignError, Verified,
-    verify_dir,
+    AppendError, AppendMode, Cut, CutError, Entry, Log, NoteSigner, Options, SEGMENT_BYTES,
+    SignError, Verified, verify_dir,
 };
 
 const ORIGIN: &str = "log.example/faults";
@@ -32,6 +33,12 @@ enum Fault {
     NoReplace,
     /// A sync does not return.
     Stuck,
+    /// The process ends: so many more operations are done, then none; the first that fails was
+    /// done, if so said.
+    Ends {
+        after: usize,
+        done: bool,
+    },
 }
 
 struct Write {
@@ -60,6 +67,23 @@ impl FaultyDisk {
 
     fn fault(&self) -> Fault {
         *self.fault.lock().unwrap()
+    }
+
+    /// Does an operation, unless the process has ended.
+    fn step<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let mut fault = self.fault.lock().unwrap();
+        let Fault::Ends { after, done } = &mut *fault else {
+            drop(fault);
+            return operation();
+        };
+        if *after > 0 {
+            *after -= 1;
+            return operation();
+        }
+        if std::mem::take(done) {
+            operation()?;
+        }
+        Err(io::Error::other("the process ended"))
     }
 
     /// The power fails: of each write since the last sync, only the bytes that `kept` names
@@ -113,18 +137,22 @@ impl Disk for FaultyDisk {
         let inode = file.metadata()?.ino();
         let other = |write: &Write| write.file.metadata().unwrap().ino() != inode;
         self.unsynced.lock().unwrap().retain(other);
-        if written { Err(io::Error::other("injected")) } else { Ok(()) }
+        if written { Err(io::Error::other("injected")) } else { self.step(|| Ok(())) }
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(path)
+        self.step(|| RealDisk.sync_dir(path))
     }
 
     fn replace(&self, path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
         match self.fault() {
             Fault::NoReplace => Err(io::Error::from(io::ErrorKind::StorageFull)),
-            _ => RealDisk.replace(path, bytes, durable),
+            _ => self.step(|| RealDisk.replace(path, bytes, durable)),
         }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.step(|| RealDisk.remove(path))
     }
 }
 
@@ -153,13 +181,21 @@ fn options() -> Options {
         signer: Arc::new(Signer(key)),
         previous_keys: Vec::new(),
         remembered: None,
+        read_cut,
     }
+}
+
+/// The record of a cut, as these tests write it: the minimum index and the root.
+fn read_cut(bytes: &[u8]) -> Option<Cut> {
+    let text = std::str::from_utf8(bytes).ok()?.strip_prefix("cut ")?;
+    let (minimum, root) = text.split_once(' ')?;
+    Some(Cut { minimum: minimum.parse().ok()?, root: tlog::Hash::parse(root).ok()? })
 }
 
 fn verified(dir: &Path) -> Verified {
     let signer = options().signer;
     let key = VerifierKey::new(ORIGIN, KeyKind::Ed25519, signer.public_key()).unwrap();
-    verify_dir(dir, ORIGIN, &[key], &[], |_| {}).unwrap()
+    verify_dir(dir, ORIGIN, &[key], &[], read_cut, |_| {}).unwrap()
 }
 
 fn entry(number: u8) -> Entry {
@@ -350,4 +386,101 @@ async fn a_log_that_cannot_keep_up_says_so_and_holds_no_more_than_its_queue() {
     assert_eq!(accepted, log.size());
     assert!(accepted >= 16 * 60, "{accepted}");
     log.close().await;
+}
+
+/// Entries of the log of the test below.
+const LONG: u64 = 1_000;
+
+fn long_entry(number: u64) -> Entry {
+    let mut id = [1; 16];
+    id[8..].copy_from_slice(&number.to_be_bytes());
+    let (time, terms) = (UnixTime::from_seconds(number), vec![(Term("root"), "r".to_owned())]);
+    Entry { id, bytes: format!("entry {number}").into_bytes(), terms, time }
+}
+
+/// Cuts at entry 800, on a disk that fails as said once the record of it is durable.
+async fn cut_on(dir: &Path, disk: &Arc<FaultyDisk>, fault: Fault) -> (u64, Result<(), CutError>) {
+    let options = Options { segment_bytes: 8_000, ..options() };
+    let log = Log::open_on(dir, options, Arc::clone(disk) as Arc<dyn Disk>).unwrap();
+    let plan = log.plan_cut(UnixTime::from_seconds(800)).unwrap().unwrap();
+    let bytes = format!("cut {} {}", plan.cut.minimum, plan.cut.root).into_bytes();
+    let record = Entry { bytes, terms: Vec::new(), ..long_entry(log.size() + LONG) };
+    let at = log.append(vec![record.clone()], AppendMode::Always).await.unwrap();
+    // Nothing else is written from here on.
+    log.inclusion_proof(at[0]).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+    disk.set(fault);
+    let result = log.cut(&plan, &record.id);
+    log.close().await;
+    (plan.cut.minimum, result)
+}
+
+/// What is there of a log that was perhaps cut: all, or all from the minimum index on and nothing
+/// below. Whether it was cut.
+async fn check_perhaps_cut(dir: &Path, minimum: u64) -> bool {
+    let options = Options { segment_bytes: 8_000, ..options() };
+    let log = Log::open(dir, options).unwrap();
+    let found = log.minimum();
+    assert!(found == 0 || found == minimum, "{found}");
+    for number in 0..LONG {
+        let at = log.core.readers.by_id(&long_entry(number).id).unwrap();
+        assert_eq!(at, (number >= found).then_some(number), "rows are removed");
+        if let Some(at) = at {
+            let read = log.read(at..at + 1).unwrap();
+            assert_eq!(read[0].bytes, long_entry(number).bytes, "{number}");
+        }
+    }
+    let rows = log.core.readers.by_term(("root", "r"), (0, u64::MAX), 2_000).unwrap();
+    assert_eq!(rows, (found..LONG).collect::<Vec<_>>());
+    assert_eq!(log.core.readers.place(0).unwrap().is_some(), found == 0);
+    let segments = crate::segment::list(dir).unwrap();
+    let below = segments.iter().filter(|first| **first <= found).count();
+    assert_eq!(below, 1, "what is cut is gone: {segments:?}");
+    for bundle in 0..LONG / 256 {
+        let path = dir.join(format!("tile/entries/{bundle:03}"));
+        assert_eq!(path.exists(), (bundle + 1) * 256 > found, "{bundle}");
+    }
+    log.close().await;
+    found > 0
+}
+
+/// Wherever the process ends while it cuts: the log opens again, has all that is not cut, and the
+/// cut is either finished or forgotten.
+///
+/// req: OBS-06 (part)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_that_ends_anywhere_is_finished_or_forgotten() {
+    let source = tempfile::tempdir().unwrap();
+    let log = Log::open(source.path(), Options { segment_bytes: 8_000, ..options() }).unwrap();
+    for number in 0..LONG {
+        log.append(vec![long_entry(number)], AppendMode::Always).await.unwrap();
+    }
+    log.close().await;
+    let (mut forgotten, mut finished) = (0, 0);
+    for step in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        copy(source.path(), dir.path());
+        let (after, done) = (step / 2, step % 2 == 1);
+        let disk = FaultyDisk::new();
+        let (minimum, result) = cut_on(dir.path(), &disk, Fault::Ends { after, done }).await;
+        assert_eq!(minimum, 512);
+        // The folder as it was left is whole; and so is what is made of it.
+        let left = verified(dir.path());
+        assert_eq!((left.size, left.torn), (LONG + 1, false));
+        let cut = check_perhaps_cut(dir.path(), minimum).await;
+        assert_eq!(left.cut.is_some(), cut, "step {step}");
+        assert_eq!(verified(dir.path()).cut.is_some(), cut);
+        if result.is_ok() {
+            assert!(cut && forgotten >= 6 && finished >= 6, "{forgotten} {finished}");
+            break;
+        }
+        if cut {
+            finished += 1;
+            continue;
+        }
+        forgotten += 1;
+        // What was forgotten is done the next time.
+        cut_on(dir.path(), &FaultyDisk::new(), Fault::None).await.1.unwrap();
+        assert!(check_perhaps_cut(dir.path(), minimum).await);
+    }
 }

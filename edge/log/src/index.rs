@@ -17,6 +17,8 @@ use crate::frame::Frame;
 pub(crate) const CHUNK_ENTRIES: u64 = 64;
 /// Connections that are kept for readers.
 const READERS_MAX: usize = 4;
+/// Rows that are looked at in one go when old ones are removed: nobody waits long for the file.
+const FORGET_ROWS: i64 = 4_096;
 /// Raised when the tables change: an older file is rebuilt.
 const VERSION: i64 = 1;
 
@@ -147,6 +149,60 @@ impl Index {
             transaction.execute(sql, params![signed(size), root.to_string()])?;
         }
         transaction.commit()
+    }
+
+    /// A second connection that writes, beside the keeper's. Each waits while the other commits.
+    pub(crate) fn beside(dir: &Path) -> rusqlite::Result<Self> {
+        Self::open_file(&path(dir))
+    }
+
+    /// Removes the rows of entries below `minimum`, if there are any: a few at a time, in the order
+    /// of the tables. Chunks go last, and so tell that something is left.
+    pub(crate) fn forget(&self, minimum: u64) -> rusqlite::Result<()> {
+        let minimum = signed(minimum);
+        let sql = "SELECT EXISTS (SELECT 1 FROM chunks WHERE first < ?1)";
+        if !self.connection.query_row(sql, [minimum], |row| row.get::<_, bool>(0))? {
+            return Ok(());
+        }
+        self.forget_terms(minimum)?;
+        self.forget_ids(minimum)?;
+        self.connection.execute("DELETE FROM chunks WHERE first < ?1", [minimum])?;
+        Ok(())
+    }
+
+    fn forget_terms(&self, minimum: i64) -> rusqlite::Result<()> {
+        let (mut key, mut at) = (i64::MIN, -1);
+        loop {
+            let sql = "SELECT key, at FROM terms WHERE (key, at) > (?1, ?2) ORDER BY key, at
+                       LIMIT 1 OFFSET ?3";
+            let mut select = self.connection.prepare_cached(sql)?;
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let last = select.query_row(params![key, at, FORGET_ROWS], read).optional()?;
+            let (to_key, to_at) = last.unwrap_or((i64::MAX, i64::MAX));
+            let sql = "DELETE FROM terms WHERE at < ?1 AND (key, at) > (?2, ?3)
+                       AND (key, at) <= (?4, ?5)";
+            self.connection.execute(sql, params![minimum, key, at, to_key, to_at])?;
+            if last.is_none() {
+                return Ok(());
+            }
+            (key, at) = (to_key, to_at);
+        }
+    }
+
+    fn forget_ids(&self, minimum: i64) -> rusqlite::Result<()> {
+        let mut id = Vec::new();
+        loop {
+            let sql = "SELECT id FROM ids WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2";
+            let mut select = self.connection.prepare_cached(sql)?;
+            let last: Option<Vec<u8>> =
+                select.query_row(params![id, FORGET_ROWS], |row| row.get(0)).optional()?;
+            // No id is as long as the bound that stands for the end of the table.
+            let to = last.clone().unwrap_or_else(|| vec![u8::MAX; 17]);
+            let sql = "DELETE FROM ids WHERE at < ?1 AND id > ?2 AND id <= ?3";
+            self.connection.execute(sql, params![minimum, id, to])?;
+            let Some(last) = last else { return Ok(()) };
+            id = last;
+        }
     }
 
     /// Moves everything into the one file, so that it can be copied alone.

@@ -3,17 +3,20 @@
 //! can verify it.
 //!
 //! In scope: appending with one sync for many, tiles, entry bundles, signed checkpoints, an index
-//! by terms, proofs, and the check of a folder against all of these. Not here: what an entry says
-//! (`stack/monitoring`), where keys lie (`edge/keys`), HTTP (`edge/api` serves [`Log::resource`]).
+//! by terms, proofs, cutting the beginning off, and the check of a folder against all of these. Not
+//! here: what an entry says and how long it is kept (`stack/monitoring`), where keys lie
+//! (`edge/keys`), HTTP (`edge/api` serves [`Log::resource`]).
 //!
 //! Trusting it means: what was acknowledged is durable, and what a checkpoint promised cannot be
 //! changed unnoticed by anyone without the log's key. An attacker who can change the folder can
 //! stop the log, and drop what came after the last checkpoint that someone else knows.
 //!
-//! Folder: `segments/` is what counts; `tile/`, `checkpoint`, `index.db` and `tiles-durable` are
-//! derived and are made again when they are missing.
+//! Folder: `segments/` is what counts; `tile/`, `checkpoint`, `index.db`, `tiles-durable` and `cut`
+//! are derived and are made again when they are missing. Once the log was cut, its checkpoint and
+//! the hashes of what is gone count too, since nothing is left to make them from.
 
 mod core;
+mod cut;
 mod disk;
 mod entry;
 #[cfg(test)]
@@ -38,11 +41,12 @@ use time::Span;
 use tlog::Hash;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+pub use crate::cut::{Cut, CutError, Plan, ReadCut};
 pub use crate::entry::{AppendError, AppendMode, Entry, Stored, Term};
 pub use crate::open::{KnownBy, OpenError};
 pub use crate::promise::{NoteSigner, PromiseError, SignError};
 pub use crate::query::{Cache, NotFound, READ_ENTRIES_MAX, ReadError, Resource, Since};
-pub use crate::verify::{Broken, Progress, Verified, Why, verify_dir};
+pub use crate::verify::{Broken, Progress, Recorded, Verified, Why, verify_dir};
 
 use crate::core::{Core, State};
 use crate::disk::{Disk, RealDisk};
@@ -75,6 +79,8 @@ pub struct Options {
     pub previous_keys: Vec<[u8; 32]>,
     /// Size and root of the last checkpoint that is known elsewhere: an older log is refused.
     pub remembered: Option<(u64, Hash)>,
+    /// How the record of a cut is read; see [`Log::cut`].
+    pub read_cut: ReadCut,
 }
 
 /// A log that this process writes. A handle: clones are cheap and mean the same log. When the last
@@ -100,8 +106,9 @@ impl Log {
         let (segment, offset) = (Arc::new(opened.segment), opened.offset);
         let current = (Arc::clone(&segment), offset);
         let size = opened.tree.size();
-        let state = State::new((size, opened.segments), current, opened.promise);
-        let core = Arc::new(Core::new(dir.to_owned(), state));
+        let state = State::new((size, opened.segments), current, opened.promise, opened.cut);
+        let core = Core::new(dir.to_owned(), Arc::clone(&disk), options.read_cut, state);
+        let core = Arc::new(core);
         let (queue, jobs) = mpsc::channel();
         let keeper = Keeper {
             core: Arc::clone(&core),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tlog::note::{KeyError, KeyKind, VerifierKey};
 use tlog::{EMPTY_ROOT, Hash};
 
+use crate::cut::{self, Cut, Pointer, ReadCut, Unproven};
 use crate::disk::Disk;
 use crate::frame::Frame;
 use crate::index::{Index, Rows};
@@ -34,6 +35,10 @@ pub enum OpenError {
     Key(#[from] KeyError),
     #[error("no segment begins with entry {index}")]
     SegmentMissing { index: u64 },
+    #[error("the log is said to be cut at {minimum}, but no promised record of it says so")]
+    CutNotRecorded { minimum: u64 },
+    #[error("the hashes of the {minimum} entries that were cut are missing or changed")]
+    CutHashes { minimum: u64 },
     #[error("entry {index} in `{segment}` is damaged")]
     Damaged { index: u64, id: Option<[u8; 16]>, segment: PathBuf },
     #[error("entry {found} stands in `{segment}` where entry {index} must be")]
@@ -57,6 +62,10 @@ impl OpenError {
             Self::Key(_) | Self::Promise(_) => "check the log's signing key and its name",
             Self::SegmentMissing { .. } | Self::Damaged { .. } | Self::Misplaced { .. } => {
                 "restore the segment from a backup; run `aims audit verify` for details"
+            }
+            Self::CutNotRecorded { .. } | Self::CutHashes { .. } => {
+                "nothing is left to make it from: restore the log's folder from a backup; run \
+                 `aims audit verify` for details"
             }
             Self::Checkpoint { .. } => {
                 "if the log's key or origin was changed, name the former key in the settings"
@@ -105,6 +114,7 @@ pub(crate) struct Opened {
     pub(crate) index: Index,
     pub(crate) notary: Notary,
     pub(crate) promise: promise::Promise,
+    pub(crate) cut: Option<Pointer>,
     pub(crate) segments: Vec<u64>,
     pub(crate) segment: Segment,
     /// Where the next batch goes.
@@ -133,8 +143,14 @@ pub(crate) fn open(dir: &Path, options: &Options, disk: &dyn Disk) -> Result<Ope
         root,
     }));
 
+    let cut = find_cut(dir, disk, options.read_cut, &known)?;
+    let log = Folder { dir, disk, cut: cut.map(|pointer| pointer.cut), known };
     let mut index = Index::open(dir).map_err(index_error)?;
-    let replayed = replay_and_check(dir, disk, &mut index, &known)?;
+    let replayed = replay_and_check(&log, &mut index)?;
+    if let Some(Cut { minimum, .. }) = log.cut {
+        index.forget(minimum).map_err(index_error)?;
+        cut::finish(disk, dir, minimum)?;
+    }
     let (segments, segment, offset) = repair(dir, disk, &replayed, options.segment_bytes)?;
     let mut tree = replayed.tree;
     tree.set_present(Present::Replace);
@@ -142,7 +158,58 @@ pub(crate) fn open(dir: &Path, options: &Options, disk: &dyn Disk) -> Result<Ope
     let promised = (tree.size(), tree.root());
     let promise = notary.promise(disk, dir, promised).map_err(OpenError::Promise)?;
     tree.sweep_partial(promise.size);
-    Ok(Opened { lock, tree, index, notary, promise, segments, segment, offset })
+    Ok(Opened { lock, tree, index, notary, promise, cut, segments, segment, offset })
+}
+
+/// The cut that holds: only what a checkpoint covers proves it.
+fn find_cut(
+    dir: &Path,
+    disk: &dyn Disk,
+    read_cut: ReadCut,
+    known: &[Known],
+) -> Result<Option<Pointer>, OpenError> {
+    let promised = known.iter().map(|known| known.size).max().unwrap_or(0);
+    let found = cut::find(dir, read_cut, promised).map_err(|unproven| match unproven {
+        Unproven::Disk(error) => OpenError::Disk(error),
+        Unproven::Missing => OpenError::SegmentMissing { index: 0 },
+        Unproven::NotRecorded(Pointer { cut, .. }) => {
+            OpenError::CutNotRecorded { minimum: cut.minimum }
+        }
+    })?;
+    if let Some(pointer) = found.filter(|found| Pointer::read(dir) != Some(*found)) {
+        pointer.write(disk, dir)?;
+    }
+    Ok(found)
+}
+
+/// A log that is opened: where it lies, and what is known of it before it is read.
+struct Folder<'a> {
+    dir: &'a Path,
+    disk: &'a dyn Disk,
+    cut: Option<Cut>,
+    known: Vec<Known>,
+}
+
+impl Folder<'_> {
+    /// The first entry that must be there.
+    fn minimum(&self) -> u64 {
+        self.cut.map_or(0, |cut| cut.minimum)
+    }
+
+    /// The tree that reading from the beginning begins with.
+    fn beginning(&self, present: Present) -> Result<Tree, OpenError> {
+        let Some(Cut { minimum, root }) = self.cut else {
+            return Ok(Tree::empty(self.dir, present));
+        };
+        let tree = Tree::load(self.dir, minimum, root, present);
+        tree.ok_or(OpenError::CutHashes { minimum })
+    }
+
+    /// The tree that is known to be durable.
+    fn marked(&self, present: Present) -> Option<Tree> {
+        let mark = Mark::read(self.dir).filter(|mark| mark.size >= self.minimum())?;
+        Tree::load(self.dir, mark.size, mark.root, present)
+    }
 }
 
 /// Somebody who knows what the log was.
@@ -215,21 +282,15 @@ fn known_keys(
 
 /// Reads the log from where its tiles are known to be durable; if anything does not fit, from the
 /// beginning, which is what counts.
-fn replay_and_check(
-    dir: &Path,
-    disk: &dyn Disk,
-    index: &mut Index,
-    known: &[Known],
-) -> Result<Replayed, OpenError> {
-    let mark = Mark::read(dir);
-    let marked = |present| mark.and_then(|mark| Tree::load(dir, mark.size, mark.root, present));
+fn replay_and_check(log: &Folder<'_>, index: &mut Index) -> Result<Replayed, OpenError> {
+    let dir = log.dir;
     let mut recreated = false;
     let mut present = Present::Compare;
-    let mut tree = marked(present);
+    let mut tree = log.marked(present);
     loop {
         let from_start = tree.is_none();
-        let from = tree.take().unwrap_or_else(|| Tree::empty(dir, present));
-        let replayed = match replay(dir, disk, from, index, known) {
+        let from = tree.take().map_or_else(|| log.beginning(present), Ok)?;
+        let replayed = match replay(log, from, index) {
             Err(OpenError::Index { reason }) if !recreated => {
                 tracing::warn!(dir = %dir.display(), reason, "the index is damaged: rebuilding it");
                 (*index, recreated) = (Index::create(dir).map_err(index_error)?, true);
@@ -237,7 +298,7 @@ fn replay_and_check(
             }
             other => other?,
         };
-        let checked = check(&replayed, known)?;
+        let checked = check(&replayed, &log.known)?;
         if checked.index_differs {
             tracing::warn!(dir = %dir.display(), "the index does not fit: rebuilding it");
             *index = Index::create(dir).map_err(index_error)?;
@@ -253,7 +314,7 @@ fn replay_and_check(
         if let Some(at) = replayed.tree.differs() {
             tracing::warn!(dir = %dir.display(), entry = at, "tiles differ: writing them again");
             present = Present::Replace;
-            tree = if from_start { None } else { marked(present) };
+            tree = if from_start { None } else { log.marked(present) };
         } else {
             return Ok(replayed);
         }
@@ -289,25 +350,25 @@ fn check(replayed: &Replayed, known: &[Known]) -> Result<Checked, OpenError> {
 }
 
 /// Reads all segments that hold something which the tree or the index lacks, and adds it.
-fn replay(
-    dir: &Path,
-    disk: &dyn Disk,
-    mut tree: Tree,
-    index: &mut Index,
-    known: &[Known],
-) -> Result<Replayed, OpenError> {
-    let segments = segment::list(dir)?;
+fn replay(log: &Folder<'_>, mut tree: Tree, index: &mut Index) -> Result<Replayed, OpenError> {
+    let Folder { dir, disk, known, .. } = log;
+    let mut segments = segment::list(dir)?;
+    // Those that a cut should have removed are not looked at.
+    let kept = cut::start_of(&segments, log.minimum());
+    segments.retain(|first| *first >= kept);
     let before = index.covers().map_err(index_error)?;
-    let covered = before.0;
+    let covered = before.0.max(log.minimum());
     let from = tree.size().min(covered);
     let sizes: Vec<u64> = known.iter().map(|known| known.size).chain([covered]).collect();
     let promised = known.iter().map(|known| known.size).max().unwrap_or(0);
     let start = segments.partition_point(|first| *first <= from).saturating_sub(1);
-    if segments.first().is_some_and(|first| *first != 0) {
-        return Err(OpenError::SegmentMissing { index: 0 });
+    if segments.first().is_some_and(|first| *first > log.minimum()) {
+        return Err(OpenError::SegmentMissing { index: log.minimum() });
     }
     let mut next = segments.get(start).copied().unwrap_or(0);
-    let mut adding = Adding { disk, tree: &mut tree, index, covered, sizes, roots: Vec::new() };
+    let tree_of = &mut tree;
+    let mut adding =
+        Adding { disk: *disk, tree: tree_of, index, covered, sizes, roots: Vec::new() };
     adding.note_root();
     let mut last = None;
     for (place, first) in segments.iter().copied().enumerate().skip(start) {

@@ -6,12 +6,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use time::UnixTime;
-use tlog::{Hash, ProofFile, TilePath, inclusion_proof};
+use tlog::{Hash, ProofFile, TILE_WIDTH, TileKind, TilePath, inclusion_proof};
 
-use crate::core::{Batch, Core};
+use crate::core::{Batch, CHECKPOINT_WAIT, Core};
 use crate::entry::Stored;
 use crate::frame::Frame;
 use crate::segment::Reader;
@@ -24,14 +23,14 @@ pub const READ_ENTRIES_MAX: u64 = 4_096;
 const AHEAD_ENTRIES: u64 = 256;
 /// Candidates that are looked at in one go.
 const CANDIDATES: usize = 256;
-/// How long a proof waits for a checkpoint that covers its entry.
-const CHECKPOINT_WAIT: Duration = Duration::from_secs(5);
 
 /// Why nothing was read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("entry {index} is not in a log of {size} entries")]
     NotThere { index: u64, size: u64 },
+    #[error("entry {index} was cut off: the log begins with entry {minimum}")]
+    Cut { index: u64, minimum: u64 },
     #[error("no checkpoint covers entry {index} yet")]
     NotPromised { index: u64 },
     #[error("a tile that the proof of entry {index} needs is missing or damaged")]
@@ -78,8 +77,8 @@ impl Log {
 
     /// The last `count` entries, oldest first, at most [`READ_ENTRIES_MAX`].
     pub fn latest(&self, count: u64) -> Result<Vec<Stored>, ReadError> {
-        let size = self.size();
-        self.read(size.saturating_sub(count.min(READ_ENTRIES_MAX))..size)
+        let (size, minimum) = (self.size(), self.minimum());
+        self.read(size.saturating_sub(count.min(READ_ENTRIES_MAX)).max(minimum)..size)
     }
 
     /// Indices of the entries with a term, ascending, at most `limit`, beyond `after` if given.
@@ -92,7 +91,7 @@ impl Log {
     ) -> Result<Vec<u64>, ReadError> {
         // The tail first: an entry leaves it only when it is in the index.
         let (tail, indexed) = self.core.tail();
-        let mut from = after.map_or(0, |after| after.saturating_add(1));
+        let mut from = after.map_or(0, |after| after.saturating_add(1)).max(self.minimum());
         let mut found = Vec::new();
         while found.len() < limit {
             let readers = &self.core.readers;
@@ -104,8 +103,12 @@ impl Log {
             for at in candidates {
                 // Two terms may share a key: the entry decides.
                 let mut has = false;
-                see(&self.core, at..at + 1, |frame| has = frame.has_term(term.0, value))?;
-                found.extend(has.then_some(at));
+                match see(&self.core, at..at + 1, |frame| has = frame.has_term(term.0, value)) {
+                    Ok(()) => found.extend(has.then_some(at)),
+                    // It was cut since.
+                    Err(ReadError::Cut { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         for batch in tail {
@@ -128,8 +131,9 @@ impl Log {
     pub fn tail_since(&self, time: UnixTime) -> Result<Since, ReadError> {
         let (_, indexed) = self.core.tail();
         let next = self.core.readers.since(time).map_err(index_error)?.unwrap_or(indexed);
+        let next = next.min(indexed).max(self.minimum());
         let (log, end) = (self.clone(), self.size());
-        Ok(Since { log, time, next: next.min(indexed), end, ahead: VecDeque::new() })
+        Ok(Since { log, time, next, end, ahead: VecDeque::new() })
     }
 
     /// Size and root of a checkpoint that covers all that is durable now: what to remember
@@ -145,7 +149,8 @@ impl Log {
     }
 
     /// A proof that an entry is in the log, as a `c2sp.org/tlog-proof@v1` file. Waits for a
-    /// checkpoint that covers it, some seconds at most.
+    /// checkpoint that covers it, some seconds at most. What was cut is proved as well: whoever
+    /// kept a copy of such an entry can still show that it was there.
     pub fn inclusion_proof(&self, index: u64) -> Result<String, ReadError> {
         let size = self.size();
         if index >= size {
@@ -164,7 +169,10 @@ impl Log {
 
     /// The bytes of `checkpoint`, `tile/…` or `tile/entries/…`, as far as they are promised.
     pub fn resource(&self, path: &str) -> Result<Resource, NotFound> {
-        let promise = self.core.state().promise.clone();
+        let (promise, minimum) = {
+            let state = self.core.state();
+            (state.promise.clone(), state.minimum())
+        };
         if path == "checkpoint" {
             // tlog-tiles, Checkpoints: "with `Content-Type: text/plain; charset=utf-8`. This
             // endpoint is mutable, so its headers SHOULD prevent caching beyond a few seconds."
@@ -174,7 +182,13 @@ impl Log {
         }
         let not_found = || NotFound { path: path.to_owned() };
         let tile = TilePath::parse(path).ok().filter(|tile| tile.is_within(promise.size));
-        let tile = tile.ok_or_else(not_found)?;
+        // tlog-tiles, Pruning: "the log MAY return an error response if the resource's end index,
+        // defined above, is below or equal to the minimum index."
+        let is_cut = |tile: &TilePath| {
+            tile.kind() == TileKind::Entries
+                && (tile.index() + 1).saturating_mul(TILE_WIDTH.into()) <= minimum
+        };
+        let tile = tile.filter(|tile| !is_cut(tile)).ok_or_else(not_found)?;
         let bytes = tree::find(&self.core.dir, &tile).ok().flatten().ok_or_else(not_found)?;
         // tlog-tiles, Merkle Tree: "This endpoint is immutable, so its caching headers SHOULD be
         // long-lived."
@@ -227,8 +241,11 @@ impl Core {
     /// The first entry with this id.
     pub(crate) fn by_id(&self, id: &[u8; 16]) -> rusqlite::Result<Option<u64>> {
         // Look into the tail before the index: an entry leaves it only when it is there.
-        let in_tail = self.state().tail_id(id);
-        Ok(self.readers.by_id(id)?.or(in_tail))
+        let (in_tail, minimum) = {
+            let state = self.state();
+            (state.tail_id(id), state.minimum())
+        };
+        Ok(self.readers.by_id(id)?.filter(|at| *at >= minimum).or(in_tail))
     }
 }
 
@@ -244,7 +261,13 @@ fn see(core: &Core, range: Range<u64>, mut show: impl FnMut(&Frame<'_>)) -> Resu
     let (tail, indexed) = core.tail();
     let on_disk = range.start..range.end.min(indexed);
     if !on_disk.is_empty() {
-        see_on_disk(core, on_disk, &mut show)?;
+        let read = see_on_disk(core, on_disk, &mut show);
+        // What could not be read may be what was cut meanwhile.
+        let (index, minimum) = (range.start, core.state().minimum());
+        if index < minimum {
+            return Err(ReadError::Cut { index, minimum });
+        }
+        read?;
     }
     for batch in tail {
         see_batch(&batch, range.clone(), &mut show);
@@ -270,7 +293,7 @@ fn see_on_disk(
     let place = core.readers.place(range.start).map_err(index_error)?;
     let size = core.state().size;
     let (first, offset) = place.ok_or(ReadError::NotThere { index: range.start, size })?;
-    let segment = core.state().segment_of(first).unwrap_or(0);
+    let segment = core.state().segment_of(first);
     let mut reader = Reader::new(&core.dir, segment, offset, first)?;
     for at in first..range.end {
         reader.next(&mut |frame: &Frame<'_>| {
@@ -282,6 +305,6 @@ fn see_on_disk(
     Ok(())
 }
 
-fn index_error(error: rusqlite::Error) -> ReadError {
+pub(crate) fn index_error(error: rusqlite::Error) -> ReadError {
     ReadError::Index { reason: error.to_string() }
 }

@@ -166,6 +166,13 @@ pub(crate) fn scan(bytes: &[u8], first: u64) -> Scan {
     }
 }
 
+/// The good frames of the segment that begins with entry `first`.
+pub(crate) fn frames(bytes: &[u8], first: u64) -> impl Iterator<Item = Frame<'_>> {
+    let scan = scan(bytes, first);
+    let read = move |offset: usize| Frame::read(bytes.get(offset..)?, scan.salt).ok();
+    scan.offsets.into_iter().map_while(read)
+}
+
 /// What it means that no good frame for entry `expected` stands at the beginning of `rest`.
 fn judge(rest: &[u8], salt: u32, expected: u64, why: NoFrame) -> Rest {
     let id = frame::guess_id(rest, expected).filter(|_| why != NoFrame::Blank);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use tlog::{
@@ -255,6 +256,23 @@ impl Hashes for OnDisk<'_> {
         let hashes = hashes(self.dir, &tile)?;
         Some(root_of(hashes.get(place.start..place.start + place.count)?))
     }
+}
+
+/// Makes the full tiles with the hashes of a range of entries durable.
+pub(crate) fn sync_hashes(disk: &dyn Disk, dir: &Path, entries: Range<u64>) -> io::Result<()> {
+    let mut folders = BTreeSet::new();
+    for level in 0..LEVELS_MAX {
+        let tiles = |at: u64| at.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0);
+        for index in tiles(entries.start)..tiles(entries.end) {
+            let tile = TilePath::new(TileKind::Hashes { level }, index, TILE_WIDTH);
+            let Some(tile) = tile else { continue };
+            let path = dir.join(tile.to_string());
+            disk.sync(&File::open(&path)?)?;
+            let parents = path.ancestors().skip(1).take_while(|path| path.starts_with(dir));
+            folders.extend(parents.map(Path::to_owned));
+        }
+    }
+    folders.iter().try_for_each(|folder| disk.sync_dir(folder))
 }
 
 /// The hashes of a tile on disk.

@@ -9,6 +9,7 @@ use tlog::{
     Checkpoint, CheckpointRefused, Frontier, Hash, TILE_WIDTH, TileKind, TilePath, read_bundle,
 };
 
+use crate::cut::{self, Cut, Pointer, ReadCut, Unproven};
 use crate::frame::Frame;
 use crate::segment::{self, Rest, Scan};
 use crate::{open, promise, tree};
@@ -26,6 +27,17 @@ pub struct Verified {
     pub checkpoints: Vec<(u64, Hash)>,
     /// The end of the last segment holds a write that was never acknowledged.
     pub torn: bool,
+    /// The beginning was cut off, and a record of the log says so.
+    pub cut: Option<Recorded>,
+}
+
+/// A cut that a record of the log proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    pub cut: Cut,
+    /// The record: its entry, and what it says.
+    pub entry: u64,
+    pub bytes: Vec<u8>,
 }
 
 /// What does not fit.
@@ -52,6 +64,8 @@ pub enum Why {
     Checkpoint(CheckpointRefused),
     #[error("a segment is missing")]
     SegmentMissing,
+    #[error("the first {minimum} entries are said to be cut, but no promised record says so")]
+    CutNotRecorded { minimum: u64 },
     #[error("an entry is damaged")]
     Damaged,
     #[error("entry {found} stands where another must be")]
@@ -83,22 +97,51 @@ pub struct Progress {
 /// bundles and checkpoint, and the checkpoints `kept` elsewhere, signed notes of the same log.
 /// While the log runs, its end beyond the checkpoint is read as far as it is written: what stands
 /// there is bound by nothing yet. Changes nothing.
+///
+/// Where the beginning was cut off, the hashes that are left of it take the place of the entries:
+/// they must lead to the root that the record of the cut says, and to every checkpoint.
 pub fn verify_dir(
     dir: &Path,
     origin: &str,
     keys: &[VerifierKey],
     kept: &[String],
+    read_cut: ReadCut,
     mut progress: impl FnMut(Progress),
 ) -> Result<Verified, Broken> {
     let running = is_running(dir);
-    let promises = read_promises(dir, origin, keys, kept)?;
+    loop {
+        let before = Pointer::read(dir);
+        let promises = read_promises(dir, origin, keys, kept)?;
+        let verified = verify(dir, running, promises, read_cut, &mut progress);
+        // A log that runs may have been cut while it was read.
+        if verified.is_ok() || !running || Pointer::read(dir) == before {
+            return verified;
+        }
+    }
+}
+
+fn verify(
+    dir: &Path,
+    running: bool,
+    promises: Vec<(u64, Hash)>,
+    read_cut: ReadCut,
+    progress: &mut impl FnMut(Progress),
+) -> Result<Verified, Broken> {
     let promised = promises.first().map_or(0, |(size, _)| *size);
+    let cut = find_cut(dir, read_cut, promised)?;
+    let known =
+        promises.iter().copied().chain(cut.map(|found| (found.cut.minimum, found.cut.root)));
+    let known: Vec<(u64, Hash)> = known.collect();
+    let minimum = cut.map_or(0, |found| found.cut.minimum);
     let mut check = Check {
         dir,
         running,
         promised,
+        minimum,
+        cut: None,
+        record_of_cut: cut.map(|found| found.entry),
         frontier: Frontier::new(),
-        sizes: promises.iter().map(|(size, _)| *size).collect(),
+        sizes: known.iter().map(|(size, _)| *size).collect(),
         roots: HashMap::new(),
         tile: Vec::new(),
         bundle: Vec::new(),
@@ -106,14 +149,41 @@ pub fn verify_dir(
     };
     check.note_root();
     let segments = segment::list(dir).map_err(|error| unreadable(&error, segment::folder(dir)))?;
-    let mut torn = false;
-    for (place, first) in segments.iter().copied().enumerate() {
-        let is_last = place + 1 == segments.len();
-        torn = check.segment(first, is_last, &mut progress)?;
+    if let Some(first) = segments.first().filter(|first| **first > minimum) {
+        let file = segment::path(dir, *first);
+        return Err(broken(Some(minimum), Some(file), Why::SegmentMissing));
     }
-    check.finish(&promises)?;
+    let kept = cut::start_of(&segments, minimum);
+    check.hashes_below(kept, progress)?;
+    let mut torn = false;
+    for (place, first) in segments.iter().copied().enumerate().filter(|(_, first)| *first >= kept) {
+        let is_last = place + 1 == segments.len();
+        torn = check.segment(first, is_last, progress)?;
+    }
+    check.finish(&known)?;
     let (size, root) = (check.frontier.size(), check.frontier.root());
-    Ok(Verified { size, root, checkpoints: promises, torn })
+    let recorded = |found: Pointer| Some((found, check.cut?));
+    let cut = cut.and_then(recorded).map(|(Pointer { cut, entry }, bytes)| Recorded {
+        cut,
+        entry,
+        bytes,
+    });
+    Ok(Verified { size, root, checkpoints: promises, torn, cut })
+}
+
+fn find_cut(dir: &Path, read_cut: ReadCut, promised: u64) -> Result<Option<Pointer>, Broken> {
+    let first = || segment::list(dir).unwrap_or_default().first().copied();
+    cut::find(dir, read_cut, promised).map_err(|unproven| match unproven {
+        Unproven::Disk(error) => unreadable(&error, segment::folder(dir)),
+        Unproven::Missing => {
+            let file = first().map(|first| segment::path(dir, first));
+            broken(Some(0), file, Why::SegmentMissing)
+        }
+        Unproven::NotRecorded(Pointer { cut, entry }) => {
+            let why = Why::CutNotRecorded { minimum: cut.minimum };
+            broken(Some(entry), Some(Pointer::path(dir)), why)
+        }
+    })
 }
 
 fn is_running(dir: &Path) -> bool {
@@ -154,6 +224,11 @@ struct Check<'a> {
     running: bool,
     /// Entries of the folder's checkpoint: tiles are there up to here.
     promised: u64,
+    /// The first entry that is not cut: bundles are there from here.
+    minimum: u64,
+    /// The entry that is the record of the cut, and what it says.
+    record_of_cut: Option<u64>,
+    cut: Option<Vec<u8>>,
     frontier: Frontier,
     sizes: HashSet<u64>,
     roots: HashMap<u64, Hash>,
@@ -165,6 +240,25 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// Goes through the hashes of the entries before `end`, which are cut off.
+    fn hashes_below(
+        &mut self,
+        end: u64,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(), Broken> {
+        while self.frontier.size() < end {
+            let at = self.frontier.size();
+            if at.is_multiple_of(WIDTH) {
+                self.load(at / WIDTH)?;
+                progress(Progress { entries: at, of: self.promised });
+            }
+            let leaf = self.tile.get(usize::try_from(at % WIDTH).unwrap_or(0)).copied();
+            let missing = || broken(Some(at), self.tile_of(at, false), Why::TileMissing);
+            self.grow(leaf.ok_or_else(missing)?)?;
+        }
+        Ok(())
+    }
+
     /// Checks a segment; returns whether it ends in a torn write.
     fn segment(
         &mut self,
@@ -209,6 +303,14 @@ impl Check<'_> {
         if frame.index < self.promised {
             self.against_tile(frame, leaf, file)?;
         }
+        if self.record_of_cut == Some(frame.index) {
+            self.cut = Some(frame.bytes.to_vec());
+        }
+        self.grow(leaf)
+    }
+
+    /// Takes the next hash into the tree, and compares what it completes.
+    fn grow(&mut self, leaf: Hash) -> Result<(), Broken> {
         let mut nodes = Vec::new();
         self.frontier.append_noting(leaf, |level, index, hash| {
             if level > 0 && level % 8 == 0 {
@@ -232,7 +334,8 @@ impl Check<'_> {
         let place = usize::try_from(place).unwrap_or(0);
         let in_tile = self.tile.get(place) == Some(&leaf);
         let bundled = self.bundle.get(place).map(|entry| tree::leaf(entry));
-        let in_bundle = bundled == Some(leaf);
+        // Of what is cut the bundle is gone, and some entries are still in their segment.
+        let in_bundle = bundled == Some(leaf) || (in_tile && frame.index < self.minimum);
         let (why, file) = match (in_tile, in_bundle) {
             (true, true) => return Ok(()),
             (false, true) => (Why::TileChanged, self.tile_of(frame.index, false)),

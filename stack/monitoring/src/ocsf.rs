@@ -96,11 +96,12 @@ impl Activity {
                 "agent.retire" => named(Class::Entity, 7),
                 _ => named(Class::Entity, OTHER),
             },
-            // 3004: "1=Create; 3=Update; 6=Enroll; 9=Disable; 10=Activate".
+            // 3004: "1=Create; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
             Event::CredentialIssued | Event::JoinTokenCreated => named(Class::Entity, 1),
             Event::NodeRenewed | Event::PolicyApplied | Event::KeyRotated => {
                 named(Class::Entity, 3)
             }
+            Event::LogCut => named(Class::Entity, 4),
             Event::ClientRegistered if action == "client.disable" => named(Class::Entity, 9),
             Event::AgentRegistered | Event::ClientRegistered => named(Class::Entity, 6),
             Event::Started => named(Class::Entity, 10),
@@ -352,6 +353,7 @@ fn entity(record: &Record) -> Value {
         Event::WorkloadAttested => ("Process", record.agent.as_ref()),
         Event::ClientRegistered => ("Client", record.subject.as_ref()),
         Event::KeyRotated => ("Key", resource),
+        Event::LogCut => ("Log", resource),
         Event::JoinTokenCreated => ("Join token", resource),
         Event::Started => ("Component", Some(&record.component.0)),
         _ => ("Agent", record.agent.as_ref().or(resource)),
@@ -399,6 +401,7 @@ fn unmapped(record: &Record) -> Value {
         "jti": record.jti,
         "needs": why.and_then(|why| why.needs.as_ref()),
         "parent": record.parent,
+        "policy": Some(&record.policy).filter(|_| record.event == Event::LogCut),
         "proof": record.proof,
         "root": record.root,
         "transport": record.transport,

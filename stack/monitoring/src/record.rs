@@ -34,6 +34,13 @@ impl RecordId {
         self.0.into_bytes()
     }
 
+    /// The instant that it was made of; none where somebody made it up otherwise.
+    pub fn time(self) -> Option<UnixTime> {
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        let millis = seconds.checked_mul(1_000)?.checked_add(u64::from(nanos / 1_000_000))?;
+        Some(UnixTime::from_millis(millis))
+    }
+
     /// The id in an index or on a command line.
     pub fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
@@ -91,6 +98,8 @@ pub enum Event {
     KeyRotated,
     /// Refusals of callers that proved nothing, counted over a window.
     StrangersRefused,
+    /// The retention policy took the beginning off a log.
+    LogCut,
 }
 
 impl Event {
@@ -112,6 +121,7 @@ impl Event {
             Self::PolicyApplied => "policy_applied",
             Self::KeyRotated => "key_rotated",
             Self::StrangersRefused => "strangers_refused",
+            Self::LogCut => "log_cut",
         }
     }
 }
@@ -539,7 +549,7 @@ mod tests {
             assert_eq!(Term::parse(term.name()), Some(term));
         }
         assert_eq!(Term::parse("Agent"), None);
-        for event in [Event::Started, Event::CallFinished, Event::StrangersRefused] {
+        for event in [Event::Started, Event::CallFinished, Event::LogCut] {
             assert_eq!(serde_json::to_value(event).unwrap(), event.name());
         }
         for outcome in [Outcome::Permitted, Outcome::Refused, Outcome::Done, Outcome::Failed] {
@@ -555,6 +565,7 @@ mod tests {
         for id in ids {
             assert_eq!(RecordId::parse(&id.to_string()), Some(id));
         }
+        assert_eq!(ids.map(|id| id.time().unwrap().millis()), [1, 1, 2]);
         assert_eq!(RecordId::parse("7"), None);
         assert!(Record::decode(b"{}").is_err(), "a record that lacks its parts does not read");
     }

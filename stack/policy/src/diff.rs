@@ -66,5 +66,9 @@ fn parts(set: &PolicySet) -> BTreeMap<String, String> {
         ("domain".to_owned(), format!("{:?}", set.domain())),
         ("attestation".to_owned(), format!("{:?}", set.attestation())),
     ];
-    rules.chain(resources).chain(agents).chain(single).collect()
+    // What is cut does not come back: the plan says it in full.
+    let keep = set.domain().audit.keep;
+    let keep = keep.map(|keep| format!("records kept {} seconds, then cut", keep.seconds()));
+    let keep = keep.map(|what| (what, String::new()));
+    rules.chain(resources).chain(agents).chain(single).chain(keep).collect()
 }

@@ -1,7 +1,9 @@
 //! `domain.toml`: what holds for the whole trust domain.
 
 use authorization::policy::Delegation;
-use credential::policy::Lifetimes;
+use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes};
+use monitoring::policy::{KEEP_SECONDS_MIN, Retention};
+use monitoring::trace::AFTERMATH;
 use provisioning::policy::Revocation;
 use serde::{Deserialize, Serialize};
 use spiffe::TrustDomain;
@@ -22,6 +24,9 @@ pub struct Domain {
     /// How far rights travel.
     #[serde(default)]
     pub delegation: Delegation,
+    /// How long the audit logs are kept.
+    #[serde(default)]
+    pub audit: Retention,
     /// Tolerances.
     #[serde(default)]
     pub bounds: Bounds,
@@ -42,6 +47,9 @@ pub(crate) const CLOCK_SKEW_SECONDS_MAX: u64 = 120;
 /// The longest life of a proof that policy may allow, in seconds.
 pub(crate) const PROOF_SECONDS_MAX: u64 = 300;
 
+// What a trace shows of a credential is there for as long as it is asked for.
+const _: () = assert!(KEEP_SECONDS_MIN >= CREDENTIAL_SECONDS_MAX + AFTERMATH.seconds());
+
 impl Default for Bounds {
     fn default() -> Self {
         Self { clock_skew: Span::from_seconds(5), proof_lifetime: Span::from_seconds(120) }
@@ -54,6 +62,7 @@ impl Domain {
         let mut faults = self.lifetimes.faults();
         faults.extend(self.revocation.faults());
         faults.extend(self.delegation.faults());
+        faults.extend(self.audit.faults());
         let bounds = [
             ("clock_skew", self.bounds.clock_skew, 0, CLOCK_SKEW_SECONDS_MAX),
             ("proof_lifetime", self.bounds.proof_lifetime, 1, PROOF_SECONDS_MAX),

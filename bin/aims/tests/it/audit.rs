@@ -11,9 +11,15 @@ use tlog::note::{KeyKind, VerifierKey};
 
 use crate::aims;
 
-const ORIGIN: &str = "demo.example/log/server";
+pub(crate) const ORIGIN: &str = "demo.example/log/server";
 
-struct Signer(Ed25519KeyPair);
+pub(crate) struct Signer(Ed25519KeyPair);
+
+impl Signer {
+    pub(crate) fn new(seed: u8) -> Self {
+        Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
+    }
+}
 
 impl NoteSigner for Signer {
     fn name(&self) -> &str {
@@ -33,7 +39,7 @@ impl NoteSigner for Signer {
 fn log_in(folder: &Path) {
     let dir = folder.join("aims-data/log/server");
     fs::create_dir_all(&dir).unwrap();
-    let signer = Arc::new(Signer(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()));
+    let signer = Arc::new(Signer::new(7));
     let key = VerifierKey::new(ORIGIN, KeyKind::Ed25519, signer.public_key()).unwrap();
     let options = Options {
         origin: ORIGIN.to_owned(),
@@ -42,6 +48,7 @@ fn log_in(folder: &Path) {
         signer,
         previous_keys: Vec::new(),
         remembered: None,
+        read_cut: |_| None,
     };
     let entry = |number: u8| Entry {
         id: [number; 16],
@@ -120,7 +127,7 @@ fn a_checkpoint_kept_elsewhere_is_compared() {
     assert_eq!(ended.code, 0, "{}", ended.err);
     assert!(ended.out.contains("at 4, 4"), "{}", ended.out);
     // A checkpoint that promised more than is there: the log was cut.
-    let signer = Signer(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap());
+    let signer = Signer::new(7);
     let text = format!("{ORIGIN}\n9\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n");
     let draft = tlog::note::Draft::new(text).unwrap();
     let signature = signer.sign(draft.signing_input()).unwrap();
@@ -141,7 +148,7 @@ fn a_checkpoint_kept_elsewhere_is_compared() {
 fn a_key_of_somebody_else_does_not_do() {
     let folder = tempfile::tempdir().unwrap();
     log_in(folder.path());
-    let signer = Signer(Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap());
+    let signer = Signer::new(8);
     let key = VerifierKey::new(ORIGIN, KeyKind::Ed25519, signer.public_key()).unwrap();
     fs::write(folder.path().join("key"), key.to_string()).unwrap();
     let ended = aims(folder.path(), &["audit", "verify", "--key", "key"]);

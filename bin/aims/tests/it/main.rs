@@ -18,6 +18,7 @@ mod kills;
 mod load;
 mod oversized;
 mod policy;
+mod retention;
 mod rows;
 mod run;
 mod running;

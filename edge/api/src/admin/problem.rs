@@ -141,6 +141,10 @@ impl From<&AuditFault> for Undone {
     fn from(fault: &AuditFault) -> Self {
         match fault {
             AuditFault::NoLog { .. } | AuditFault::NoEntry { .. } => Self::not_found(fault),
+            AuditFault::Cut { .. } => {
+                Self::new(StatusCode::GONE, Ending::Refused, "audit::Cut", fault)
+                    .hint("`aims audit verify` says when, and under which policy")
+            }
             AuditFault::NotYet { .. } => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Self::new(status, Ending::Unavailable, "audit::NotYet", fault)
@@ -194,6 +198,7 @@ mod tests {
         let faults = [
             AuditFault::NoLog { log: text("a"), known: text("server") },
             AuditFault::NoEntry { index: 7, size: 5 },
+            AuditFault::Cut { index: 7, minimum: 512 },
             AuditFault::NotYet { index: 4 },
             AuditFault::Unreadable { why: text("entry 4: not JSON") },
         ];
@@ -218,6 +223,7 @@ mod tests {
         insta::assert_snapshot!(table, @r#"
         404 1 not_found: no log `a`; there are server
         404 1 not_found: entry 7 is not in a log of 5 entries
+        410 1 audit::Cut: entry 7 was cut off: the log begins with entry 512 (`aims audit verify` says when, and under which policy)
         503 3 audit::NotYet: no checkpoint covers entry 4 yet
         503 3 audit::Unreadable: the log does not read: entry 4: not JSON (`aims audit verify` finds what is damaged)
         404 1 not_found: nothing is at this path (the server may be of another version than the command)

@@ -9,7 +9,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode, Uri};
 use monitoring::record::{Term, Unreadable};
 use monitoring::trace::{AFTERMATH, RECORDS_MAX, subjects};
-use monitoring::{Event, Outcome, Record, RecordId};
+use monitoring::{Cut, Event, Outcome, Record, RecordId};
 use serde_json::value::RawValue;
 use time::UnixTime;
 
@@ -38,7 +38,8 @@ pub(crate) async fn tail<W: World>(State(shared): State<Arc<Shared<W>>>, uri: Ur
     let log = log(&*audit, query.get("log"))?;
     let size = audit.size(&log).map_err(|fault| Undone::from(&fault))?;
     let last = query.number("last")?.unwrap_or(10);
-    let from = query.number("from")?.unwrap_or_else(|| size.saturating_sub(last));
+    let first = audit.first(&log).map_err(|fault| Undone::from(&fault))?;
+    let from = query.number("from")?.unwrap_or_else(|| size.saturating_sub(last).max(first));
     let reading = Reading { log, from, until: None, format: Format::Record };
     Ok(lines::answer(audit, reading, query.flag("follow")?))
 }
@@ -61,7 +62,7 @@ pub(crate) async fn export<W: World>(State(shared): State<Arc<Shared<W>>>, uri: 
     let (doors, name) = (Arc::clone(&audit), log.clone());
     let from = blocking(move || match since {
         Some(since) => doors.since(&name, since),
-        None => Ok(0),
+        None => doors.first(&name),
     });
     let reading = Reading { log, from: from.await?, until, format };
     Ok(lines::answer(audit, reading, false))
@@ -78,13 +79,14 @@ pub(crate) async fn show<W: World>(
     let found = blocking(move || {
         for log in audit.logs() {
             if let Some(entry) = audit.by_id(&log, &id.bytes())? {
-                return line(&log, entry).map(Some);
+                return line(&log, entry).map(Ok);
             }
         }
-        Ok(None)
+        // An id tells its time.
+        cuts(&*audit, |cut| id.time().is_some_and(|time| time <= cut.last)).map(Err)
     });
-    let unknown = || Undone::not_found(format!("no record `{text}` in these logs"));
-    found.await?.map(|line| answer::json(StatusCode::OK, &line)).ok_or_else(unknown)
+    let unknown = |cuts| Undone::not_found(format!("no record `{text}` in these logs{cuts}"));
+    found.await?.map(|line| answer::json(StatusCode::OK, &line)).map_err(unknown)
 }
 
 /// Records with a term, oldest first.
@@ -116,10 +118,14 @@ pub(crate) async fn trace<W: World>(
 ) -> Ended {
     let audit = Arc::clone(&shared.audit);
     let asked = text.clone();
-    let shown = blocking(move || Story::of(&*audit, &asked)).await?;
-    let unknown =
-        || Undone::not_found(format!("nothing has the root, transaction or token `{text}`"));
-    shown.map(|shown| answer::json(StatusCode::OK, &shown)).ok_or_else(unknown)
+    let shown = blocking(move || match Story::of(&*audit, &asked)? {
+        Some(shown) => Ok(Ok(shown)),
+        None => cuts(&*audit, |_| true).map(Err),
+    });
+    let unknown = |cuts| {
+        Undone::not_found(format!("nothing has the root, transaction or token `{text}`{cuts}"))
+    };
+    shown.await?.map(|shown| answer::json(StatusCode::OK, &shown)).map_err(unknown)
 }
 
 /// A proof that an entry is in its log.
@@ -135,6 +141,20 @@ pub(crate) async fn prove<W: World>(
     let mut answer = answer::bytes(StatusCode::OK, text, proof.into_bytes());
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     Ok(answer)
+}
+
+/// What was cut off the logs, as far as it `concerns` what was not found: the end of a sentence.
+fn cuts(audit: &dyn Audit, concerns: impl Fn(&Cut) -> bool) -> Result<String, AuditFault> {
+    let mut told = String::new();
+    for log in audit.logs() {
+        let Some(entry) = audit.record_of_cut(&log)? else { continue };
+        let record = decode(&entry)?;
+        if let Some(cut) = Cut::of(&record).filter(&concerns) {
+            told.push_str("; ");
+            told.push_str(&cut.told(&record));
+        }
+    }
+    Ok(told)
 }
 
 /// Runs what blocks on files where that is allowed.

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use api::admin::messages::Line;
 use api::client::Fault;
+use env::{Change, Store as _, World as _};
 use identifier::AgentName;
 use monitoring::trace::Trace;
-use monitoring::{Event, Record};
+use monitoring::{Cut, Event, Record, RecordId};
 use provisioning::Act;
+use time::Span;
 
 use crate::browser::soon;
 use crate::handshakes::registration;
@@ -148,4 +150,52 @@ async fn s11_a_trace_tells_the_whole_story() {
     let events: Vec<_> = records.iter().map(|one| one.action.as_str()).collect();
     assert_eq!(events, ["token.issue", "client.disable"]);
     assert_eq!(Trace::of(&root, &records).nodes.len(), 2);
+}
+
+/// What policy no longer keeps is told in words, however it is asked for.
+///
+/// req: OBS-06 (part)
+#[tokio::test]
+async fn s11_what_was_cut_is_told_and_not_an_error_of_ours() {
+    let office = Office::open().await;
+    let records = office.world.records();
+    let (gone, last) = (&records[0], records[1].time);
+    let minimum = 2;
+    let cut = Cut {
+        log: "demo.example/log/server".to_owned(),
+        from: 0,
+        minimum,
+        root: "cm9vdA==".to_owned(),
+        first: gone.time,
+        last,
+    };
+    let id = RecordId::new(last.plus(Span::from_seconds(1)), [9; 10]);
+    let server = office.world.component().clone();
+    let record = cut.record(id, last, server, "sha256:77".to_owned());
+    let change = Change { records: vec![record], ..Change::default() };
+    office.world.store().commit(change).await.unwrap();
+    let told = |fault: Fault| match fault {
+        Fault::Problem(problem) => format!("{}: {}", problem.error, problem.message),
+        other => panic!("{other:?}"),
+    };
+    let words = "the records of `demo.example/log/server` up to ";
+    let shown = told(office.client.record(&gone.id.to_string()).await.unwrap_err());
+    assert!(shown.starts_with("not_found: no record") && shown.contains(words), "{shown}");
+    // What is younger than what was cut was never there.
+    let never = RecordId::new(id.time().unwrap(), [8; 10]).to_string();
+    let shown = told(office.client.record(&never).await.unwrap_err());
+    assert!(!shown.contains("cut"), "{shown}");
+    let traced = told(office.client.trace("root-of-long-ago").await.unwrap_err());
+    assert!(traced.contains(words), "{traced}");
+    let mut lines = office.client.tail(None, (Some(0), None), false).await.unwrap();
+    let broken = told(soon(lines.next()).await.unwrap_err());
+    assert_eq!(broken, "audit::Cut: entry 0 was cut off: the log begins with entry 2");
+    for mut lines in [
+        office.client.tail(None, (None, Some(99)), false).await.unwrap(),
+        office.client.export(None, (None, None), "aims").await.unwrap(),
+    ] {
+        let first = parse(&soon(lines.next()).await.unwrap().unwrap());
+        assert_eq!(first.index, minimum);
+    }
+    office.close().await;
 }

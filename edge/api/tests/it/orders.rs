@@ -417,6 +417,7 @@ async fn status_answers_also_when_the_state_cannot_be_read() {
       "logs": [
         {
           "name": "server",
+          "first": 0,
           "entries": 7,
           "promised": 6
         }

@@ -18,7 +18,7 @@ use env::{
 use flow::agents::Operator;
 use jose::{Algorithm, Jwk, PrivateKey, PublicKey, Signature};
 use monitoring::record::Term;
-use monitoring::{Component, Record};
+use monitoring::{Component, Cut, Record};
 use policy::Files;
 use time::{Span, UnixTime};
 use tokio::sync::watch;
@@ -383,7 +383,13 @@ impl Doors {
         Arc::new(Self { world, ready, slow: Duration::ZERO })
     }
 
+    /// Those that are not cut.
     fn entries(&self, log: &str) -> Result<Vec<Entry>, AuditFault> {
+        let first = self.first(log)?;
+        Ok(self.all(log)?.into_iter().filter(|entry| entry.index >= first).collect())
+    }
+
+    fn all(&self, log: &str) -> Result<Vec<Entry>, AuditFault> {
         if log != "server" {
             let (log, known) = (log.to_owned(), "server".to_owned());
             return Err(AuditFault::NoLog { log, known });
@@ -416,7 +422,7 @@ impl Health for Doors {
     }
 
     fn logs(&self) -> Vec<LogState> {
-        vec![LogState { name: "server".to_owned(), entries: 7, promised: 6 }]
+        vec![LogState { name: "server".to_owned(), first: 0, entries: 7, promised: 6 }]
     }
 
     fn durable_commits(&self) -> u64 {
@@ -438,18 +444,35 @@ impl Audit for Doors {
     }
 
     fn size(&self, log: &str) -> Result<u64, AuditFault> {
-        self.entries(log).map(|entries| entries.len() as u64)
+        self.all(log).map(|entries| entries.len() as u64)
+    }
+
+    fn first(&self, log: &str) -> Result<u64, AuditFault> {
+        let cut = self.record_of_cut(log)?;
+        let cut = cut.and_then(|entry| Cut::of(&Record::decode(&entry.bytes).unwrap()));
+        Ok(cut.map_or(0, |cut| cut.minimum))
+    }
+
+    fn record_of_cut(&self, log: &str) -> Result<Option<Entry>, AuditFault> {
+        let entries = self.all(log)?.into_iter().rev();
+        let is_cut = |entry: &Entry| Cut::of(&Record::decode(&entry.bytes).unwrap()).is_some();
+        Ok(entries.into_iter().find(is_cut))
     }
 
     fn read(&self, log: &str, from: u64, limit: usize) -> Result<Vec<Entry>, AuditFault> {
+        let (index, minimum) = (from, self.first(log)?);
+        if index < minimum {
+            return Err(AuditFault::Cut { index, minimum });
+        }
         let from = usize::try_from(from).unwrap();
-        Ok(self.entries(log)?.into_iter().skip(from).take(limit).collect())
+        Ok(self.all(log)?.into_iter().skip(from).take(limit).collect())
     }
 
     fn since(&self, log: &str, time: UnixTime) -> Result<u64, AuditFault> {
         let entries = self.entries(log)?;
         let later = |entry: &&Entry| Record::decode(&entry.bytes).unwrap().time >= time;
-        Ok(entries.iter().find(later).map_or(entries.len() as u64, |entry| entry.index))
+        let size = self.size(log)?;
+        Ok(entries.iter().find(later).map_or(size, |entry| entry.index))
     }
 
     fn by_id(&self, log: &str, id: &[u8; 16]) -> Result<Option<Entry>, AuditFault> {

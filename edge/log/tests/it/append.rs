@@ -242,7 +242,7 @@ async fn one_process_at_a_time() {
 }
 
 /// A key that is away.
-struct Away(Arc<AtomicBool>, Signer);
+pub(crate) struct Away(pub(crate) Arc<AtomicBool>, pub(crate) Signer);
 
 impl NoteSigner for Away {
     fn name(&self) -> &str {

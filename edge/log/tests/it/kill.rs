@@ -9,8 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use log::{AppendMode, Log, Options};
+use log::{AppendMode, Log, Options, ReadError};
 
+use crate::cut::record;
 use crate::{entry, options, verify};
 
 const KILLS: u64 = 20;
@@ -30,8 +31,9 @@ fn child_that_is_killed() {
     runtime.block_on(async {
         let log = Log::open(Path::new(&dir), small()).unwrap();
         let next = Arc::new(std::sync::atomic::AtomicU64::new(log.size() * 2));
-        let tasks: Vec<_> =
+        let mut tasks: Vec<_> =
             (0..16).map(|_| tokio::spawn(produce(log.clone(), Arc::clone(&next)))).collect();
+        tasks.push(tokio::spawn(keep_short(log)));
         for task in tasks {
             task.await.unwrap();
         }
@@ -45,6 +47,20 @@ async fn produce(log: Log, next: Arc<std::sync::atomic::AtomicU64>) {
         // One write for a line, past the capture of the test harness.
         let line = format!("ack {index} {number}\n");
         std::io::stdout().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+/// Cuts the log again and again, so that about so many entries stay.
+pub(crate) async fn keep_short(log: Log) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        let oldest = log.size().saturating_sub(2_000).max(log.minimum());
+        let Ok(read) = log.read(oldest..oldest + 1) else { continue };
+        let Some(time) = read.first().map(|stored| stored.time) else { continue };
+        let Some(plan) = log.plan_cut(time).unwrap() else { continue };
+        let record = record(&plan, log.size());
+        log.append(vec![record.clone()], AppendMode::Always).await.unwrap();
+        log.cut(&plan, &record.id).unwrap();
     }
 }
 
@@ -89,6 +105,8 @@ fn run_and_kill(dir: &Path, after: Duration) -> Vec<(u64, u64)> {
     acknowledged
 }
 
+/// The log is cut meanwhile, too: what is below its minimum index is gone, and nothing else.
+///
 /// req: OBS-05 (part), OBS-06 (part)
 #[test]
 fn kill_9_loses_nothing_acknowledged_and_breaks_no_promise() {
@@ -106,6 +124,7 @@ fn kill_often(kills: std::ops::Range<u64>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut expected, mut checkpoints) = (Vec::new(), Vec::new());
     let (mut checked, least) = (0, (kills.end - kills.start) * 10);
+    let (mut cut, mut cuts) = (0, 0);
     for kill in kills {
         // Different moments: at once, between syncs, tiles, checkpoints, segments.
         let after = Duration::from_micros(kill * 7_919 % 90_000);
@@ -113,7 +132,15 @@ fn kill_often(kills: std::ops::Range<u64>) {
         checkpoints.extend(std::fs::read_to_string(dir.join("checkpoint")));
         let log = Log::open(&dir, small()).unwrap();
         let size = log.size();
+        let minimum = log.minimum();
+        cuts += u64::from(minimum > cut);
+        cut = minimum;
         for (index, number) in expected.iter().skip(checked) {
+            if *index < minimum {
+                let read = log.read(*index..*index + 1);
+                assert!(matches!(read, Err(ReadError::Cut { .. })), "{index} below {minimum}");
+                continue;
+            }
             let stored = log.read(*index..*index + 1).unwrap();
             let stored = stored.first().unwrap_or_else(|| panic!("{index} of {size} is lost"));
             assert_eq!((stored.id, &stored.bytes), (entry(*number).id, &entry(*number).bytes));
@@ -127,4 +154,5 @@ fn kill_often(kills: std::ops::Range<u64>) {
         assert_eq!(verified.size, size);
     }
     assert!(expected.len() as u64 > least, "only {} entries", expected.len());
+    assert!(cuts > 0, "the log was never cut");
 }

@@ -8,6 +8,7 @@
 )]
 
 mod append;
+mod cut;
 mod kill;
 mod oracle;
 mod restart;
@@ -18,9 +19,10 @@ use std::sync::Arc;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use log::{
-    AppendMode, Broken, Entry, Log, NoteSigner, Options, SignError, Term, Verified, verify_dir,
+    AppendMode, Broken, Cut, Entry, Log, NoteSigner, Options, SignError, Term, Verified, verify_dir,
 };
 use time::{Span, UnixTime};
+use tlog::Hash;
 use tlog::note::{KeyKind, VerifierKey};
 
 pub(crate) const ORIGIN: &str = "log.example/audit";
@@ -56,7 +58,15 @@ pub(crate) fn options() -> Options {
         signer: Arc::new(Signer::new(1)),
         previous_keys: Vec::new(),
         remembered: None,
+        read_cut,
     }
+}
+
+/// The record of a cut, as these tests write it: `cut 1024 ROOT`.
+pub(crate) fn read_cut(bytes: &[u8]) -> Option<Cut> {
+    let text = std::str::from_utf8(bytes).ok()?.strip_prefix("cut ")?;
+    let (minimum, root) = text.split_once(' ')?;
+    Some(Cut { minimum: minimum.parse().ok()?, root: Hash::parse(root).ok()? })
 }
 
 pub(crate) fn key() -> VerifierKey {
@@ -121,5 +131,5 @@ pub(crate) fn check_all(log: &Log, entries: u64) {
 }
 
 pub(crate) fn verify(dir: &Path, kept: &[String]) -> Result<Verified, Broken> {
-    verify_dir(dir, ORIGIN, &[key()], kept, |_| {})
+    verify_dir(dir, ORIGIN, &[key()], kept, read_cut, |_| {})
 }

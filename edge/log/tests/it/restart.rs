@@ -240,7 +240,9 @@ async fn a_new_key_goes_on_where_the_former_ended() {
     let with = Options { signer: signer(), previous_keys, ..options() };
     make_with(dir.path(), 20, with).await;
     let new = VerifierKey::new(ORIGIN, KeyKind::Ed25519, Signer::new(2).public_key()).unwrap();
-    let verified = log::verify_dir(dir.path(), ORIGIN, &[key(), new], &[before], |_| {}).unwrap();
+    let verified =
+        log::verify_dir(dir.path(), ORIGIN, &[key(), new], &[before], crate::read_cut, |_| {})
+            .unwrap();
     assert_eq!((verified.size, verified.checkpoints.len()), (20, 2));
 }
 

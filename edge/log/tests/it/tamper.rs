@@ -220,7 +220,9 @@ async fn progress_is_told_and_an_empty_log_is_whole() {
     make(dir.path(), 600).await;
     let mut told = Vec::new();
     let key = [crate::key()];
-    log::verify_dir(dir.path(), crate::ORIGIN, &key, &[], |p| told.push((p.entries, p.of)))
-        .unwrap();
+    log::verify_dir(dir.path(), crate::ORIGIN, &key, &[], crate::read_cut, |p| {
+        told.push((p.entries, p.of))
+    })
+    .unwrap();
     assert_eq!(told, [(0, 600), (256, 600), (512, 600)]);
 }

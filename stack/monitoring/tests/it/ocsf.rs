@@ -2,7 +2,7 @@
 
 use monitoring::ocsf::{Context, to_ocsf};
 use monitoring::tally::Tally;
-use monitoring::{Component, Event, Outcome, Record};
+use monitoring::{Component, Cut, Event, Outcome, Record};
 use serde_json::{Value, json};
 
 use crate::story::{
@@ -62,6 +62,12 @@ fn s11_what_is_made_is_entity_management() {
     made(Event::Started, &|_| {});
     made(Event::PolicyApplied, &|made| *made = applied(3));
     made(Event::KeyRotated, &|made| made.resource = Some("wit/key-7".to_owned()));
+    made(Event::LogCut, &|made| {
+        let (log, root) = ("demo.example/log/server".to_owned(), "cm9vdA==".to_owned());
+        let (first, last) = (made.time, made.time);
+        let cut = Cut { log, from: 0, minimum: 512, root, first, last };
+        *made = cut.record(made.id, made.time, made.component.clone(), "sha256:77".to_owned());
+    });
     made(Event::JoinTokenCreated, &|made| {
         made.operator.clone_from(&operator);
         made.resource = Some("host-1".to_owned());
@@ -145,6 +151,7 @@ fn s11_what_is_required_is_there_however_little_is_known() {
         Event::PolicyApplied,
         Event::KeyRotated,
         Event::StrangersRefused,
+        Event::LogCut,
     ] {
         for outcome in [Outcome::Permitted, Outcome::Refused, Outcome::Done, Outcome::Failed] {
             for action in [event.name(), "agent.suspend", "token.exchange"] {

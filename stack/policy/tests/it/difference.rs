@@ -41,6 +41,23 @@ fn s12_a_plan_names_what_would_change() {
     assert_eq!(found, expect);
 }
 
+/// What a policy would cut is not hidden behind "the domain changes".
+///
+/// req: OBS-06 (part)
+#[test]
+fn s12_a_plan_says_how_long_records_are_kept() {
+    let keep =
+        |seconds: u64| format!("trust_domain = \"demo.example\"\n[audit]\nkeep = {seconds}\n");
+    let (year, month) = (keep(31_536_000), keep(2_592_000));
+    let (year, month) = (("domain.toml", year.as_str()), ("domain.toml", month.as_str()));
+    let [a_year, a_month] =
+        ["31536000", "2592000"].map(|keep| format!("records kept {keep} seconds, then cut"));
+    assert_eq!(told(Some(&[]), &[year]), ["~ domain".to_owned(), format!("+ {a_year}")]);
+    let changed = [format!("- {a_year}"), "~ domain".to_owned(), format!("+ {a_month}")];
+    assert_eq!(told(Some(&[year]), &[month]), changed);
+    assert_eq!(told(Some(&[year]), &[]), [format!("- {a_year}"), "~ domain".to_owned()]);
+}
+
 #[test]
 fn s12_what_reads_the_same_does_not_change() {
     assert_eq!(told(Some(&[]), &[]), [""; 0]);

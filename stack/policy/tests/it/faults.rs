@@ -50,7 +50,7 @@ fn s12_a_file_that_does_not_read_is_shown_at_its_place() {
 fn s12_a_value_that_may_not_stand_is_shown_at_its_line() {
     let domain = "# wit: nothing without a reason\ntrust_domain = \"demo.example\"\n\n[lifetimes]\n\
                   wit = 0\njwt_svid = 7200\ntxn_token = 61\n\n[revocation]\nfeed_lost_after = 301\n\n\
-                  [delegation]\ndepth_max = 9\n\n[bounds]\nclock_skew = 121\nproof_lifetime = 0\n";
+                  [delegation]\ndepth_max = 9\n\n[audit]\nkeep = 172799\n\n[bounds]\nclock_skew = 121\nproof_lifetime = 0\n";
     let attestation = "[node.join_token]\n[node.tpm]\n\n[class.standard]\ndemands = [\"unix:path\"]\n\
                        issues = [\"x509\"]\n\n[class.high]\ndemands = []\nissues = [\"pgp\"]\n";
     let resource = "name = \"Ledger\"\naudience = \"spiffe://demo.example/agent/a\"\n\

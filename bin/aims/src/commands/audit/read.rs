@@ -25,11 +25,14 @@ pub(super) async fn tail(context: &Context, args: &Tail) -> Result<(), Failure> 
     let logs = logs(&server, args.log.as_deref()).await?;
     let mut last = Vec::new();
     let mut following = Vec::new();
-    for log in logs {
+    for Known { name: log, first } in logs {
         let found = match &args.condition {
             Some((term, value)) => find(&server, &log, (*term, value), args.last).await?,
             None => last_of(&server, &log, args.last).await?,
         };
+        if (found.len() as u64) < args.last {
+            tell_cut(context, &log, first);
+        }
         if args.follow {
             let next = found.back().map_or(0, |line| line.index.saturating_add(1));
             following.push(server.tail(Some(&log), (Some(next), None), true).await?);
@@ -58,7 +61,10 @@ pub(super) async fn export(
     };
     let server = context.server();
     let from = since.map(|span| SystemClock::read().minus(span)).map(UnixTime::millis);
-    for log in logs(&server, log.as_deref()).await? {
+    for Known { name: log, first } in logs(&server, log.as_deref()).await? {
+        if since.is_none() {
+            tell_cut(context, &log, first);
+        }
         let mut lines = server.export(Some(&log), (from, None), format).await?;
         while let Some(text) = lines.next().await? {
             context.output.text(&format!("{text}\n"))?;
@@ -67,12 +73,28 @@ pub(super) async fn export(
     Ok(())
 }
 
+/// A log, and the first entry that is not cut.
+struct Known {
+    name: String,
+    first: u64,
+}
+
 /// The log that was named, or all of this installation.
-async fn logs(server: &Client, named: Option<&str>) -> Result<Vec<String>, Failure> {
-    if let Some(name) = named {
-        return Ok(vec![name.to_owned()]);
+async fn logs(server: &Client, named: Option<&str>) -> Result<Vec<Known>, Failure> {
+    let known = server.status().await?.logs.into_iter();
+    let known: Vec<_> = known.map(|log| Known { name: log.name, first: log.first }).collect();
+    let Some(name) = named else { return Ok(known) };
+    // Of one that is not there the server says so itself.
+    let first = known.iter().find(|log| log.name == name).map_or(0, |log| log.first);
+    Ok(vec![Known { name: name.to_owned(), first }])
+}
+
+/// Says that there was more once.
+fn tell_cut(context: &Context, log: &str, first: u64) {
+    if first > 0 {
+        let text = "what was before is older than policy keeps and was cut";
+        context.output.note(&format!("`{log}` begins with entry {first}: {text}"));
     }
-    Ok(server.status().await?.logs.into_iter().map(|log| log.name).collect())
 }
 
 async fn last_of(server: &Client, log: &str, last: u64) -> Result<VecDeque<Line>, Failure> {

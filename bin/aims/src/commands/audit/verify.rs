@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use log::{Broken, Verified, verify_dir};
-use monitoring::RecordId;
+use log::{Broken, Recorded, Verified, verify_dir};
+use monitoring::{Record, RecordId};
 use serde::Serialize;
+use time::UnixTime;
 use tlog::note::VerifierKey;
+use wiring::retention::read_cut;
 
 use crate::commands::Context;
 use crate::exit::Failure;
 use crate::files;
-use crate::output::{pairs, plain};
+use crate::output::{pairs, plain, when};
 
 /// The public keys of a log, beside its checkpoint: one verifier key (signed-note) a line.
 pub(crate) const KEYS_FILE: &str = "vkey";
@@ -26,6 +28,9 @@ pub(crate) const EXAMPLES: &str = "Examples:
 Every entry is read, every hash computed again, and compared with the tiles and the signed
 checkpoint. What a checkpoint promised can be proved against a copy of it, and of the log's key
 (LOG/vkey), kept where nobody who can change the log can change them too.
+
+What policy no longer keeps (`[audit]` in domain.toml) is gone; its hashes are not, and are checked
+the same way, against the record of the cut and every checkpoint.
 
 Exit code 1: something was changed, or is missing; the record concerned is named.";
 
@@ -56,7 +61,23 @@ struct Found {
     checkpoints: Vec<u64>,
     torn: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cut: Option<CutOff>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     broken: Option<Wrong>,
+}
+
+/// What policy took off the beginning, as a record of the log says.
+#[derive(Serialize)]
+struct CutOff {
+    /// How many entries are gone, and the first that is there.
+    entries: u64,
+    /// The root of the tree of those.
+    root: String,
+    /// The record.
+    audit_id: String,
+    time: UnixTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
 }
 
 /// What does not fit.
@@ -124,7 +145,7 @@ fn check(log: &Path, keys: &[PathBuf], kept: &[String]) -> Result<Found, Failure
     // Checkpoints of other logs that were given along are for those.
     let kept: Vec<_> =
         kept.iter().filter(|text| text.lines().next() == Some(origin.as_str())).cloned().collect();
-    let verified = verify_dir(log, &origin, &keys, &kept, |_| {});
+    let verified = verify_dir(log, &origin, &keys, &kept, read_cut, |_| {});
     Ok(match verified {
         Ok(verified) => whole(log, origin, &verified),
         Err(broken) => wrong(log, origin, &broken),
@@ -171,8 +192,16 @@ fn whole(log: &Path, origin: String, verified: &Verified) -> Found {
         root: Some(verified.root.to_string()),
         checkpoints: verified.checkpoints.iter().map(|(size, _)| *size).collect(),
         torn: verified.torn,
+        cut: verified.cut.as_ref().and_then(cut_off),
         broken: None,
     }
+}
+
+fn cut_off(found: &Recorded) -> Option<CutOff> {
+    let record = Record::decode(&found.bytes).ok()?;
+    let (entries, root) = (found.cut.minimum, found.cut.root.to_string());
+    let (audit_id, time, policy) = (record.id.to_string(), record.time, record.policy);
+    Some(CutOff { entries, root, audit_id, time, policy })
 }
 
 fn wrong(log: &Path, origin: String, broken: &Broken) -> Found {
@@ -189,8 +218,22 @@ fn wrong(log: &Path, origin: String, broken: &Broken) -> Found {
         root: None,
         checkpoints: Vec::new(),
         torn: false,
+        cut: None,
         broken: Some(wrong),
     }
+}
+
+/// Of what is gone, the hashes were checked, up to the checkpoint.
+fn cut_rows(cut: &CutOff, entries: u64) -> [(&'static str, String); 4] {
+    let CutOff { entries: count, root, audit_id, time, policy } = cut;
+    let policy = policy.as_deref().unwrap_or("unknown");
+    let on = when(*time);
+    [
+        ("whole", format!("yes, entries {count} to {}", entries.saturating_sub(1))),
+        ("cut", format!("the first {count}, on {on} under policy {policy}")),
+        ("cut root", root.clone()),
+        ("cut record", audit_id.clone()),
+    ]
 }
 
 fn human(found: &Found) -> String {
@@ -199,7 +242,10 @@ fn human(found: &Found) -> String {
     match &found.broken {
         None => {
             let entries = found.entries.unwrap_or_default();
-            rows.push(("whole", format!("yes, {entries} entries")));
+            match &found.cut {
+                None => rows.push(("whole", format!("yes, {entries} entries"))),
+                Some(cut) => rows.extend(cut_rows(cut, entries)),
+            }
             let promised = found.checkpoints.first().copied().unwrap_or_default();
             let young = entries.saturating_sub(promised);
             if young > 0 {
