@@ -12,9 +12,8 @@ use registry::{AgentRecord, Registration, RegistrationRefusal};
 
 use crate::facts::{Basis, basis};
 use crate::record::{begin, refused};
+use crate::turns::{TRIES_MAX, pause};
 
-/// How often a commit that another one overtook is decided again.
-pub(crate) const TRIES_MAX: usize = 16;
 /// The most records of one page.
 pub const PAGE_MAX: usize = 500;
 
@@ -81,7 +80,7 @@ pub async fn register<W: World>(
     operator: &Operator,
     entry: Registration,
 ) -> Done<AgentRecord> {
-    for _ in 0..TRIES_MAX {
+    for turn in 0..TRIES_MAX {
         let key = Key::of::<Assignment>(entry.name.as_str());
         let facts = basis(world, vec![key]).await?;
         let taken = facts.rows.get::<Assignment>(entry.name.as_str())?;
@@ -108,6 +107,7 @@ pub async fn register<W: World>(
         if let Some(receipt) = settled(world.store().commit(change).await)? {
             return Ok(Recorded::new(decided.map(|(_, agent)| agent), &receipt));
         }
+        pause(world, turn).await;
     }
     Err(overtaken())
 }
@@ -141,7 +141,7 @@ pub async fn act<W: World>(
     act: Act,
     reason: String,
 ) -> Done<AgentRecord> {
-    for _ in 0..TRIES_MAX {
+    for turn in 0..TRIES_MAX {
         let Some(id) = identifier_of(world, name).await? else {
             return unknown(world, operator, name, act).await;
         };
@@ -179,6 +179,7 @@ pub async fn act<W: World>(
         if let Some(receipt) = settled(world.store().commit(change).await)? {
             return Ok(Recorded::new(decided.map_err(Refusal::Transition), &receipt));
         }
+        pause(world, turn).await;
     }
     Err(overtaken())
 }

@@ -7,8 +7,9 @@ use env::{Change, Expect, Recorded, Store, Unavailable, World, Write};
 use monitoring::Event;
 use policy::{Difference, Fault, Files, PolicySet, difference};
 
-use crate::agents::{Operator, PAGE_MAX, TRIES_MAX, overtaken, settled};
+use crate::agents::{Operator, PAGE_MAX, overtaken, settled};
 use crate::record::{begin, refused};
+use crate::turns::{TRIES_MAX, pause};
 
 pub use kept::{Does, Refusal as AgentRefusal, Step, WITHDRAWN};
 
@@ -85,7 +86,7 @@ pub async fn apply<W: World>(
     reason: String,
     expected: Option<String>,
 ) -> Result<Recorded<Result<Plan, Refusal>>, Unavailable> {
-    for _ in 0..TRIES_MAX {
+    for turn in 0..TRIES_MAX {
         let current = crate::facts::one::<W, InForce>(world, InForce::ID).await?;
         let old = current.as_ref().map(|row| &row.set);
         let mut record = begin(world, Event::PolicyApplied);
@@ -130,6 +131,7 @@ pub async fn apply<W: World>(
         if let Some(receipt) = settled(world.store().commit(change).await)? {
             return Ok(Recorded::new(decided, &receipt));
         }
+        pause(world, turn).await;
     }
     Err(overtaken())
 }

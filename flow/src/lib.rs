@@ -24,4 +24,5 @@ pub mod renew;
 pub mod rotate;
 pub mod sign;
 pub mod token;
+mod turns;
 pub mod workload;

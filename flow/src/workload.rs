@@ -25,13 +25,12 @@ use crate::agents::{overtaken, settled};
 use crate::facts::basis;
 use crate::record::{begin, refused};
 use crate::sign::{ALGORITHM, CERTIFICATE_ALGORITHM};
+use crate::turns::{TRIES_MAX, pause};
 
 /// The most agent records that a node looks through for one process.
 const RECORDS_MAX: usize = 100_000;
 /// Which of the pauses between tries follows a renewal that got no answer: four seconds.
 const RETRY: u32 = 3;
-/// How often a credential is put beside what other streams of the agent got.
-const KEEP_TRIES_MAX: usize = 16;
 
 /// Why a process gets no identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -439,7 +438,7 @@ async fn keep<W: World, T: Clone + Send>(
     part: fn(&mut Holding) -> &mut Option<Held<T>>,
     new: Held<T>,
 ) -> Result<Held<T>, Unavailable> {
-    for _ in 0..KEEP_TRIES_MAX {
+    for turn in 0..TRIES_MAX {
         let (mut holding, expect) = holding(world, agent).await?;
         let old = part(&mut holding).replace(new.clone());
         let now = world.clock().now();
@@ -455,6 +454,7 @@ async fn keep<W: World, T: Clone + Send>(
             }
             return Ok(new);
         }
+        pause(world, turn).await;
     }
     Err(overtaken())
 }

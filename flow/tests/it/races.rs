@@ -184,3 +184,25 @@ fn s8_streams_of_one_agent_share_what_is_kept() {
         assert!(GATEWAY.len() < TOOLS.len());
     });
 }
+
+/// A hundred agents are stopped at one moment: all of them are, each under an epoch of its own.
+///
+/// req: OBS-04 (part)
+#[test]
+fn s11_many_suspensions_at_once_all_take_place() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let names: Vec<_> = (0..MANY).map(|n| format!("agent-{n}")).collect();
+        for name in &names {
+            domain.register(registration(name, &[])).await;
+        }
+        let server = domain.server.world();
+        let before = server.store().single::<DomainEpoch>(DomainEpoch::ID).unwrap().epoch.0;
+        let acts = names.iter().map(|name| boxed(domain.act_unheard(name, Act::Suspend)));
+        let moved = sim.all(acts.collect()).await;
+        let mut epochs: Vec<_> = moved.iter().map(|one| one.lifecycle.dead_before.0).collect();
+        epochs.sort_unstable();
+        let last = before + u64::try_from(MANY).unwrap();
+        assert_eq!(epochs, (before + 1..=last).collect::<Vec<_>>());
+    });
+}
