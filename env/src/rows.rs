@@ -89,6 +89,7 @@ json_entity!(Holding, Table::Holdings, one => one.agent.clone());
 json_entity!(DomainEpoch, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Feed, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Told, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(Taints, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(LogMark, Table::Singles, one => one.log.clone());
 
 /// A policy set as stored: its files, and who applied it.
@@ -207,6 +208,33 @@ impl Told {
     pub const ID: &'static str = "told";
 }
 
+/// The signing keys of ours that sign no longer before their time, trusted on or revoked: what they
+/// signed is to be replaced, by whoever still holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taints {
+    /// The keys.
+    pub keys: Vec<Taint>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taint {
+    /// Of an X.509 authority the subject key identifier in hex, of tokens the `kid`.
+    pub key: String,
+    /// From then on all that it signed has ended by itself.
+    pub until: UnixTime,
+}
+
+impl Taints {
+    /// Its row.
+    pub const ID: &'static str = "taints";
+
+    /// Whether what `signer` signed is to be replaced.
+    pub fn has(&self, signer: &str) -> bool {
+        self.keys.iter().any(|taint| taint.key == signer)
+    }
+}
+
 /// The last checkpoint of a log that the state database knows: a log that is shorter was rolled
 /// back (docs/design.md §7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,6 +273,8 @@ pub struct Held<T> {
     pub renew: UnixTime,
     /// The epoch that it was issued under.
     pub epoch: Epoch,
+    /// The key that signed it, as [`Taints`] names keys.
+    pub signer: String,
 }
 
 impl<T> std::fmt::Debug for Held<T> {

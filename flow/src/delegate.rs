@@ -74,6 +74,7 @@ pub async fn delegate<W: World>(
             signs_until: until,
             kept_until: until.plus(lifetimes.txn_token),
             holder: Some(caller.to_string()),
+            tainted: None,
         };
         change.writes.push(Write::put(&ring.with(key, now), Expect::Version(ring.version)));
         record.outcome = monitoring::Outcome::Permitted;

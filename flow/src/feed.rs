@@ -5,7 +5,7 @@
 
 use attestation::mechanism::Role;
 use credential::{KeyRing, Purpose};
-use env::rows::{DomainEpoch, Feed, InForce, Told, TrustRow};
+use env::rows::{DomainEpoch, Feed, InForce, Taints, Told, TrustRow};
 use env::{
     Change, Clock, Entity, Expect, Index, Key, Row, Seq, Store, Table, Unavailable, World, Write,
 };
@@ -95,7 +95,7 @@ fn select(row: &Row, node: &NodeRecord) -> Result<Option<Sent>, Unavailable> {
             true
         }
         Table::Singles => {
-            let wanted = [InForce::ID, DomainEpoch::ID, TrustRow::ID];
+            let wanted = [InForce::ID, DomainEpoch::ID, TrustRow::ID, Taints::ID];
             if !wanted.contains(&row.key.id.as_str()) {
                 return Ok(None);
             }

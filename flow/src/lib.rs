@@ -7,6 +7,7 @@
 
 pub mod agents;
 pub mod apply_policy;
+pub mod authorities;
 pub mod boot;
 pub mod call;
 pub mod clients;

@@ -6,10 +6,11 @@ use credential::x509_authority::{self, Role};
 use credential::{AuthorityKey, KeyRing, Purpose};
 use env::rows::{DomainEpoch, InForce, TrustRow};
 use env::{
-    Change, Clock, Entropy, Expect, Handle, Key, Keys, Store, Stored, Unavailable, World, Write,
+    Change, Clock, Entropy, Expect, Handle, Key, Keys, Receipt, Store, Stored, Unavailable, World,
+    Write,
 };
 use jose::{KeyId, PublicKey};
-use monitoring::Event;
+use monitoring::{Event, Record};
 use spiffe::{Bundle, TrustDomain};
 use spiffe::{BundleKey, SpiffeId};
 use time::{Span, UnixTime};
@@ -29,48 +30,62 @@ pub async fn step<W: World>(world: &W, web_names: &[String]) -> Result<UnixTime,
     let now = world.clock().now();
     let mut again = now.plus(LOOK_AGAIN);
     for purpose in Purpose::ROTATED {
-        let keys = [
-            Key::of::<KeyRing>(purpose.name()),
-            Key::of::<InForce>(InForce::ID),
-            Key::of::<DomainEpoch>(DomainEpoch::ID),
-        ];
-        let rows = world.store().snapshot(&keys).await?;
-        let Some(policy) = rows.get::<InForce>(InForce::ID)? else {
-            return Err(Unavailable::of("store", "no policy is in force yet"));
-        };
-        let domain = policy.set.domain();
-        let now = issuing::now_within(world, domain.bounds.clock_skew)?;
-        let ring = rows.get::<KeyRing>(purpose.name())?;
-        let current =
-            ring.as_ref().map_or_else(|| KeyRing::empty(purpose), |row| (*row.value).clone());
-        let schedule = domain.lifetimes.schedule(purpose);
-        match current.next(&schedule, now) {
-            Step::Wait(until) => again = again.min(until),
-            Step::Make { signs_from } => {
-                let making = Making { purpose, signs_from, now, domain: &domain.trust_domain };
-                make(world, &making, ring, &domain.lifetimes, web_names).await?;
-            }
+        if let Some(until) = due(world, purpose, web_names).await? {
+            again = again.min(until);
         }
     }
     publish(world, now).await?;
     Ok(again)
 }
 
-struct Making<'a> {
+/// Makes a key of this purpose if one is due; otherwise says when to look again.
+pub(crate) async fn due<W: World>(
+    world: &W,
     purpose: Purpose,
-    signs_from: UnixTime,
-    now: UnixTime,
-    domain: &'a TrustDomain,
+    web_names: &[String],
+) -> Result<Option<UnixTime>, Unavailable> {
+    let keys = [
+        Key::of::<KeyRing>(purpose.name()),
+        Key::of::<InForce>(InForce::ID),
+        Key::of::<DomainEpoch>(DomainEpoch::ID),
+    ];
+    let rows = world.store().snapshot(&keys).await?;
+    let Some(policy) = rows.get::<InForce>(InForce::ID)? else {
+        return Err(Unavailable::of("store", "no policy is in force yet"));
+    };
+    let domain = policy.set.domain();
+    let now = issuing::now_within(world, domain.bounds.clock_skew)?;
+    let ring = rows.get::<KeyRing>(purpose.name())?;
+    let current = ring.as_ref().map_or_else(|| KeyRing::empty(purpose), |row| (*row.value).clone());
+    let schedule = domain.lifetimes.schedule(purpose);
+    match current.next(&schedule, now) {
+        Step::Wait(until) => Ok(Some(until)),
+        Step::Make { signs_from } => {
+            let making = Making { purpose, signs_from, now, domain: &domain.trust_domain };
+            make(world, &making, ring, &domain.lifetimes, web_names, None).await?;
+            Ok(None)
+        }
+    }
 }
 
-/// Makes a key and puts it into its ring. If another server was first, ours is destroyed.
-async fn make<W: World>(
+/// A key that is to be made.
+pub(crate) struct Making<'a> {
+    pub(crate) purpose: Purpose,
+    pub(crate) signs_from: UnixTime,
+    pub(crate) now: UnixTime,
+    pub(crate) domain: &'a TrustDomain,
+}
+
+/// Makes a key and puts it into its ring, under `record` where somebody ordered it. If another
+/// server was first, ours is destroyed.
+pub(crate) async fn make<W: World>(
     world: &W,
     making: &Making<'_>,
     ring: Option<Stored<KeyRing>>,
     lifetimes: &Lifetimes,
     web_names: &[String],
-) -> Result<(), Unavailable> {
+    record: Option<Record>,
+) -> Result<Option<(Receipt, KeyRing)>, Unavailable> {
     let (handle, public) = world.keys().generate(making.purpose, ALGORITHM).await?;
     let schedule = lifetimes.schedule(making.purpose);
     let (signs_until, kept_until) = KeyRing::windows(&schedule, making.signs_from);
@@ -95,22 +110,31 @@ async fn make<W: World>(
         signs_until,
         kept_until,
         holder: None,
+        tainted: None,
     };
     let (expect, old) = match &ring {
         Some(row) => (Expect::Version(row.version), (*row.value).clone()),
         None => (Expect::Absent, KeyRing::empty(making.purpose)),
     };
-    let mut record = begin(world, Event::KeyRotated);
+    let mut record = record.unwrap_or_else(|| begin(world, Event::KeyRotated));
     record.resource = Some(handle.to_string());
-    record.facts = serde_json::json!({
+    let mut windows = serde_json::json!({
         "signs_from": making.signs_from.to_string(), "signs_until": signs_until.to_string(),
     });
-    let writes = vec![Write::put(&old.with(key, making.now), expect)];
-    let change = Change { writes, uses: Vec::new(), records: vec![record] };
-    if settled(world.store().commit(change).await)?.is_none() {
-        world.keys().destroy(&handle).await?;
+    if let (Some(facts), Some(reason)) = (windows.as_object_mut(), record.facts.get("reason")) {
+        facts.insert("reason".to_owned(), reason.clone());
     }
-    Ok(())
+    record.facts = windows;
+    let ring = old.with(key, making.now);
+    let writes = vec![Write::put(&ring, expect)];
+    let change = Change { writes, uses: Vec::new(), records: vec![record] };
+    match settled(world.store().commit(change).await)? {
+        Some(receipt) => Ok(Some((receipt, ring))),
+        None => {
+            world.keys().destroy(&handle).await?;
+            Ok(None)
+        }
+    }
 }
 
 async fn self_signed<W: World>(

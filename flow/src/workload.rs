@@ -7,18 +7,20 @@ use std::sync::Arc;
 use attestation::Selectors;
 use attestation::unix::Process;
 use credential::TokenText;
-use env::rows::{Feed, Held, Holding, TrustRow};
+use env::rows::{Feed, Held, Holding, Taints, TrustRow};
 use env::{
     AssignedCredential, Change, Clock, Entropy, Expect, Handle, Index, IssueKind, IssueOrder, Key,
     Keys, PeerFault, Peers, Recorded, Store, Table, Unavailable, World, Write,
 };
-use jose::PublicKey;
+use jose::{PublicKey, Unverified};
 use monitoring::Event;
 use provisioning::{KeyHolding, NotInForce, renewal};
 use registry::AgentRecord;
 use spiffe::SpiffeId;
 use time::{Span, UnixTime};
-use wimse::{TrustAnchors, VerifiedWit, WIT_SVID_ALGORITHMS, WitPolicy, WorkloadId, verify_wit};
+use wimse::{
+    TrustAnchors, VerifiedWit, WIT_SVID_ALGORITHMS, Wit, WitPolicy, WorkloadId, verify_wit,
+};
 use x509::{Certificate, Name, RequestTemplate};
 
 use crate::agents::{overtaken, settled};
@@ -304,10 +306,34 @@ fn spiffe_id(agent: &AgentRecord) -> Result<SpiffeId, Unavailable> {
     }
 }
 
-/// Whether a held credential still serves: it is young enough and was issued after the agent's last
-/// suspension.
-fn serves<T>(held: &Held<T>, agent: &AgentRecord, now: UnixTime) -> bool {
-    now < held.renew && agent.lifecycle.admits(Some(held.epoch)).is_ok()
+/// Whether a held credential still serves: it is young enough, was issued after the agent's last
+/// suspension, and nobody mistrusts the key that signed it.
+fn serves<T>(held: &Held<T>, agent: &AgentRecord, taints: &Taints, now: UnixTime) -> bool {
+    now < held.renew
+        && agent.lifecycle.admits(Some(held.epoch)).is_ok()
+        && !taints.has(&held.signer)
+}
+
+/// The keys that are mistrusted now.
+pub(crate) async fn taints<W: World>(world: &W) -> Result<Arc<Taints>, Unavailable> {
+    let found = crate::facts::one::<W, Taints>(world, Taints::ID).await?;
+    Ok(found.map(|row| row.value).unwrap_or_default())
+}
+
+/// The key that signed a certificate, as [`Taints`] names it.
+pub(crate) fn signer_of(leaf: &Certificate) -> String {
+    hex(leaf.authority_key_id().unwrap_or_default())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The key that signed a WIT of ours, which was verified.
+fn wit_signer(token: &TokenText) -> Result<String, Unavailable> {
+    let parsed = Unverified::<Wit>::parse(token.expose()).map_err(|_| no_credential())?;
+    let kid = parsed.header().kid().ok_or_else(no_credential)?;
+    Ok(kid.as_str().to_owned())
 }
 
 async fn holding<W: World>(
@@ -326,9 +352,9 @@ async fn held_x509<W: World>(
     attested: &Attested,
 ) -> Result<Result<Held<Vec<Vec<u8>>>, Refusal>, Unavailable> {
     let (holding, _) = holding(world, &attested.agent).await?;
-    let now = world.clock().now();
+    let (taints, now) = (taints(world).await?, world.clock().now());
     let old = holding.x509;
-    if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, now)) {
+    if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, &taints, now)) {
         return Ok(Ok(held));
     }
     let (handle, request) = new_key(world).await?;
@@ -338,7 +364,8 @@ async fn held_x509<W: World>(
             let leaf = leaf.and_then(Result::ok).ok_or_else(no_credential)?;
             let epoch = provisioning::Epoch(leaf.epoch().unwrap_or_default());
             let (from, until) = (leaf.not_before(), leaf.not_after());
-            let held = hold(world, chain, handle, from.max(now), until, epoch);
+            let signer = signer_of(&leaf);
+            let held = hold(world, chain, (handle, signer), (from.max(now), until), epoch);
             keep(world, &attested.agent, |holding| &mut holding.x509, held).await.map(Ok)
         }
         Ok(Ok(_)) => Err(no_credential()),
@@ -353,9 +380,9 @@ pub async fn held_wit<W: World>(
     attested: &Attested,
 ) -> Result<Result<Held<String>, Refusal>, Unavailable> {
     let (holding, _) = holding(world, &attested.agent).await?;
-    let now = world.clock().now();
+    let (taints, now) = (taints(world).await?, world.clock().now());
     let old = holding.wit;
-    if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, now)) {
+    if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, &taints, now)) {
         return Ok(Ok(held));
     }
     let (handle, request) = new_key(world).await?;
@@ -364,7 +391,8 @@ pub async fn held_wit<W: World>(
             let wit = verified(world, &token, now).await?;
             let epoch = provisioning::Epoch(wit.epoch().unwrap_or_default());
             let text = token.expose().to_owned();
-            let held = hold(world, text, handle, now, wit.expires(), epoch);
+            let signer = wit_signer(&token)?;
+            let held = hold(world, text, (handle, signer), (now, wit.expires()), epoch);
             keep(world, &attested.agent, |holding| &mut holding.wit, held).await.map(Ok)
         }
         Ok(Ok(_)) => Err(no_credential()),
@@ -420,14 +448,13 @@ fn no_credential() -> Unavailable {
 fn hold<W: World, T>(
     world: &W,
     credential: T,
-    key: Handle,
-    from: UnixTime,
-    until: UnixTime,
+    (key, signer): (Handle, String),
+    (from, until): (UnixTime, UnixTime),
     epoch: provisioning::Epoch,
 ) -> Held<T> {
     let [high, low, ..] = world.entropy().public();
     let renew = renewal::due(from, until, u16::from_be_bytes([high, low]));
-    Held { credential, key, from, until, renew, epoch }
+    Held { credential, key, from, until, renew, epoch, signer }
 }
 
 /// Keeps what was issued; the key before it is forgotten. Another stream of the same agent may have
@@ -441,8 +468,8 @@ async fn keep<W: World, T: Clone + Send>(
     for turn in 0..TRIES_MAX {
         let (mut holding, expect) = holding(world, agent).await?;
         let old = part(&mut holding).replace(new.clone());
-        let now = world.clock().now();
-        if let Some(first) = old.clone().filter(|held| serves(held, agent, now)) {
+        let (taints, now) = (taints(world).await?, world.clock().now());
+        if let Some(first) = old.clone().filter(|held| serves(held, agent, &taints, now)) {
             world.keys().destroy(&new.key).await?;
             return Ok(first);
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, audit, client, completions, doctor, join_token, policy, run, svid, token,
+    agent, audit, authority, client, completions, doctor, join_token, policy, run, svid, token,
 };
 use crate::output::Format;
 use crate::place::Place;
@@ -100,6 +100,9 @@ pub(crate) enum Command {
     /// OAuth clients that are not agents
     #[command(subcommand)]
     Client(client::Command),
+    /// The server's signing keys: make a new one, let one go
+    #[command(subcommand)]
+    Authority(authority::Command),
     /// The caller's own credentials, from the Workload API
     #[command(subcommand)]
     Svid(svid::Command),

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod audit;
+pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod completions;
 pub(crate) mod doctor;
@@ -73,6 +74,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::JoinToken(command) => Box::pin(join_token::run(context, command)).await,
         Command::Agent(command) => Box::pin(agent::run(context, command)).await,
         Command::Client(command) => Box::pin(client::run(context, command)).await,
+        Command::Authority(command) => Box::pin(authority::run(context, command)).await,
         Command::Svid(command) => Box::pin(svid::run(context, command)).await,
         Command::Token(command) => Box::pin(token::run(context, command)).await,
         Command::Policy(command) => Box::pin(policy::run(context, command)).await,

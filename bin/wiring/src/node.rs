@@ -34,6 +34,8 @@ use super::world::{SystemClock, SystemEntropy, Wired};
 /// The world of a node or gateway.
 pub type ComponentWorld = Wired<Memory, Link>;
 
+/// How often a component looks whether the key that signed its credential is mistrusted.
+const LOOK_AGAIN: Span = Span::from_seconds(1);
 /// How long a component waits for the first message of the feed.
 const FIRST_FEED: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -183,13 +185,19 @@ impl Joined {
         let world = Arc::clone(&self.world);
         self.tasks.spawn(async move {
             let (mut handle, mut due) = (handle, half_life(&chain, SystemClock::read()));
+            let mut chain = chain;
             loop {
                 let pause = due.since(SystemClock::read()).max(Span::from_seconds(1));
-                world.clock.sleep(pause).await;
+                world.clock.sleep(pause.min(LOOK_AGAIN)).await;
+                let is_due = SystemClock::read() >= due;
+                if !is_due && !flow::authorities::is_mistrusted(world.as_ref(), &chain).await {
+                    continue;
+                }
                 match renewed(&world).await {
-                    Ok((next, chain)) => {
-                        presented.replace(certified(chain.clone(), &world.keys, &next));
-                        due = half_life(&chain, SystemClock::read());
+                    Ok((next, renewed)) => {
+                        presented.replace(certified(renewed.clone(), &world.keys, &next));
+                        due = half_life(&renewed, SystemClock::read());
+                        chain = renewed;
                         let old = std::mem::replace(&mut handle, next);
                         if let Err(error) = world.keys.destroy(&old).await {
                             tracing::warn!(%error, "an old key was not removed");

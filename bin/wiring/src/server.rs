@@ -113,6 +113,8 @@ fn remembered(database: &Path) -> Result<Option<(u64, tlog::Hash)>, String> {
     Ok(Some((mark.size, root)))
 }
 
+/// How often the server looks whether the key that signed its own credential is mistrusted.
+const LOOK_AGAIN: Span = Span::from_seconds(1);
 /// The row that remembers the server's log.
 const MARK_ID: &str = "log:server";
 
@@ -230,7 +232,11 @@ impl Server {
             let mut own = own;
             loop {
                 let pause = own.renew.since(SystemClock::read()).max(Span::from_seconds(1));
-                world.clock.sleep(pause).await;
+                world.clock.sleep(pause.min(LOOK_AGAIN)).await;
+                let (is_due, shown) = (SystemClock::read() >= own.renew, chain(&own));
+                if !is_due && !flow::authorities::is_mistrusted(world.as_ref(), &shown).await {
+                    continue;
+                }
                 match boot::server_identity(world.as_ref(), &names, &addresses).await {
                     Ok(next) => {
                         renewed.replace(certified(chain(&next), &world.keys, &next.key));

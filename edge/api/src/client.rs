@@ -14,13 +14,14 @@ use provisioning::Act;
 use registry::{AgentRecord, Registration};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use time::Span;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use crate::admin::messages::{
-    ClientInformation, Ending, JoinTokenShown, Line, NewJoinToken, NodeShown, Page, PolicyApplied,
-    PolicyFiles, PolicyInForce, PolicyOrder, PolicyPlan, Problem, Reason, RingShown, Status,
-    TraceShown,
+    ClientInformation, Ending, JoinTokenShown, KeyOrder, Line, NewJoinToken, NodeShown, Page,
+    PolicyApplied, PolicyFiles, PolicyInForce, PolicyOrder, PolicyPlan, Problem, Reason, RingShown,
+    RotateOrder, Status, TraceShown,
 };
 use crate::answer::{AUDIT_ID, JSON};
 use crate::lines::Broken;
@@ -200,6 +201,35 @@ impl Client {
     /// The public side of our signing keys.
     pub async fn keys(&self) -> Result<Vec<RingShown>, Fault> {
         self.get("/v1/keys").await
+    }
+
+    /// Makes a signing key that begins after `lead`.
+    pub async fn rotate_key(
+        &self,
+        purpose: &str,
+        lead: Option<Span>,
+        reason: &str,
+    ) -> Result<Told<RingShown>, Fault> {
+        let order =
+            RotateOrder { lead_seconds: lead.map(Span::seconds), reason: reason.to_owned() };
+        self.post(&format!("/v1/authorities/{}/rotate", segment(purpose)), &order).await
+    }
+
+    /// Lets a key sign no longer.
+    pub async fn taint_key(
+        &self,
+        kid: &str,
+        urgent: bool,
+        reason: &str,
+    ) -> Result<Told<RingShown>, Fault> {
+        let order = KeyOrder { urgent, reason: reason.to_owned() };
+        self.post(&format!("/v1/keys/{}/taint", segment(kid)), &order).await
+    }
+
+    /// Trusts a tainted key no longer.
+    pub async fn revoke_key(&self, kid: &str, reason: &str) -> Result<Told<RingShown>, Fault> {
+        let order = KeyOrder { urgent: false, reason: reason.to_owned() };
+        self.post(&format!("/v1/keys/{}/revoke", segment(kid)), &order).await
     }
 
     /// How the server is.

@@ -44,6 +44,7 @@ struct Known {
     key_usage: KeyUsage,
     extended_key_usages: Vec<Oid>,
     subject_key_id: Option<Vec<u8>>,
+    authority_key_id: Option<Vec<u8>>,
     uri_constraints: bool,
     epoch: Option<u64>,
 }
@@ -167,6 +168,11 @@ impl Certificate {
     /// The subject key identifier.
     pub fn subject_key_id(&self) -> Option<&[u8]> {
         self.0.known.subject_key_id.as_deref()
+    }
+
+    /// The key identifier of the authority that signed it.
+    pub fn authority_key_id(&self) -> Option<&[u8]> {
+        self.0.known.authority_key_id.as_deref()
     }
 
     /// The DER value of an extension, if the certificate has it.
@@ -353,6 +359,11 @@ impl Known {
         } else if *oid == Oid::SUBJECT_KEY_ID {
             let id = <&OctetStringRef>::from_der(der).map_err(malformed)?;
             self.subject_key_id = Some(id.as_bytes().to_vec());
+        } else if *oid == Oid::AUTHORITY_KEY_ID {
+            // RFC 5280 §4.2.1.1: "keyIdentifier [0] KeyIdentifier OPTIONAL", before all else.
+            let parts = Vec::<AnyRef<'_>>::from_der(der).map_err(malformed)?;
+            let id = parts.first().filter(|part| is_context_zero(part.tag()));
+            self.authority_key_id = id.map(|id| id.value().to_vec());
         } else if *oid == Oid::NAME_CONSTRAINTS {
             let constraints = NameConstraints::from_der(der).map_err(malformed)?;
             self.uri_constraints = names_a_uri(&constraints);
@@ -361,6 +372,10 @@ impl Known {
         }
         Ok(())
     }
+}
+
+fn is_context_zero(tag: Tag) -> bool {
+    matches!(tag, Tag::ContextSpecific { number, constructed: false } if number.value() == 0)
 }
 
 /// Whether a constraint is on URIs.

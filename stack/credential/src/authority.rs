@@ -63,7 +63,7 @@ impl Purpose {
 }
 
 /// One signing key, its public half, and its windows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorityKey {
     /// Its id: for tokens the `kid`.
     pub kid: KeyId,
@@ -83,6 +83,22 @@ pub struct AuthorityKey {
     /// The component that holds the private half, where that is not the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
+    /// Since when an operator mistrusts it: it signs no longer, and is published until it is
+    /// revoked or ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tainted: Option<UnixTime>,
+}
+
+impl AuthorityKey {
+    /// Whether it is ours to sign with at `now`.
+    fn signs(&self, now: UnixTime) -> bool {
+        self.is_ours() && self.signs_from <= now && now < self.signs_until
+    }
+
+    /// Whether we hold its private half, and nobody mistrusts it.
+    const fn is_ours(&self) -> bool {
+        self.holder.is_none() && self.tainted.is_none()
+    }
 }
 
 /// How long keys of a purpose live.
@@ -97,7 +113,7 @@ pub struct Schedule {
 }
 
 /// The keys of one purpose.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRing {
     /// The purpose.
     pub purpose: Purpose,
@@ -126,11 +142,7 @@ impl KeyRing {
     /// The key that signs now: of those whose window is open, the newest. Keys held by others
     /// (a gateway's delegated key) are not ours to sign with.
     pub fn signer(&self, now: UnixTime) -> Option<&AuthorityKey> {
-        self.keys
-            .iter()
-            .filter(|key| key.holder.is_none())
-            .filter(|key| key.signs_from <= now && now < key.signs_until)
-            .max_by_key(|key| key.signs_from)
+        self.keys.iter().filter(|key| key.signs(now)).max_by_key(|key| key.signs_from)
     }
 
     /// The keys that others must know now.
@@ -143,7 +155,7 @@ impl KeyRing {
         let last = self
             .keys
             .iter()
-            .filter(|key| key.holder.is_none())
+            .filter(|key| key.is_ours())
             .map(|key| key.signs_until)
             .max()
             .unwrap_or_default();
@@ -178,6 +190,82 @@ impl KeyRing {
         keys.push(key);
         Self { purpose: self.purpose, keys }
     }
+}
+
+impl KeyRing {
+    /// The ring in which the key `kid` signs no longer. Another must be able to sign in its place,
+    /// unless this is `urgent`: then the next one begins at once, or is to be made.
+    pub fn taint(&self, kid: &KeyId, urgent: bool, now: UnixTime) -> Result<Self, RingRefusal> {
+        let mut ring = self.clone();
+        let tainted = ring.keys.iter_mut().find(|key| key.kid == *kid);
+        let key = tainted.ok_or_else(|| RingRefusal::Unknown { kid: kid.clone() })?;
+        if key.holder.is_some() {
+            return Err(RingRefusal::Delegated { kid: kid.clone() });
+        }
+        if let Some(since) = key.tainted {
+            return Err(RingRefusal::Tainted { kid: kid.clone(), since });
+        }
+        key.tainted = Some(now);
+        if ring.signer(now).is_some() {
+            return Ok(ring);
+        }
+        if !urgent {
+            return Err(RingRefusal::NoOther { kid: kid.clone() });
+        }
+        let next = ring.keys.iter_mut().filter(|key| key.is_ours() && now < key.signs_until);
+        if let Some(next) = next.min_by_key(|key| key.signs_from) {
+            next.signs_from = now;
+        }
+        Ok(ring)
+    }
+
+    /// The ring without the key `kid`: what it signed verifies no longer.
+    pub fn revoke(&self, kid: &KeyId) -> Result<Self, RingRefusal> {
+        let found = self.keys.iter().find(|key| key.kid == *kid);
+        let key = found.ok_or_else(|| RingRefusal::Unknown { kid: kid.clone() })?;
+        if key.tainted.is_none() && key.holder.is_none() {
+            return Err(RingRefusal::NotTainted { kid: kid.clone() });
+        }
+        let keys = self.keys.iter().filter(|key| key.kid != *kid).cloned().collect();
+        Ok(Self { purpose: self.purpose, keys })
+    }
+}
+
+/// Why a key stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RingRefusal {
+    /// No ring has it.
+    #[error("no signing key `{}`", .kid.as_str())]
+    Unknown {
+        /// What was named.
+        kid: KeyId,
+    },
+    /// A gateway signs with it: it ends within minutes, or at once when it is revoked.
+    #[error("`{}` is held by a gateway; it can only be revoked", .kid.as_str())]
+    Delegated {
+        /// The key.
+        kid: KeyId,
+    },
+    /// It is tainted already.
+    #[error("`{}` is tainted since {since}", .kid.as_str())]
+    Tainted {
+        /// The key.
+        kid: KeyId,
+        /// Since when.
+        since: UnixTime,
+    },
+    /// Nothing could be signed any longer.
+    #[error("no other key signs in place of `{}` yet", .kid.as_str())]
+    NoOther {
+        /// The key.
+        kid: KeyId,
+    },
+    /// What it signed is in use.
+    #[error("`{}` signs still, or what it signed was not replaced: taint it first", .kid.as_str())]
+    NotTainted {
+        /// The key.
+        kid: KeyId,
+    },
 }
 
 /// The published keys of a ring as where the keys of tokens come from.
@@ -231,7 +319,42 @@ mod tests {
             signs_until,
             kept_until,
             holder: None,
+            tainted: None,
         }
+    }
+
+    /// A key that is mistrusted hands over first, is published on, and goes when it is revoked.
+    /// req: PROV-02 (part), CRED-11 (part)
+    #[test]
+    fn s8_a_tainted_key_signs_no_longer_and_verifies_until_it_is_revoked() {
+        let kid = |text: &str| KeyId::parse(text).unwrap();
+        let ring = KeyRing::empty(Purpose::Wit).with(key("a", 0, 0), at(0));
+        assert_eq!(
+            ring.taint(&kid("a"), false, at(5)),
+            Err(RingRefusal::NoOther { kid: kid("a") })
+        );
+        assert_eq!(ring.revoke(&kid("a")), Err(RingRefusal::NotTainted { kid: kid("a") }));
+        let ring = ring.with(key("b", 5, 10), at(5));
+        let signer =
+            |ring: &KeyRing, now| ring.signer(at(now)).map(|key| key.kid.as_str().to_owned());
+        assert_eq!(
+            ring.taint(&kid("a"), false, at(9)),
+            Err(RingRefusal::NoOther { kid: kid("a") })
+        );
+        let handed = ring.taint(&kid("a"), false, at(10)).unwrap();
+        assert_eq!(signer(&handed, 10).as_deref(), Some("b"));
+        assert_eq!(handed.published(at(10)).count(), 2);
+        let again = RingRefusal::Tainted { kid: kid("a"), since: at(10) };
+        assert_eq!(handed.taint(&kid("a"), true, at(11)), Err(again));
+        let gone = handed.revoke(&kid("a")).unwrap();
+        assert_eq!(gone.published(at(11)).count(), 1);
+        assert_eq!(gone.revoke(&kid("a")), Err(RingRefusal::Unknown { kid: kid("a") }));
+        // In an emergency the next one begins early, or is made.
+        let early = ring.taint(&kid("a"), true, at(6)).unwrap();
+        assert_eq!(signer(&early, 6).as_deref(), Some("b"));
+        let alone = KeyRing::empty(Purpose::Wit).with(key("a", 0, 0), at(0));
+        let alone = alone.taint(&kid("a"), true, at(6)).unwrap();
+        assert_eq!(alone.next(&SCHEDULE, at(6)), Step::Make { signs_from: at(6) });
     }
 
     /// req: PROV-02 (part)

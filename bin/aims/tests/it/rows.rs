@@ -1,6 +1,7 @@
 //! Rows of the catalogue, each at the running program: what is promised, asked for over the
 //! interfaces that everybody uses.
 
+mod authorities;
 mod credentials;
 mod identifiers;
 mod records;

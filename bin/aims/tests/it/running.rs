@@ -51,7 +51,9 @@ impl Site {
     pub(crate) fn policy(&self, name: &str, text: &str) {
         let policy = self.data.join("policy");
         if !policy.exists() {
-            std::fs::create_dir_all(&self.data).unwrap();
+            std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+                .create(&self.data)
+                .unwrap();
             let dir = policy.display().to_string();
             let made = self.aims(&["policy", "init", &dir, "--trust-domain", DOMAIN]);
             assert_eq!(made.code, 0, "{}", made.err);

@@ -1,6 +1,7 @@
 //! What crosses the operators' socket: the same types at both ends. Times are milliseconds since
 //! the epoch, as in the records.
 
+use credential::{AuthorityKey, KeyRing};
 use std::fmt;
 
 use attestation::mechanism::Role;
@@ -276,6 +277,48 @@ pub struct KeyShown {
     /// The component that holds the private half, where that is not the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
+    /// Since when it is mistrusted: it signs no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tainted: Option<UnixTime>,
+}
+
+impl From<&KeyRing> for RingShown {
+    fn from(ring: &KeyRing) -> Self {
+        let shown = |key: &AuthorityKey| KeyShown {
+            kid: key.kid.as_str().to_owned(),
+            public: key.public.clone(),
+            published: key.published,
+            signs_from: key.signs_from,
+            signs_until: key.signs_until,
+            kept_until: key.kept_until,
+            holder: key.holder.clone(),
+            tainted: key.tainted,
+        };
+        let keys = ring.keys.iter().map(shown).collect();
+        Self { purpose: ring.purpose.name().to_owned(), keys }
+    }
+}
+
+/// `POST /v1/authorities/{purpose}/rotate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateOrder {
+    /// After how many seconds it begins to sign; as policy publishes keys ahead where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead_seconds: Option<u64>,
+    /// Why, in the operator's words; 1 to [`REASON_BYTES_MAX`] bytes.
+    pub reason: String,
+}
+
+/// `POST /v1/keys/{kid}/{act}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyOrder {
+    /// Taint it although no other key is ready.
+    #[serde(default)]
+    pub urgent: bool,
+    /// Why, in the operator's words; 1 to [`REASON_BYTES_MAX`] bytes.
+    pub reason: String,
 }
 
 /// `GET /v1/status`.

@@ -4,6 +4,7 @@
 //! with the uid.
 
 mod agents;
+mod authorities;
 mod clients;
 pub mod messages;
 mod operator;

@@ -1,6 +1,6 @@
 //! The one table from what keeps an order from being done to its status and [`Problem`].
 
-use flow::{agents, apply_policy};
+use flow::{agents, apply_policy, authorities};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use monitoring::RecordId;
@@ -116,6 +116,31 @@ impl From<&apply_policy::Refusal> for Undone {
             R::Agent(_) => Self::new(StatusCode::CONFLICT, Ending::Refused, "policy::Agent", told)
                 .hint("take its file out of `agents/`, or give it another name"),
         }
+    }
+}
+
+impl From<&authorities::Refusal> for Undone {
+    fn from(refusal: &authorities::Refusal) -> Self {
+        use credential::authority::RingRefusal as R;
+        let hint = match refusal {
+            authorities::Refusal::Ring(R::Unknown { .. }) => {
+                "`aims authority list` shows those there are"
+            }
+            authorities::Refusal::Ring(R::NoOther { .. }) => {
+                "make one with `aims authority rotate` first, or say `--urgent`"
+            }
+            authorities::Refusal::Ring(R::NotTainted { .. }) => {
+                "`aims authority taint` it, wait until nodes have moved, then revoke it"
+            }
+            authorities::Refusal::Ring(R::Tainted { .. } | R::Delegated { .. }) => {
+                "`aims authority revoke` ends it"
+            }
+            authorities::Refusal::Web => "it follows its schedule",
+            authorities::Refusal::TooFar { .. } => {
+                "give a shorter time, or raise `publish_ahead` in policy"
+            }
+        };
+        Self::new(StatusCode::CONFLICT, Ending::Refused, refusal.check(), refusal).hint(hint)
     }
 }
 

@@ -8,7 +8,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use env::World;
 
 use crate::admin::problem::Undone;
-use crate::admin::{Shared, agents, clients, policy, records, state};
+use crate::admin::{Shared, agents, authorities, clients, policy, records, state};
 use crate::answer::Answer;
 use crate::refused::Unread;
 use crate::routes::{ORDERS, Order, Route};
@@ -41,6 +41,8 @@ fn method_router<W: World>(route: &Route<Order>) -> MethodRouter<Arc<Shared<W>>>
         Order::CurrentPolicy => of(route, policy::current::<W>),
         Order::ListNodes => of(route, state::nodes::<W>),
         Order::ListKeys => of(route, state::keys::<W>),
+        Order::RotateKey => of(route, authorities::rotate::<W>),
+        Order::ActOnKey => of(route, authorities::act::<W>),
         Order::TailAudit => of(route, records::tail::<W>),
         Order::ShowRecord => of(route, records::show::<W>),
         Order::FindRecords => of(route, records::find::<W>),

@@ -18,7 +18,7 @@ use time::Span;
 
 use crate::admin::Shared;
 use crate::admin::messages::{
-    JOIN_TOKEN_SECONDS, JoinTokenShown, KeyShown, NewJoinToken, NodeShown, Page, RingShown, Status,
+    JOIN_TOKEN_SECONDS, JoinTokenShown, NewJoinToken, NodeShown, Page, RingShown, Status,
 };
 use crate::admin::operator::Uid;
 use crate::admin::problem::Undone;
@@ -81,16 +81,8 @@ pub(crate) async fn keys<W: World>(State(shared): State<Arc<Shared<W>>>) -> Ende
     let mut rings = Vec::new();
     for purpose in Purpose::ROTATED {
         let ring = rows.get::<KeyRing>(purpose.name()).map_err(|why| Undone::from(&why))?;
-        let keys = ring.iter().flat_map(|ring| ring.keys.iter()).map(|key| KeyShown {
-            kid: key.kid.as_str().to_owned(),
-            public: key.public.clone(),
-            published: key.published,
-            signs_from: key.signs_from,
-            signs_until: key.signs_until,
-            kept_until: key.kept_until,
-            holder: key.holder.clone(),
-        });
-        rings.push(RingShown { purpose: purpose.name().to_owned(), keys: keys.collect() });
+        let empty = KeyRing::empty(purpose);
+        rings.push(RingShown::from(ring.as_deref().unwrap_or(&empty)));
     }
     Ok(answer::json(StatusCode::OK, &rings))
 }

@@ -89,6 +89,7 @@ pub(crate) fn ring(purpose: Purpose) -> KeyRing {
         signs_until: until,
         kept_until: until,
         holder: None,
+        tainted: None,
     };
     KeyRing { purpose, keys: vec![key] }
 }

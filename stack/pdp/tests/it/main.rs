@@ -136,6 +136,7 @@ fn swapped() -> Proposal {
         signs_until: until,
         kept_until: until,
         holder: None,
+        tainted: None,
     };
     let ring = KeyRing { purpose: Purpose::AccessToken, keys: vec![key] };
     let presented = Presented::access_token(&text, &ring, &issuer, NOW, Span::ZERO).unwrap();

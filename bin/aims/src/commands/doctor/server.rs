@@ -304,6 +304,7 @@ mod tests {
             signs_until: at(until),
             kept_until: at(until + 300),
             holder: None,
+            tainted: None,
         };
         let state = |keys: &[(i64, i64, i64)]| {
             let keys = keys.iter().map(|(p, f, u)| key(*p, *f, *u)).collect();

@@ -1,0 +1,125 @@
+//! Our signing keys by order: handed over, mistrusted, gone.
+
+use credential::{KeyRing, Purpose};
+use env::World;
+use env::rows::Taints;
+use flow::authorities::{Act, Refusal, act, is_mistrusted, rotate};
+use flow::workload::{wit, x509};
+use jose::KeyId;
+use monitoring::{Event, Outcome};
+use testkit::fixture::{Domain, by_wit, credentials, process, registration, story};
+use time::Span;
+
+const CLERK: &str = "spiffe://demo.example/agent/clerk";
+
+async fn rotated(domain: &Domain, purpose: Purpose, lead: u64) -> KeyRing {
+    let (server, operator) = (domain.server.world(), domain.operator());
+    let lead = Some(Span::from_seconds(lead));
+    let end = rotate(&*server, &operator, purpose, lead, "a story".to_owned()).await.unwrap();
+    let record = domain.server.journal().find(end.audit_id().unwrap()).unwrap();
+    assert_eq!((record.event, record.action.as_str()), (Event::KeyRotated, "authority.rotate"));
+    assert_eq!(record.operator.as_deref(), Some("uid:1000"));
+    domain.sync().await;
+    end.into_value().unwrap()
+}
+
+async fn acted(domain: &Domain, kid: &KeyId, what: Act) -> Result<KeyRing, Refusal> {
+    let (server, operator) = (domain.server.world(), domain.operator());
+    let end = act(&*server, &operator, kid, what, "a story".to_owned()).await.unwrap();
+    let record = domain.server.journal().find(end.audit_id().unwrap()).unwrap();
+    let refusal = end.value().as_ref().err();
+    assert_eq!(record.outcome == Outcome::Refused, refusal.is_some());
+    assert_eq!(record.why.map(|why| why.check), refusal.map(|why| why.check().to_owned()));
+    domain.sync().await;
+    end.into_value()
+}
+
+fn signer(domain: &Domain, purpose: Purpose) -> KeyId {
+    domain.ring(purpose).signer(domain.now()).unwrap().kid.clone()
+}
+
+/// Every agent moves from a mistrusted key to the next one, and none is without a credential that
+/// verifies at any moment.
+///
+/// req: PROV-02 (part), CRED-11 (part), PROV-06 (part)
+#[test]
+fn s8_agents_move_from_a_tainted_key_before_it_goes() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &[])).await;
+        let node = domain.node.world();
+        let attested = domain.attest(process("/opt/clerk"), true).await.unwrap().into_value();
+        let attested = attested.unwrap();
+        let first = x509(&*node, &attested).await.unwrap().unwrap().chain;
+        let old = domain.party("/opt/clerk").await;
+        let asks = |party| by_wit(party, credentials(CLERK, ""), domain.now());
+        for purpose in [Purpose::X509Authority, Purpose::Wit] {
+            let mistrusted = signer(&domain, purpose);
+            rotated(&domain, purpose, 5).await;
+            let early = acted(&domain, &mistrusted, Act::Taint { urgent: false }).await;
+            assert_eq!(early.unwrap_err().check(), "authority::NoOther", "it does not sign yet");
+            let early = acted(&domain, &mistrusted, Act::Revoke).await;
+            assert_eq!(early.unwrap_err().check(), "authority::NotTainted");
+            sim.sleep(Span::from_seconds(6)).await;
+            acted(&domain, &mistrusted, Act::Taint { urgent: false }).await.unwrap();
+            assert_ne!(signer(&domain, purpose), mistrusted);
+        }
+        // What was issued verifies on, and the node replaces it at once.
+        domain.token(asks(&old)).await;
+        let next = x509(&*node, &attested).await.unwrap().unwrap().chain;
+        assert_ne!(first, next);
+        let moved = wit(&*node, &attested).await.unwrap().unwrap();
+        assert_ne!(moved.token.expose(), old.wit.expose());
+        let new = domain.party("/opt/clerk").await;
+        domain.token(asks(&new)).await;
+        assert_eq!(new.wit.expose(), moved.token.expose(), "once is enough");
+        let tainted = domain.server.world().store().single::<Taints>(Taints::ID).unwrap();
+        assert_eq!(tainted.keys.len(), 2);
+        // As do the components themselves.
+        for host in [&domain.node, &domain.gateway] {
+            let shown = host.link().shown().0;
+            assert!(is_mistrusted(&*host.world(), &shown).await);
+            domain.renew(host).await.unwrap();
+            let shown = host.link().shown().0;
+            assert!(!is_mistrusted(&*host.world(), &shown).await);
+        }
+        // Then they go: what they signed is dead, and all have what the new ones signed.
+        for purpose in [Purpose::X509Authority, Purpose::Wit] {
+            let ring = domain.ring(purpose);
+            let gone = ring.keys.iter().find(|key| key.tainted.is_some()).unwrap().kid.clone();
+            acted(&domain, &gone, Act::Revoke).await.unwrap();
+            assert!(domain.ring(purpose).keys.iter().all(|key| key.kid != gone));
+        }
+        domain.ask(asks(&old)).await.unwrap_err();
+        domain.token(asks(&new)).await;
+        // A node that was away all the time still learns what it has to replace.
+        let tainted = domain.server.world().store().single::<Taints>(Taints::ID).unwrap();
+        assert_eq!(tainted.keys.len(), 2);
+    });
+}
+
+/// A key that leaked signs no longer from this moment, ready or not.
+#[test]
+fn s8_in_an_emergency_the_next_key_is_made_at_once() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &[])).await;
+        let clerk = domain.party("/opt/clerk").await;
+        let leaked = signer(&domain, Purpose::AccessToken);
+        acted(&domain, &leaked, Act::Taint { urgent: true }).await.unwrap();
+        assert_ne!(signer(&domain, Purpose::AccessToken), leaked);
+        domain.token(by_wit(&clerk, credentials(CLERK, ""), domain.now())).await;
+        let again = acted(&domain, &leaked, Act::Taint { urgent: true }).await;
+        assert_eq!(again.unwrap_err().check(), "authority::Tainted");
+        acted(&domain, &leaked, Act::Revoke).await.unwrap();
+        let unknown = acted(&domain, &leaked, Act::Revoke).await;
+        assert_eq!(unknown.unwrap_err().check(), "authority::Unknown");
+        let web = signer(&domain, Purpose::WebAuthority);
+        let kept = acted(&domain, &web, Act::Taint { urgent: true }).await;
+        assert_eq!(kept.unwrap_err(), Refusal::Web);
+        let (server, operator) = (domain.server.world(), domain.operator());
+        let far = Some(Span::from_seconds(86_400));
+        let far = rotate(&*server, &operator, Purpose::Wit, far, "far".to_owned()).await.unwrap();
+        assert_eq!(far.into_value().unwrap_err().check(), "authority::TooFar");
+    });
+}
