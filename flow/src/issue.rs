@@ -100,6 +100,7 @@ pub async fn issue<W: World>(
         Ok((agent, id, life)) => {
             let jti = public_id(world);
             record.jti = Some(jti.clone());
+            record.facts = reasons(&facts, &agent, kind, (now, life));
             let making = Making { agent: &agent, id: &id, life, jti, now, epoch: facts.epoch.0 };
             make(world, &ring, &making, &order.kind).await?
         }
@@ -273,6 +274,29 @@ fn purpose_of(kind: CredentialKind) -> Purpose {
         CredentialKind::Wit => Purpose::Wit,
         CredentialKind::Jwt => Purpose::JwtSvid,
     }
+}
+
+/// What decided: the record's rule, what policy demands and gives of its risk class, and how long
+/// it lives. An issuance can be explained by its record alone, under whatever policy came later.
+fn reasons(
+    facts: &Basis,
+    agent: &AgentRecord,
+    kind: CredentialKind,
+    (now, life): (UnixTime, Span),
+) -> serde_json::Value {
+    let rule = &agent.entry.rule;
+    let class = facts.set().attestation().class.get(&rule.class);
+    let longest = kind.longest(&facts.set().domain().lifetimes);
+    serde_json::json!({
+        "kind": kind.name(),
+        "rule": rule.selectors,
+        "class": rule.class,
+        "demands": class.map(|class| &class.demands),
+        "issues": class.map(|class| &class.issues),
+        "longest": longest,
+        "life": life,
+        "ends": now.plus(life),
+    })
 }
 
 /// OBS-07: the attestation state stands in the record.

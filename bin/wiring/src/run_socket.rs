@@ -22,7 +22,7 @@ use socket::Socket;
 use tokio::net::UnixStream;
 
 use super::prepare::Strangers;
-use super::workloads::measure;
+use super::workloads::{RECORD_ON_ITS_WAY, measure};
 
 /// Of the socket: whoever may start an agent is told by its record, not by the file.
 const MODE: u32 = 0o666;
@@ -118,7 +118,7 @@ async fn start<W: World>(
     name: &str,
 ) -> Result<(String, String), Refused> {
     let unavailable = |why: String| ("unavailable", why, "the node cannot answer; try again");
-    let agent = named(runs.world.as_ref(), name).await.map_err(unavailable)?;
+    let agent = awaited(runs.world.as_ref(), name).await.map_err(unavailable)?;
     let agent = agent.ok_or_else(|| {
         let message = format!("no agent `{name}` on this node");
         ("unknown", message, "`aims agent list` shows the agents; `aims agent register` makes one")
@@ -165,6 +165,19 @@ async fn start<W: World>(
         }
     });
     Ok((format!("http://{address}"), id))
+}
+
+/// The record of that name; one that was registered a moment ago is on its way to this node.
+async fn awaited<W: World>(world: &W, name: &str) -> Result<Option<Arc<AgentRecord>>, String> {
+    let until = tokio::time::Instant::now() + RECORD_ON_ITS_WAY;
+    loop {
+        let told = flow::feed::told(world).await.map_err(|why| why.to_string())?;
+        let found = named(world, name).await?;
+        let news = flow::feed::news(world, told);
+        if found.is_some() || tokio::time::timeout_at(until, news).await.is_err() {
+            return Ok(found);
+        }
+    }
 }
 
 async fn named<W: World>(world: &W, name: &str) -> Result<Option<Arc<AgentRecord>>, String> {

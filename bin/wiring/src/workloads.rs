@@ -27,7 +27,7 @@ const WAITING_MAX: usize = 1;
 const LOOK_AGAIN: Span = Span::from_seconds(5);
 /// How long a process without a record waits for one: an agent that was registered a moment ago is
 /// on its way to this node, and its refusal would be final for most clients.
-const RECORD_ON_ITS_WAY: Duration = Duration::from_millis(600);
+pub(crate) const RECORD_ON_ITS_WAY: Duration = Duration::from_millis(600);
 
 /// Tells processes by their pidfd.
 #[derive(Clone, Copy, Debug, Default)]

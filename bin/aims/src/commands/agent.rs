@@ -1,5 +1,6 @@
 //! `aims agent`: the one record of an agent or service, through its life.
 
+mod explain;
 mod registration;
 mod show;
 
@@ -31,6 +32,13 @@ pub(crate) enum Command {
     /// Show one record
     #[command(after_help = "Example:\n  aims agent show researcher")]
     Show {
+        /// Its name
+        #[arg(value_parser = AgentName::parse)]
+        name: AgentName,
+    },
+    /// Say on what evidence, and by which rule of policy, an agent got what it has
+    #[command(after_help = explain::EXAMPLES)]
+    Explain {
         /// Its name
         #[arg(value_parser = AgentName::parse)]
         name: AgentName,
@@ -68,6 +76,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             let agent = context.server().agent(&name).await?;
             context.output.show(&agent, || show::one(&agent))
         }
+        Command::Explain { name } => explain::run(context, &name).await,
         Command::Suspend(moved) => act(context, &moved, Act::Suspend).await,
         Command::Resume(moved) => act(context, &moved, Act::Resume).await,
         Command::Revoke(moved) => act(context, &moved, Act::Revoke).await,

@@ -17,6 +17,7 @@ const COMMANDS: &[&[&str]] = &[
     &["agent", "register"],
     &["agent", "list"],
     &["agent", "show"],
+    &["agent", "explain"],
     &["agent", "suspend"],
     &["agent", "resume"],
     &["agent", "revoke"],

@@ -4,6 +4,7 @@
 mod authorities;
 mod credentials;
 mod identifiers;
+mod proxy;
 mod records;
 mod refusals;
 

@@ -233,6 +233,14 @@ async fn s7_what_a_process_is_decides_what_it_gets() {
         assert_eq!(record["attestation"]["uid"], json!(nix::unistd::getuid().to_string()));
         assert_eq!(record["attestation"]["sha256"].as_str().unwrap().len(), 64);
     }
+    let told = stage.done(&["agent", "explain", "desk"]);
+    let x509 = told["credentials"].as_array().unwrap().iter().find(|one| one["kind"] == "x509");
+    let x509 = x509.unwrap();
+    assert_eq!(x509["evidence"]["path"], json!(exe));
+    assert_eq!(x509["decided_by"]["class"], "path");
+    assert_eq!(x509["decided_by"]["demands"], json!(["unix:uid", "unix:path"]));
+    assert!(x509["ends"].is_u64() && x509["assessed_next"].is_u64(), "{x509}");
+    assert!(x509["policy"].as_str().unwrap().starts_with("sha256:"), "{x509}");
     // The same program, measured as another: no record matches, and nothing is given.
     let wrong = "00".repeat(32);
     let (path, hash) = (format!("unix:path:{exe}"), format!("unix:sha256:{wrong}"));
