@@ -7,7 +7,6 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use spiffe::SpiffeId;
 
-use crate::base64::private_key_pem;
 use crate::commands::Context;
 use crate::exit::Failure;
 use crate::files::{self, PUBLIC, SECRET};
@@ -128,21 +127,21 @@ async fn x509(context: &Context, source: &Source, write: Option<&Path>) -> Resul
     let refused = |error: &dyn std::fmt::Display| {
         Failure::refused("workload::X509Svid", format!("what the Workload API sent: {error}"))
     };
-    let chain = identity::certificates(&svid.chain).map_err(|error| refused(&error))?;
+    let chain = workload::pem::split(&svid.chain).map_err(|error| refused(&error))?;
     let leaf = chain.first().ok_or_else(|| refused(&"no certificate"))?;
     let leaf = x509::Certificate::parse(leaf).map_err(|error| refused(&error))?;
-    let authorities = identity::certificates(&svid.bundle).map_err(|error| refused(&error))?;
+    let authorities = workload::pem::split(&svid.bundle).map_err(|error| refused(&error))?;
     let written = match write {
         None => Vec::new(),
         Some(folder) => {
             let (chain, bundle) = (identity::pem(&svid.chain)?, identity::pem(&svid.bundle)?);
-            let key = private_key_pem(svid.key.expose());
+            let key = workload::pem::private_key(&svid.key);
             // The certificate last: who waits for it finds its key and bundle there.
             write_all(
                 folder,
                 &[
                     ("bundle.pem", bundle.as_bytes(), PUBLIC),
-                    ("key.pem", key.as_bytes(), SECRET),
+                    ("key.pem", key.expose().as_bytes(), SECRET),
                     ("svid.pem", chain.as_bytes(), PUBLIC),
                 ],
             )?
