@@ -87,7 +87,12 @@ pub(crate) fn pem(concatenated: &[u8]) -> Result<String, Failure> {
     })
 }
 
-fn of<T>(svids: Vec<T>, id: Option<&SpiffeId>, of: impl Fn(&T) -> &SpiffeId) -> Result<T, Failure> {
+/// The one of `id`, or the default one.
+pub(crate) fn of<T>(
+    svids: Vec<T>,
+    id: Option<&SpiffeId>,
+    of: impl Fn(&T) -> &SpiffeId,
+) -> Result<T, Failure> {
     let others: Vec<_> = svids.iter().map(|svid| of(svid).to_string()).collect();
     // Workload API §4.4: "the first in the list" is the default identity.
     let mut wanted = svids.into_iter().filter(|svid| id.is_none_or(|id| of(svid) == id));

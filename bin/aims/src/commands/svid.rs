@@ -16,6 +16,7 @@ use crate::span;
 use wiring::world::SystemClock;
 
 mod bundle;
+mod watch;
 
 /// The environment variable that names the Workload API.
 // Workload Endpoint §4: clients find the address in `SPIFFE_ENDPOINT_SOCKET`.
@@ -67,6 +68,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FOLDER")]
         write: Option<PathBuf>,
     },
+    /// Keep the X.509-SVID, its key and its bundle in files, and tell those who read them
+    Watch(watch::Arguments),
 }
 
 /// Where the Workload API is.
@@ -102,6 +105,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             jwt(context, &source, &audiences, write.as_deref()).await
         }
         Command::Wit { source, write } => wit(context, &source, write.as_deref()).await,
+        Command::Watch(arguments) => watch::run(context, arguments).await,
         Command::Bundle { socket, write } => bundle::run(context, &socket, write.as_deref()).await,
     }
 }
