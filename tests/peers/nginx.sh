@@ -1,6 +1,6 @@
 # nginx as it is: mutual TLS with the files that `aims svid watch` keeps, ten rotations under load,
 # and no failed request; openssl and curl with the same files.
-# req: PROV-08
+# req: PROV-08 (part)
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"

@@ -112,3 +112,65 @@ fn a_folder_that_is_not_ours_alone_is_refused() {
     fs::remove_dir(path.join(DATA)).unwrap();
     Folder::take(&path).unwrap();
 }
+
+/// Where the child of the next test writes, without end.
+const WRITE_INTO: &str = "WATCH_TEST_WRITE_INTO";
+const KILLS: u64 = 40;
+/// Long enough that half of it could be on disk.
+const CONTENTS: usize = 20_000;
+
+/// req: PROV-08 (part)
+#[test]
+fn killed_at_any_moment_what_counts_is_whole_and_of_one_version() {
+    if let Some(path) = std::env::var_os(WRITE_INTO) {
+        write_without_end(Path::new(&path));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tls");
+    let (mut versions, mut looks) = (BTreeSet::new(), 0);
+    for kill in 0..KILLS {
+        let mut writer = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture"])
+            .arg(std::thread::current().name().unwrap())
+            .env(WRITE_INTO, &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let end = std::time::Instant::now() + std::time::Duration::from_millis(20 + kill * 3);
+        while std::time::Instant::now() < end {
+            looks += usize::from(look(&path).is_some());
+        }
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        versions.extend(look(&path));
+        let taken = Folder::take(&path).unwrap();
+        let left = names(&path)
+            .into_iter()
+            .filter(|name| name.trim_start_matches('.').parse::<u64>().is_ok());
+        assert!(left.count() <= 1, "what was half written is gone");
+        drop(taken);
+    }
+    assert!(versions.len() > 5 && looks > 100, "{} versions, {looks} looks", versions.len());
+}
+
+/// The version that a reader meets: of one folder, as the link says.
+fn look(path: &Path) -> Option<String> {
+    let version = path.join(fs::read_link(path.join(DATA)).ok()?);
+    // A reader that was overtaken twice meets a folder that is gone, and looks again.
+    let svid = fs::read_to_string(version.join("svid.pem")).ok()?;
+    let key = fs::read_to_string(version.join("key.pem")).ok()?;
+    assert_eq!(svid.len(), CONTENTS);
+    assert_eq!(svid, key, "a certificate and a key of two versions");
+    Some(svid)
+}
+
+fn write_without_end(path: &Path) -> ! {
+    let taken = Folder::take(path).unwrap();
+    let mut number = u64::from(std::process::id()) << 32;
+    loop {
+        number += 1;
+        let text = format!("{number:0CONTENTS$}");
+        let files = [entry("svid.pem", &text, 0o644), entry("key.pem", &text, 0o600)];
+        taken.write(UnixTime::from_millis(number), &files).unwrap();
+    }
+}
