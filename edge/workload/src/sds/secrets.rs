@@ -105,7 +105,8 @@ impl<'a> Known<'a> {
         let federated = answer.federated.iter().map(|(domain, bundle)| (domain, bundle.as_slice()));
         let own = answer.svids.first();
         let own = own.map(|svid| (svid.spiffe_id.trust_domain(), svid.bundle.as_slice()));
-        let all = federated.chain(own);
+        // One without X.509 authorities: an Envoy would reject it, and all the others with it.
+        let all = federated.chain(own).filter(|(_, bundle)| !bundle.is_empty());
         Self {
             svids: &answer.svids,
             own: own.map(|(domain, _)| domain),

@@ -49,11 +49,13 @@ const LATE_DENOMINATOR: u64 = 4;
     aims svid watch --dir /run/tls --exec \"nginx -s reload\"\n  \
     aims svid watch --dir ./tls --signal HUP --pid-file ./server.pid\n  \
     aims svid watch --dir ./tls --once\n\n\
-    It leaves svid.pem, key.pem and bundle.pem, for each further trust domain federated/NAME.pem,\n\
-    and as asked for identity.pem (--format combined: key and certificates in one file),\n\
-    jwt_svid.token, wit.jwt and wit_key.jwk. All of them change at once, as the link `..data` does.\n\
-    A program that opens two of them at an unlucky moment gets two versions: let it look again when\n\
-    it is told to, or read identity.pem.\n\n\
+    It leaves svid.pem, key.pem, bundle.pem and, for each further trust domain,\n\
+    federated/NAME.pem; as asked for, jwt_svid.token, wit.jwt and wit_key.jwk. With --format\n\
+    combined, identity.pem has key and certificates in one file.\n\n\
+    All of them change at once, as the link `..data` does. A program that opens two of them at an\n\
+    unlucky moment gets two versions: let it look again when it is told to, or read identity.pem.\n\n\
+    Who asks the Workload API is `aims`, under the user that runs it: that is what the service's\n\
+    record must name (`aims agent register --exec`), and a user has one such identity.\n\n\
     Files stay when the node is away or refuses; what goes wrong is said, and tried again.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -143,6 +145,13 @@ struct Held {
     wit: Option<WitSvid>,
 }
 
+impl Held {
+    /// Whether all streams have said something.
+    const fn has_all(&self, wit: bool) -> bool {
+        self.x509.is_some() && (!wit || self.wit.is_some())
+    }
+}
+
 /// Why a session ended.
 enum Ended {
     /// All is done that was asked for.
@@ -229,12 +238,12 @@ impl<'c> Watch<'c> {
                 () = token_is_old(held.jwt.as_ref()) => held.jwt = None,
                 () = tokio::time::sleep(WARN_AGAIN) => {
                     self.warn(SystemClock::read());
-                    if held.x509.is_none() {
+                    if !held.has_all(self.arguments.wit) {
                         return Err(Ended::Again(Failure::unavailable("no answer in time")));
                     }
                 }
             }
-            if held.x509.is_none() || (self.arguments.wit && held.wit.is_none()) {
+            if !held.has_all(self.arguments.wit) {
                 continue;
             }
             if held.jwt.is_none() && !self.arguments.audiences.is_empty() {

@@ -269,6 +269,16 @@ fn sds_a_trust_domain_that_is_gone_ends_the_stream() {
 }
 
 #[test]
+fn sds_a_trust_domain_without_authorities_spoils_nothing() {
+    let mut stream = Subscription::default();
+    let mut answer = answer(1, 50);
+    answer.federated.insert(TrustDomain::parse("empty.example").unwrap(), Vec::new());
+    stream.told(answer).unwrap();
+    let response = stream.asked(request(&[])).unwrap().unwrap();
+    assert_eq!(names(&response), [OTHER, DOMAIN, AGENT]);
+}
+
+#[test]
 fn sds_what_is_malformed_here_is_not_the_clients_fault() {
     let (mut stream, _) = begun(&["default"]);
     let mut malformed = answer(1, 50);

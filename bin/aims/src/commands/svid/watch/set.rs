@@ -57,7 +57,8 @@ impl Set {
             }
         };
         files.push(public("bundle.pem", pem(&svid.bundle)?));
-        for (domain, bundle) in federated {
+        // One without X.509 authorities has nothing for those who read these files.
+        for (domain, bundle) in federated.iter().filter(|(_, bundle)| !bundle.is_empty()) {
             files.push(public(&format!("federated/{domain}.pem"), pem(bundle)?));
         }
         if let Some(jwt) = jwt {
