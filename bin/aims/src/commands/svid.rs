@@ -7,7 +7,6 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use spiffe::SpiffeId;
 
-use crate::base64::private_key_pem;
 use crate::commands::Context;
 use crate::exit::Failure;
 use crate::files::{self, PUBLIC, SECRET};
@@ -17,6 +16,7 @@ use crate::span;
 use wiring::world::SystemClock;
 
 mod bundle;
+mod watch;
 
 /// The environment variable that names the Workload API.
 // Workload Endpoint §4: clients find the address in `SPIFFE_ENDPOINT_SOCKET`.
@@ -68,6 +68,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FOLDER")]
         write: Option<PathBuf>,
     },
+    /// Keep the X.509-SVID, its key and its bundle in files, and tell those who read them
+    Watch(watch::Arguments),
 }
 
 /// Where the Workload API is.
@@ -103,6 +105,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             jwt(context, &source, &audiences, write.as_deref()).await
         }
         Command::Wit { source, write } => wit(context, &source, write.as_deref()).await,
+        Command::Watch(arguments) => watch::run(context, arguments).await,
         Command::Bundle { socket, write } => bundle::run(context, &socket, write.as_deref()).await,
     }
 }
@@ -128,21 +131,21 @@ async fn x509(context: &Context, source: &Source, write: Option<&Path>) -> Resul
     let refused = |error: &dyn std::fmt::Display| {
         Failure::refused("workload::X509Svid", format!("what the Workload API sent: {error}"))
     };
-    let chain = identity::certificates(&svid.chain).map_err(|error| refused(&error))?;
+    let chain = workload::pem::split(&svid.chain).map_err(|error| refused(&error))?;
     let leaf = chain.first().ok_or_else(|| refused(&"no certificate"))?;
     let leaf = x509::Certificate::parse(leaf).map_err(|error| refused(&error))?;
-    let authorities = identity::certificates(&svid.bundle).map_err(|error| refused(&error))?;
+    let authorities = workload::pem::split(&svid.bundle).map_err(|error| refused(&error))?;
     let written = match write {
         None => Vec::new(),
         Some(folder) => {
             let (chain, bundle) = (identity::pem(&svid.chain)?, identity::pem(&svid.bundle)?);
-            let key = private_key_pem(svid.key.expose());
+            let key = workload::pem::private_key(&svid.key);
             // The certificate last: who waits for it finds its key and bundle there.
             write_all(
                 folder,
                 &[
                     ("bundle.pem", bundle.as_bytes(), PUBLIC),
-                    ("key.pem", key.as_bytes(), SECRET),
+                    ("key.pem", key.expose().as_bytes(), SECRET),
                     ("svid.pem", chain.as_bytes(), PUBLIC),
                 ],
             )?

@@ -20,7 +20,7 @@ use super::peer;
 use crate::exit::Failure;
 use crate::http1::Answer;
 use crate::https::{self, Https};
-use crate::identity::{self, Identity};
+use crate::identity::Identity;
 use wiring::world::{SystemClock, SystemEntropy};
 
 /// What an actor knows and holds.
@@ -290,13 +290,13 @@ impl Actor {
 
 /// The identity to show in mutual TLS.
 pub(super) fn own(x509: &X509Svid) -> Result<https::Identity, Failure> {
-    let chain = identity::certificates(&x509.chain).map_err(Failure::unavailable)?;
+    let chain = workload::pem::split(&x509.chain).map_err(Failure::unavailable)?;
     let chain = chain.into_iter().map(<[u8]>::to_vec).collect();
     Ok(https::Identity { chain, key: x509.key.clone() })
 }
 
 fn leaf(x509: &X509Svid) -> Result<x509::Certificate, Failure> {
-    let chain = identity::certificates(&x509.chain).map_err(Failure::unavailable)?;
+    let chain = workload::pem::split(&x509.chain).map_err(Failure::unavailable)?;
     let leaf = chain.first().ok_or_else(|| Failure::unavailable("no certificate"))?;
     x509::Certificate::parse(leaf).map_err(Failure::unavailable)
 }

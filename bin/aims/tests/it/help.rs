@@ -37,6 +37,7 @@ const COMMANDS: &[&[&str]] = &[
     &["svid", "jwt"],
     &["svid", "wit"],
     &["svid", "bundle"],
+    &["svid", "watch"],
     &["token"],
     &["token", "get"],
     &["token", "exchange"],

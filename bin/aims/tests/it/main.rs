@@ -24,6 +24,7 @@ mod run;
 mod running;
 mod starts;
 mod token;
+mod watch;
 
 use std::io::Write;
 use std::path::Path;

@@ -42,10 +42,25 @@ pub(crate) struct Now {
     pub(crate) bytes: usize,
     pub(crate) denied: Option<Denied>,
     pub(crate) hints: Vec<&'static str>,
+    /// Whether certificates look like some.
+    pub(crate) der: bool,
 }
 
-pub(crate) const START: Now =
-    Now { generation: 1, svids: 1, federated: true, bytes: 10, denied: None, hints: Vec::new() };
+impl Now {
+    fn certificate(&self, plain: Vec<u8>, der: u8) -> Vec<u8> {
+        if self.der { vec![0x30, 1, der] } else { plain }
+    }
+}
+
+pub(crate) const START: Now = Now {
+    generation: 1,
+    svids: 1,
+    federated: true,
+    bytes: 10,
+    denied: None,
+    hints: Vec::new(),
+    der: false,
+};
 
 /// Knows a process by its id; `exit` ends all.
 #[derive(Debug)]
@@ -115,12 +130,13 @@ impl Workloads<i32> for Answers {
             made.fetch_add(1, Ordering::Relaxed);
             let svid = |at: usize| X509Svid {
                 spiffe_id: id(&format!("{AGENT}/{at}")),
-                chain: vec![now.generation; now.bytes],
+                chain: now.certificate(vec![now.generation; now.bytes], now.generation),
                 key: SecretBytes::new(vec![7]),
-                bundle: vec![8],
+                bundle: now.certificate(vec![8], 8),
                 hint: hint(now, at),
             };
-            let federated = now.federated.then(|| (domain(OTHER_DOMAIN), vec![9]));
+            let federated =
+                now.federated.then(|| (domain(OTHER_DOMAIN), now.certificate(vec![9], 9)));
             X509Answer {
                 svids: (0..now.svids).map(svid).collect(),
                 crl: vec![vec![6]],

@@ -90,7 +90,7 @@ fn bundle(domain: &TrustDomain, parts: &Parts) -> Result<Bundle, Failure> {
     let refused = |error: &dyn std::fmt::Display| {
         Failure::refused("workload::Bundle", format!("the bundle of `{domain}`: {error}"))
     };
-    let certificates = identity::certificates(&parts.x509).map_err(|error| refused(&error))?;
+    let certificates = workload::pem::split(&parts.x509).map_err(|error| refused(&error))?;
     let certificates = certificates.into_iter().map(x509::Certificate::parse);
     let certificates = certificates.collect::<Result<_, _>>().map_err(|error| refused(&error))?;
     let keys = |text: &Option<String>| -> Result<Vec<BundleKey>, Failure> {

@@ -14,7 +14,7 @@ use workload::SecretText;
 use crate::commands::token::Auth;
 use crate::exit::Failure;
 use crate::https;
-use crate::identity::{self, Identity};
+use crate::identity::Identity;
 use wiring::world::{SystemClock, SystemEntropy};
 
 /// What a request carries of its client.
@@ -79,7 +79,7 @@ async fn by_wit(
 
 async fn by_x509(identity: &Identity, id: Option<&SpiffeId>) -> Result<Proof, Failure> {
     let svid = identity.x509(id).await?;
-    let chain = identity::certificates(&svid.chain);
+    let chain = workload::pem::split(&svid.chain);
     let chain = chain.map_err(|error| unusable("the chain of the X.509-SVID", &error))?;
     let chain = chain.into_iter().map(<[u8]>::to_vec).collect();
     Ok(Proof {
