@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, audit, client, completions, doctor, join_token, policy, run, svid, token,
+    agent, audit, client, completions, doctor, federation, join_token, policy, run, svid, token,
 };
 use crate::output::Format;
 use crate::place::Place;
@@ -100,6 +100,9 @@ pub(crate) enum Command {
     /// OAuth clients that are not agents
     #[command(subcommand)]
     Client(client::Command),
+    /// Other trust domains: whose bundles are believed
+    #[command(subcommand)]
+    Federation(federation::Command),
     /// The caller's own credentials, from the Workload API
     #[command(subcommand)]
     Svid(svid::Command),
@@ -153,6 +156,9 @@ pub(crate) struct UpArgs {
         )
     )]
     pub(crate) port_base: Option<u16>,
+    /// Serve the bundle in the profile `https_spiffe` too, at this port
+    #[arg(long, value_name = "PORT")]
+    pub(crate) federation_port: Option<u16>,
     #[command(flatten)]
     pub(crate) clock: ClockArgs,
 }

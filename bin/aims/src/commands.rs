@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod client;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod federation;
 pub(crate) mod join_token;
 pub(crate) mod policy;
 pub(crate) mod run;
@@ -73,6 +74,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::JoinToken(command) => Box::pin(join_token::run(context, command)).await,
         Command::Agent(command) => Box::pin(agent::run(context, command)).await,
         Command::Client(command) => Box::pin(client::run(context, command)).await,
+        Command::Federation(command) => Box::pin(federation::run(context, command)).await,
         Command::Svid(command) => Box::pin(svid::run(context, command)).await,
         Command::Token(command) => Box::pin(token::run(context, command)).await,
         Command::Policy(command) => Box::pin(policy::run(context, command)).await,

@@ -96,11 +96,16 @@ impl Activity {
                 "agent.retire" => named(Class::Entity, 7),
                 _ => named(Class::Entity, OTHER),
             },
-            // 3004: "1=Create; 3=Update; 6=Enroll; 9=Disable; 10=Activate".
+            // 3004: "1=Create; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
             Event::CredentialIssued | Event::JoinTokenCreated => named(Class::Entity, 1),
             Event::NodeRenewed | Event::PolicyApplied | Event::KeyRotated => {
                 named(Class::Entity, 3)
             }
+            Event::FederationChanged => match action {
+                "federation.add" => named(Class::Entity, 1),
+                "federation.remove" => named(Class::Entity, 4),
+                _ => named(Class::Entity, 3),
+            },
             Event::ClientRegistered if action == "client.disable" => named(Class::Entity, 9),
             Event::AgentRegistered | Event::ClientRegistered => named(Class::Entity, 6),
             Event::Started => named(Class::Entity, 10),
@@ -352,6 +357,7 @@ fn entity(record: &Record) -> Value {
         Event::WorkloadAttested => ("Process", record.agent.as_ref()),
         Event::ClientRegistered => ("Client", record.subject.as_ref()),
         Event::KeyRotated => ("Key", resource),
+        Event::FederationChanged => ("Federation", resource),
         Event::JoinTokenCreated => ("Join token", resource),
         Event::Started => ("Component", Some(&record.component.0)),
         _ => ("Agent", record.agent.as_ref().or(resource)),

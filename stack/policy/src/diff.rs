@@ -62,9 +62,13 @@ fn parts(set: &PolicySet) -> BTreeMap<String, String> {
     let resources =
         set.resources().iter().map(|one| (format!("resource {}", one.name), format!("{one:?}")));
     let agents = set.agents().iter().map(|one| (format!("agent {}", one.name), format!("{one:?}")));
+    let federation = set
+        .federation()
+        .iter()
+        .map(|one| (format!("federation {}", one.trust_domain), format!("{one:?}")));
     let single = [
         ("domain".to_owned(), format!("{:?}", set.domain())),
         ("attestation".to_owned(), format!("{:?}", set.attestation())),
     ];
-    rules.chain(resources).chain(agents).chain(single).collect()
+    rules.chain(resources).chain(agents).chain(federation).chain(single).collect()
 }

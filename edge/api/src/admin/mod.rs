@@ -5,6 +5,7 @@
 
 mod agents;
 mod clients;
+mod federation;
 pub mod messages;
 mod operator;
 mod policy;

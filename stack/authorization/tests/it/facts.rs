@@ -123,6 +123,7 @@ pub(crate) fn access_claims() -> AccessTokenClaims {
         amr: None,
         aims_root: LineageId::parse("root-1").unwrap(),
         aims_parent: None,
+        iss: None,
         aims_epoch: 4,
     }
 }
@@ -145,6 +146,7 @@ pub(crate) fn txn_claims() -> TxnTokenClaims {
         jti: TokenId::parse("token-3").unwrap(),
         aims_root: LineageId::parse("root-1").unwrap(),
         aims_parent: Some(TokenId::parse("token-2").unwrap()),
+        iss: None,
         aims_epoch: 4,
     }
 }
@@ -169,6 +171,7 @@ pub(crate) fn workload(id: &str, epoch: u64) -> Caller {
         nbf: None,
         iat: None,
         jti: None,
+        iss: None,
         aims_epoch: Some(epoch),
     };
     let jwt = vec![BundleKey { kid: kid(), key: key().public().clone() }];

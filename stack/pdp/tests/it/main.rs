@@ -60,6 +60,7 @@ fn caller() -> Caller {
         nbf: None,
         iat: None,
         jti: None,
+        iss: None,
         aims_epoch: Some(4),
     };
     let input = SigningInput::<JwtSvid>::new(Algorithm::Es256, Some(&kid()), &claims).unwrap();
@@ -121,6 +122,7 @@ fn swapped() -> Proposal {
         amr: None,
         aims_root: LineageId::parse("root-1").unwrap(),
         aims_parent: None,
+        iss: None,
         aims_epoch: 4,
     };
     let input = SigningInput::<AccessToken>::new(Algorithm::Es256, Some(&kid()), &claims).unwrap();
