@@ -2,6 +2,7 @@
 
 use attestation::join_token::JoinToken;
 use credential::KeyRing;
+use credential::federation::Relation;
 use identifier::Assignment;
 use policy::{Files, PolicySet};
 use provisioning::Epoch;
@@ -85,6 +86,7 @@ json_entity!(Assignment, Table::Names, one => one.name.to_string());
 json_entity!(ClientRecord, Table::Clients, one => one.client_id.clone());
 json_entity!(NodeRecord, Table::Nodes, one => one.id.to_string());
 json_entity!(KeyRing, Table::Authorities, one => one.purpose.name().to_owned());
+json_entity!(Relation, Table::Relations, one => one.terms.trust_domain.to_string());
 json_entity!(Holding, Table::Holdings, one => one.agent.clone());
 json_entity!(DomainEpoch, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Feed, Table::Singles, _one => Self::ID.to_owned());
@@ -283,8 +285,9 @@ impl<T> std::fmt::Debug for Held<T> {
     }
 }
 
-/// The bundles of the trust domains that we know: our own, later also others'.
-#[derive(Debug)]
+/// The bundles of the trust domains that we know: our own, and those that we federate with. Kept by
+/// trust domain, never in one pool.
+#[derive(Clone, Debug)]
 pub struct TrustRow {
     /// Our trust domain.
     pub own: TrustDomain,
@@ -301,6 +304,24 @@ impl TrustRow {
         let mut bundles = BundleSet::default();
         bundles.insert(own.clone(), bundle);
         Self { own, bundles }
+    }
+
+    /// The same with this bundle of this trust domain, whole.
+    #[must_use]
+    pub fn with(&self, domain: TrustDomain, bundle: Bundle) -> Self {
+        let mut changed = self.clone();
+        changed.bundles.insert(domain, bundle);
+        changed
+    }
+
+    /// The same without trust in a trust domain. Our own stays.
+    #[must_use]
+    pub fn without(&self, domain: &TrustDomain) -> Self {
+        let mut changed = self.clone();
+        if *domain != self.own {
+            changed.bundles.remove(domain);
+        }
+        changed
     }
 }
 

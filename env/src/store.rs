@@ -36,11 +36,13 @@ pub enum Table {
     Singles,
     /// On a node: the credentials it holds, by agent identifier.
     Holdings,
+    /// Relations to other trust domains, by trust domain.
+    Relations,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Agents,
         Self::Names,
         Self::Clients,
@@ -50,6 +52,7 @@ impl Table {
         Self::Authorities,
         Self::Singles,
         Self::Holdings,
+        Self::Relations,
     ];
 
     /// The name that a database file shows.
@@ -64,6 +67,7 @@ impl Table {
             Self::Authorities => "authorities",
             Self::Singles => "singles",
             Self::Holdings => "holdings",
+            Self::Relations => "relations",
         }
     }
 

@@ -1,6 +1,7 @@
 //! An operator applies a policy set: checked whole, then in force for everyone, or not at all.
 
 mod kept;
+mod relations;
 
 use env::rows::{InForce, PolicyRow};
 use env::{Change, Expect, Recorded, Store, Unavailable, World, Write};
@@ -11,6 +12,7 @@ use crate::agents::{Operator, PAGE_MAX, overtaken, settled};
 use crate::record::{begin, refused};
 use crate::turns::{TRIES_MAX, pause};
 
+pub use crate::federate::Refusal as FederationRefusal;
 pub use kept::{Does, Refusal as AgentRefusal, Step, WITHDRAWN};
 
 /// What applying a set would change.
@@ -47,6 +49,8 @@ pub enum Refusal {
     },
     /// An agent of the set cannot be kept.
     Agent(AgentRefusal),
+    /// Its relations to other trust domains cannot be kept.
+    Federation(FederationRefusal),
 }
 
 impl Refusal {
@@ -57,6 +61,7 @@ impl Refusal {
             Self::OtherDomain { .. } => "policy::OtherDomain",
             Self::Moved { .. } => "policy::Moved",
             Self::Agent(_) => "policy::Agent",
+            Self::Federation(_) => "policy::Federation",
         }
     }
 }
@@ -69,8 +74,28 @@ pub async fn plan<W: World>(world: &W, files: Files) -> Result<Result<Plan, Refu
         Ok(set) => set,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let kept = kept::decide(world, old, &set).await?;
-    Ok(kept.map_err(Refusal::Agent).map(|kept| planned(old, &set, kept.steps)))
+    let kept = decide_kept(world, old, &set).await?;
+    Ok(kept.map(|kept| planned(old, &set, kept.steps)))
+}
+
+/// What the set does to the agents and the relations that policy keeps.
+async fn decide_kept<W: World>(
+    world: &W,
+    old: Option<&PolicySet>,
+    set: &PolicySet,
+) -> Result<Result<kept::Kept, Refusal>, Unavailable> {
+    let mut kept = match kept::decide(world, old, set).await? {
+        Ok(kept) => kept,
+        Err(refusal) => return Ok(Err(Refusal::Agent(refusal))),
+    };
+    match relations::decide(world, set).await? {
+        Ok(mut relations) => {
+            kept.writes.append(&mut relations.writes);
+            kept.records.append(&mut relations.records);
+            Ok(Ok(kept))
+        }
+        Err(refusal) => Ok(Err(Refusal::Federation(refusal))),
+    }
 }
 
 fn planned(old: Option<&PolicySet>, set: &PolicySet, agents: Vec<Step>) -> Plan {
@@ -92,10 +117,7 @@ pub async fn apply<W: World>(
         let mut record = begin(world, Event::PolicyApplied);
         record.operator = Some(operator.0.clone());
         let decided = match decide(files.clone(), old, expected.as_deref()) {
-            Ok(set) => kept::decide(world, old, &set)
-                .await?
-                .map_err(Refusal::Agent)
-                .map(|kept| (set, kept)),
+            Ok(set) => decide_kept(world, old, &set).await?.map(|kept| (set, kept)),
             Err(refusal) => Err(refusal),
         };
         let mut change = Change::default();
@@ -170,6 +192,7 @@ pub fn describe(refusal: &Refusal) -> String {
             format!("`{found}` is in force, not `{expected}`: plan again")
         }
         Refusal::Agent(why) => why.to_string(),
+        Refusal::Federation(why) => why.to_string(),
     }
 }
 

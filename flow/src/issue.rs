@@ -101,7 +101,9 @@ pub async fn issue<W: World>(
             let jti = public_id(world);
             record.jti = Some(jti.clone());
             record.facts = reasons(&facts, &agent, kind, (now, life));
-            let making = Making { agent: &agent, id: &id, life, jti, now, epoch: facts.epoch.0 };
+            let issuer = facts.set().domain().jwt_svid.issuer.as_ref();
+            let epoch = facts.epoch.0;
+            let making = Making { agent: &agent, id: &id, life, jti, now, epoch, issuer };
             make(world, &ring, &making, &order.kind).await?
         }
         Err(refusal) => Err(refusal),
@@ -163,6 +165,8 @@ struct Making<'a> {
     jti: String,
     now: UnixTime,
     epoch: u64,
+    /// `iss` of JWT-SVIDs.
+    issuer: Option<&'a oauth::Issuer>,
 }
 
 /// Builds, checks and signs. The outer error is ours, the inner one the asker's.
@@ -203,6 +207,7 @@ async fn make<W: World>(
                 id: making.id,
                 audiences,
                 jti: making.jti.clone(),
+                issuer: making.issuer.map(|issuer| issuer.as_str().to_owned()),
                 now: making.now,
                 life: making.life,
                 epoch: making.epoch,

@@ -13,6 +13,7 @@ pub mod call;
 pub mod clients;
 pub mod delegate;
 pub mod facts;
+pub mod federate;
 pub mod feed;
 pub mod issue;
 pub mod issuing;

@@ -10,8 +10,10 @@ use oauth::metadata::{Endpoint, Metadata, MtlsEndpointAliases};
 use oauth::protected_resource::ProtectedResource;
 use oauth::token_request::GrantType;
 use oauth::{Issuer, Resource};
+use serde_json::{Value, json};
 
 use crate::facts::basis;
+use crate::sign::ALGORITHM;
 
 /// The document of the authorization server (RFC 8414 §2).
 pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
@@ -63,10 +65,49 @@ pub async fn jwks<W: World>(world: &W) -> Result<KeySet, Unavailable> {
 }
 
 /// The bundle of our trust domain, as its endpoint serves it (SPIFFE Trust Domain and Bundle §4).
-pub async fn bundle<W: World>(world: &W) -> Result<serde_json::Value, Unavailable> {
+/// Without the keys of WITs for peers that refuse a bundle with a `use` they do not know.
+pub async fn bundle<W: World>(world: &W, with_wit: bool) -> Result<Value, Unavailable> {
     let facts = basis(world, Vec::new()).await?;
     let missing = || Unavailable::of("store", "no bundle of our own yet");
-    facts.trust.bundles.get(&facts.trust.own).map(spiffe::Bundle::to_value).ok_or_else(missing)
+    let own = facts.trust.bundles.get(&facts.trust.own).ok_or_else(missing)?;
+    Ok(if with_wit { own.to_value() } else { own.without_wit().to_value() })
+}
+
+/// What relying parties of OpenID Connect read to verify our JWT-SVIDs (OpenID Connect Discovery 1.0
+/// §3, as SPIRE's provider has it); `None` where policy names no issuer of JWT-SVIDs.
+pub async fn oidc_discovery<W: World>(world: &W) -> Result<Option<Value>, Unavailable> {
+    let facts = basis(world, Vec::new()).await?;
+    let Some(issuer) = facts.set().domain().jwt_svid.issuer.as_ref() else { return Ok(None) };
+    let base = issuer.as_str().trim_end_matches('/');
+    Ok(Some(json!({
+        // OpenID Connect Discovery 1.0 §4.3: "The issuer value returned MUST be identical to [...]
+        // the iss Claim value".
+        "issuer": issuer.as_str(),
+        "jwks_uri": format!("{base}/keys"),
+        // Required by §3, and there is none: nobody signs in here.
+        "authorization_endpoint": "",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [ALGORITHM.as_str()],
+    })))
+}
+
+/// The keys of JWT-SVIDs alone, for relying parties; `None` where policy names no issuer of them.
+pub async fn oidc_keys<W: World>(world: &W) -> Result<Option<Value>, Unavailable> {
+    let facts = basis(world, Vec::new()).await?;
+    if facts.set().domain().jwt_svid.issuer.is_none() {
+        return Ok(None);
+    }
+    let missing = || Unavailable::of("store", "no bundle of our own yet");
+    let own = facts.trust.bundles.get(&facts.trust.own).ok_or_else(missing)?;
+    let mut set = own.to_jwt_key_set();
+    for key in set.get_mut("keys").and_then(Value::as_array_mut).into_iter().flatten() {
+        // RFC 7517 §4.2: what a relying party knows.
+        if let Some(members) = key.as_object_mut() {
+            members.insert("use".to_owned(), json!("sig"));
+        }
+    }
+    Ok(Some(set))
 }
 
 /// The document of a protected resource at the gateway (RFC 9728 §2); `None` for a name that is

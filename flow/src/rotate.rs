@@ -174,7 +174,12 @@ pub async fn publish<W: World>(world: &W, now: UnixTime) -> Result<(), Unavailab
     if before == Some(&unchanged) {
         return Ok(());
     }
-    let row = TrustRow::of_own(own, bundle(&parts, sequence + 1)?);
+    let bundle = bundle(&parts, sequence + 1)?;
+    // What others are trusted by stays as it is.
+    let row = match &old {
+        Some(row) => row.with(own, bundle),
+        None => TrustRow::of_own(own, bundle),
+    };
     let expect = old.map_or(Expect::Absent, |row| Expect::Version(row.version));
     let mut record = begin(world, Event::KeyRotated);
     record.action = "bundle.publish".to_owned();

@@ -24,8 +24,16 @@ const OUTER: &[&str] = &["edge", "bin", "bench"];
 /// What has a command line.
 const PROGRAMS: &[&str] = &["bin", "bench"];
 /// The listeners and connectors that terminate TLS.
-const TLS: &[&str] =
-    &["edge/proxy", "edge/api", "edge/link", "edge/workload", "edge/tls", "bin", "bench"];
+const TLS: &[&str] = &[
+    "edge/proxy",
+    "edge/api",
+    "edge/link",
+    "edge/workload",
+    "edge/fetch",
+    "edge/tls",
+    "bin",
+    "bench",
+];
 /// The two that speak gRPC.
 const GRPC: &[&str] = &["edge/link", "edge/workload"];
 /// Layers in which nothing touches the world.
@@ -127,6 +135,7 @@ const TLS_AND_X509: &[&str] = &[
     "edge/api",
     "edge/link",
     "edge/workload",
+    "edge/fetch",
     "edge/tls",
     "bin",
     "bench",

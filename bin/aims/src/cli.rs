@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, audit, authority, client, completions, doctor, join_token, policy, run, svid, token,
+    agent, audit, authority, client, completions, doctor, federation, join_token, policy, run,
+    svid, token,
 };
 use crate::output::Format;
 use crate::place::Place;
@@ -103,6 +104,9 @@ pub(crate) enum Command {
     /// The server's signing keys: make a new one, let one go
     #[command(subcommand)]
     Authority(authority::Command),
+    /// Other trust domains: whose bundles are believed
+    #[command(subcommand)]
+    Federation(federation::Command),
     /// The caller's own credentials, from the Workload API
     #[command(subcommand)]
     Svid(svid::Command),
@@ -156,6 +160,9 @@ pub(crate) struct UpArgs {
         )
     )]
     pub(crate) port_base: Option<u16>,
+    /// Serve the bundle in the profile `https_spiffe` too, at this port
+    #[arg(long, value_name = "PORT")]
+    pub(crate) federation_port: Option<u16>,
     #[command(flatten)]
     pub(crate) clock: ClockArgs,
 }

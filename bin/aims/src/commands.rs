@@ -6,6 +6,7 @@ pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod federation;
 pub(crate) mod join_token;
 pub(crate) mod policy;
 pub(crate) mod run;
@@ -75,6 +76,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Agent(command) => Box::pin(agent::run(context, command)).await,
         Command::Client(command) => Box::pin(client::run(context, command)).await,
         Command::Authority(command) => Box::pin(authority::run(context, command)).await,
+        Command::Federation(command) => Box::pin(federation::run(context, command)).await,
         Command::Svid(command) => Box::pin(svid::run(context, command)).await,
         Command::Token(command) => Box::pin(token::run(context, command)).await,
         Command::Policy(command) => Box::pin(policy::run(context, command)).await,

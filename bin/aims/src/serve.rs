@@ -23,7 +23,12 @@ pub(crate) async fn demo(context: &Context, arguments: DemoArgs) -> Result<(), F
 pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failure> {
     tell();
     let dir = context.place.dir();
-    let prepared = up::prepare(dir, arguments.trust_domain.as_deref(), arguments.port_base);
+    let prepared = up::prepare(
+        dir,
+        arguments.trust_domain.as_deref(),
+        arguments.port_base,
+        arguments.federation_port,
+    );
     let (layout, settings, files) = prepared.map_err(|why| match why {
         up::Unprepared::Misused(why) => misused(why),
         up::Unprepared::Unavailable(why) => unavailable(why),

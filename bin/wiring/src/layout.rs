@@ -38,6 +38,16 @@ pub struct Settings {
     /// Web pages that may call the gateway from a browser.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub web_origins: Vec<String>,
+    /// The port of the bundle endpoint in the profile `https_spiffe`; without it there is only the
+    /// one in `https_web`, at the issuer's origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub federation_port: Option<u16>,
+    /// Private addresses (`10.1.0.0/16`) that bundles of other trust domains may be fetched from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fetch_addresses: Vec<String>,
+    /// A PEM file with the roots of the Web PKI to believe, in place of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_roots: Option<PathBuf>,
     /// On a node or gateway of its own: where the server's node API is, `host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
@@ -83,6 +93,9 @@ impl Settings {
             seal_passphrase: None,
             plain_upstreams: Vec::new(),
             web_origins: Vec::new(),
+            federation_port: None,
+            fetch_addresses: Vec::new(),
+            web_roots: None,
             server: None,
             name: None,
             bundle: None,

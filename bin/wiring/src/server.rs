@@ -204,6 +204,7 @@ impl Server {
         };
         let presented = Presented::new(certified(chain(&own), &world.keys, &own.key));
         let renewed = presented.clone();
+        self.federation(settings, &presented, origin.clone(), stop).await?;
         let counted = Arc::clone(strangers);
         let wiring = Wiring {
             presented,
@@ -250,6 +251,29 @@ impl Server {
                 }
             }
         });
+        Ok(())
+    }
+
+    /// The bundle endpoint in the profile `https_spiffe`, and the client of the others' endpoints.
+    ///
+    /// SPIFFE Federation §5.2.2.3: "The server certificate MUST be a valid X509-SVID", and "servers
+    /// MUST NOT require client authentication": so neither the issuer's port nor that of mutual
+    /// TLS. It is the same origin there, shown by the certificate of the node API.
+    async fn federation(
+        &mut self,
+        settings: &Settings,
+        presented: &Presented,
+        origin: Origin<ServerWorld>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), String> {
+        let fetcher = super::federation::fetcher(settings)?;
+        self.tasks.spawn(super::federation::follow(Arc::clone(&self.world), fetcher));
+        let Some(port) = settings.federation_port else { return Ok(()) };
+        let tls = server_config(Arc::new(presented.clone()), Clients::NotAsked, tls::HTTP);
+        let tls = tls.map_err(|error| error.to_string())?;
+        let listener = bind_port(settings, port).await?;
+        let stopped = stopped(stop);
+        self.tasks.spawn(async move { origin.serve(listener, tls, stopped).await });
         Ok(())
     }
 
@@ -337,7 +361,10 @@ pub fn addresses(settings: &Settings) -> Result<Vec<IpAddr>, String> {
 
 /// The listener of port N + `offset`.
 pub async fn bind(settings: &Settings, offset: u16) -> Result<TcpListener, String> {
-    let port = settings.port(offset);
+    bind_port(settings, settings.port(offset)).await
+}
+
+async fn bind_port(settings: &Settings, port: u16) -> Result<TcpListener, String> {
     let ip: IpAddr = settings.listen.parse().map_err(|_| "`listen` is no address".to_owned())?;
     TcpListener::bind(SocketAddr::new(ip, port)).await.map_err(|error| {
         format!("port {port} cannot be used: {error}\n  hint: choose others with `--port-base`")

@@ -67,6 +67,7 @@ pub fn prepare(
     dir: &Path,
     trust_domain: Option<&str>,
     port_base: Option<u16>,
+    federation_port: Option<u16>,
 ) -> Result<(Layout, Settings, policy::Files), Unprepared> {
     use Unprepared::{Misused, Unavailable};
     let layout = Layout::make(dir).map_err(Unavailable)?;
@@ -87,6 +88,9 @@ pub fn prepare(
     }
     if let Some(port_base) = port_base {
         settings.port_base = port_base;
+    }
+    if federation_port.is_some() {
+        settings.federation_port = federation_port;
     }
     if read.as_ref() != Some(&settings) {
         let text = toml::to_string(&settings).map_err(|error| Misused(error.to_string()))?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::body::Bytes;
+use credential::federation::Terms;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
@@ -20,8 +21,8 @@ use tokio::task::JoinHandle;
 
 use crate::admin::messages::{
     ClientInformation, Ending, JoinTokenShown, KeyOrder, Line, NewJoinToken, NodeShown, Page,
-    PolicyApplied, PolicyFiles, PolicyInForce, PolicyOrder, PolicyPlan, Problem, Reason, RingShown,
-    RotateOrder, Status, TraceShown,
+    PolicyApplied, PolicyFiles, PolicyInForce, PolicyOrder, PolicyPlan, Problem, Reason,
+    RelationShown, RingShown, RotateOrder, Status, TraceShown,
 };
 use crate::answer::{AUDIT_ID, JSON};
 use crate::lines::Broken;
@@ -167,6 +168,33 @@ impl Client {
     pub async fn disable_client(&self, id: &str) -> Result<Told<ClientInformation>, Fault> {
         let nothing = serde_json::json!({});
         self.post(&format!("/v1/clients/{}/disable", segment(id)), &nothing).await
+    }
+
+    /// Begins a relation to another trust domain.
+    pub async fn add_relation(&self, terms: &Terms) -> Result<Told<RelationShown>, Fault> {
+        self.post("/v1/federation", terms).await
+    }
+
+    /// Every relation, by trust domain.
+    pub async fn relations(&self) -> Result<Vec<RelationShown>, Fault> {
+        self.get("/v1/federation").await
+    }
+
+    /// One relation.
+    pub async fn relation(&self, domain: &str) -> Result<RelationShown, Fault> {
+        self.get(&format!("/v1/federation/{}", segment(domain))).await
+    }
+
+    /// Has its endpoint asked now.
+    pub async fn refresh_relation(&self, domain: &str) -> Result<Told<RelationShown>, Fault> {
+        let nothing = serde_json::json!({});
+        self.post(&format!("/v1/federation/{}/refresh", segment(domain)), &nothing).await
+    }
+
+    /// Ends a relation.
+    pub async fn remove_relation(&self, domain: &str) -> Result<Told<RelationShown>, Fault> {
+        let nothing = serde_json::json!({});
+        self.post(&format!("/v1/federation/{}/remove", segment(domain)), &nothing).await
     }
 
     /// What a policy set would change.

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use env::{Unavailable, World};
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode, Uri};
 use serde::Serialize;
 
 use crate::answer::{self, Answer, NO_STORE};
@@ -29,14 +29,42 @@ pub(crate) async fn jwks<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answ
     document(flow::publish::jwks(&*shared.world).await)
 }
 
-/// SPIFFE Federation §5.2.1.3 (`https_web`): "Upon receiving an HTTP GET request for the correct
-/// path, the bundle endpoint server MUST respond with the most up-to-date version of the SPIFFE
-/// bundle available", so it is not kept on the way.
-pub(crate) async fn bundle<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
-    let mut answer = document(flow::publish::bundle(&*shared.world).await);
+/// OpenID Connect Discovery 1.0 §4.2, for relying parties that take JWT-SVIDs as ID tokens: there
+/// where policy names an issuer of JWT-SVIDs.
+pub(crate) async fn oidc_discovery<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
+    document_if(flow::publish::oidc_discovery(&*shared.world).await)
+}
+
+/// The keys of JWT-SVIDs as a plain JWK Set (RFC 7517 §5): `jwks_uri` of that document.
+pub(crate) async fn oidc_keys<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
+    document_if(flow::publish::oidc_keys(&*shared.world).await)
+}
+
+/// SPIFFE Federation §5.2.1.3 (`https_web`), §5.2.2.3 (`https_spiffe`): "Upon receiving an HTTP GET
+/// request for the correct path, the bundle endpoint server MUST respond with the most up-to-date
+/// version of the SPIFFE bundle available", so it is not kept on the way. `?wit-svid=off` leaves out
+/// the keys of WITs: an implementation that does not know that `use` may refuse the whole bundle.
+pub(crate) async fn bundle<W: World>(State(shared): State<Arc<Shared<W>>>, uri: Uri) -> Answer {
+    let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let mut with_wit = true;
+    for (_, value) in given.filter(|(name, _)| name == WIT_SVID).take(PARAMETERS_MAX) {
+        with_wit = match value.as_ref() {
+            "on" => true,
+            "off" => false,
+            _ => {
+                let why = "`wit-svid` is `on` or `off`";
+                return answer::error(StatusCode::BAD_REQUEST, "invalid_request", why);
+            }
+        };
+    }
+    let mut answer = document(flow::publish::bundle(&*shared.world, with_wit).await);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer
 }
+
+/// The parameter of `/bundle`, and how often it is looked at.
+const WIT_SVID: &str = "wit-svid";
+const PARAMETERS_MAX: usize = 4;
 
 /// A file of a log.
 pub(crate) async fn tile<W: World>(
@@ -81,6 +109,14 @@ pub(crate) async fn metrics<W: World>(State(shared): State<Arc<Shared<W>>>) -> A
     let mut answer = answer::bytes(StatusCode::OK, metrics::TEXT, text.into_bytes());
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     answer
+}
+
+/// A document that is there only where policy says so.
+fn document_if<T: Serialize>(read: Result<Option<T>, Unavailable>) -> Answer {
+    match read.transpose() {
+        Some(read) => document(read),
+        None => not_found(),
+    }
 }
 
 fn document<T: Serialize>(read: Result<T, Unavailable>) -> Answer {

@@ -246,6 +246,8 @@ fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>
         Public::Token => of(route, token::serve::<W>),
         Public::Metadata => of(route, documents::metadata::<W>),
         Public::Jwks => of(route, documents::jwks::<W>),
+        Public::OidcDiscovery => of(route, documents::oidc_discovery::<W>),
+        Public::OidcKeys => of(route, documents::oidc_keys::<W>),
         Public::Bundle => of(route, documents::bundle::<W>),
         Public::Tile => of(route, documents::tile::<W>),
         Public::Ready => of(route, documents::ready::<W>),

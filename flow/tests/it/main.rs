@@ -15,6 +15,8 @@ mod demo;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod federate;
+#[cfg(test)]
 mod issue;
 #[cfg(test)]
 mod join;

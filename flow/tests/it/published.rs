@@ -28,7 +28,7 @@ fn s10_9_the_documents_name_what_there_is() {
         let keys = publish::jwks(&*server).await.unwrap();
         // One for access tokens; of transaction tokens the server's and the gateway's.
         assert_eq!(serde_json::to_value(&keys).unwrap()["keys"].as_array().unwrap().len(), 3);
-        let bundle = publish::bundle(&*server).await.unwrap();
+        let bundle = publish::bundle(&*server, true).await.unwrap();
         let uses: Vec<_> =
             bundle["keys"].as_array().unwrap().iter().map(|key| key["use"].clone()).collect();
         assert_eq!(uses, ["x509-svid", "jwt-svid", "wit-svid"]);

@@ -66,6 +66,11 @@ pub struct JwtSvidClaims {
     pub iat: Option<NumericDate>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    // JWT-SVID §3: "Registered claims not described in this document [...] MAY be used as
+    // implementers see fit": for relying parties that find keys by issuer. Nothing here verifies by
+    // it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
     /// The revocation epoch under which it was issued, if we issued it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aims_epoch: Option<u64>,

@@ -3,8 +3,8 @@
 //! ([X509-SVID](https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md)), JWT-SVIDs
 //! ([JWT-SVID](https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md)), trust bundles
 //! ([Trust Domain and
-//! Bundle](https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md))
-//! and the address of a workload endpoint ([Workload
+//! Bundle](https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md)),
+//! federation ([`federation`]) and the address of a workload endpoint ([Workload
 //! Endpoint](https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Workload_Endpoint.md)),
 //! in the texts of 1 July 2026.
 //!
@@ -12,11 +12,12 @@
 //! credential is vouched for by the bundle of its own trust domain, and by no other.
 //!
 //! Not here: WIT-SVIDs (`wimse` has the token; the keys are in [`Bundle::wit_keys`]), serving the
-//! Workload API (`edge/workload`), fetching bundles.
+//! Workload API (`edge/workload`), fetching bundles (`edge/fetch`).
 
 mod bundle;
 mod bundle_set;
 mod endpoint;
+pub mod federation;
 pub mod form;
 mod id;
 mod jwt_svid;

@@ -20,6 +20,8 @@ pub struct Order<'a> {
     pub audiences: &'a [String],
     /// Its id, for the log.
     pub jti: String,
+    /// Where relying parties of OpenID Connect find its keys, if policy says so.
+    pub issuer: Option<String>,
     /// Now.
     pub now: UnixTime,
     /// How long it lives.
@@ -46,6 +48,7 @@ pub fn build(
         iat: Some(NumericDate::from_time(order.now)),
         nbf: None,
         jti: Some(order.jti.clone()),
+        iss: order.issuer.clone(),
         aims_epoch: Some(order.epoch),
     };
     Ok(Checked::assertion(SigningInput::new(algorithm, Some(kid), &claims)?))
@@ -120,6 +123,7 @@ mod tests {
             id: &id,
             audiences: &audiences,
             jti: "jwt-1".to_owned(),
+            issuer: None,
             now: UnixTime::from_seconds(1_700_000_000),
             life: Span::from_seconds(300),
             epoch: 7,

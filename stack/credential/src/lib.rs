@@ -9,6 +9,7 @@
 
 pub mod authority;
 pub mod checked;
+pub mod federation;
 pub mod jwt_svid;
 pub mod policy;
 pub mod token_text;

@@ -102,6 +102,11 @@ impl Activity {
                 named(Class::Entity, 3)
             }
             Event::LogCut => named(Class::Entity, 4),
+            Event::FederationChanged => match action {
+                "federation.add" => named(Class::Entity, 1),
+                "federation.remove" => named(Class::Entity, 4),
+                _ => named(Class::Entity, 3),
+            },
             Event::ClientRegistered if action == "client.disable" => named(Class::Entity, 9),
             Event::AgentRegistered | Event::ClientRegistered => named(Class::Entity, 6),
             Event::Started => named(Class::Entity, 10),
@@ -354,6 +359,7 @@ fn entity(record: &Record) -> Value {
         Event::ClientRegistered => ("Client", record.subject.as_ref()),
         Event::KeyRotated => ("Key", resource),
         Event::LogCut => ("Log", resource),
+        Event::FederationChanged => ("Federation", resource),
         Event::JoinTokenCreated => ("Join token", resource),
         Event::Started => ("Component", Some(&record.component.0)),
         _ => ("Agent", record.agent.as_ref().or(resource)),

@@ -96,6 +96,9 @@ pub enum Event {
     PolicyApplied,
     /// A signing key was made, put to use, or dropped.
     KeyRotated,
+    /// A relation to another trust domain began or ended, or its bundle changed or could not be
+    /// fetched.
+    FederationChanged,
     /// Refusals of callers that proved nothing, counted over a window.
     StrangersRefused,
     /// The retention policy took the beginning off a log.
@@ -120,6 +123,7 @@ impl Event {
             Self::CallFinished => "call_finished",
             Self::PolicyApplied => "policy_applied",
             Self::KeyRotated => "key_rotated",
+            Self::FederationChanged => "federation_changed",
             Self::StrangersRefused => "strangers_refused",
             Self::LogCut => "log_cut",
         }

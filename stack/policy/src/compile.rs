@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use authorization::{Audience, ResourcePolicy};
+use credential::federation::Terms;
 use oauth::ScopeSet;
 use pdp::{Access, Pdp, PolicyVersion};
 use registry::Registration;
@@ -21,6 +22,7 @@ pub struct PolicySet {
     attestation: attestation::policy::Policy,
     resources: Vec<ResourcePolicy>,
     agents: Vec<Registration>,
+    federation: Vec<Terms>,
     pdp: Pdp,
 }
 
@@ -33,8 +35,14 @@ impl PolicySet {
             one::<attestation::policy::Policy>(&files, "attestation.toml", &mut faults);
         let resources = many::<ResourcePolicy>(&files, "resources", &mut faults);
         let agents = many::<Registration>(&files, "agents", &mut faults);
+        let federation = many::<Terms>(&files, "federation", &mut faults);
         if let Some(domain) = &domain {
             values("domain.toml", &files, domain.faults(), &mut faults);
+            for (file, terms) in &federation {
+                let found = terms.check(&domain.trust_domain).err();
+                let found = found.map(|fault| (fault.key(), fault.to_string()));
+                values(file, &files, found.into_iter().collect(), &mut faults);
+            }
         }
         if let Some(attestation) = &attestation {
             values("attestation.toml", &files, attestation.faults(), &mut faults);
@@ -46,6 +54,7 @@ impl PolicySet {
         // A token for the one would be good for the other.
         doubled(&resources, |one| one.audience.clone(), "audience", &mut faults);
         doubled(&agents, |one| Some(one.name.to_string()), "agent", &mut faults);
+        doubled(&federation, |one| Some(one.trust_domain.to_string()), "relation", &mut faults);
         for (file, agent) in &agents {
             let found = agent_faults(agent, attestation.as_ref());
             values(file, &files, found, &mut faults);
@@ -63,7 +72,8 @@ impl PolicySet {
         let pdp = Pdp::new(access, version.clone());
         let resources = resources.into_iter().map(|(_, resource)| resource).collect();
         let agents = agents.into_iter().map(|(_, agent)| agent).collect();
-        Ok(Self { version, files, domain, attestation, resources, agents, pdp })
+        let federation = federation.into_iter().map(|(_, terms)| terms).collect();
+        Ok(Self { version, files, domain, attestation, resources, agents, federation, pdp })
     }
 
     /// Its version: the hash of its files.
@@ -94,6 +104,11 @@ impl PolicySet {
     /// The agents that policy registers.
     pub fn agents(&self) -> &[Registration] {
         &self.agents
+    }
+
+    /// The relations to other trust domains that policy keeps.
+    pub fn federation(&self) -> &[Terms] {
+        &self.federation
     }
 
     /// The decisions.
@@ -129,7 +144,8 @@ fn unknown_files(files: &Files) -> Vec<Fault> {
         matches!(name, "domain.toml" | "attestation.toml")
             || matches!(
                 (folder, ending),
-                (Some("resources" | "agents"), Some("toml")) | (Some("access"), Some("cedar"))
+                (Some("resources" | "agents" | "federation"), Some("toml"))
+                    | (Some("access"), Some("cedar"))
             )
             || name.ends_with(".md")
     };
@@ -138,8 +154,8 @@ fn unknown_files(files: &Files) -> Vec<Fault> {
         .filter(|(name, _)| !known(name))
         .map(|(name, _)| {
             Fault::of_file(name, "no part of the system reads this file").fix(
-                "policy is domain.toml, attestation.toml, resources/*.toml, agents/*.toml and \
-                 access/*.cedar; move or rename the file, or end its name in .md",
+                "policy is domain.toml, attestation.toml, resources/*.toml, agents/*.toml, \
+                 federation/*.toml and access/*.cedar; move or rename the file, or end its name in .md",
             )
         })
         .collect()

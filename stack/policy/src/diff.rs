@@ -62,6 +62,10 @@ fn parts(set: &PolicySet) -> BTreeMap<String, String> {
     let resources =
         set.resources().iter().map(|one| (format!("resource {}", one.name), format!("{one:?}")));
     let agents = set.agents().iter().map(|one| (format!("agent {}", one.name), format!("{one:?}")));
+    let federation = set
+        .federation()
+        .iter()
+        .map(|one| (format!("federation {}", one.trust_domain), format!("{one:?}")));
     let single = [
         ("domain".to_owned(), format!("{:?}", set.domain())),
         ("attestation".to_owned(), format!("{:?}", set.attestation())),
@@ -70,5 +74,5 @@ fn parts(set: &PolicySet) -> BTreeMap<String, String> {
     let keep = set.domain().audit.keep;
     let keep = keep.map(|keep| format!("records kept {} seconds, then cut", keep.seconds()));
     let keep = keep.map(|what| (what, String::new()));
-    rules.chain(resources).chain(agents).chain(single).chain(keep).collect()
+    rules.chain(resources).chain(agents).chain(federation).chain(single).chain(keep).collect()
 }

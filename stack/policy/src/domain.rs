@@ -4,6 +4,7 @@ use authorization::policy::Delegation;
 use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes};
 use monitoring::policy::{KEEP_SECONDS_MIN, Retention};
 use monitoring::trace::AFTERMATH;
+use oauth::Issuer;
 use provisioning::policy::Revocation;
 use serde::{Deserialize, Serialize};
 use spiffe::TrustDomain;
@@ -30,6 +31,19 @@ pub struct Domain {
     /// Tolerances.
     #[serde(default)]
     pub bounds: Bounds,
+    /// What JWT-SVIDs say beside what they must.
+    #[serde(default)]
+    pub jwt_svid: JwtSvid,
+}
+
+/// `[jwt_svid]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JwtSvid {
+    /// Their `iss`, where relying parties of OpenID Connect are to verify them: the URL below which
+    /// they find `/.well-known/openid-configuration`. Without it they have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Issuer>,
 }
 
 /// `[bounds]`.

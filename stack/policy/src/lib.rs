@@ -13,6 +13,6 @@ mod files;
 
 pub use compile::PolicySet;
 pub use diff::{Difference, difference};
-pub use domain::{Bounds, Domain};
+pub use domain::{Bounds, Domain, JwtSvid};
 pub use fault::Fault;
 pub use files::{Files, FilesError};

@@ -2,6 +2,7 @@
 
 use jose::Unverified;
 use serde_json::Value;
+use spiffe::federation::EndpointUrl;
 use spiffe::{Bundle, BundleSet, EndpointAddress, JwtSvid, SpiffeId, X509Svid, verify_jwt_svid};
 use time::{Span, UnixTime};
 use x509::{CertificateDer, Purpose};
@@ -14,6 +15,9 @@ pub(crate) fn id(data: &[u8]) {
         assert_eq!(format!("spiffe://{}{}", id.trust_domain(), id.path()), text);
         assert!(id.segments().all(|part| !matches!(part, "" | "." | "..")));
         assert!(!text.contains(['%', '?', '#', '@', '\\']) && text.is_ascii());
+    }
+    if let Ok(url) = EndpointUrl::parse(text) {
+        assert_eq!(EndpointUrl::parse(url.as_str()).as_ref(), Ok(&url));
     }
     if let Ok(address) = EndpointAddress::parse(text) {
         assert_eq!(EndpointAddress::parse(&address.to_string()), Ok(address));

@@ -12,6 +12,7 @@ mod actor;
 mod audit;
 mod clock;
 mod endings;
+mod federation;
 mod full_disk;
 mod help;
 mod kills;

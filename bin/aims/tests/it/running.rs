@@ -37,14 +37,20 @@ pub(crate) struct Site {
     pub(crate) folder: TempDir,
     pub(crate) data: PathBuf,
     pub(crate) port: u16,
+    pub(crate) domain: &'static str,
 }
 
 impl Site {
     /// A folder and ports that are free; nothing is there yet.
     pub(crate) fn new() -> Self {
+        Self::of(DOMAIN)
+    }
+
+    /// The same of another trust domain.
+    pub(crate) fn of(domain: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        Self { folder, data, port: free_ports() }
+        Self { folder, data, port: free_ports(), domain }
     }
 
     /// Lays one file of the policy that a first start begins with over the starter set.
@@ -55,7 +61,7 @@ impl Site {
                 .create(&self.data)
                 .unwrap();
             let dir = policy.display().to_string();
-            let made = self.aims(&["policy", "init", &dir, "--trust-domain", DOMAIN]);
+            let made = self.aims(&["policy", "init", &dir, "--trust-domain", self.domain]);
             assert_eq!(made.code, 0, "{}", made.err);
         }
         std::fs::write(policy.join(name), text).unwrap();
@@ -71,7 +77,14 @@ impl Site {
     /// Gives a command the arguments of `aims up`.
     pub(crate) fn arguments(&self, command: &mut Command) {
         command
-            .args(["up", "--trust-domain", DOMAIN, "--port-base", &self.port.to_string(), "--dir"])
+            .args([
+                "up",
+                "--trust-domain",
+                self.domain,
+                "--port-base",
+                &self.port.to_string(),
+                "--dir",
+            ])
             .arg(&self.data)
             .env_clear()
             .stdin(Stdio::null())

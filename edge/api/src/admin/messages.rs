@@ -5,6 +5,7 @@ use credential::{AuthorityKey, KeyRing};
 use std::fmt;
 
 use attestation::mechanism::Role;
+use credential::federation::{Fetched, Keeper, LastFault, Relation, Standing, Terms};
 use identifier::AgentName;
 use jose::Jwk;
 use oauth::client_metadata::ClientMetadata;
@@ -13,6 +14,8 @@ use provisioning::Lifecycle;
 use registry::{ClientRecord, ClientState};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use spiffe::federation::{EndpointUrl, Profile};
+use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
 
 use crate::health::{FeedState, LogState};
@@ -319,6 +322,80 @@ pub struct KeyOrder {
     pub urgent: bool,
     /// Why, in the operator's words; 1 to [`REASON_BYTES_MAX`] bytes.
     pub reason: String,
+}
+
+/// `GET /v1/federation`: a relation to another trust domain. Of a first bundle only that it was
+/// given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelationShown {
+    /// The trust domain whose bundle it is.
+    pub trust_domain: TrustDomain,
+    /// How its endpoint is authenticated.
+    pub profile: Profile,
+    /// Where its bundle is.
+    pub url: EndpointUrl,
+    /// With `https_spiffe`: who answers there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_id: Option<SpiffeId>,
+    /// Whether a first bundle was given.
+    pub has_first_bundle: bool,
+    /// Whether its WITs are believed.
+    pub wit: bool,
+    /// Who keeps it.
+    pub keeper: Keeper,
+    /// Since when these terms hold.
+    pub since: UnixTime,
+    /// How it stands.
+    pub standing: Standing,
+    /// The last good answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<Fetched>,
+    /// What is believed by it now; none before the first good answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeysShown>,
+    /// Failures since the last good answer.
+    pub failures: u32,
+    /// The last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<LastFault>,
+    /// When its endpoint is asked next.
+    pub next: UnixTime,
+}
+
+/// How many keys of a bundle are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysShown {
+    /// Authorities of X.509-SVIDs.
+    pub x509: usize,
+    /// Keys of JWT-SVIDs.
+    pub jwt: usize,
+    /// Keys of WITs.
+    pub wit: usize,
+}
+
+impl From<flow::federate::Shown> for RelationShown {
+    fn from(shown: flow::federate::Shown) -> Self {
+        let flow::federate::Shown { relation, keys } = shown;
+        let standing = relation.standing();
+        let Relation { terms, keeper, since, fetched, failures, fault, next, .. } = relation;
+        let Terms { trust_domain, profile, url, endpoint_id, bundle, wit } = terms;
+        Self {
+            trust_domain,
+            profile,
+            url,
+            endpoint_id,
+            has_first_bundle: bundle.is_some(),
+            wit,
+            keeper,
+            since,
+            standing,
+            fetched,
+            keys: keys.map(|[x509, jwt, wit]| KeysShown { x509, jwt, wit }),
+            failures,
+            fault,
+            next,
+        }
+    }
 }
 
 /// `GET /v1/status`.

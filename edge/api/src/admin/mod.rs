@@ -6,6 +6,7 @@
 mod agents;
 mod authorities;
 mod clients;
+mod federation;
 pub mod messages;
 mod operator;
 mod policy;

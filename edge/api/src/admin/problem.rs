@@ -1,6 +1,6 @@
 //! The one table from what keeps an order from being done to its status and [`Problem`].
 
-use flow::{agents, apply_policy, authorities};
+use flow::{agents, apply_policy, authorities, federate};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use monitoring::RecordId;
@@ -93,6 +93,28 @@ impl From<&agents::Refusal> for Undone {
     }
 }
 
+impl From<&federate::Refusal> for Undone {
+    fn from(refusal: &federate::Refusal) -> Self {
+        use federate::Refusal as R;
+        let (status, hint) = match refusal {
+            R::Terms(_) => (StatusCode::UNPROCESSABLE_ENTITY, "see `aims federation add --help`"),
+            R::Exists { .. } => (
+                StatusCode::CONFLICT,
+                "`aims federation remove` ends it; then it can begin with other terms",
+            ),
+            R::Unknown { .. } => {
+                (StatusCode::NOT_FOUND, "`aims federation list` shows those there are")
+            }
+            R::Kept { .. } => (
+                StatusCode::CONFLICT,
+                "take its file out of `federation/` of the policy and apply that",
+            ),
+            R::TooMany { .. } => (StatusCode::CONFLICT, "end one that is not needed"),
+        };
+        Self::new(status, Ending::Refused, refusal.check(), refusal).hint(hint)
+    }
+}
+
 impl From<&apply_policy::Refusal> for Undone {
     fn from(refusal: &apply_policy::Refusal) -> Self {
         use apply_policy::Refusal as R;
@@ -115,6 +137,10 @@ impl From<&apply_policy::Refusal> for Undone {
             }
             R::Agent(_) => Self::new(StatusCode::CONFLICT, Ending::Refused, "policy::Agent", told)
                 .hint("take its file out of `agents/`, or give it another name"),
+            R::Federation(_) => {
+                Self::new(StatusCode::CONFLICT, Ending::Refused, "policy::Federation", told)
+                    .hint("`aims federation list` shows the relations there are")
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use env::World;
 
 use crate::admin::problem::Undone;
-use crate::admin::{Shared, agents, authorities, clients, policy, records, state};
+use crate::admin::{Shared, agents, authorities, clients, federation, policy, records, state};
 use crate::answer::Answer;
 use crate::refused::Unread;
 use crate::routes::{ORDERS, Order, Route};
@@ -35,6 +35,10 @@ fn method_router<W: World>(route: &Route<Order>) -> MethodRouter<Arc<Shared<W>>>
         Order::ListClients => of(route, clients::list::<W>),
         Order::ShowClient => of(route, clients::show::<W>),
         Order::DisableClient => of(route, clients::disable::<W>),
+        Order::AddRelation => of(route, federation::add::<W>),
+        Order::ListRelations => of(route, federation::list::<W>),
+        Order::ShowRelation => of(route, federation::show::<W>),
+        Order::MoveRelation => of(route, federation::act::<W>),
         Order::PlanPolicy => of(route, policy::plan::<W>),
         Order::ApplyPolicy => of(route, policy::apply::<W>),
         Order::PolicyHistory => of(route, policy::history::<W>),

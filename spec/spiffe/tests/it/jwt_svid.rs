@@ -64,6 +64,7 @@ fn jwt_svid_4_a_token_of_its_own_domain_is_verified() {
         nbf: None,
         iat: Some(NumericDate::from_time(NOW)),
         jti: None,
+        iss: None,
         aims_epoch: Some(3),
     };
     let input = SigningInput::<JwtSvid>::new(Algorithm::Es256, Some(&kid("jwt-1")), &claims);

@@ -22,6 +22,7 @@ fn claims() -> JwtSvidClaims {
         nbf: None,
         iat: Some(NumericDate::from_time(NOW)),
         jti: None,
+        iss: None,
         aims_epoch: Some(7),
     }
 }

@@ -170,6 +170,7 @@ pub(crate) fn workload(id: &str, epoch: u64) -> Caller {
         nbf: None,
         iat: None,
         jti: None,
+        iss: None,
         aims_epoch: Some(epoch),
     };
     let jwt = vec![BundleKey { kid: kid(), key: key().public().clone() }];

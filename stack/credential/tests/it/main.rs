@@ -146,6 +146,7 @@ fn s6_a_jwt_svid_is_for_its_audiences_until_it_ends() {
             jti: "jwt-1".to_owned(),
             now: NOW,
             life: Span::from_seconds(300),
+            issuer: None,
             epoch: 7,
         };
         let text = token(jwt_svid::build(&order, Algorithm::Es256, &kid()).unwrap().into_inner());

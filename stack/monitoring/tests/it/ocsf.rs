@@ -80,6 +80,11 @@ fn s11_what_is_made_is_entity_management() {
         made.operator.clone_from(&operator);
         made.subject = Some("client-7".to_owned());
     });
+    made(Event::FederationChanged, &|made| {
+        made.operator.clone_from(&operator);
+        made.action = "federation.add".to_owned();
+        made.resource = Some("other.example".to_owned());
+    });
     made(Event::NodeAttested, &|made| {
         made.action = "gateway.join".to_owned();
         made.outcome = Outcome::Permitted;
@@ -150,6 +155,7 @@ fn s11_what_is_required_is_there_however_little_is_known() {
         Event::CallFinished,
         Event::PolicyApplied,
         Event::KeyRotated,
+        Event::FederationChanged,
         Event::StrangersRefused,
         Event::LogCut,
     ] {

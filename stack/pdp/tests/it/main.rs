@@ -60,6 +60,7 @@ fn caller() -> Caller {
         nbf: None,
         iat: None,
         jti: None,
+        iss: None,
         aims_epoch: Some(4),
     };
     let input = SigningInput::<JwtSvid>::new(Algorithm::Es256, Some(&kid()), &claims).unwrap();

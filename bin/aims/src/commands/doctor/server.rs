@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use api::admin::messages::{KeyShown, NodeShown, PolicyInForce, RingShown, Status};
+use api::admin::messages::{KeyShown, NodeShown, PolicyInForce, RelationShown, RingShown, Status};
 use policy::PolicySet;
 use provisioning::State as Life;
+use spiffe::federation::poll_after;
 use time::{Span, UnixTime};
 use tokio::net::TcpStream;
 
@@ -21,6 +22,8 @@ use wiring::world::SystemClock;
 const CLOCK_SPARE: Span = Span::from_seconds(2);
 /// How long a listener may take to answer.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
+/// How late the next fetch of a bundle may be.
+const FEDERATION_SPARE: Span = Span::from_seconds(120);
 /// Hosts of one page.
 const PAGE: usize = 500;
 
@@ -34,6 +37,7 @@ pub(crate) async fn look(context: &Context, findings: &mut Vec<Finding>) -> Resu
     findings.extend(of_status(&status, SystemClock::read()));
     let now = status.now;
     findings.extend(server.keys().await?.iter().map(|ring| of_ring(ring, now)));
+    findings.extend(server.relations().await?.iter().map(|relation| of_relation(relation, now)));
     let policy = match status.policy {
         Some(_) => Some(server.current_policy().await?),
         None => None,
@@ -152,6 +156,32 @@ fn of_ring(ring: &RingShown, now: UnixTime) -> Finding {
     Finding::ok(CHECK, format!("`{purpose}` signs with {} until {}", current.kid, when(until)))
 }
 
+/// Whether the bundle of another trust domain can be fetched, and how old the one is that is used.
+fn of_relation(relation: &RelationShown, now: UnixTime) -> Finding {
+    const CHECK: &str = "federation";
+    let domain = &relation.trust_domain;
+    let fetched = relation.fetched.as_ref();
+    let age = fetched.map(|last| now.since(last.at));
+    let used = match age {
+        Some(age) => format!("the bundle that is used is {} old", span::show(age)),
+        None => "nothing that it issued is believed".to_owned(),
+    };
+    let todo = format!(
+        "see `aims federation show {domain}`; when it is mended: aims federation refresh {domain}"
+    );
+    if let Some(fault) = &relation.fault {
+        let found = format!("the bundle of {domain} cannot be fetched: {}; {used}", fault.message);
+        return Finding::wrong(CHECK, found, todo);
+    }
+    let Some((age, last)) = age.zip(fetched) else {
+        return Finding::note(CHECK, format!("the bundle of {domain} was not fetched yet"), todo);
+    };
+    if minus(age, FEDERATION_SPARE) > poll_after(last.refresh_hint) {
+        return Finding::wrong(CHECK, format!("{domain} is not asked any longer; {used}"), todo);
+    }
+    Finding::ok(CHECK, format!("the bundle of {domain} is {} old", span::show(age)))
+}
+
 fn of_feeds(status: &Status, lost_after: Span) -> Vec<Finding> {
     let of = |feed: &api::FeedState| {
         let (component, silent) = (&feed.component, status.now.since(feed.heard));
@@ -243,6 +273,34 @@ mod tests {
         let found = of_status(&Status { jumped_back_from, ..status() }, NOW);
         let told = found.iter().find(|finding| finding.state == Wrong).unwrap();
         assert_eq!(told.found, "the server's clock jumped back by 1m: nothing is issued");
+    }
+
+    #[test]
+    fn a_bundle_that_cannot_be_fetched_is_found() {
+        use credential::federation::{Keeper, Relation, Terms};
+        let terms = Terms {
+            trust_domain: spiffe::TrustDomain::parse("other.example").unwrap(),
+            profile: spiffe::federation::Profile::HttpsWeb,
+            url: spiffe::federation::EndpointUrl::parse("https://other.example/b").unwrap(),
+            endpoint_id: None,
+            bundle: None,
+            wit: true,
+        };
+        let begun = Relation::begin(terms, Keeper::Operator, NOW);
+        let (good, _) = begun.take("{\"keys\":[]}", [0; 16], NOW).unwrap();
+        let failing = good.failed("fetch::Status", "it answers with status 500", [0; 16], NOW);
+        let at = |relation: &Relation, seconds: u64| {
+            let shown = flow::federate::Shown { relation: relation.clone(), keys: None };
+            of_relation(&RelationShown::from(shown), NOW.plus(Span::from_seconds(seconds)))
+        };
+        assert_eq!(at(&begun, 0).state, State::Note);
+        assert_eq!(at(&good, 300).state, State::Ok);
+        assert_eq!(at(&good, 421).state, State::Wrong);
+        assert_eq!(at(&failing, 60).state, State::Wrong);
+        let told = at(&failing, 60).found;
+        let expect = "the bundle of other.example cannot be fetched: it answers with status 500; \
+                      the bundle that is used is 1m old";
+        assert_eq!(told, expect);
     }
 
     #[test]
