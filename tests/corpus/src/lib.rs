@@ -47,6 +47,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("wimse_id", wimse::id),
     ("wimse_token", wimse::token),
     ("workload_authority", workload::authority),
+    ("workload_certificates", workload::certificates),
     ("x509_certificate", x509::certificate),
     ("x509_pem", x509::pem),
     ("x509_request", x509::request),

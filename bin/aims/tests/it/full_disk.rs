@@ -12,13 +12,13 @@ use crate::running::{Running, Site, ended};
 const DISK: &str = "size=32m";
 
 /// A small disk that is mounted in a namespace of its own, and the process that holds it.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     holder: Child,
 }
 
 impl SmallDisk {
     /// Mounts it over `folder`; or why this machine does not let us.
-    fn over(folder: &Path) -> Result<Self, String> {
+    pub(crate) fn over(folder: &Path, size: &str) -> Result<Self, String> {
         if !nix::unistd::geteuid().is_root() {
             return Err("only root may mount a small disk".to_owned());
         }
@@ -29,7 +29,7 @@ impl SmallDisk {
                 "-c",
                 "mount -t tmpfs -o \"$0\" aims \"$1\" && echo held && exec cat",
             ])
-            .arg(DISK)
+            .arg(size)
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -46,17 +46,23 @@ impl SmallDisk {
     }
 
     /// What another process sees of a path on it.
-    fn seen(&self, path: &Path) -> PathBuf {
+    pub(crate) fn seen(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
         root.join(path.strip_prefix("/").unwrap())
     }
 
     /// `aims up` on it.
     fn command(&self, site: &Site) -> Command {
+        let mut command = self.program();
+        site.arguments(&mut command);
+        command
+    }
+
+    /// The program, where it sees this disk.
+    pub(crate) fn program(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.holder.id().to_string(), "-m"]);
         command.arg("--").arg(env!("CARGO_BIN_EXE_aims"));
-        site.arguments(&mut command);
         command
     }
 
@@ -85,7 +91,7 @@ fn fill(path: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s11_a_full_disk_is_told_and_leaves_nothing_half_done() {
     let mut site = Site::new();
-    let disk = match SmallDisk::over(site.folder.path()) {
+    let disk = match SmallDisk::over(site.folder.path(), DISK) {
         Ok(disk) => disk,
         Err(why) => return not_tested(&why),
     };
@@ -150,7 +156,7 @@ async fn s11_a_full_disk_is_told_and_leaves_nothing_half_done() {
 #[test]
 fn s11_a_first_start_on_a_full_disk_can_be_tried_again() {
     let site = Site::new();
-    let disk = match SmallDisk::over(site.folder.path()) {
+    let disk = match SmallDisk::over(site.folder.path(), DISK) {
         Ok(disk) => disk,
         Err(why) => return not_tested(&why),
     };
@@ -174,7 +180,7 @@ fn s11_a_first_start_on_a_full_disk_can_be_tried_again() {
     assert_eq!(disk.up(&site).stop(), 0);
 }
 
-fn not_tested(why: &str) {
+pub(crate) fn not_tested(why: &str) {
     let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     assert!(!is_ci, "CI must be able to run this test: {why}");
     let said = format!("NOT TESTED, a full disk: {why}\n");

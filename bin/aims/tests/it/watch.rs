@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::running::Site;
+use crate::full_disk::{SmallDisk, not_tested};
+use crate::running::{Site, ended};
 use crate::{Ended, aims};
 
 /// How long an event may take on a busy machine.
@@ -164,4 +165,27 @@ fn files_stay_through_an_outage_and_a_withdrawal() {
     assert_ne!(second["serial"], first["serial"]);
     assert!(!same());
     assert_eq!(watch.stop(), 0);
+}
+
+/// Bytes of a disk that has no room for a set of files, and whose folder is nobody else's.
+const TINY: &str = "size=8k,mode=755";
+
+#[test]
+fn a_full_disk_is_told_and_leaves_nothing_half_written() {
+    let site = Site::new();
+    let tls = site.folder.path().join("tls");
+    std::fs::create_dir(&tls).unwrap();
+    let disk = match SmallDisk::over(&tls, TINY) {
+        Ok(disk) => disk,
+        Err(why) => return not_tested(&why),
+    };
+    let _running = site.up();
+    register(&site);
+    let mut command = disk.program();
+    command.args(["--dir"]).arg(&site.data).args(["svid", "watch", "--once", "--dir"]).arg(&tls);
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
+    let full = ended(command);
+    assert_eq!(full.code, 3, "{}", full.err);
+    assert!(full.err.contains("was not written: No space left on device"), "{}", full.err);
+    assert_eq!(std::fs::read_dir(disk.seen(&tls)).unwrap().count(), 0);
 }

@@ -32,6 +32,23 @@ struct Sent {
     version: String,
     /// By name, what tells each secret from another.
     marks: BTreeMap<String, Vec<u8>>,
+    /// Whether it was rejected, which is told once.
+    is_rejected: bool,
+}
+
+impl Sent {
+    /// Tells operators that a client does not take it.
+    fn judged(&mut self, request: &DiscoveryRequest, names: &BTreeSet<String>) {
+        let is_taken = request.error_detail.is_none() && request.version_info == self.version;
+        if is_taken || self.is_rejected {
+            return;
+        }
+        self.is_rejected = true;
+        let why = request.error_detail.as_ref().map(|error| error.message.as_str());
+        let why: String = why.unwrap_or_default().chars().take(COMPLAINT_CHARS_MAX).collect();
+        let (first, count) = (names.first(), names.len());
+        tracing::warn!(?first, count, ?why, "sds: a client rejected its secrets");
+    }
 }
 
 impl Subscription {
@@ -40,21 +57,15 @@ impl Subscription {
         &mut self,
         request: DiscoveryRequest,
     ) -> Result<Option<DiscoveryResponse>, Wrong> {
-        let (names, complaint) = (read(&request)?, &request.error_detail);
-        if let Some(error) = complaint {
-            let why: String = error.message.chars().take(COMPLAINT_CHARS_MAX).collect();
-            tracing::warn!(?names, code = error.code, ?why, "sds: a client rejected its secrets");
-        }
+        let names = read(&request)?;
         // xDS protocol, "ACK/NACK and resource type instance version": a request with the nonce of
         // an older response is stale, and is ignored.
-        if let Some(sent) = &self.sent {
+        if let Some(sent) = &mut self.sent {
             if request.response_nonce != sent.nonce {
-                tracing::debug!(?names, "sds: a stale request");
+                tracing::debug!(names = names.len(), "sds: a stale request");
                 return Ok(None);
             }
-            if request.version_info != sent.version && complaint.is_none() {
-                tracing::warn!(?names, "sds: a client stays with older secrets");
-            }
+            sent.judged(&request, &names);
         }
         if let Some(node) = &request.node {
             self.validation = Validation::of(node);
@@ -94,7 +105,13 @@ impl Subscription {
         let resources = resources.collect::<Result<_, _>>()?;
         let count = sent.map_or(0, |sent| sent.count).saturating_add(1);
         let (version, nonce) = (count.to_string(), format!("response-{count}"));
-        self.sent = Some(Sent { count, nonce: nonce.clone(), version: version.clone(), marks });
+        self.sent = Some(Sent {
+            count,
+            nonce: nonce.clone(),
+            version: version.clone(),
+            marks,
+            is_rejected: false,
+        });
         let type_url = TYPE_URL.to_owned();
         Ok(Some(DiscoveryResponse { version_info: version, resources, type_url, nonce }))
     }

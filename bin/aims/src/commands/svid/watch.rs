@@ -40,6 +40,9 @@ const TOKEN_LIFE_SHARE: u64 = 2;
 /// How long a token serves that does not say when it ends.
 const TOKEN_LIFE_UNKNOWN: Span = Span::from_seconds(60);
 
+/// What to do where nobody answers; `--dir` is no help here.
+const NOBODY: &str =
+    "start it with `aims up` or `aims node`, or name it: `--socket ADDRESS`, `--installation DIR`";
 /// What a node near half a credential's life should have renewed by now: three quarters of it.
 const LATE_NUMERATOR: u64 = 3;
 const LATE_DENOMINATOR: u64 = 4;
@@ -52,8 +55,9 @@ const LATE_DENOMINATOR: u64 = 4;
     It leaves svid.pem, key.pem, bundle.pem and, for each further trust domain,\n\
     federated/NAME.pem; as asked for, jwt_svid.token, wit.jwt and wit_key.jwk. With --format\n\
     combined, identity.pem has key and certificates in one file.\n\n\
-    All of them change at once, as the link `..data` does. A program that opens two of them at an\n\
-    unlucky moment gets two versions: let it look again when it is told to, or read identity.pem.\n\n\
+    All of them change at once, as the link `..data` does. A program that opens two of them at\n\
+    an unlucky moment gets two versions: let it look again when it is told to, or read\n\
+    identity.pem.\n\n\
     Who asks the Workload API is `aims`, under the user that runs it: that is what the service's\n\
     record must name (`aims agent register --exec`), and a user has one such identity.\n\n\
     Files stay when the node is away or refuses; what goes wrong is said, and tried again.")]
@@ -215,7 +219,8 @@ impl<'c> Watch<'c> {
 
     async fn follow(&mut self) -> Result<Ended, Ended> {
         let source = self.arguments.source.clone();
-        let identity = source.socket.connect(self.context).await?;
+        let connected = source.socket.connect(self.context).await;
+        let identity = connected.map_err(|failure| failure.hint(NOBODY))?;
         let client = identity.client();
         let mut x509 = pin!(client.x509().await.map_err(|error| ended(&identity, &error))?);
         let mut wits: Option<Wits> = None;
@@ -283,7 +288,8 @@ impl<'c> Watch<'c> {
         let written = self.folder.write(now, &set.entries(self.arguments.mode));
         written.map_err(|error| {
             let why = format!("`{}` was not written: {error}", self.arguments.folder.display());
-            Failure::unavailable(why).hint("the files of before stay")
+            Failure::unavailable(why)
+                .hint("make room, or let it write; what was there before stays")
         })?;
         self.life = Some(set.life);
         self.tell.event(&Event::Written { set: &set });
@@ -304,14 +310,20 @@ impl<'c> Watch<'c> {
 
     /// Says loudly when files near their end that should have been replaced long ago.
     fn warn(&self, now: UnixTime) {
-        let Some((from, until)) = self.life else { return };
-        let late = until.since(from).millis() / LATE_DENOMINATOR * LATE_NUMERATOR;
-        if now >= until {
-            self.tell.event(&Event::Expired { until });
-        } else if now >= from.plus(Span::from_millis(late)) {
-            self.tell.event(&Event::Ending { until, left: until.since(now) });
+        if let Some(event) = self.life.and_then(|life| late(life, now)) {
+            self.tell.event(&event);
         }
     }
+}
+
+/// What there is to say of files that live so long.
+fn late((from, until): (UnixTime, UnixTime), now: UnixTime) -> Option<Event<'static>> {
+    let late = until.since(from).millis() / LATE_DENOMINATOR * LATE_NUMERATOR;
+    if now >= until {
+        return Some(Event::Expired { until });
+    }
+    let is_late = now >= from.plus(Span::from_millis(late));
+    is_late.then(|| Event::Ending { until, left: until.since(now) })
 }
 
 async fn next<T>(
@@ -368,6 +380,26 @@ enum NotASecretMode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_were_not_replaced_in_time_are_warned_of() {
+        let at = UnixTime::from_seconds;
+        let check = |now, expect: &str| {
+            let said = match late((at(100), at(500)), at(now)) {
+                None => "nothing".to_owned(),
+                Some(Event::Ending { left, .. }) => format!("{} left", left.seconds()),
+                Some(Event::Expired { .. }) => "expired".to_owned(),
+                Some(_) => "something else".to_owned(),
+            };
+            assert_eq!(said, expect, "{now}");
+        };
+        check(0, "nothing");
+        check(399, "nothing");
+        check(400, "100 left");
+        check(499, "1 left");
+        check(500, "expired");
+        check(9_000, "expired");
+    }
 
     #[test]
     fn a_secret_is_never_for_everybody() {
