@@ -2,7 +2,7 @@
 
 use credential::federation::{Keeper, Standing, Terms};
 use env::rows::TrustRow;
-use env::{Clock, Purpose, World};
+use env::{Clock, Purpose};
 use flow::apply_policy::{apply, plan};
 use flow::federate::{self, Came, Due, NotFetched, Refusal, Shown};
 use flow::{boot, publish, rotate};

@@ -149,7 +149,9 @@ async fn two_trust_domains_federate_both_ways_and_part() {
     east_up = east.up();
     east.site.policy(
         "domain.toml",
-        &format!("trust_domain = \"{EAST}\"\n[lifetimes]\nsigning_key = 604800\npublish_ahead = 86400\n"),
+        &format!(
+            "trust_domain = \"{EAST}\"\n[lifetimes]\nsigning_key = 604800\npublish_ahead = 86400\n"
+        ),
     );
     let policy = east.site.data.join("policy").display().to_string();
     east.told(&["policy", "apply", &policy, "--reason", "keys of tomorrow"]);

@@ -123,7 +123,6 @@ pub(crate) fn access_claims() -> AccessTokenClaims {
         amr: None,
         aims_root: LineageId::parse("root-1").unwrap(),
         aims_parent: None,
-        iss: None,
         aims_epoch: 4,
     }
 }
@@ -146,7 +145,6 @@ pub(crate) fn txn_claims() -> TxnTokenClaims {
         jti: TokenId::parse("token-3").unwrap(),
         aims_root: LineageId::parse("root-1").unwrap(),
         aims_parent: Some(TokenId::parse("token-2").unwrap()),
-        iss: None,
         aims_epoch: 4,
     }
 }

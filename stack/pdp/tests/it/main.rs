@@ -122,7 +122,6 @@ fn swapped() -> Proposal {
         amr: None,
         aims_root: LineageId::parse("root-1").unwrap(),
         aims_parent: None,
-        iss: None,
         aims_epoch: 4,
     };
     let input = SigningInput::<AccessToken>::new(Algorithm::Es256, Some(&kid()), &claims).unwrap();
