@@ -113,9 +113,9 @@ fn decide_add(terms: &Terms, exists: bool, count: usize, own: &TrustDomain) -> R
 /// Ends a relation: its bundle goes with it, in one commit, and with the next message of the feed
 /// from every node and gateway.
 ///
-/// SPIFFE Federation §6.3: "Terminating a federation relationship is as simple as deleting the local
-/// copy of the foreign trust domain's bundle, and ceasing to poll its bundle endpoint. Of course,
-/// this must also be propagated to validators".
+/// SPIFFE Federation §6.3: "Terminating a federation relationship is as simple as deleting the
+/// local copy of the foreign trust domain's bundle, and ceasing to poll its bundle endpoint. Of
+/// course, this must also be propagated to validators".
 pub async fn remove<W: World>(world: &W, operator: &Operator, domain: &TrustDomain) -> Done {
     for _ in 0..TRIES_MAX {
         let (found, trust) = read(world, domain).await?;

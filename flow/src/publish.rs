@@ -73,8 +73,8 @@ pub async fn bundle<W: World>(world: &W, with_wit: bool) -> Result<Value, Unavai
     Ok(if with_wit { own.to_value() } else { own.without_wit().to_value() })
 }
 
-/// What relying parties of OpenID Connect read to verify our JWT-SVIDs (OpenID Connect Discovery 1.0
-/// §3, as SPIRE's provider has it); `None` where policy names no issuer of JWT-SVIDs.
+/// What relying parties of OpenID Connect read to verify our JWT-SVIDs (OpenID Connect Discovery
+/// 1.0 §3, as SPIRE's provider has it); `None` where policy names no issuer of JWT-SVIDs.
 pub async fn oidc_discovery<W: World>(world: &W) -> Result<Option<Value>, Unavailable> {
     let facts = basis(world, Vec::new()).await?;
     let Some(issuer) = facts.set().domain().jwt_svid.issuer.as_ref() else { return Ok(None) };

@@ -11,6 +11,7 @@ pub fn files(trust_domain: &str) -> BTreeMap<String, String> {
         ("access/main.cedar".to_owned(), ACCESS.to_owned()),
         ("resources/README.md".to_owned(), RESOURCES.to_owned()),
         ("agents/README.md".to_owned(), AGENTS.to_owned()),
+        ("federation/README.md".to_owned(), FEDERATION.to_owned()),
     ])
 }
 
@@ -97,4 +98,18 @@ const AGENTS: &str = "Agent records kept as code, one file each, ending in .toml
 
 `aims policy apply` registers what is new here, changes what reads otherwise, and suspends what is
 gone from here; a file that comes back resumes it. To end an agent for good: `aims agent retire`.
+";
+
+const FEDERATION: &str =
+    "Other trust domains whose bundles are believed, one file each, ending in .toml:
+
+    trust_domain = \"other.example\"
+    profile = \"https_spiffe\"
+    url = \"https://aims.other.example:8447/bundle\"
+    endpoint_id = \"spiffe://other.example/aims/server\"
+    bundle = '''{ \"keys\": [ … the first bundle, as they gave it … ] }'''
+
+With `profile = \"https_web\"` neither `endpoint_id` nor `bundle`. `wit = false`: its WITs are not
+believed. `aims policy apply` begins what is new here, begins anew what reads otherwise, and ends
+what is gone from here; `aims federation list` shows how they stand.
 ";

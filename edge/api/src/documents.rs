@@ -42,8 +42,10 @@ pub(crate) async fn oidc_keys<W: World>(State(shared): State<Arc<Shared<W>>>) ->
 
 /// SPIFFE Federation §5.2.1.3 (`https_web`), §5.2.2.3 (`https_spiffe`): "Upon receiving an HTTP GET
 /// request for the correct path, the bundle endpoint server MUST respond with the most up-to-date
-/// version of the SPIFFE bundle available", so it is not kept on the way. `?wit-svid=off` leaves out
-/// the keys of WITs: an implementation that does not know that `use` may refuse the whole bundle.
+/// version of the SPIFFE bundle available", so it is not kept on the way.
+///
+/// `?wit-svid=off` leaves out the keys of WITs: an implementation that does not know that `use` may
+/// refuse the whole bundle.
 pub(crate) async fn bundle<W: World>(State(shared): State<Arc<Shared<W>>>, uri: Uri) -> Answer {
     let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let mut with_wit = true;

@@ -1,6 +1,6 @@
 //! The one client for URLs that somebody else chose
-//! ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110), [RFC 9525](https://www.rfc-editor.org/rfc/rfc9525),
-//! SPIFFE Federation §5.2): HTTPS alone, no private address unless the operator lists it, no other
+//! ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110),
+//! [RFC 9525](https://www.rfc-editor.org/rfc/rfc9525), SPIFFE Federation §5.2): HTTPS alone, no private address unless the operator lists it, no other
 //! host than the one in the URL, and an end to it in bytes and in time.
 //!
 //! In scope: which addresses may be reached, checked after the name was resolved and on the very

@@ -155,7 +155,8 @@ fn unknown_files(files: &Files) -> Vec<Fault> {
         .map(|(name, _)| {
             Fault::of_file(name, "no part of the system reads this file").fix(
                 "policy is domain.toml, attestation.toml, resources/*.toml, agents/*.toml, \
-                 federation/*.toml and access/*.cedar; move or rename the file, or end its name in .md",
+                 federation/*.toml and access/*.cedar; move or rename the file, or end its name \
+                 in .md",
             )
         })
         .collect()

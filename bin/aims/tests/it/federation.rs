@@ -54,6 +54,13 @@ impl Party {
         serde_json::from_str(&ended.out).unwrap()
     }
 
+    /// Puts another `domain.toml` into force.
+    fn apply(&self, domain: &str) {
+        self.site.policy("domain.toml", domain);
+        let policy = self.site.data.join("policy").display().to_string();
+        self.told(&["policy", "apply", &policy, "--reason", "a test"]);
+    }
+
     /// How a relation stands.
     fn standing(&self, domain: &str) -> Value {
         self.told(&["federation", "show", domain])
@@ -99,47 +106,14 @@ async fn two_trust_domains_federate_both_ways_and_part() {
     let west_up = west.up();
     let east = Party::new(EAST, Some(&west));
     let mut east_up = east.up();
-
-    // East believes west by the Web PKI, west believes east by its SPIFFE ID.
-    let url = format!("{}/bundle", west.site.url(0));
-    let added = east.told(&["federation", "add", WEST, "--profile", "https_web", "--url", &url]);
-    assert!(added["audit_id"].is_string(), "{added}");
-    let (file, url) = (east.bundle_file().await, east.spiffe_url());
-    let id = format!("spiffe://{EAST}/aims/server");
-    let spiffe = ["federation", "add", EAST, "--profile", "https_spiffe", "--url", &url];
-    let first_bundle = ["--bundle", file.as_str()];
-    west.told(&[&spiffe[..], &["--endpoint-id", &id], &first_bundle].concat());
-    let told = east.stands(WEST, "good").await;
-    assert_eq!(told["keys"], serde_json::json!({ "x509": 1, "jwt": 1, "wit": 1 }));
-    west.stands(EAST, "good").await;
+    begin(&west, &east).await;
 
     // Workloads get the bundle of the other, apart from their own, and it verifies.
     let (here, there) = (Actor::enrol(&west.site).await, Actor::enrol(&east.site).await);
-    for (actor, other) in [(&here, EAST), (&there, WEST)] {
-        let other = TrustDomain::parse(other).unwrap();
-        soon(async || {
-            let answer = first(actor.workloads().x509().await.ok()?).await?;
-            answer.federated.contains_key(&other).then_some(())
-        })
-        .await;
-        for bundles in [
-            first(actor.workloads().jwt_bundles().await.unwrap()).await.unwrap(),
-            first(actor.workloads().wit_bundles().await.unwrap()).await.unwrap(),
-        ] {
-            assert_eq!(bundles.len(), 2, "{bundles:?}");
-            assert_eq!(
-                serde_json::from_str::<Value>(&bundles[&other]).unwrap()["keys"][0]["kty"],
-                "EC"
-            );
-        }
-    }
-    let validate = async |by: &Actor, of: &Actor| {
-        let token = SecretText::new(of.jwt("https://tool.example").await);
-        let validated = by.workloads().validate_jwt("https://tool.example", &token).await;
-        validated.ok().map(|validated| validated.spiffe_id.to_string())
-    };
-    assert_eq!(validate(&here, &there).await, Some(there.id.clone()));
-    assert_eq!(validate(&there, &here).await, Some(here.id.clone()));
+    gets_both(&here, EAST).await;
+    gets_both(&there, WEST).await;
+    assert_eq!(validated(&here, &there).await, Some(there.id.clone()));
+    assert_eq!(validated(&there, &here).await, Some(here.id.clone()));
 
     // East changes its keys, and west learns of it; also across restarts of both.
     let before = west.standing(EAST)["fetched"]["sequence"].as_u64().unwrap();
@@ -147,18 +121,11 @@ async fn two_trust_domains_federate_both_ways_and_part() {
     let backup = east.site.folder.path().join("backup");
     copy(&east.site.data, &backup);
     east_up = east.up();
-    east.site.policy(
-        "domain.toml",
-        &format!(
-            "trust_domain = \"{EAST}\"\n[lifetimes]\nsigning_key = 604800\npublish_ahead = 86400\n"
-        ),
-    );
-    let policy = east.site.data.join("policy").display().to_string();
-    east.told(&["policy", "apply", &policy, "--reason", "keys of tomorrow"]);
+    let lifetimes = "[lifetimes]\nsigning_key = 604800\npublish_ahead = 86400\n";
+    east.apply(&format!("trust_domain = \"{EAST}\"\n{lifetimes}"));
     east_up.stop();
     east_up = east.up();
-    let newest = east.bundle("").await;
-    let after = newest["spiffe_sequence"].as_u64().unwrap();
+    let after = east.bundle("").await["spiffe_sequence"].as_u64().unwrap();
     assert!(after > before, "{after} {before}");
     west_up.stop();
     let west_up = west.up();
@@ -184,18 +151,60 @@ async fn two_trust_domains_federate_both_ways_and_part() {
     let doctor = west.site.aims(&["doctor"]);
     let expect = format!("the bundle of {EAST} cannot be fetched: the sequence {before} is older");
     assert!(doctor.out.contains(&expect), "{}", doctor.out);
+    part(&west, &east).await;
+    drop((west_up, east_up));
+}
 
-    // What ends, ends for the workloads too.
-    let there = Actor::of(&east.site).await;
-    let here = Actor::of(&west.site).await;
-    assert_eq!(validate(&here, &there).await, Some(there.id.clone()));
+/// East believes west by the Web PKI, west believes east by its SPIFFE ID.
+async fn begin(west: &Party, east: &Party) {
+    let url = format!("{}/bundle", west.site.url(0));
+    let added = east.told(&["federation", "add", WEST, "--profile", "https_web", "--url", &url]);
+    assert!(added["audit_id"].is_string(), "{added}");
+    let (file, url) = (east.bundle_file().await, east.spiffe_url());
+    let id = format!("spiffe://{EAST}/aims/server");
+    let spiffe = ["federation", "add", EAST, "--profile", "https_spiffe", "--url", &url];
+    let first_bundle = ["--bundle", file.as_str()];
+    west.told(&[&spiffe[..], &["--endpoint-id", &id], &first_bundle].concat());
+    let told = east.stands(WEST, "good").await;
+    assert_eq!(told["keys"], serde_json::json!({ "x509": 1, "jwt": 1, "wit": 1 }));
+    west.stands(EAST, "good").await;
+}
+
+/// What ends, ends for the workloads too.
+async fn part(west: &Party, east: &Party) {
+    let (here, there) = (Actor::of(&west.site).await, Actor::of(&east.site).await);
+    assert_eq!(validated(&here, &there).await, Some(there.id.clone()));
     west.told(&["federation", "remove", EAST]);
-    soon(async || validate(&here, &there).await.is_none().then_some(())).await;
+    soon(async || validated(&here, &there).await.is_none().then_some(())).await;
     assert_eq!(west.told(&["federation", "list"]), serde_json::json!([]));
     let refused = west.site.aims(&["federation", "remove", EAST]);
     assert_eq!(refused.code, 1, "{}", refused.err);
     assert!(refused.err.contains("hint: `aims federation list`"), "{}", refused.err);
-    drop((west_up, east_up));
+}
+
+/// The Workload API hands out the bundles of both trust domains, of each kind.
+async fn gets_both(actor: &Actor, other: &str) {
+    let other = TrustDomain::parse(other).unwrap();
+    soon(async || {
+        let answer = first(actor.workloads().x509().await.ok()?).await?;
+        answer.federated.contains_key(&other).then_some(())
+    })
+    .await;
+    for bundles in [
+        first(actor.workloads().jwt_bundles().await.unwrap()).await.unwrap(),
+        first(actor.workloads().wit_bundles().await.unwrap()).await.unwrap(),
+    ] {
+        assert_eq!(bundles.len(), 2, "{bundles:?}");
+        let keys: Value = serde_json::from_str(&bundles[&other]).unwrap();
+        assert_eq!(keys["keys"][0]["kty"], "EC");
+    }
+}
+
+/// Whom the Workload API of one takes the JWT-SVID of another for.
+async fn validated(by: &Actor, of: &Actor) -> Option<String> {
+    let token = SecretText::new(of.jwt("https://tool.example").await);
+    let validated = by.workloads().validate_jwt("https://tool.example", &token).await;
+    validated.ok().map(|validated| validated.spiffe_id.to_string())
 }
 
 /// req: CRED-12 (part)
@@ -295,9 +304,7 @@ async fn a_relying_party_of_openid_connect_verifies_a_jwt_svid() {
     assert!(kids.into_iter().all(|other| other != kid.as_str()));
 
     // Without an issuer in policy there is neither document nor claim.
-    party.site.policy("domain.toml", &format!("trust_domain = \"{WEST}\"\n"));
-    let policy = party.site.data.join("policy").display().to_string();
-    party.told(&["policy", "apply", &policy, "--reason", "no relying parties"]);
+    party.apply(&format!("trust_domain = \"{WEST}\"\n"));
     assert_eq!(get("/.well-known/openid-configuration").await.status, 404);
     assert_eq!(get("/keys").await.status, 404);
     assert!(claims(&actor.jwt("https://another.example").await)["iss"].is_null());

@@ -14,5 +14,6 @@ mod logs;
 mod orders;
 #[cfg(test)]
 mod published;
+mod relations;
 #[cfg(test)]
 mod world;

@@ -71,7 +71,7 @@ impl Office {
     }
 
     /// Whether the last record says this.
-    fn recorded(&self, event: Event, outcome: Outcome) -> String {
+    pub(crate) fn recorded(&self, event: Event, outcome: Outcome) -> String {
         let record = self.world.records().into_iter().next_back().unwrap();
         assert_eq!((record.event, record.outcome), (event, outcome));
         assert_eq!(record.operator, Some(format!("uid:{}", own_uid())));
@@ -84,7 +84,7 @@ fn name(text: &str) -> AgentName {
 }
 
 /// The problem of an order that was not done, without its audit id, which is compared apart.
-fn problem(fault: Fault) -> Problem {
+pub(crate) fn problem(fault: Fault) -> Problem {
     match fault {
         Fault::Problem(problem) => Problem { audit_id: None, ..*problem },
         other => panic!("{other}"),
@@ -92,7 +92,7 @@ fn problem(fault: Fault) -> Problem {
 }
 
 /// Records are named by an id that the answer tells.
-fn audit_id(fault: &Fault) -> Option<String> {
+pub(crate) fn audit_id(fault: &Fault) -> Option<String> {
     match fault {
         Fault::Problem(problem) => problem.audit_id.clone(),
         _ => None,
@@ -373,7 +373,7 @@ async fn s12_faults_of_policy_are_told_with_file_line_and_fix() {
           "line": 0,
           "column": 0,
           "message": "no part of the system reads this file",
-          "fix": "policy is domain.toml, attestation.toml, resources/*.toml, agents/*.toml and access/*.cedar; move or rename the file, or end its name in .md"
+          "fix": "policy is domain.toml, attestation.toml, resources/*.toml, agents/*.toml, federation/*.toml and access/*.cedar; move or rename the file, or end its name in .md"
         }
       ]
     }

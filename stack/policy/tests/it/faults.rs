@@ -138,3 +138,23 @@ fn s12_all_faults_are_told_at_once_in_order() {
     ];
     assert_eq!(files, expect, "{told}");
 }
+
+/// What is agreed on with another trust domain says all that its profile needs, and no more.
+#[test]
+fn s12_a_relation_that_makes_no_sense_is_a_fault() {
+    let file = |domain: &str, rest: &str| {
+        format!("trust_domain = \"{domain}\"\nurl = \"https://bundles.example/{domain}\"\n{rest}\n")
+    };
+    let spiffe = "profile = \"https_spiffe\"";
+    let id = "endpoint_id = \"spiffe://c.example/bundle\"";
+    insta::assert_snapshot!(faults(&[
+        ("federation/a.toml", &file("demo.example", "profile = \"https_web\"")),
+        ("federation/b.toml", &file("b.example", spiffe)),
+        ("federation/c.toml", &file("c.example", &format!("{spiffe}\n{id}"))),
+        ("federation/d.toml", &file("d.example", &format!("profile = \"https_web\"\n{id}"))),
+        ("federation/e.toml", &file("e.example", "profile = \"http\"")),
+        ("federation/f.toml", &file("f.example", "profile = \"https_web\"")),
+        ("federation/g.toml", &file("f.example", "profile = \"https_web\"")),
+        ("federation/h.toml", "trust_domain = \"h.example\"\nurl = \"http://h.example/\"\n"),
+    ]));
+}

@@ -60,7 +60,7 @@ pub(crate) async fn look(context: &Context, findings: &mut Vec<Finding>) -> Resu
     Ok(())
 }
 
-/// Whether somebody listens at the four ports of the settings.
+/// Whether somebody listens at the ports of the settings.
 async fn ports(context: &Context, findings: &mut Vec<Finding>) {
     const CHECK: &str = "listeners";
     let path = context.place.dir().join("aims.toml");
@@ -72,8 +72,10 @@ async fn ports(context: &Context, findings: &mut Vec<Finding>) {
         }
     };
     let doors = ["issuer", "mutual TLS", "node API", "gateway"];
-    for (door, offset) in doors.into_iter().zip(0_u16..) {
-        let address = (settings.listen.clone(), settings.port(offset));
+    let doors = doors.into_iter().zip((0..).map(|offset| settings.port(offset)));
+    let federation = settings.federation_port.map(|port| ("bundle endpoint", port));
+    for (door, port) in doors.chain(federation) {
+        let address = (settings.listen.clone(), port);
         let tried =
             tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect(address.clone())).await;
         let why = match tried {
