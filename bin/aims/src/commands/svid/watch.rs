@@ -1,7 +1,7 @@
 //! `aims svid watch`: keeps an identity in files for programs that can only read files.
 //!
 //! What is refused or cut off keeps its files
-//! (docs/decisions/0007-files-stay-when-an-identity-is-withdrawn.md).
+//! (docs/decisions/0008-files-stay-when-an-identity-is-withdrawn.md).
 
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
