@@ -172,8 +172,13 @@ async fn begin(west: &Party, east: &Party) {
 
 /// What ends, ends for the workloads too.
 async fn part(west: &Party, east: &Party) {
-    let (here, there) = (Actor::of(&west.site).await, Actor::of(&east.site).await);
+    let (here, mut there) = (Actor::of(&west.site).await, Actor::of(&east.site).await);
     assert_eq!(validated(&here, &there).await, Some(there.id.clone()));
+    // To be known for who one is gives no right: only what is registered gets tokens.
+    (there.issuer, there.https) = (here.issuer.clone(), here.https.clone());
+    let own = [("grant_type", "client_credentials"), ("resource", here.id.as_str())];
+    let refused = there.ask(&own).await;
+    assert_eq!(refused.json()["error"], "invalid_client", "{}", refused.json());
     west.told(&["federation", "remove", EAST]);
     soon(async || validated(&here, &there).await.is_none().then_some(())).await;
     assert_eq!(west.told(&["federation", "list"]), serde_json::json!([]));
