@@ -100,7 +100,7 @@ fn honest() -> Value {
 }
 
 fn trusting(anchors: &str) -> NodeRule {
-    NodeRule { anchors: anchors.to_owned() }
+    NodeRule { anchors: anchors.to_owned(), ..NodeRule::default() }
 }
 
 fn vendor() -> NodeRule {
