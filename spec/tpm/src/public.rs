@@ -6,7 +6,7 @@ use aws_lc_rs::rsa::PublicKeyComponents;
 use crate::algorithm::{Curve, Hash, Scheme, Symmetric};
 use crate::attributes::Attributes;
 use crate::malformed::Malformed;
-use crate::wire::{Reader, Writer};
+use crate::wire::{Reader, Writer, contents};
 
 /// `TPM_ALG_RSA`.
 const RSA: u16 = 0x0001;
@@ -93,7 +93,7 @@ impl Public {
     /// Reads a TPM2B_PUBLIC, as tpm2-tools keep it in files, or the TPMT_PUBLIC alone, as SPIRE
     /// does.
     pub fn parse_file(bytes: &[u8]) -> Result<Self, Malformed> {
-        Self::parse(unsized_contents(bytes))
+        Self::parse(contents(bytes))
     }
 
     /// The TPMT_PUBLIC.
@@ -190,12 +190,4 @@ pub(crate) fn padded(number: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut out = vec![0; zeros];
     out.extend_from_slice(number);
     Some(out)
-}
-
-/// The contents of a TPM2B, if the bytes are one as a whole; else the bytes.
-pub(crate) fn unsized_contents(bytes: &[u8]) -> &[u8] {
-    match bytes.split_first_chunk::<2>() {
-        Some((size, rest)) if usize::from(u16::from_be_bytes(*size)) == rest.len() => rest,
-        _ => bytes,
-    }
 }

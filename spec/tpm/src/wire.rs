@@ -65,6 +65,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The contents of a TPM2B, if the bytes are one as a whole; else the bytes: some programs keep a
+/// structure in a file with its size before it, others without.
+pub fn contents(bytes: &[u8]) -> &[u8] {
+    match bytes.split_first_chunk::<2>() {
+        Some((size, rest)) if usize::from(u16::from_be_bytes(*size)) == rest.len() => rest,
+        _ => bytes,
+    }
+}
+
 /// Writes a structure.
 #[derive(Debug, Default, Clone)]
 pub struct Writer(Vec<u8>);
