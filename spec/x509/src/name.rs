@@ -38,6 +38,11 @@ impl Name {
         Ok(Self(tlv(SEQUENCE, &[&parts.0, &parts.1])))
     }
 
+    /// Reads the DER of a whole `Name`, to write it as it is; `None` if it is none.
+    pub fn read(der: &[u8]) -> Option<Self> {
+        Vec::<AnyRef<'_>>::from_der(der).is_ok().then(|| Self(der.to_vec()))
+    }
+
     /// A name as it was read, header included.
     pub(crate) fn from_der(der: Vec<u8>) -> Self {
         Self(der)
