@@ -42,6 +42,24 @@ CONF
         --create-ek-cert --create-platform-cert --lock-nvram >"$state.log"
 }
 
+# bare_tpm NAME: a TPM as some makers leave it, whose endorsement key is on a curve: the test puts its
+# certificate where it belongs.
+bare_tpm() {
+    local at="$PEER_DIR/$1"
+    mkdir "$at"
+    swtpm_setup --tpm2 --tpmstate "$at" --pcr-banks sha256 >"$at.log"
+    plug "$1"
+    tpm2 createek -Q -G ecc -c "$at/ek.ctx" -f pem -u "$at/ek.pem"
+    tpm2 flushcontext -t
+    openssl x509 -new -force_pubkey "$at/ek.pem" -subj "/CN=ek" -days 2 -outform DER \
+        -CA "$PEER_DIR/owner.pem" -CAkey "$PEER_DIR/owner.key" -out "$at/ek.der" -extfile <(
+            printf 'keyUsage=critical,keyAgreement\nextendedKeyUsage=2.23.133.8.1\n'
+        )
+    # Longer than the certificate, as indices are.
+    tpm2 nvdefine -Q 0x01c0000a -C o -s 1024 -a 'ownerread|authread|ownerwrite'
+    tpm2 nvwrite -Q 0x01c0000a -C o -i "$at/ek.der"
+}
+
 # plug NAME: this TPM is the one that answers at the port, freshly started.
 plug() {
     if [[ -n "${PLUGGED:-}" ]]; then
@@ -60,7 +78,7 @@ plug() {
 new_devid() {
     local at="$PEER_DIR/devid-$1"
     mkdir "$at"
-    tpm2 createprimary -Q -C o -g sha256 -G "${2%%:*}" -a "$STORAGE" -c "$at/storage.ctx"
+    tpm2 createprimary -Q -C o -g sha256 -G "${2%%[0-9:]*}" -a "$STORAGE" -c "$at/storage.ctx"
     tpm2 create -Q -C "$at/storage.ctx" -g sha256 -G "$2" -a "${3:-$DEVID}" -u "$at/public" -r "$at/private"
     tpm2 flushcontext -t
     tpm2 print -t TPM2B_PUBLIC -f pem "$at/public" >"$at/public.pem"
@@ -145,7 +163,7 @@ node_policy() {
         cat "$PEER_DIR/owner.pem"
         echo "'''"
         echo "endorsement_anchors = '''"
-        cat "$PEER_DIR/maker-trusted/issuercert.pem"
+        cat "$PEER_DIR/maker-trusted/issuercert.pem" "$PEER_DIR/owner.pem"
         echo "'''"
         echo "pcrs = { 7 = [\"$1\"] }"
         echo "[node.idevid]"
@@ -166,6 +184,8 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=
 new_tpm first trusted
 new_tpm second trusted
 new_tpm third other
+bare_tpm curve
+new_devid host-4 ecc384:ecdsa-sha384
 plug third
 new_devid elsewhere ecc:ecdsa-sha256
 plug second
@@ -198,6 +218,9 @@ by_tpm mixed host-3 && stays_out mixed "the devid key is not the key of the firs
 by_tpm leaving movable && stranger leaving "the devid key has the attributes"
 plug third
 by_tpm foreign elsewhere && stranger foreign "the endorsement certificate is not trusted"
+# A TPM whose endorsement key is on a curve.
+plug curve
+by_tpm four host-4 && joins four tpm_devid host-4
 # A host that started with something else.
 plug first
 tpm2 pcrextend "7:sha256=$(printf '%064d' 7)"

@@ -21,8 +21,8 @@ impl Attributes {
     pub const ADMIN_WITH_POLICY: Self = Self(1 << 7);
     /// Wrong passwords do not count.
     pub const NO_DA: Self = Self(1 << 10);
-    /// "SET (1): Key usage is restricted to manipulate structures of known format": such a key signs
-    /// no bytes from outside that look like an attestation.
+    /// "SET (1): Key usage is restricted to manipulate structures of known format": such a key
+    /// signs no bytes from outside that look like an attestation.
     pub const RESTRICTED: Self = Self(1 << 16);
     /// It decrypts.
     pub const DECRYPT: Self = Self(1 << 17);

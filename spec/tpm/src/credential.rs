@@ -116,8 +116,8 @@ fn ephemeral(random: &[u8; 32]) -> Option<PrivateKey> {
     None
 }
 
-/// Part 1 §24.4 and §24.5: TPMS_ID_OBJECT is the encrypted secret under an HMAC that also covers the
-/// name.
+/// Part 1 §24.4 and §24.5: TPMS_ID_OBJECT is the encrypted secret under an HMAC that also covers
+/// the name.
 fn id_object(seed: &[u8; 32], name: &[u8], secret: &[u8]) -> Result<Vec<u8>, CredentialError> {
     // "symKey ≔ KDFa (ekNameAlg, seed, "STORAGE", name, NULL, bits)"
     let key = kdfa_sha256(seed, "STORAGE", name, SYMMETRIC_BITS);
@@ -145,7 +145,8 @@ fn kdfa_sha256(key: &[u8], label: &str, context_u: &[u8], bits: u16) -> Zeroizin
     Zeroizing::new(block.as_ref().get(..length).unwrap_or(block.as_ref()).to_vec())
 }
 
-/// Part 1 §11.4.10.3, for one block: "H(i, Z, Use, PartyUInfo, PartyVInfo)"; the label has its zero.
+/// Part 1 §11.4.10.3, for one block: "H(i, Z, Use, PartyUInfo, PartyVInfo)"; the label has its
+/// zero.
 fn kdfe_sha256(z: &[u8], label: &[u8], party_u: &[u8], party_v: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in [&1_u32.to_be_bytes(), z, label, party_u, party_v] {

@@ -66,8 +66,8 @@ impl PcrSelection {
     }
 }
 
-/// Part 4 (PCRComputeCurrentDigest): the digest of the selected values one after the other, banks in
-/// the order of the selection, PCRs ascending.
+/// Part 4 (PCRComputeCurrentDigest): the digest of the selected values one after the other, banks
+/// in the order of the selection, PCRs ascending.
 pub fn pcr_digest<'a>(hash: Hash, values: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let all: Vec<u8> = values.into_iter().flatten().copied().collect();
     hash.digest(&all)

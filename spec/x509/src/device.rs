@@ -32,7 +32,10 @@ impl HardwareModuleName {
     /// RFC 5280 §4.2.1.6: "OtherName ::= SEQUENCE { type-id OBJECT IDENTIFIER, value [0] EXPLICIT
     /// ANY DEFINED BY type-id }", under the tag of `otherName [0]`.
     fn read(name: &AnyRef<'_>) -> Option<Self> {
-        let is_other = matches!(name.tag(), Tag::ContextSpecific { number, constructed: true } if number.value() == 0);
+        let is_other = match name.tag() {
+            Tag::ContextSpecific { number, constructed } => constructed && number.value() == 0,
+            _ => false,
+        };
         let [kind, value] = pair(name.value()).filter(|_| is_other)?;
         if kind.value() != HARDWARE_MODULE_NAME {
             return None;

@@ -162,8 +162,8 @@ impl mechanism::Mechanism for Mechanism {
     }
 }
 
-/// One value of this session a purpose: the nonce itself goes nowhere, and what is sent in the clear
-/// tells nothing of what is sent wrapped.
+/// One value of this session a purpose: the nonce itself goes nowhere, and what is sent in the
+/// clear tells nothing of what is sent wrapped.
 fn derived(facts: &Facts<'_>, purpose: &str) -> [u8; 32] {
     let key = hmac::Key::new(hmac::HMAC_SHA256, facts.nonce);
     let mut value = [0; 32];

@@ -75,8 +75,8 @@ impl fmt::Display for Address {
 /// No place where a TPM is looked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no place of a tpm: write `/dev/tpmrm0`, or `tcp:127.0.0.1:PORT` or `unix:/PATH` for an \
-     emulator on this machine"
+    "`{0}` is no place of a tpm: write `/dev/tpmrm0`, or `tcp:127.0.0.1:PORT` or `unix:/PATH` for \
+     an emulator on this machine"
 )]
 pub struct NotATpm(String);
 

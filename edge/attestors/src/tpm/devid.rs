@@ -133,8 +133,8 @@ pub enum DevidError {
     OtherKey,
     /// The key signs in another way than servers expect.
     #[error(
-        "the devid key signs by another scheme than rsassa with sha-256, ecdsa on p-256 with sha-256 \
-         or on p-384 with sha-384"
+        "the devid key signs by another scheme than rsassa with sha-256, ecdsa on p-256 with \
+         sha-256 or on p-384 with sha-384"
     )]
     Scheme,
     /// A file with a password cannot be used.

@@ -1,5 +1,5 @@
-//! That the DevID key, the attestation key and the endorsement key claim the same TPM, and that it is
-//! one which policy's authorities vouch for. The claim holds once the challenge is answered.
+//! That the DevID key, the attestation key and the endorsement key claim the same TPM, and that it
+//! is one which policy's authorities vouch for. The claim holds once the challenge is answered.
 
 use tpm::{Attest, Attested, Attributes, POLICY_A_SHA256, Public, Signature};
 use x509::{Certificate, KeyUsage, Purpose};
