@@ -5,6 +5,7 @@ mod child;
 #[cfg(test)]
 mod tcp;
 #[cfg(test)]
-mod unix;
+mod tpm;
 #[cfg(test)]
+mod unix;
 mod x509pop;
