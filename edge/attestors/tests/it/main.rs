@@ -8,4 +8,5 @@ mod tcp;
 mod tpm;
 #[cfg(test)]
 mod unix;
+#[cfg(test)]
 mod x509pop;
