@@ -95,6 +95,7 @@ impl Refusal {
             Self::Evidence(EvidenceRefusal::TokenUnknown) => "attestation::TokenUnknown",
             Self::Evidence(EvidenceRefusal::Signature) => "attestation::Signature",
             Self::Evidence(EvidenceRefusal::Chain { .. }) => "attestation::Chain",
+            Self::Evidence(EvidenceRefusal::TpmDevid(why)) => why.check(),
             Self::Evidence(_) => "attestation::Evidence",
             Self::Request(_) => "join::Request",
             Self::NotInForce { .. } => "join::NotInForce",
@@ -105,6 +106,9 @@ impl Refusal {
 
     /// True when the host proved nothing at all: such refusals are counted per source.
     pub const fn is_strangers(&self) -> bool {
+        if let Self::Evidence(EvidenceRefusal::TpmDevid(why)) = self {
+            return why.is_strangers();
+        }
         matches!(
             self,
             Self::Evidence(

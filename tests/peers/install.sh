@@ -34,7 +34,8 @@ main() {
 # Commands and the Debian package that has each. A Python without `venv` is found by trying.
 system_packages() {
     local pair
-    for pair in gcc:gcc openssl:openssl curl:curl python3:python3 git:git nginx:nginx; do
+    for pair in gcc:gcc openssl:openssl curl:curl python3:python3 git:git nginx:nginx \
+        swtpm:swtpm swtpm_setup:swtpm-tools tpm2:tpm2-tools; do
         command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
     done
     [[ -e /usr/include/stdio.h ]] || echo libc6-dev

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use env::Site;
 use serde::{Deserialize, Serialize};
 
+use super::devid::JoinTpm;
+
 /// The first port, unless told otherwise: N the HTTPS origin, N+1 mutual TLS, N+2 the node API, N+3
 /// the gateway.
 pub const PORT_BASE: u16 = 8443;
@@ -67,6 +69,22 @@ pub struct Settings {
     /// Their key (PEM).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_key: Option<PathBuf>,
+    /// By which mechanism they are shown: `x509pop`, unless it is `idevid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_by: Option<JoinBy>,
+    /// On a node or gateway of its own: a DevID in the TPM, to join by `tpm_devid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_tpm: Option<JoinTpm>,
+}
+
+/// What a certificate with its key in a file is shown as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinBy {
+    /// A certificate of a host.
+    X509pop,
+    /// The identity of a device (802.1AR).
+    Idevid,
 }
 
 const fn port_base() -> u16 {
@@ -102,6 +120,8 @@ impl Settings {
             join_token: None,
             join_certificates: None,
             join_key: None,
+            join_by: None,
+            join_tpm: None,
         }
     }
 

@@ -20,8 +20,9 @@ use tokio::task::JoinSet;
 use workload::listener::Listener;
 use workload::server::{Profiles, Server as WorkloadServer};
 
+use super::devid::TpmDevid;
 use super::journal::{self, LogJournal};
-use super::layout::{Layout, Settings};
+use super::layout::{JoinBy, Layout, Settings};
 use super::logs::Pulse;
 use super::prepare::{self, Strangers};
 use super::retention;
@@ -59,6 +60,10 @@ pub enum Evidence {
     Token(String),
     /// A certificate and its key.
     Certificate(attestors::x509pop::Credential),
+    /// The same, of a device.
+    Device(attestors::x509pop::Credential),
+    /// A DevID in a TPM.
+    Tpm(TpmDevid),
 }
 
 /// A component that has joined.
@@ -137,21 +142,33 @@ async fn enter(
         Evidence::Certificate(credential) => {
             ("x509pop", credential.evidence().map_err(|error| fault(&error))?)
         }
+        Evidence::Device(credential) => {
+            ("idevid", credential.evidence().map_err(|error| fault(&error))?)
+        }
+        Evidence::Tpm(devid) => ("tpm_devid", devid.evidence().await?),
     };
     let order = JoinOrder { mechanism: mechanism.to_owned(), role, evidence, request };
-    let answer = |challenge: Vec<u8>| async move {
-        let Evidence::Certificate(credential) = &entrance.evidence else {
-            return Err(env::Unavailable::of("server", "a challenge to a join token"));
-        };
-        let nonce = env::Entropy::secret(&SystemEntropy::default());
-        let answered = credential.answer(&challenge, nonce);
-        answered.map_err(|error| env::Unavailable::of("attestor", error))
-    };
+    let answer = |challenge: Vec<u8>| answered(&entrance.evidence, challenge);
     let now = SystemClock::read();
     let trust = entrance.trust.clone();
     let joined = link::join(address, server, trust, now, order, answer).await;
     let joined = joined.map_err(|error| fault(&error))?;
     Ok((handle, joined.chain, joined.id.to_string()))
+}
+
+/// What the host says to the challenge of its mechanism.
+async fn answered(evidence: &Evidence, challenge: Vec<u8>) -> Result<Vec<u8>, env::Unavailable> {
+    let answered = match evidence {
+        Evidence::Token(_) => {
+            return Err(env::Unavailable::of("server", "a challenge to a join token"));
+        }
+        Evidence::Certificate(credential) | Evidence::Device(credential) => {
+            let nonce = env::Entropy::secret(&SystemEntropy::default());
+            credential.answer(&challenge, nonce).map_err(|error| error.to_string())
+        }
+        Evidence::Tpm(devid) => devid.answer(challenge).await,
+    };
+    answered.map_err(|error| env::Unavailable::of("attestor", error))
 }
 
 impl Joined {
@@ -296,18 +313,23 @@ pub fn entrance(settings: &Settings, dir: &Path, role: Role) -> Result<Entrance,
         spiffe::TrustDomain::parse(&settings.trust_domain).map_err(|error| error.to_string())?;
     let mut trust = BundleSet::default();
     trust.insert(domain, bundle);
-    let evidence = match (&settings.join_token, &settings.join_certificates, &settings.join_key) {
-        (Some(path), ..) => {
+    let from_files = (&settings.join_token, &settings.join_certificates, &settings.join_key);
+    let evidence = match (&settings.join_tpm, from_files) {
+        (Some(tpm), _) => Evidence::Tpm(TpmDevid::new(tpm, dir)?),
+        (None, (Some(path), ..)) => {
             let token = attestors::join_token::JoinToken::read(&at(path))
                 .map_err(|error| error.to_string())?;
             Evidence::Token(token.expose().to_owned())
         }
-        (None, Some(certificates), Some(key)) => {
+        (None, (None, Some(certificates), Some(key))) => {
             let credential = attestors::x509pop::Credential::read(&at(certificates), &at(key))
                 .map_err(|error| error.to_string())?;
-            Evidence::Certificate(credential)
+            match settings.join_by {
+                Some(JoinBy::Idevid) => Evidence::Device(credential),
+                Some(JoinBy::X509pop) | None => Evidence::Certificate(credential),
+            }
         }
-        _ => return Err(missing("join_token` or `join_certificates` and `join_key")),
+        _ => return Err(missing("join_token`, `join_tpm` or `join_certificates` and `join_key")),
     };
     let ca = std::fs::read_to_string(at(Path::new("ca.pem"))).unwrap_or_default();
     Ok(Entrance {

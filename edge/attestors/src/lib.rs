@@ -4,7 +4,7 @@
 //!
 //! In scope: processes on this Linux host by pidfd ([`Peer`]), the owner of a loopback TCP
 //! connection ([`tcp`]), the hash of a running executable ([`HashCache`]), and the files a node
-//! joins with ([`join_token`], [`x509pop`]). Not here: what evidence is worth
+//! joins with ([`join_token`], [`x509pop`], [`tpm`]). Not here: what evidence is worth
 //! (`stack/attestation`), and who asks for it (`edge/workload`, `edge/proxy`).
 //!
 //! Trusting it means to trust the kernel. It says which program a process runs, not what that
@@ -18,6 +18,7 @@ mod measure;
 mod proc;
 mod secret_file;
 pub mod tcp;
+pub mod tpm;
 mod unix;
 pub mod x509pop;
 

@@ -217,6 +217,14 @@ impl Certificate {
         fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &self.0.der).as_ref());
         fingerprint
     }
+
+    /// SHA-1 of the whole certificate: the name that others call it by. It proves nothing.
+    pub fn fingerprint_sha1(&self) -> [u8; 20] {
+        let mut fingerprint = [0; 20];
+        let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.0.der);
+        fingerprint.copy_from_slice(digest.as_ref());
+        fingerprint
+    }
 }
 
 /// The same bytes are the same certificate.

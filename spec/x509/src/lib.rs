@@ -11,6 +11,7 @@
 //! carries the [epoch](Certificate::epoch) under which it was issued).
 
 mod certificate;
+mod device;
 mod ecdsa;
 mod encode;
 mod encoded;
@@ -25,6 +26,7 @@ mod syntax;
 mod template;
 
 pub use certificate::{Certificate, Malformed};
+pub use device::{HARDWARE_SERIAL_BYTES_MAX, HardwareModuleName};
 pub use ecdsa::{EcdsaForm, ecdsa_der_from_fixed, ecdsa_fixed_from_der};
 pub use encoded::{CertificateDer, PemError};
 pub use extension::{EPOCH, Extension, KeyUsage, epoch_extension};

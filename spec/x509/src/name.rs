@@ -1,7 +1,10 @@
-//! Distinguished names (RFC 5280 §4.1.2.4), kept as DER: they are compared and copied, never
-//! interpreted.
+//! Distinguished names (RFC 5280 §4.1.2.4), kept as DER: they are compared and copied; what names a
+//! device is read out of them.
 
 use std::fmt;
+
+use der::asn1::AnyRef;
+use der::{Decode, Reader, SliceReader, Tag, Tagged};
 
 use crate::encode::{OBJECT_IDENTIFIER, SEQUENCE, SET, UTF8_STRING, tlv};
 
@@ -11,6 +14,8 @@ const ATTRIBUTE_CHARACTERS_MAX: usize = 64;
 
 /// `id-at-commonName`.
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+/// `id-at-serialNumber`.
+const SERIAL_NUMBER: &[u8] = &[0x55, 4, 5];
 /// `id-at-organizationName`.
 const ORGANIZATION: &[u8] = &[0x55, 4, 10];
 
@@ -33,6 +38,11 @@ impl Name {
         Ok(Self(tlv(SEQUENCE, &[&parts.0, &parts.1])))
     }
 
+    /// Reads the DER of a whole `Name`, to write it as it is; `None` if it is none.
+    pub fn read(der: &[u8]) -> Option<Self> {
+        Vec::<AnyRef<'_>>::from_der(der).is_ok().then(|| Self(der.to_vec()))
+    }
+
     /// A name as it was read, header included.
     pub(crate) fn from_der(der: Vec<u8>) -> Self {
         Self(der)
@@ -41,6 +51,30 @@ impl Name {
     /// The DER of the whole `Name`.
     pub fn der(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Its common names, as text, in order.
+    pub fn common_names(&self) -> Vec<String> {
+        self.texts(COMMON_NAME)
+    }
+
+    /// Its `serialNumber` attributes (X.520: that of a device, not of the certificate).
+    pub fn serial_numbers(&self) -> Vec<String> {
+        self.texts(SERIAL_NUMBER)
+    }
+
+    /// The values of every attribute of this kind that are text without control characters.
+    fn texts(&self, kind: &[u8]) -> Vec<String> {
+        let sets = Vec::<AnyRef<'_>>::from_der(&self.0).unwrap_or_default();
+        let attributes = sets.iter().flat_map(|set| elements(set.value()));
+        let of_kind = attributes.filter_map(|attribute| {
+            let parts = elements(attribute.value());
+            match parts.as_slice() {
+                [found, value] if found.value() == kind => text(*value),
+                _ => None,
+            }
+        });
+        of_kind.collect()
     }
 
     /// Whether it has no attribute at all.
@@ -61,6 +95,25 @@ pub enum NameError {
     /// An attribute has no characters, too many, or control characters.
     #[error("a name attribute has 1 to {ATTRIBUTE_CHARACTERS_MAX} printable characters: `{0}`")]
     Attribute(String),
+}
+
+/// The elements of a constructed value, up to the first that does not read.
+fn elements(contents: &[u8]) -> Vec<AnyRef<'_>> {
+    let Ok(mut reader) = SliceReader::new(contents) else { return Vec::new() };
+    let mut found = Vec::new();
+    while !reader.is_finished() {
+        let Ok(element) = AnyRef::decode(&mut reader) else { break };
+        found.push(element);
+    }
+    found
+}
+
+/// RFC 5280 §4.1.2.4: `UTF8String`, `PrintableString`, and `IA5String` of older authorities.
+fn text(value: AnyRef<'_>) -> Option<String> {
+    let is_text = matches!(value.tag(), Tag::Utf8String | Tag::PrintableString | Tag::Ia5String);
+    let text = std::str::from_utf8(value.value()).ok().filter(|_| is_text)?;
+    let clean = !text.is_empty() && !text.chars().any(char::is_control);
+    clean.then(|| text.to_owned())
 }
 
 /// One relative distinguished name of one attribute.
@@ -84,7 +137,16 @@ mod tests {
         assert_eq!(Name::new(None, None), Ok(Name::empty()));
         let der = [0x30, 12, 0x31, 10, 0x30, 8, 6, 3, 0x55, 4, 3, 0x0c, 1, b'a'];
         assert_eq!(Name::new(None, Some("a")).unwrap().der(), der);
-        assert!(!Name::new(Some("Example"), Some("a")).unwrap().is_empty());
+        let both = Name::new(Some("Example"), Some("a")).unwrap();
+        assert!(!both.is_empty());
+        assert_eq!((both.common_names(), both.serial_numbers()), (vec!["a".to_owned()], vec![]));
+        let device =
+            Name::from_der(vec![0x30, 12, 0x31, 10, 0x30, 8, 6, 3, 0x55, 4, 5, 0x13, 1, b'7']);
+        assert_eq!(
+            (device.common_names(), device.serial_numbers()),
+            (vec![], vec!["7".to_owned()])
+        );
+        assert_eq!(Name::from_der(vec![0x30, 3, 0x31, 9, 0]).common_names(), Vec::<String>::new());
         let long = "x".repeat(65);
         for bad in ["", "a\nb", &long] {
             assert!(matches!(Name::new(None, Some(bad)), Err(NameError::Attribute(_))));

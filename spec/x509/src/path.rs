@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor};
 use time::UnixTime;
-use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyUsage as Usage, VerifiedPath};
+use webpki::{
+    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage as Usage,
+    VerifiedPath,
+};
 
 use crate::certificate::Certificate;
 use crate::extension::KeyUsage;
@@ -44,6 +47,11 @@ pub enum Purpose {
     Client,
     /// As the server of a TLS connection.
     Server,
+    /// As the identity of a device: extended key usages are not looked at, since IEEE 802.1AR
+    /// gives them no meaning there.
+    Device,
+    /// As the endorsement key of a TPM: it must say so (`tcg-kp-EKCertificate`).
+    EndorsementKey,
 }
 
 /// Whether `chain`, leaf first, leads to one of `anchors` at `now`. Names are the caller's to
@@ -65,6 +73,10 @@ pub fn verify_chain(
         return Err(ChainError::TooManyAnchors { anchors: anchors.len() });
     }
     chain.iter().try_for_each(known_criticals)?;
+    // TCG EK Credential Profile 2.5 §3.2.16: the extension is there, and names this purpose.
+    if purpose == Purpose::EndorsementKey && leaf.extended_key_usages().is_empty() {
+        return Err(ChainError::NotForPurpose);
+    }
     issuers.iter().try_for_each(may_issue)?;
     let usable: Vec<&Certificate> =
         anchors.iter().filter(|anchor| anchor.is_ca() && is_valid(anchor, now)).collect();
@@ -167,17 +179,27 @@ fn walk(
         anchor_ders.iter().map(webpki::anchor_from_trusted_cert).collect::<Result<_, _>>()?;
     let now = rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_secs(now.seconds()));
     let in_reach = |path: &VerifiedPath<'_>| anchor_reaches(path, &trust, anchors);
-    let usage = usage(purpose);
+    let usage = Usages(purpose);
     end_entity.verify_for_usage(ALGORITHMS, &trust, &issuers, now, usage, None, Some(&in_reach))?;
     Ok(())
 }
 
-fn usage(purpose: Purpose) -> impl ExtendedKeyUsageValidator {
-    match purpose {
-        Purpose::Client => Usage::client_auth(),
-        Purpose::Server => Usage::server_auth(),
+/// What the extended key usages of a path must allow.
+struct Usages(Purpose);
+
+impl ExtendedKeyUsageValidator for Usages {
+    fn validate(&self, usages: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        match self.0 {
+            Purpose::Client => Usage::client_auth().validate(usages),
+            Purpose::Server => Usage::server_auth().validate(usages),
+            Purpose::Device => Ok(()),
+            Purpose::EndorsementKey => Usage::required_if_present(EK_CERTIFICATE).validate(usages),
+        }
     }
 }
+
+/// `tcg-kp-EKCertificate`, 2.23.133.8.1.
+const EK_CERTIFICATE: &[u8] = &[0x67, 0x81, 0x05, 0x08, 0x01];
 
 /// The library does not look at the constraints of the anchor itself: path length and key usage.
 fn anchor_reaches(

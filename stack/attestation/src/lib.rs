@@ -6,11 +6,14 @@
 //! the rule of an agent's record, and what policy demands. Not here: reading evidence from a kernel
 //! or a socket (`edge/attestors`), and what is issued on a result (`provisioning`).
 
+mod chain;
+pub mod idevid;
 pub mod join_token;
 pub mod mechanism;
 pub mod policy;
 pub mod rule;
 pub mod selector;
+pub mod tpm_devid;
 pub mod unix;
 pub mod x509pop;
 

@@ -4,9 +4,11 @@
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
 
+use crate::idevid;
 use crate::join_token::{self, JoinToken};
 use crate::policy::NodeRule;
 use crate::selector::{SelectorError, Selectors};
+use crate::tpm_devid;
 use crate::x509pop;
 
 /// The largest evidence of any mechanism, in bytes.
@@ -70,7 +72,8 @@ pub trait Mechanism: Sync {
 }
 
 /// Every mechanism there is. A new one is added here, and nowhere else.
-pub const ALL: &[&dyn Mechanism] = &[&join_token::Mechanism, &x509pop::Mechanism];
+pub const ALL: &[&dyn Mechanism] =
+    &[&join_token::Mechanism, &x509pop::Mechanism, &tpm_devid::Mechanism, &idevid::Mechanism];
 
 /// The mechanism of that name.
 pub fn by_name(name: &str) -> Option<&'static dyn Mechanism> {
@@ -161,6 +164,12 @@ pub enum Refusal {
     /// The signature over the challenge is wrong.
     #[error("the signature over the challenge is wrong")]
     Signature,
+    /// A step of `tpm_devid`.
+    #[error(transparent)]
+    TpmDevid(#[from] tpm_devid::Refusal),
+    /// The certificate names no device.
+    #[error("the certificate names no device: neither a serialNumber nor a hardwareModuleName")]
+    NoDevice,
     /// The facts do not fit a set of selectors.
     #[error(transparent)]
     Selectors(#[from] SelectorError),

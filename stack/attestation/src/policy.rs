@@ -7,6 +7,7 @@ use time::Span;
 
 use crate::mechanism::ALL;
 use crate::selector::Selectors;
+use crate::tpm_devid::{self, PcrValues};
 
 /// Which evidence, for whom, and what it may lead to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,10 @@ pub struct Policy {
 pub struct NodeRule {
     /// PEM certificates of the authorities that vouch, for mechanisms that need some.
     pub anchors: String,
+    /// For `tpm_devid`: PEM certificates of the authorities that vouch for TPMs.
+    pub endorsement_anchors: String,
+    /// For `tpm_devid`: the values that PCRs of the SHA-256 bank may have.
+    pub pcrs: PcrValues,
 }
 
 /// What policy demands of agents of a class, and gives them.
@@ -64,6 +69,7 @@ impl Policy {
             let message = format!("no mechanism `{name}`; known are {}", known.join(", "));
             faults.push((format!("node.{name}"), message));
         }
+        faults.extend(self.node.iter().filter_map(|(name, rule)| tpm_devid::fault(name, rule)));
         for (name, class) in &self.class {
             for kind in class.issues.iter().filter(|kind| !KINDS.contains(&kind.as_str())) {
                 let message = format!("no credential `{kind}`; known are {}", KINDS.join(", "));
@@ -120,7 +126,7 @@ mod tests {
         policy.node.insert("tpm".to_owned(), NodeRule::default());
         policy.class.insert("high".to_owned(), class(&[], &["x509", "pgp"], None));
         let expect = [
-            ("node.tpm", "no mechanism `tpm`; known are join_token, x509pop"),
+            ("node.tpm", "no mechanism `tpm`; known are join_token, x509pop, tpm_devid, idevid"),
             ("class.high.issues", "no credential `pgp`; known are x509, wit, jwt"),
         ];
         let expect = expect.map(|(key, message)| (key.to_owned(), message.to_owned()));

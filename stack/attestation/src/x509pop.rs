@@ -5,8 +5,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use x509::{Certificate, CertificateDer, KeyUsage, Purpose};
+use x509::{Certificate, KeyUsage, Purpose};
 
+use crate::chain::{self, hex};
 use crate::mechanism::{Appraisal, EVIDENCE_BYTES_MAX, Facts, RESPONSE_BYTES_MAX, Refusal};
 use crate::selector::{Selector, Selectors};
 
@@ -50,9 +51,7 @@ impl crate::mechanism::Mechanism for Mechanism {
     }
 
     fn challenge(&self, evidence: &[u8], facts: &Facts<'_>) -> Result<Option<Vec<u8>>, Refusal> {
-        trusted_chain(evidence, facts)?;
-        let challenge = Challenge { nonce: STANDARD.encode(facts.nonce) };
-        serde_json::to_vec(&challenge).map(Some).map_err(malformed)
+        challenge(evidence, facts).map(Some)
     }
 
     fn appraise(
@@ -61,22 +60,40 @@ impl crate::mechanism::Mechanism for Mechanism {
         response: Option<&[u8]>,
         facts: &Facts<'_>,
     ) -> Result<Appraisal, Refusal> {
-        let response = response.ok_or(Refusal::NoResponse)?;
-        if response.len() > RESPONSE_BYTES_MAX {
-            return Err(Refusal::TooLarge { bytes: response.len(), max: RESPONSE_BYTES_MAX });
-        }
-        let chain = trusted_chain(evidence, facts)?;
+        let chain = proved(evidence, response, facts)?;
         let leaf = chain.first().ok_or_else(|| malformed("no certificate"))?;
-        let response: Response = serde_json::from_slice(response).map_err(malformed)?;
-        let theirs = STANDARD.decode(&response.nonce).map_err(malformed)?;
-        if theirs.len() != NONCE_BYTES {
-            return Err(malformed(format!("a nonce of {} bytes", theirs.len())));
-        }
-        let signature = STANDARD.decode(&response.signature).map_err(malformed)?;
-        let message = [facts.nonce.as_slice(), &theirs].concat();
-        leaf.verify_signature(&message, &signature).map_err(|_| Refusal::Signature)?;
-        appraisal(leaf, chain.get(1..).unwrap_or_default())
+        appraisal(leaf, &chain::issuers(&chain, Purpose::Client, facts.now))
     }
+}
+
+/// The nonce, for a host whose certificate policy trusts.
+pub(crate) fn challenge(evidence: &[u8], facts: &Facts<'_>) -> Result<Vec<u8>, Refusal> {
+    trusted_chain(evidence, facts)?;
+    let challenge = Challenge { nonce: STANDARD.encode(facts.nonce) };
+    serde_json::to_vec(&challenge).map_err(malformed)
+}
+
+/// The chain of a host that has the key of its leaf.
+pub(crate) fn proved(
+    evidence: &[u8],
+    response: Option<&[u8]>,
+    facts: &Facts<'_>,
+) -> Result<Vec<Certificate>, Refusal> {
+    let response = response.ok_or(Refusal::NoResponse)?;
+    if response.len() > RESPONSE_BYTES_MAX {
+        return Err(Refusal::TooLarge { bytes: response.len(), max: RESPONSE_BYTES_MAX });
+    }
+    let chain = trusted_chain(evidence, facts)?;
+    let leaf = chain.first().ok_or_else(|| malformed("no certificate"))?;
+    let response: Response = serde_json::from_slice(response).map_err(malformed)?;
+    let theirs = STANDARD.decode(&response.nonce).map_err(malformed)?;
+    if theirs.len() != NONCE_BYTES {
+        return Err(malformed(format!("a nonce of {} bytes", theirs.len())));
+    }
+    let signature = STANDARD.decode(&response.signature).map_err(malformed)?;
+    let message = [facts.nonce.as_slice(), &theirs].concat();
+    leaf.verify_signature(&message, &signature).map_err(|_| Refusal::Signature)?;
+    Ok(chain)
 }
 
 /// The certificates of the evidence, their chain checked to policy's anchors for this mechanism.
@@ -97,21 +114,15 @@ fn trusted_chain(evidence: &[u8], facts: &Facts<'_>) -> Result<Vec<Certificate>,
             Certificate::parse(&der).map_err(malformed)
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let chain_refusal = |why: String| Refusal::Chain { why };
-    let anchors = CertificateDer::from_pem_many(&facts.rule.anchors)
-        .map_err(|error| chain_refusal(format!("anchors in policy: {error}")))?
-        .iter()
-        .map(|der| Certificate::parse(der.as_bytes()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| chain_refusal(format!("anchors in policy: {error}")))?;
+    let anchors = chain::anchors(&facts.rule.anchors).map_err(|why| Refusal::Chain { why })?;
     x509::verify_chain(&chain, &anchors, Purpose::Client, facts.now)
-        .map_err(|error| chain_refusal(error.to_string()))?;
+        .map_err(|error| Refusal::Chain { why: error.to_string() })?;
     let signs =
         chain.first().is_some_and(|leaf| leaf.key_usage().contains(KeyUsage::DIGITAL_SIGNATURE));
     if signs { Ok(chain) } else { Err(Refusal::KeyUsage) }
 }
 
-fn appraisal(leaf: &Certificate, above: &[Certificate]) -> Result<Appraisal, Refusal> {
+fn appraisal(leaf: &Certificate, above: &[&Certificate]) -> Result<Appraisal, Refusal> {
     let fingerprint = hex(&leaf.fingerprint_sha256());
     let mut selectors = vec![
         Selector::parse(&format!("x509pop:fingerprint:{fingerprint}"))?,
@@ -126,10 +137,6 @@ fn appraisal(leaf: &Certificate, above: &[Certificate]) -> Result<Appraisal, Ref
     }
     let selectors = Selectors::new(selectors)?;
     Ok(Appraisal { mechanism: "x509pop", name: fingerprint, selectors, once: false })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn malformed(why: impl ToString) -> Refusal {

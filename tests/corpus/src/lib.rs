@@ -14,6 +14,7 @@ mod oauth;
 mod spiffe;
 mod time;
 mod tlog;
+mod tpm;
 mod wimse;
 mod workload;
 mod x509;
@@ -44,6 +45,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tlog_note", tlog::note),
     ("tlog_path", tlog::path),
     ("tlog_proof", tlog::proof),
+    ("tpm_structure", tpm::structure),
     ("wimse_id", wimse::id),
     ("wimse_token", wimse::token),
     ("workload_authority", workload::authority),

@@ -5,6 +5,8 @@ mod child;
 #[cfg(test)]
 mod tcp;
 #[cfg(test)]
+mod tpm;
+#[cfg(test)]
 mod unix;
 #[cfg(test)]
 mod x509pop;

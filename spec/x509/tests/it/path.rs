@@ -147,11 +147,18 @@ fn rfc5280_6_1_4_m_path_length_counts_from_the_anchor_on() {
 #[test]
 fn rfc5280_4_2_1_12_extended_key_usage_limits_the_purpose() {
     let root = Party::root("root", as_is);
+    // TCG EK Credential Profile 2.5 §3.2.16: tcg-kp-EKCertificate.
+    let endorsement = || Oid::parse("2.23.133.8.1").unwrap();
     for (usages, purpose, expect) in [
         (vec![Oid::SERVER_AUTH], Purpose::Server, Ok(())),
         (vec![Oid::SERVER_AUTH], Purpose::Client, Err(ChainError::NotForPurpose)),
         (vec![Oid::CLIENT_AUTH], Purpose::Server, Err(ChainError::NotForPurpose)),
         (vec![], Purpose::Server, Ok(())),
+        (vec![Oid::SERVER_AUTH], Purpose::Device, Ok(())),
+        (vec![endorsement()], Purpose::EndorsementKey, Ok(())),
+        (vec![Oid::CLIENT_AUTH], Purpose::EndorsementKey, Err(ChainError::NotForPurpose)),
+        (vec![], Purpose::EndorsementKey, Err(ChainError::NotForPurpose)),
+        (vec![endorsement()], Purpose::Client, Err(ChainError::NotForPurpose)),
     ] {
         let leaf = root.leaf(|leaf| leaf.extended_key_usages = usages).certificate;
         let judged = verify_chain(&[leaf], from_ref(&root.certificate), purpose, NOW);

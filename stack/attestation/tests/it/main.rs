@@ -2,8 +2,13 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test fails by panicking, helpers of tests among it"
 )]
 
+mod idevid;
 mod mechanism;
+mod soft_tpm;
+mod tpm_devid;
+mod tpm_recorded;
 mod x509pop;

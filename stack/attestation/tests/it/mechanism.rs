@@ -12,7 +12,10 @@ use time::UnixTime;
 fn s7_every_mechanism_has_one_name_that_fits_a_path_and_is_found_by_it() {
     let names: BTreeSet<_> = ALL.iter().map(|mechanism| mechanism.name()).collect();
     assert_eq!(names.len(), ALL.len(), "each name is there once");
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["join_token", "x509pop"]);
+    assert_eq!(
+        names.into_iter().collect::<Vec<_>>(),
+        ["idevid", "join_token", "tpm_devid", "x509pop"]
+    );
     for mechanism in ALL {
         let name = mechanism.name();
         assert!(

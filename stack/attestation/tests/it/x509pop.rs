@@ -14,36 +14,36 @@ use x509::{
     ecdsa_der_from_fixed,
 };
 
-const NOW: UnixTime = UnixTime::from_seconds(1_700_000_000);
-const DAY: Span = Span::from_seconds(86_400);
-const NONCE: [u8; 32] = [1; 32];
-const THEIRS: [u8; 32] = [2; 32];
+pub(crate) const NOW: UnixTime = UnixTime::from_seconds(1_700_000_000);
+pub(crate) const DAY: Span = Span::from_seconds(86_400);
+pub(crate) const NONCE: [u8; 32] = [1; 32];
+pub(crate) const THEIRS: [u8; 32] = [2; 32];
 /// RFC 7515 §A.3.
-const AUTHORITY_KEY: &str = r#"{"kty":"EC","crv":"P-256",
+pub(crate) const AUTHORITY_KEY: &str = r#"{"kty":"EC","crv":"P-256",
     "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
     "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
     "d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
 /// RFC 7517 §A.2.
-const HOST_KEY: &str = r#"{"kty":"EC","crv":"P-256",
+pub(crate) const HOST_KEY: &str = r#"{"kty":"EC","crv":"P-256",
     "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
     "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
     "d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}"#;
 
-fn key(text: &str) -> PrivateKey {
+pub(crate) fn key(text: &str) -> PrivateKey {
     PrivateKey::from_jwk_private_text(text).unwrap()
 }
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(None, Some(text)).unwrap()
 }
 
-fn issue(template: &Template, key: &PrivateKey) -> CertificateDer {
+pub(crate) fn issue(template: &Template, key: &PrivateKey) -> CertificateDer {
     let unsigned = template.to_be_signed(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
     let signature = ecdsa_der_from_fixed(key.sign(unsigned.bytes()).as_bytes()).unwrap();
     unsigned.attach(&signature)
 }
 
-fn leaf() -> Template {
+pub(crate) fn leaf() -> Template {
     Template {
         serial: Serial::from_random([7; 16]),
         issuer: name("vendor"),
@@ -63,7 +63,7 @@ fn leaf() -> Template {
     }
 }
 
-fn authority(text: &str, key: &PrivateKey) -> CertificateDer {
+pub(crate) fn authority(text: &str, key: &PrivateKey) -> CertificateDer {
     let template = Template {
         issuer: name(text),
         subject: name(text),
@@ -84,26 +84,26 @@ fn host(edit: impl FnOnce(&mut Template)) -> CertificateDer {
     issue(&template, &key(AUTHORITY_KEY))
 }
 
-fn evidence(chain: &[CertificateDer]) -> Vec<u8> {
+pub(crate) fn evidence(chain: &[CertificateDer]) -> Vec<u8> {
     let certificates: Vec<_> = chain.iter().map(|der| STANDARD.encode(der.as_bytes())).collect();
     serde_json::to_vec(&json!({ "certificates": certificates })).unwrap()
 }
 
 /// What a host answers that signs `message` with `key`.
-fn answer(key: &PrivateKey, message: &[u8]) -> Value {
+pub(crate) fn answer(key: &PrivateKey, message: &[u8]) -> Value {
     let signature = ecdsa_der_from_fixed(key.sign(message).as_bytes()).unwrap();
     json!({ "nonce": STANDARD.encode(THEIRS), "signature": STANDARD.encode(signature) })
 }
 
-fn honest() -> Value {
+pub(crate) fn honest() -> Value {
     answer(&key(HOST_KEY), &[NONCE, THEIRS].concat())
 }
 
-fn trusting(anchors: &str) -> NodeRule {
-    NodeRule { anchors: anchors.to_owned() }
+pub(crate) fn trusting(anchors: &str) -> NodeRule {
+    NodeRule { anchors: anchors.to_owned(), ..NodeRule::default() }
 }
 
-fn vendor() -> NodeRule {
+pub(crate) fn vendor() -> NodeRule {
     trusting(&authority("vendor", &key(AUTHORITY_KEY)).to_pem())
 }
 
