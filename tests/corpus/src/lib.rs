@@ -12,6 +12,7 @@ mod jose;
 mod json;
 mod oauth;
 mod spiffe;
+mod ssh;
 mod time;
 mod tlog;
 mod wimse;
@@ -39,6 +40,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("spiffe_id", spiffe::id),
     ("spiffe_jwt_svid", spiffe::jwt_svid),
     ("spiffe_x509_svid", spiffe::x509_svid),
+    ("ssh_certificate", ssh::certificate),
+    ("ssh_key", ssh::key),
     ("time_instant", time::instant),
     ("tlog_bundle", tlog::bundle),
     ("tlog_note", tlog::note),
