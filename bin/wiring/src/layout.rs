@@ -48,13 +48,18 @@ pub struct Settings {
     /// give it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<PathBuf>,
+    /// On a node or gateway of its own: the mechanism that it joins by; without it, the one whose
+    /// files are named below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest: Option<String>,
     /// On a node or gateway of its own: the file with its join token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_token: Option<PathBuf>,
-    /// On a node or gateway of its own: certificates (PEM, leaf first) to join by `x509pop`.
+    /// On a node or gateway of its own: certificates (PEM, leaf first) to join by `x509pop`,
+    /// or the OpenSSH certificate to join by `sshpop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_certificates: Option<PathBuf>,
-    /// Their key (PEM).
+    /// Their key (PEM), or the OpenSSH key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_key: Option<PathBuf>,
 }
@@ -86,6 +91,7 @@ impl Settings {
             server: None,
             name: None,
             bundle: None,
+            attest: None,
             join_token: None,
             join_certificates: None,
             join_key: None,

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use workload::listener::Listener;
 use workload::server::{Profiles, Server as WorkloadServer};
 
+use super::evidence::Evidence;
 use super::journal::{self, LogJournal};
 use super::layout::{Layout, Settings};
 use super::logs::Pulse;
@@ -48,14 +49,6 @@ pub struct Entrance {
     pub name: String,
     /// PEM of the authorities of the gateway's certificate.
     pub ca: String,
-}
-
-/// What a component joins with.
-pub enum Evidence {
-    /// A join token.
-    Token(String),
-    /// A certificate and its key.
-    Certificate(attestors::x509pop::Credential),
 }
 
 /// A component that has joined.
@@ -127,21 +120,10 @@ async fn enter(
     let (handle, public) = made.map_err(|error| fault(&error))?;
     let request = flow::workload::request_with(keys.as_ref(), &handle, &public).await;
     let request = request.map_err(|error| fault(&error))?;
-    let (mechanism, evidence) = match &entrance.evidence {
-        Evidence::Token(token) => ("join_token", token.clone().into_bytes()),
-        Evidence::Certificate(credential) => {
-            ("x509pop", credential.evidence().map_err(|error| fault(&error))?)
-        }
-    };
-    let order = JoinOrder { mechanism: mechanism.to_owned(), role, evidence, request };
-    let answer = |challenge: Vec<u8>| async move {
-        let Evidence::Certificate(credential) = &entrance.evidence else {
-            return Err(env::Unavailable::of("server", "a challenge to a join token"));
-        };
-        let nonce = env::Entropy::secret(&SystemEntropy::default());
-        let answered = credential.answer(&challenge, nonce);
-        answered.map_err(|error| env::Unavailable::of("attestor", error))
-    };
+    let evidence = entrance.evidence.show().await?;
+    let mechanism = entrance.evidence.mechanism().to_owned();
+    let order = JoinOrder { mechanism, role, evidence, request };
+    let answer = |challenge| entrance.evidence.answer(challenge);
     let now = SystemClock::read();
     let trust = entrance.trust.clone();
     let joined = link::join(address, server, trust, now, order, answer).await;
@@ -285,19 +267,7 @@ pub fn entrance(settings: &Settings, dir: &Path, role: Role) -> Result<Entrance,
         spiffe::TrustDomain::parse(&settings.trust_domain).map_err(|error| error.to_string())?;
     let mut trust = BundleSet::default();
     trust.insert(domain, bundle);
-    let evidence = match (&settings.join_token, &settings.join_certificates, &settings.join_key) {
-        (Some(path), ..) => {
-            let token = attestors::join_token::JoinToken::read(&at(path))
-                .map_err(|error| error.to_string())?;
-            Evidence::Token(token.expose().to_owned())
-        }
-        (None, Some(certificates), Some(key)) => {
-            let credential = attestors::x509pop::Credential::read(&at(certificates), &at(key))
-                .map_err(|error| error.to_string())?;
-            Evidence::Certificate(credential)
-        }
-        _ => return Err(missing("join_token` or `join_certificates` and `join_key")),
-    };
+    let evidence = Evidence::read(settings, dir)?;
     let ca = std::fs::read_to_string(at(Path::new("ca.pem"))).unwrap_or_default();
     Ok(Entrance {
         address: settings.server.clone().ok_or_else(|| missing("server"))?,

@@ -7,10 +7,14 @@
 //! or a socket (`edge/attestors`), and what is issued on a result (`provisioning`).
 
 pub mod join_token;
+pub mod k8s_psat;
 pub mod mechanism;
+pub mod oidc;
+pub mod platform_token;
 pub mod policy;
 pub mod rule;
 pub mod selector;
+pub mod sshpop;
 pub mod unix;
 pub mod x509pop;
 

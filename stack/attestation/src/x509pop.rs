@@ -125,10 +125,10 @@ fn appraisal(leaf: &Certificate, above: &[Certificate]) -> Result<Appraisal, Ref
         selectors.push(Selector::parse(&format!("x509pop:ca:fingerprint:{fingerprint}"))?);
     }
     let selectors = Selectors::new(selectors)?;
-    Ok(Appraisal { mechanism: "x509pop", name: fingerprint, selectors, once: false })
+    Ok(Appraisal::new("x509pop", fingerprint, selectors))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

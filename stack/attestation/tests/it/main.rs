@@ -6,4 +6,6 @@
 )]
 
 mod mechanism;
+mod sshpop;
+mod tokens;
 mod x509pop;

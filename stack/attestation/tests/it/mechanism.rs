@@ -12,7 +12,10 @@ use time::UnixTime;
 fn s7_every_mechanism_has_one_name_that_fits_a_path_and_is_found_by_it() {
     let names: BTreeSet<_> = ALL.iter().map(|mechanism| mechanism.name()).collect();
     assert_eq!(names.len(), ALL.len(), "each name is there once");
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["join_token", "x509pop"]);
+    assert_eq!(
+        names.into_iter().collect::<Vec<_>>(),
+        ["gcp_iit", "github_actions", "gitlab_ci", "join_token", "k8s_psat", "sshpop", "x509pop"]
+    );
     for mechanism in ALL {
         let name = mechanism.name();
         assert!(
@@ -34,7 +37,7 @@ fn s7_no_mechanism_makes_something_of_nothing() {
     let now = UnixTime::from_seconds(1_700_000_000);
     for mechanism in ALL {
         for role in [Role::Node, Role::Gateway] {
-            let facts = Facts { role, rule: &rule, token: None, nonce: &[0; 32], now };
+            let facts = Facts::new(role, &rule, &[0; 32], now);
             for evidence in [&b""[..], b"{}", b"null", b"\xff\xfe", &[b'['; 70_000]] {
                 for response in [None, Some(&b""[..]), Some(b"{}"), Some(&[b'['; 70_000])] {
                     let found: Result<_, Refusal> = mechanism.appraise(evidence, response, &facts);
