@@ -6,6 +6,9 @@
 //! the rule of an agent's record, and what policy demands. Not here: reading evidence from a kernel
 //! or a socket (`edge/attestors`), and what is issued on a result (`provisioning`).
 
+pub mod aws_iid;
+pub mod azure_imds;
+pub mod http_challenge;
 pub mod join_token;
 pub mod k8s_psat;
 pub mod mechanism;

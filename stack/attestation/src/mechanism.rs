@@ -7,7 +7,7 @@ use time::UnixTime;
 use crate::join_token::{self, JoinToken};
 use crate::policy::NodeRule;
 use crate::selector::{SelectorError, Selectors};
-use crate::{k8s_psat, platform_token, sshpop, x509pop};
+use crate::{aws_iid, azure_imds, http_challenge, k8s_psat, platform_token, sshpop, x509pop};
 
 /// The largest evidence of any mechanism, in bytes.
 pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024;
@@ -138,6 +138,9 @@ pub const ALL: &[&dyn Mechanism] = &[
     &platform_token::GITHUB_ACTIONS,
     &platform_token::GITLAB_CI,
     &platform_token::GCP_IIT,
+    &aws_iid::Mechanism,
+    &azure_imds::Mechanism,
+    &http_challenge::Mechanism,
 ];
 
 /// The mechanism of that name.

@@ -53,6 +53,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("x509_certificate", x509::certificate),
     ("x509_pem", x509::pem),
     ("x509_request", x509::request),
+    ("x509_signed", x509::signed),
 ];
 
 /// Runs the target `name`; a name that does not exist is reported by `false`.

@@ -5,6 +5,8 @@
     reason = "a test fails by panicking, helpers of tests among it"
 )]
 
+mod documents;
+mod hosts;
 mod mechanism;
 mod sshpop;
 mod tokens;

@@ -14,7 +14,18 @@ fn s7_every_mechanism_has_one_name_that_fits_a_path_and_is_found_by_it() {
     assert_eq!(names.len(), ALL.len(), "each name is there once");
     assert_eq!(
         names.into_iter().collect::<Vec<_>>(),
-        ["gcp_iit", "github_actions", "gitlab_ci", "join_token", "k8s_psat", "sshpop", "x509pop"]
+        [
+            "aws_iid",
+            "azure_imds",
+            "gcp_iit",
+            "github_actions",
+            "gitlab_ci",
+            "http_challenge",
+            "join_token",
+            "k8s_psat",
+            "sshpop",
+            "x509pop",
+        ]
     );
     for mechanism in ALL {
         let name = mechanism.name();
