@@ -120,13 +120,15 @@ async fn enter(
     let (handle, public) = made.map_err(|error| fault(&error))?;
     let request = flow::workload::request_with(keys.as_ref(), &handle, &public).await;
     let request = request.map_err(|error| fault(&error))?;
-    let evidence = entrance.evidence.show().await?;
-    let mechanism = entrance.evidence.mechanism().to_owned();
-    let order = JoinOrder { mechanism, role, evidence, request };
-    let answer = |challenge| entrance.evidence.answer(challenge);
+    let evidence = &entrance.evidence;
+    let shown = evidence.show(server.trust_domain().as_str(), public.spki_der()).await?;
+    let mechanism = evidence.mechanism().to_owned();
+    let order = JoinOrder { mechanism, role, evidence: shown, request };
+    let answer = |challenge| evidence.answer(challenge);
     let now = SystemClock::read();
     let trust = entrance.trust.clone();
     let joined = link::join(address, server, trust, now, order, answer).await;
+    evidence.end().await;
     let joined = joined.map_err(|error| fault(&error))?;
     Ok((handle, joined.chain, joined.id.to_string()))
 }

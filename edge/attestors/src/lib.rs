@@ -4,7 +4,8 @@
 //!
 //! In scope: processes on this Linux host by pidfd ([`Peer`]), the owner of a loopback TCP
 //! connection ([`tcp`]), the hash of a running executable ([`HashCache`]), and the files a node
-//! joins with ([`join_token`], [`x509pop`], [`sshpop`]). Not here: what evidence is worth
+//! joins with ([`join_token`], [`x509pop`], [`sshpop`], [`token_file`]), what its cloud tells of it
+//! ([`metadata`]), and the nonce it serves ([`http_challenge`]). Not here: what evidence is worth
 //! (`stack/attestation`), and who asks for it (`edge/workload`, `edge/proxy`).
 //!
 //! Trusting it means to trust the kernel. It says which program a process runs, not what that
@@ -14,12 +15,15 @@
 
 mod bounded_file;
 mod hash_cache;
+pub mod http_challenge;
 pub mod join_token;
 mod measure;
+pub mod metadata;
 mod proc;
 mod secret_file;
 pub mod sshpop;
 pub mod tcp;
+pub mod token_file;
 mod unix;
 pub mod x509pop;
 
