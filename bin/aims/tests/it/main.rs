@@ -14,6 +14,7 @@ mod clock;
 mod endings;
 mod full_disk;
 mod help;
+mod joining;
 mod kills;
 mod load;
 mod oversized;
