@@ -11,6 +11,7 @@ mod clock;
 mod journal;
 mod keys;
 mod peers;
+mod platforms;
 pub mod rows;
 mod store;
 
@@ -20,6 +21,7 @@ pub use keys::{Handle, KeyFault, Keys};
 pub use peers::{
     AssignedCredential, Delegation, IssueKind, IssueOrder, PeerFault, Peers, RenewOrder, Renewed,
 };
+pub use platforms::{Asking, Platforms};
 pub use store::{
     Change, CommitFault, Entity, Expect, Index, Key, Page, Row, Seq, SingleUse, Snapshot, Store,
     Stored, Table, Unreadable, Write,
@@ -68,6 +70,10 @@ pub trait World: Send + Sync + 'static {
     fn entropy(&self) -> &Self::Entropy;
     /// Our own other components.
     fn peers(&self) -> &Self::Peers;
+    /// Whom a verifier of evidence may ask; `None` where there is no client for that.
+    fn platforms(&self) -> Option<&dyn Platforms> {
+        None
+    }
     /// Who writes the records here.
     fn component(&self) -> &Component;
     /// Where this installation is reached: settings that are neither policy nor state.

@@ -1,25 +1,27 @@
 //! A host or gateway joins: evidence in, X.509-SVID out (S1 §7; ATT-02, ATT-12, PROV-01, PROV-07).
 
 use attestation::join_token::JoinToken;
-use attestation::mechanism::{Facts, Mechanism, Role, by_name};
+use attestation::mechanism::{ALL, Facts, Mechanism, Question, Role, named};
 use attestation::policy::NodeRule;
 use attestation::{Appraisal, Refusal as EvidenceRefusal};
 use credential::{KeyRing, Purpose, x509_svid};
-use env::{Change, Clock, Entropy, Expect, Key, Recorded, Store, Unavailable, World, Write};
+use env::{
+    Change, Clock, CommitFault, Entropy, Expect, Key, Recorded, Store, Unavailable, World, Write,
+};
 use jose::PublicKey;
-use monitoring::Event;
+use monitoring::{Event, Record};
 use provisioning::NotInForce;
 use registry::NodeRecord;
-use spiffe::SpiffeId;
+use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
 use wimse::WorkloadId;
 use x509::{Request, RequestError};
 
-use crate::agents::{overtaken, settled};
+use crate::agents::overtaken;
 use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::join_token::hash_of;
-use crate::record::{begin, refused};
+use crate::record::{begin, refused, single_use};
 use crate::sign::{self, CERTIFICATE_ALGORITHM};
 
 /// What a host presents.
@@ -84,6 +86,33 @@ pub enum Refusal {
     /// What is found out makes no identifier.
     #[error("no identifier can be made of `{0}`")]
     Identifier(String),
+    /// The evidence, or a part of it, was accepted before.
+    #[error("the evidence was used before")]
+    Replayed,
+    /// Trust on first use: the host joined before.
+    #[error(
+        "`{id}` joined at {joined} already; an operator revokes it, or policy lets it attest again"
+    )]
+    Known {
+        /// Its identifier.
+        id: String,
+        /// When it joined first.
+        joined: UnixTime,
+    },
+    /// The mechanism has to ask somebody, and nothing here can.
+    #[error("{whom} would have to be asked, which is not available in this build")]
+    CannotAsk {
+        /// Whom.
+        whom: String,
+    },
+    /// Who was asked did not answer.
+    #[error("{whom} did not answer: {why}")]
+    NoAnswer {
+        /// Whom.
+        whom: String,
+        /// Why.
+        why: String,
+    },
 }
 
 impl Refusal {
@@ -94,6 +123,7 @@ impl Refusal {
             Self::Evidence(EvidenceRefusal::TokenExpired { .. }) => "attestation::TokenExpired",
             Self::Evidence(EvidenceRefusal::TokenUnknown) => "attestation::TokenUnknown",
             Self::Evidence(EvidenceRefusal::Signature) => "attestation::Signature",
+            Self::Evidence(EvidenceRefusal::Failed { step, .. }) => step.check(),
             Self::Evidence(EvidenceRefusal::Chain { .. }) => "attestation::Chain",
             Self::Evidence(EvidenceRefusal::TpmDevid(why)) => why.check(),
             Self::Evidence(_) => "attestation::Evidence",
@@ -101,6 +131,10 @@ impl Refusal {
             Self::NotInForce { .. } => "join::NotInForce",
             Self::SameKey => "join::SameKey",
             Self::Identifier(_) => "join::Identifier",
+            Self::Replayed => "join::Replayed",
+            Self::Known { .. } => "join::Known",
+            Self::CannotAsk { .. } => "join::CannotAsk",
+            Self::NoAnswer { .. } => "join::NoAnswer",
         }
     }
 
@@ -108,6 +142,9 @@ impl Refusal {
     pub const fn is_strangers(&self) -> bool {
         if let Self::Evidence(EvidenceRefusal::TpmDevid(why)) = self {
             return why.is_strangers();
+        }
+        if let Self::Evidence(EvidenceRefusal::Failed { step, .. }) = self {
+            return step.is_before_proof();
         }
         matches!(
             self,
@@ -119,6 +156,8 @@ impl Refusal {
                     | EvidenceRefusal::Malformed { .. }
                     | EvidenceRefusal::Chain { .. }
             ) | Self::Request(_)
+                | Self::CannotAsk { .. }
+                | Self::NoAnswer { .. }
         )
     }
 }
@@ -137,19 +176,37 @@ pub async fn challenge<W: World>(
     world: &W,
     attempt: &Attempt,
 ) -> Result<Result<Option<Challenge>, Refusal>, Unavailable> {
+    challenge_by(world, ALL, attempt).await
+}
+
+/// The same where there are these mechanisms: the issuer knows none by its name (ATT-12).
+pub async fn challenge_by<W: World>(
+    world: &W,
+    mechanisms: &'static [&'static dyn Mechanism],
+    attempt: &Attempt,
+) -> Result<Result<Option<Challenge>, Refusal>, Unavailable> {
     let facts = basis(world, Vec::new()).await?;
     let nonce = world.entropy().secret();
-    let now = world.clock().now();
-    let found = mechanism(&facts, attempt).and_then(|(mechanism, rule)| {
-        let facts = Facts { role: attempt.role, rule, token: None, nonce: &nonce, now };
-        mechanism.challenge(&attempt.evidence, &facts)
+    let found = Asked::read(&facts, mechanisms, attempt).and_then(|asked| {
+        let facts = asked.facts(attempt, &nonce, world.clock().now());
+        Ok(asked.mechanism.challenge(&attempt.evidence, &facts)?)
     });
-    Ok(found.map(|bytes| bytes.map(|bytes| Challenge { bytes, nonce })).map_err(Refusal::Evidence))
+    Ok(found.map(|bytes| bytes.map(|bytes| Challenge { bytes, nonce })))
 }
 
 /// Decides. `answer` is what the host said to the challenge that this connection was sent.
 pub async fn join<W: World>(
     world: &W,
+    attempt: &Attempt,
+    answer: Option<(&Challenge, &[u8])>,
+) -> Result<End, Unavailable> {
+    join_by(world, ALL, attempt, answer).await
+}
+
+/// The same where there are these mechanisms.
+pub async fn join_by<W: World>(
+    world: &W,
+    mechanisms: &'static [&'static dyn Mechanism],
     attempt: &Attempt,
     answer: Option<(&Challenge, &[u8])>,
 ) -> Result<End, Unavailable> {
@@ -159,18 +216,22 @@ pub async fn join<W: World>(
     let facts = basis(world, keys).await?;
     let now = issuing::now(world, &facts)?;
     let token = facts.rows.get::<JoinToken>(&hash)?;
-    let appraised = appraise(&facts, attempt, token.as_deref(), answer, now);
-    let mut record = begin(world, Event::NodeAttested);
-    record.action = format!("{}.join", attempt.role.name());
-    record.proof = Some(attempt.mechanism.clone());
-    record.policy = Some(facts.version());
-    record.epoch = Some(facts.epoch.0);
-    record.attestation.insert("source".to_owned(), attempt.source.clone());
+    let appraised = match Asked::read(&facts, mechanisms, attempt) {
+        Ok(asked) => appraise(world, &asked, attempt, token.as_deref(), answer, now).await,
+        Err(refusal) => Err(refusal),
+    };
+    let mut record = record_of(world, &facts, attempt);
     let mut change = Change::default();
     let decided = match appraised {
         Ok(found) => {
             for selector in found.appraisal.selectors.iter() {
                 record.attestation.insert(selector.to_string(), String::new());
+            }
+            for once in &found.appraisal.uses {
+                let space = format!("join/{}", found.appraisal.mechanism);
+                let (use_, used) = single_use(&space, &once.value, once.until);
+                change.uses.push(use_);
+                record.used.push(used);
             }
             admit(world, &facts, attempt, found, token, &mut change, now).await?
         }
@@ -185,26 +246,72 @@ pub async fn join<W: World>(
         Err(refusal) => refused(&mut record, refusal.check(), refusal, None),
     }
     change.records.push(record);
-    let receipt = match settled(world.store().commit(change).await)? {
-        Some(receipt) => receipt,
+    match world.store().commit(change).await {
+        Ok(receipt) => Ok(End::Decided(Recorded::new(decided, &receipt))),
+        Err(CommitFault::Used(_)) => replayed(world, &facts, attempt).await,
         // Somebody else used the token between our look and our commit: look again, which tells.
-        None if answer.is_none() => return Box::pin(join(world, attempt, None)).await,
-        None => return Err(overtaken()),
-    };
-    Ok(End::Decided(Recorded::new(decided, &receipt)))
+        Err(CommitFault::Conflict(_)) if answer.is_none() => {
+            Box::pin(join_by(world, mechanisms, attempt, None)).await
+        }
+        Err(CommitFault::Conflict(_)) => Err(overtaken()),
+        Err(CommitFault::Unavailable(why)) => Err(why),
+    }
 }
 
-fn mechanism<'a>(
-    facts: &'a Basis,
+fn record_of<W: World>(world: &W, facts: &Basis, attempt: &Attempt) -> Record {
+    let mut record = begin(world, Event::NodeAttested);
+    record.action = format!("{}.join", attempt.role.name());
+    record.proof = Some(attempt.mechanism.clone());
+    record.policy = Some(facts.version());
+    record.epoch = Some(facts.epoch.0);
+    record.attestation.insert("source".to_owned(), attempt.source.clone());
+    record
+}
+
+/// The evidence was shown before: nothing is issued, and that is what is recorded.
+async fn replayed<W: World>(
+    world: &W,
+    facts: &Basis,
     attempt: &Attempt,
-) -> Result<(&'static dyn Mechanism, &'a NodeRule), EvidenceRefusal> {
-    let name = &attempt.mechanism;
-    let unknown = || EvidenceRefusal::Unknown { name: name.clone() };
-    let mechanism = by_name(name).ok_or_else(unknown)?;
-    let role = attempt.role.name();
-    let rule = facts.set().attestation().node.get(name);
-    let rule = rule.ok_or_else(|| EvidenceRefusal::NotAllowed { name: name.clone(), role })?;
-    Ok((mechanism, rule))
+) -> Result<End, Unavailable> {
+    let mut record = record_of(world, facts, attempt);
+    refused(&mut record, Refusal::Replayed.check(), &Refusal::Replayed, None);
+    let commit = world.store().commit(Change::record(record)).await;
+    let receipt = crate::agents::settled(commit)?.ok_or_else(overtaken)?;
+    Ok(End::Decided(Recorded::new(Err(Refusal::Replayed), &receipt)))
+}
+
+/// An attempt as far as it is read before any evidence is: how, by which rule, for which key.
+struct Asked<'a> {
+    mechanism: &'static dyn Mechanism,
+    rule: &'a NodeRule,
+    domain: &'a TrustDomain,
+    request: Request,
+}
+
+impl<'a> Asked<'a> {
+    fn read(
+        facts: &'a Basis,
+        mechanisms: &'static [&'static dyn Mechanism],
+        attempt: &Attempt,
+    ) -> Result<Self, Refusal> {
+        let name = &attempt.mechanism;
+        let unknown = || EvidenceRefusal::Unknown { name: name.clone() };
+        let mechanism = named(mechanisms, name).ok_or_else(unknown)?;
+        let role = attempt.role.name();
+        let rule = facts.set().attestation().node.get(name);
+        let rule = rule.ok_or_else(|| EvidenceRefusal::NotAllowed { name: name.clone(), role })?;
+        let request = Request::verify(&attempt.request).map_err(Refusal::Request)?;
+        Ok(Self { mechanism, rule, domain: &facts.set().domain().trust_domain, request })
+    }
+
+    fn facts<'b>(&'b self, attempt: &Attempt, nonce: &'b [u8; 32], now: UnixTime) -> Facts<'b> {
+        Facts {
+            domain: self.domain.as_str(),
+            key: self.request.spki_der(),
+            ..Facts::new(attempt.role, self.rule, nonce, now)
+        }
+    }
 }
 
 struct Found {
@@ -214,28 +321,39 @@ struct Found {
     key: String,
 }
 
-fn appraise(
-    facts: &Basis,
+async fn appraise<W: World>(
+    world: &W,
+    asked: &Asked<'_>,
     attempt: &Attempt,
     token: Option<&JoinToken>,
     answer: Option<(&Challenge, &[u8])>,
     now: UnixTime,
 ) -> Result<Found, Refusal> {
-    let (mechanism, rule) = mechanism(facts, attempt)?;
-    let request = Request::verify(&attempt.request).map_err(Refusal::Request)?;
     let nonce = answer.map_or(&[0; 32], |(challenge, _)| &challenge.nonce);
-    let asked = Facts { role: attempt.role, rule, token, nonce, now };
+    let mut facts = Facts { token, ..asked.facts(attempt, nonce, now) };
+    let told = match asked.mechanism.question(&attempt.evidence, &facts)? {
+        Some(question) => Some(ask(world, &question).await?),
+        None => None,
+    };
+    facts.told = told.as_deref();
     let response = answer.map(|(_, response)| response);
-    let appraisal = mechanism.appraise(&attempt.evidence, response, &asked)?;
-    let domain = &facts.set().domain().trust_domain;
-    let id = NodeRecord::identifier(domain, attempt.role, appraisal.mechanism, &appraisal.name)
-        .map_err(|_| Refusal::Identifier(appraisal.name.clone()))?;
-    let spki = request.spki_der().to_vec();
+    let appraisal = asked.mechanism.appraise(&attempt.evidence, response, &facts)?;
+    let name = &appraisal.name;
+    let id = NodeRecord::identifier(asked.domain, attempt.role, appraisal.mechanism, name)
+        .map_err(|_| Refusal::Identifier(name.clone()))?;
+    let spki = asked.request.spki_der().to_vec();
     let key = PublicKey::from_spki_der(&spki)
         .map_err(|_| Refusal::Identifier("the key of the request".to_owned()))?
         .thumbprint()
         .to_base64url();
     Ok(Found { appraisal, id, spki, key })
+}
+
+async fn ask<W: World>(world: &W, question: &Question) -> Result<Vec<u8>, Refusal> {
+    let whom = question.whom();
+    let Some(platforms) = world.platforms() else { return Err(Refusal::CannotAsk { whom }) };
+    let asked = platforms.ask(question).await;
+    asked.map_err(|unavailable| Refusal::NoAnswer { whom, why: unavailable.why })
 }
 
 /// Signs, and gathers the rows: the host's record, and the token used up.
@@ -255,6 +373,10 @@ async fn admit<W: World>(
         }
         if known.key == found.key {
             return Ok(Err(Refusal::SameKey));
+        }
+        if found.appraisal.once && token.is_none() {
+            let (id, joined) = (found.id.to_string(), known.joined);
+            return Ok(Err(Refusal::Known { id, joined }));
         }
     }
     let WorkloadId::Spiffe(id) = &found.id else {

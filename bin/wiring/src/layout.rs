@@ -60,13 +60,37 @@ pub struct Settings {
     /// give it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<PathBuf>,
+    /// On a node or gateway of its own: the mechanism that it joins by; without it, the one whose
+    /// files are named below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest: Option<String>,
+    /// The file with the token of its platform, to join by `k8s_psat` (else
+    /// `/var/run/secrets/tokens/aims`), `github_actions` or `gitlab_ci`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest_token: Option<PathBuf>,
+    /// The name of its cluster in policy, to join by `k8s_psat`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest_cluster: Option<String>,
+    /// The domain of its tenant in policy, to join by `azure_imds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest_domain: Option<String>,
+    /// Its DNS name, to join by `http_challenge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest_host: Option<String>,
+    /// The port at which it answers for that name; 80.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest_port: Option<u16>,
+    /// The address and port of its cloud's metadata service, where it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest_metadata: Option<String>,
     /// On a node or gateway of its own: the file with its join token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_token: Option<PathBuf>,
-    /// On a node or gateway of its own: certificates (PEM, leaf first) to join by `x509pop`.
+    /// On a node or gateway of its own: certificates (PEM, leaf first) to join by `x509pop`,
+    /// or the OpenSSH certificate to join by `sshpop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_certificates: Option<PathBuf>,
-    /// Their key (PEM).
+    /// Their key (PEM), or the OpenSSH key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_key: Option<PathBuf>,
     /// By which mechanism they are shown: `x509pop`, unless it is `idevid`.
@@ -117,6 +141,13 @@ impl Settings {
             server: None,
             name: None,
             bundle: None,
+            attest: None,
+            attest_token: None,
+            attest_cluster: None,
+            attest_domain: None,
+            attest_host: None,
+            attest_port: None,
+            attest_metadata: None,
             join_token: None,
             join_certificates: None,
             join_key: None,

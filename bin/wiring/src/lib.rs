@@ -6,6 +6,7 @@
 //! any decision (`stack`), the order of a request (`flow`), the command line (`bin/aims`).
 
 pub mod devid;
+pub mod evidence;
 pub mod federation;
 pub mod gate;
 pub mod gateway;

@@ -20,9 +20,9 @@ use tokio::task::JoinSet;
 use workload::listener::Listener;
 use workload::server::{Profiles, Server as WorkloadServer};
 
-use super::devid::TpmDevid;
+use super::evidence::Evidence;
 use super::journal::{self, LogJournal};
-use super::layout::{JoinBy, Layout, Settings};
+use super::layout::{Layout, Settings};
 use super::logs::Pulse;
 use super::prepare::{self, Strangers};
 use super::retention;
@@ -52,18 +52,6 @@ pub struct Entrance {
     pub name: String,
     /// PEM of the authorities of the gateway's certificate.
     pub ca: String,
-}
-
-/// What a component joins with.
-pub enum Evidence {
-    /// A join token.
-    Token(String),
-    /// A certificate and its key.
-    Certificate(attestors::x509pop::Credential),
-    /// The same, of a device.
-    Device(attestors::x509pop::Credential),
-    /// A DevID in a TPM.
-    Tpm(TpmDevid),
 }
 
 /// A component that has joined.
@@ -137,38 +125,17 @@ async fn enter(
     let (handle, public) = made.map_err(|error| fault(&error))?;
     let request = flow::workload::request_with(keys.as_ref(), &handle, &public).await;
     let request = request.map_err(|error| fault(&error))?;
-    let (mechanism, evidence) = match &entrance.evidence {
-        Evidence::Token(token) => ("join_token", token.clone().into_bytes()),
-        Evidence::Certificate(credential) => {
-            ("x509pop", credential.evidence().map_err(|error| fault(&error))?)
-        }
-        Evidence::Device(credential) => {
-            ("idevid", credential.evidence().map_err(|error| fault(&error))?)
-        }
-        Evidence::Tpm(devid) => ("tpm_devid", devid.evidence().await?),
-    };
-    let order = JoinOrder { mechanism: mechanism.to_owned(), role, evidence, request };
-    let answer = |challenge: Vec<u8>| answered(&entrance.evidence, challenge);
+    let evidence = &entrance.evidence;
+    let shown = evidence.show(server.trust_domain().as_str(), public.spki_der()).await?;
+    let mechanism = evidence.mechanism().to_owned();
+    let order = JoinOrder { mechanism, role, evidence: shown, request };
+    let answer = |challenge| evidence.answer(challenge);
     let now = SystemClock::read();
     let trust = entrance.trust.clone();
     let joined = link::join(address, server, trust, now, order, answer).await;
+    evidence.end().await;
     let joined = joined.map_err(|error| fault(&error))?;
     Ok((handle, joined.chain, joined.id.to_string()))
-}
-
-/// What the host says to the challenge of its mechanism.
-async fn answered(evidence: &Evidence, challenge: Vec<u8>) -> Result<Vec<u8>, env::Unavailable> {
-    let answered = match evidence {
-        Evidence::Token(_) => {
-            return Err(env::Unavailable::of("server", "a challenge to a join token"));
-        }
-        Evidence::Certificate(credential) | Evidence::Device(credential) => {
-            let nonce = env::Entropy::secret(&SystemEntropy::default());
-            credential.answer(&challenge, nonce).map_err(|error| error.to_string())
-        }
-        Evidence::Tpm(devid) => devid.answer(challenge).await,
-    };
-    answered.map_err(|error| env::Unavailable::of("attestor", error))
 }
 
 impl Joined {
@@ -313,24 +280,7 @@ pub fn entrance(settings: &Settings, dir: &Path, role: Role) -> Result<Entrance,
         spiffe::TrustDomain::parse(&settings.trust_domain).map_err(|error| error.to_string())?;
     let mut trust = BundleSet::default();
     trust.insert(domain, bundle);
-    let from_files = (&settings.join_token, &settings.join_certificates, &settings.join_key);
-    let evidence = match (&settings.join_tpm, from_files) {
-        (Some(tpm), _) => Evidence::Tpm(TpmDevid::new(tpm, dir)?),
-        (None, (Some(path), ..)) => {
-            let token = attestors::join_token::JoinToken::read(&at(path))
-                .map_err(|error| error.to_string())?;
-            Evidence::Token(token.expose().to_owned())
-        }
-        (None, (None, Some(certificates), Some(key))) => {
-            let credential = attestors::x509pop::Credential::read(&at(certificates), &at(key))
-                .map_err(|error| error.to_string())?;
-            match settings.join_by {
-                Some(JoinBy::Idevid) => Evidence::Device(credential),
-                Some(JoinBy::X509pop) | None => Evidence::Certificate(credential),
-            }
-        }
-        _ => return Err(missing("join_token`, `join_tpm` or `join_certificates` and `join_key")),
-    };
+    let evidence = Evidence::read(settings, dir)?;
     let ca = std::fs::read_to_string(at(Path::new("ca.pem"))).unwrap_or_default();
     Ok(Entrance {
         address: settings.server.clone().ok_or_else(|| missing("server"))?,

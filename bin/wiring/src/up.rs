@@ -10,9 +10,10 @@ use spiffe::BundleSet;
 use time::Span;
 use tokio::sync::watch;
 
+use super::evidence::Evidence;
 use super::layout::{Layout, Settings, policy_files, unwritten};
 use super::logs::Pulse;
-use super::node::{Entrance, Evidence, Joined};
+use super::node::{Entrance, Joined};
 use super::server::{Server, addresses};
 use super::tls::certified;
 use super::{gateway, node, server, starter};

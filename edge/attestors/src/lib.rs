@@ -4,7 +4,9 @@
 //!
 //! In scope: processes on this Linux host by pidfd ([`Peer`]), the owner of a loopback TCP
 //! connection ([`tcp`]), the hash of a running executable ([`HashCache`]), and the files a node
-//! joins with ([`join_token`], [`x509pop`], [`tpm`]). Not here: what evidence is worth
+//! joins with ([`join_token`], [`x509pop`], [`sshpop`], [`token_file`], [`tpm`]), what its cloud
+//! tells of it ([`metadata`]), and the nonce it serves ([`http_challenge`]). Not here: what evidence
+//! is worth
 //! (`stack/attestation`), and who asks for it (`edge/workload`, `edge/proxy`).
 //!
 //! Trusting it means to trust the kernel. It says which program a process runs, not what that
@@ -12,12 +14,17 @@
 //! speaks with its voice. A socket speaks for the process that connected it, also when that process
 //! gave it to another; it stops to do so when that process exits.
 
+mod bounded_file;
 mod hash_cache;
+pub mod http_challenge;
 pub mod join_token;
 mod measure;
+pub mod metadata;
 mod proc;
 mod secret_file;
+pub mod sshpop;
 pub mod tcp;
+pub mod token_file;
 pub mod tpm;
 mod unix;
 pub mod x509pop;

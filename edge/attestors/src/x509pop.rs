@@ -161,7 +161,7 @@ pub enum AnswerError {
 }
 
 impl AnswerError {
-    fn unwritable(error: serde_json::Error) -> Self {
+    pub(crate) fn unwritable(error: serde_json::Error) -> Self {
         Self::Unwritable { why: error.to_string() }
     }
 }

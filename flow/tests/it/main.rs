@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod agents;
 #[cfg(test)]
+mod attest;
+#[cfg(test)]
 mod authorities;
 #[cfg(test)]
 mod call;

@@ -1,16 +1,20 @@
-//! Certificates, certification requests and path validation, as
-//! [RFC 5280](https://www.rfc-editor.org/rfc/rfc5280) and
-//! [RFC 2986](https://www.rfc-editor.org/rfc/rfc2986) define them, for the profiles of the crates
+//! Certificates, certification requests, path validation and signed documents, as
+//! [RFC 5280](https://www.rfc-editor.org/rfc/rfc5280),
+//! [RFC 2986](https://www.rfc-editor.org/rfc/rfc2986) and
+//! [RFC 5652](https://www.rfc-editor.org/rfc/rfc5652) define them, for the profiles of the crates
 //! above.
 //!
 //! In scope: reading a certificate or a request into what it says, building one in two steps
-//! (bytes to sign out, signature in), and the question whether a chain ends at a trust anchor.
+//! (bytes to sign out, signature in), the question whether a chain ends at a trust anchor, and who
+//! signed a document.
 //!
 //! Not here: private keys (`env::Keys` signs), what a credential of ours must look like
 //! (`spiffe`, `stack/credential`), revocation lists (our credentials are short-lived, and each
 //! carries the [epoch](Certificate::epoch) under which it was issued).
 
+mod ber;
 mod certificate;
+mod cms;
 mod device;
 mod ecdsa;
 mod encode;
@@ -26,6 +30,7 @@ mod syntax;
 mod template;
 
 pub use certificate::{Certificate, Malformed};
+pub use cms::{CmsError, SIGNED_DATA_BYTES_MAX, SignedData};
 pub use device::{HARDWARE_SERIAL_BYTES_MAX, HardwareModuleName};
 pub use ecdsa::{EcdsaForm, ecdsa_der_from_fixed, ecdsa_fixed_from_der};
 pub use encoded::{CertificateDer, PemError};

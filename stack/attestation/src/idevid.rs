@@ -47,7 +47,7 @@ impl crate::mechanism::Mechanism for Mechanism {
             selectors.push(Selector::parse(&format!("idevid:ca:fingerprint:{fingerprint}"))?);
         }
         let selectors = Selectors::new(selectors)?;
-        Ok(Appraisal { mechanism: "idevid", name: fingerprint, selectors, once: false })
+        Ok(Appraisal::new("idevid", fingerprint, selectors))
     }
 }
 

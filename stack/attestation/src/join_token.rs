@@ -71,7 +71,7 @@ impl crate::mechanism::Mechanism for Mechanism {
             token.hash.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
         let name = token.name.clone().unwrap_or_else(|| short.to_ascii_lowercase());
         let selectors = Selectors::new([Selector::parse(&format!("join_token:name:{name}"))?])?;
-        Ok(Appraisal { mechanism: "join_token", name, selectors, once: true })
+        Ok(Appraisal { once: true, ..Appraisal::new("join_token", name, selectors) })
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
     fn check(token: Option<&JoinToken>, role: Role, now: u64) -> Result<String, Refusal> {
         let rule = NodeRule::default();
         let now = UnixTime::from_seconds(now);
-        let facts = Facts { role, rule: &rule, token, nonce: &[0; 32], now };
+        let facts = Facts { token, ..Facts::new(role, &rule, &[0; 32], now) };
         Mechanism.appraise(b"", None, &facts).map(|appraisal| appraisal.name)
     }
 

@@ -6,13 +6,20 @@
 //! the rule of an agent's record, and what policy demands. Not here: reading evidence from a kernel
 //! or a socket (`edge/attestors`), and what is issued on a result (`provisioning`).
 
+pub mod aws_iid;
+pub mod azure_imds;
 mod chain;
+pub mod http_challenge;
 pub mod idevid;
 pub mod join_token;
+pub mod k8s_psat;
 pub mod mechanism;
+pub mod oidc;
+pub mod platform_token;
 pub mod policy;
 pub mod rule;
 pub mod selector;
+pub mod sshpop;
 pub mod tpm_devid;
 pub mod unix;
 pub mod x509pop;

@@ -8,8 +8,9 @@ use crate::idevid;
 use crate::join_token::{self, JoinToken};
 use crate::policy::NodeRule;
 use crate::selector::{SelectorError, Selectors};
-use crate::tpm_devid;
-use crate::x509pop;
+use crate::{
+    aws_iid, azure_imds, http_challenge, k8s_psat, platform_token, sshpop, tpm_devid, x509pop,
+};
 
 /// The largest evidence of any mechanism, in bytes.
 pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024;
@@ -39,6 +40,13 @@ impl Role {
 /// The facts that a mechanism may look at, besides the evidence itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
+    /// Our trust domain.
+    pub domain: &'a str,
+    /// The key that the host asks a certificate for, as `SubjectPublicKeyInfo`: the request proved
+    /// that the host has it.
+    pub key: &'a [u8],
+    /// What the platform said to the mechanism's [`Question`].
+    pub told: Option<&'a [u8]>,
     /// The role asked for.
     pub role: Role,
     /// What policy says of this mechanism.
@@ -49,6 +57,46 @@ pub struct Facts<'a> {
     pub nonce: &'a [u8; 32],
     /// Now.
     pub now: UnixTime,
+}
+
+impl<'a> Facts<'a> {
+    /// The facts without those that only some mechanisms look at.
+    pub const fn new(role: Role, rule: &'a NodeRule, nonce: &'a [u8; 32], now: UnixTime) -> Self {
+        Self { domain: "", key: &[], told: None, role, rule, token: None, nonce, now }
+    }
+}
+
+/// What a mechanism has to ask of somebody else before it can tell (an `env` door asks).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The first bytes of a document that the host serves over plain HTTP.
+    Document {
+        /// A DNS name that policy allows.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// The path, which begins with a slash.
+        path: String,
+        /// How many bytes are read.
+        bytes_max: usize,
+    },
+    /// A `TokenReview` of a Kubernetes cluster.
+    TokenReview {
+        /// The cluster's name in policy.
+        cluster: String,
+        /// The body of the request, JSON.
+        review: String,
+    },
+}
+
+impl Question {
+    /// Whom it is for, in words.
+    pub fn whom(&self) -> String {
+        match self {
+            Self::Document { host, port, .. } => format!("{host}:{port}"),
+            Self::TokenReview { cluster, .. } => format!("the cluster `{cluster}`"),
+        }
+    }
 }
 
 /// A way to find out what a host is.
@@ -62,6 +110,19 @@ pub trait Mechanism: Sync {
     /// The challenge to send, or `None` where the evidence stands alone.
     fn challenge(&self, evidence: &[u8], facts: &Facts<'_>) -> Result<Option<Vec<u8>>, Refusal>;
 
+    /// What has to be asked of somebody else, once the challenge is answered. What it is made of is
+    /// checked against policy first: nobody else's address is asked for a stranger.
+    fn question(&self, _: &[u8], _: &Facts<'_>) -> Result<Option<Question>, Refusal> {
+        Ok(None)
+    }
+
+    /// What is wrong in policy's table of this mechanism: the key below the table, and why. Without
+    /// settings of its own it has none but `anchors`.
+    fn faults(&self, rule: &NodeRule) -> Vec<(String, String)> {
+        let unknown = |key: &String| (key.clone(), format!("`{}` has no `{key}`", self.name()));
+        rule.own.keys().map(unknown).collect()
+    }
+
     /// What the evidence, and the answer to the challenge, prove.
     fn appraise(
         &self,
@@ -72,12 +133,29 @@ pub trait Mechanism: Sync {
 }
 
 /// Every mechanism there is. A new one is added here, and nowhere else.
-pub const ALL: &[&dyn Mechanism] =
-    &[&join_token::Mechanism, &x509pop::Mechanism, &tpm_devid::Mechanism, &idevid::Mechanism];
+pub const ALL: &[&dyn Mechanism] = &[
+    &join_token::Mechanism,
+    &x509pop::Mechanism,
+    &sshpop::Mechanism,
+    &k8s_psat::Mechanism,
+    &platform_token::GITHUB_ACTIONS,
+    &platform_token::GITLAB_CI,
+    &platform_token::GCP_IIT,
+    &aws_iid::Mechanism,
+    &azure_imds::Mechanism,
+    &http_challenge::Mechanism,
+    &tpm_devid::Mechanism,
+    &idevid::Mechanism,
+];
 
 /// The mechanism of that name.
 pub fn by_name(name: &str) -> Option<&'static dyn Mechanism> {
-    ALL.iter().copied().find(|mechanism| mechanism.name() == name)
+    named(ALL, name)
+}
+
+/// The one of that name among `all`.
+pub fn named(all: &'static [&'static dyn Mechanism], name: &str) -> Option<&'static dyn Mechanism> {
+    all.iter().copied().find(|mechanism| mechanism.name() == name)
 }
 
 /// What was found out.
@@ -89,8 +167,64 @@ pub struct Appraisal {
     pub name: String,
     /// The facts.
     pub selectors: Selectors,
-    /// True when a second join under the same name must be refused until an operator resets it.
+    /// True when what it joined by serves once: the join token is used up, and without one the
+    /// name is (trust on first use): a known host of that name is refused.
     pub once: bool,
+    /// Values of the evidence that may be accepted once.
+    pub uses: Vec<Use>,
+}
+
+impl Appraisal {
+    /// A host that may attest again, by evidence that may be shown again.
+    pub const fn new(mechanism: &'static str, name: String, selectors: Selectors) -> Self {
+        Self { mechanism, name, selectors, once: false, uses: Vec::new() }
+    }
+}
+
+/// A value that may be accepted once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// The value, with whoever made it unique.
+    pub value: String,
+    /// Until when it must be remembered: later it is refused for its age.
+    pub until: UnixTime,
+}
+
+/// The steps of a verification, in their order. Nothing of a later one is used before the earlier
+/// ones passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Size, and form as far as it must be read to find the signature.
+    Form,
+    /// The signature over the exact bytes that came.
+    Signature,
+    /// The chain to an anchor of exactly this mechanism, with validity and usage.
+    Chain,
+    /// The nonce of this session, and the key or the audience that it is bound to.
+    Binding,
+    /// What the evidence says.
+    Content,
+    /// What policy allows of that.
+    Policy,
+}
+
+impl Step {
+    /// How records call a refusal at this step.
+    pub const fn check(self) -> &'static str {
+        match self {
+            Self::Form => "attestation::Form",
+            Self::Signature => "attestation::Signature",
+            Self::Chain => "attestation::Chain",
+            Self::Binding => "attestation::Binding",
+            Self::Content => "attestation::Content",
+            Self::Policy => "attestation::Policy",
+        }
+    }
+
+    /// True when the host has proved nothing yet.
+    pub const fn is_before_proof(self) -> bool {
+        matches!(self, Self::Form | Self::Signature | Self::Chain)
+    }
 }
 
 /// Why evidence proves nothing: one variant a check.
@@ -122,6 +256,24 @@ pub enum Refusal {
     #[error("the evidence does not read: {why}")]
     Malformed {
         /// What is wrong.
+        why: String,
+    },
+    /// A mechanism's own check, at its step of the order.
+    #[error("{mechanism}: {why}")]
+    Failed {
+        /// The mechanism.
+        mechanism: &'static str,
+        /// Which step.
+        step: Step,
+        /// The check that fired, with its evidence.
+        why: String,
+    },
+    /// The settings of the mechanism do not read; policy does not compile with such.
+    #[error("policy of `{mechanism}` does not read: {why}")]
+    Settings {
+        /// The mechanism.
+        mechanism: &'static str,
+        /// Why.
         why: String,
     },
     /// A challenge was not answered.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use time::Span;
 
-use crate::mechanism::ALL;
+use crate::mechanism::{ALL, by_name};
 use crate::selector::Selectors;
 use crate::tpm_devid::{self, PcrValues};
 
@@ -21,7 +23,7 @@ pub struct Policy {
 
 /// What a host may join by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct NodeRule {
     /// PEM certificates of the authorities that vouch, for mechanisms that need some.
     pub anchors: String,
@@ -29,6 +31,17 @@ pub struct NodeRule {
     pub endorsement_anchors: String,
     /// For `tpm_devid`: the values that PCRs of the SHA-256 bank may have.
     pub pcrs: PcrValues,
+    /// The mechanism's own settings, as they were written; it refuses what it does not know
+    /// ([`crate::Mechanism::faults`]).
+    #[serde(flatten)]
+    pub own: Map<String, Value>,
+}
+
+impl NodeRule {
+    /// The mechanism's own settings.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, String> {
+        T::deserialize(Value::Object(self.own.clone())).map_err(|error| error.to_string())
+    }
 }
 
 /// What policy demands of agents of a class, and gives them.
@@ -70,6 +83,14 @@ impl Policy {
             faults.push((format!("node.{name}"), message));
         }
         faults.extend(self.node.iter().filter_map(|(name, rule)| tpm_devid::fault(name, rule)));
+        for (name, rule) in &self.node {
+            let found = by_name(name).map(|one| one.faults(rule)).unwrap_or_default();
+            let below = |key: String| match key.as_str() {
+                "" => format!("node.{name}"),
+                key => format!("node.{name}.{key}"),
+            };
+            faults.extend(found.into_iter().map(|(key, message)| (below(key), message)));
+        }
         for (name, class) in &self.class {
             for kind in class.issues.iter().filter(|kind| !KINDS.contains(&kind.as_str())) {
                 let message = format!("no credential `{kind}`; known are {}", KINDS.join(", "));
@@ -125,8 +146,10 @@ mod tests {
         assert_eq!(policy.faults(), []);
         policy.node.insert("tpm".to_owned(), NodeRule::default());
         policy.class.insert("high".to_owned(), class(&[], &["x509", "pgp"], None));
+        let known: Vec<_> = ALL.iter().map(|one| one.name()).collect();
+        let unknown = format!("no mechanism `tpm`; known are {}", known.join(", "));
         let expect = [
-            ("node.tpm", "no mechanism `tpm`; known are join_token, x509pop, tpm_devid, idevid"),
+            ("node.tpm", unknown.as_str()),
             ("class.high.issues", "no credential `pgp`; known are x509, wit, jwt"),
         ];
         let expect = expect.map(|(key, message)| (key.to_owned(), message.to_owned()));

@@ -158,7 +158,7 @@ impl mechanism::Mechanism for Mechanism {
             selectors.push(Selector::parse(&format!("tpm_devid:pcr:{index}:{}", hex(&value)))?);
         }
         let (name, selectors) = (hex(&leaf.fingerprint_sha256()), Selectors::new(selectors)?);
-        Ok(Appraisal { mechanism: "tpm_devid", name, selectors, once: false })
+        Ok(Appraisal::new("tpm_devid", name, selectors))
     }
 }
 

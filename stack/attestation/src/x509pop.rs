@@ -136,7 +136,7 @@ fn appraisal(leaf: &Certificate, above: &[&Certificate]) -> Result<Appraisal, Re
         selectors.push(Selector::parse(&format!("x509pop:ca:fingerprint:{fingerprint}"))?);
     }
     let selectors = Selectors::new(selectors)?;
-    Ok(Appraisal { mechanism: "x509pop", name: fingerprint, selectors, once: false })
+    Ok(Appraisal::new("x509pop", fingerprint, selectors))
 }
 
 fn malformed(why: impl ToString) -> Refusal {

@@ -12,6 +12,7 @@ mod jose;
 mod json;
 mod oauth;
 mod spiffe;
+mod ssh;
 mod time;
 mod tlog;
 mod tpm;
@@ -40,6 +41,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("spiffe_id", spiffe::id),
     ("spiffe_jwt_svid", spiffe::jwt_svid),
     ("spiffe_x509_svid", spiffe::x509_svid),
+    ("ssh_certificate", ssh::certificate),
+    ("ssh_key", ssh::key),
     ("time_instant", time::instant),
     ("tlog_bundle", tlog::bundle),
     ("tlog_note", tlog::note),
@@ -53,6 +56,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("x509_certificate", x509::certificate),
     ("x509_pem", x509::pem),
     ("x509_request", x509::request),
+    ("x509_signed", x509::signed),
 ];
 
 /// Runs the target `name`; a name that does not exist is reported by `false`.

@@ -1,7 +1,7 @@
 //! Certificates, requests, and the text form that holds them.
 
 use time::UnixTime;
-use x509::{Certificate, CertificateDer, Purpose, Request, verify_chain};
+use x509::{Certificate, CertificateDer, Purpose, Request, SignedData, verify_chain};
 
 /// A certificate is kept as it came, and vouches for itself at most.
 pub(crate) fn certificate(data: &[u8]) {
@@ -35,5 +35,15 @@ pub(crate) fn request(data: &[u8]) {
     if let Ok(request) = Request::verify(data) {
         assert!(!request.spki_der().is_empty());
         assert!(request.uri_names().len() <= x509::NAMES_MAX);
+    }
+}
+
+/// A document is believed only of the certificate that the message names, and its signature's.
+pub(crate) fn signed(data: &[u8]) {
+    let Ok(signed) = SignedData::parse(data) else { return };
+    for certificate in signed.certificates() {
+        if signed.verify(certificate).is_ok() {
+            assert!(signed.names(certificate));
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! it should be what to do.
 
 mod files;
+mod joining;
 mod server;
 
 use clap::Args;
@@ -76,6 +77,8 @@ impl Finding {
 pub(crate) async fn run(context: &Context, args: Arguments) -> Result<(), Failure> {
     let mut findings = files::look(context);
     let answered = server::look(context, &mut findings).await;
+    let policy = answered.as_ref().ok().and_then(|set| set.as_ref()).map(|set| set.attestation());
+    findings.extend(joining::look(context, policy));
     let shown: Vec<_> =
         findings.iter().filter(|one| args.all || one.state != State::Ok).cloned().collect();
     context.output.show(&findings, || human(context, &findings, &shown))?;

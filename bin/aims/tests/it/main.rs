@@ -15,6 +15,7 @@ mod endings;
 mod federation;
 mod full_disk;
 mod help;
+mod joining;
 mod kills;
 mod load;
 mod oversized;

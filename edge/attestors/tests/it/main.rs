@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod child;
 #[cfg(test)]
+mod platforms;
+#[cfg(test)]
 mod tcp;
 #[cfg(test)]
 mod tpm;

@@ -143,7 +143,7 @@ fn s7_a_host_proves_that_it_has_the_key_of_its_certificate() {
         let credential = Credential::read(&files.certificates(&text), &key).unwrap();
         let rule = NodeRule { anchors: root.to_pem(), ..NodeRule::default() };
         let nonce = [1; 32];
-        let facts = Facts { role: Role::Node, rule: &rule, token: None, nonce: &nonce, now: NOW };
+        let facts = Facts::new(Role::Node, &rule, &nonce, NOW);
 
         let evidence = credential.evidence().unwrap();
         let challenge = Mechanism.challenge(&evidence, &facts).unwrap().unwrap();

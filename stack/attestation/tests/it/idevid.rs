@@ -20,7 +20,7 @@ fn device(edit: impl FnOnce(&mut Template)) -> CertificateDer {
 
 fn appraise(chain: &[CertificateDer], response: &str) -> Result<Vec<String>, Refusal> {
     let rule = vendor();
-    let facts = Facts { role: Role::Node, rule: &rule, token: None, nonce: &NONCE, now: NOW };
+    let facts = Facts::new(Role::Node, &rule, &NONCE, NOW);
     let sent = evidence(chain);
     Mechanism.challenge(&sent, &facts)?;
     let found = Mechanism.appraise(&sent, Some(response.as_bytes()), &facts)?;

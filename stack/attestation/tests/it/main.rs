@@ -6,9 +6,13 @@
     reason = "a test fails by panicking, helpers of tests among it"
 )]
 
+mod documents;
+mod hosts;
 mod idevid;
 mod mechanism;
 mod soft_tpm;
+mod sshpop;
+mod tokens;
 mod tpm_devid;
 mod tpm_recorded;
 mod x509pop;

@@ -14,7 +14,20 @@ fn s7_every_mechanism_has_one_name_that_fits_a_path_and_is_found_by_it() {
     assert_eq!(names.len(), ALL.len(), "each name is there once");
     assert_eq!(
         names.into_iter().collect::<Vec<_>>(),
-        ["idevid", "join_token", "tpm_devid", "x509pop"]
+        [
+            "aws_iid",
+            "azure_imds",
+            "gcp_iit",
+            "github_actions",
+            "gitlab_ci",
+            "http_challenge",
+            "idevid",
+            "join_token",
+            "k8s_psat",
+            "sshpop",
+            "tpm_devid",
+            "x509pop",
+        ]
     );
     for mechanism in ALL {
         let name = mechanism.name();
@@ -37,7 +50,7 @@ fn s7_no_mechanism_makes_something_of_nothing() {
     let now = UnixTime::from_seconds(1_700_000_000);
     for mechanism in ALL {
         for role in [Role::Node, Role::Gateway] {
-            let facts = Facts { role, rule: &rule, token: None, nonce: &[0; 32], now };
+            let facts = Facts::new(role, &rule, &[0; 32], now);
             for evidence in [&b""[..], b"{}", b"null", b"\xff\xfe", &[b'['; 70_000]] {
                 for response in [None, Some(&b""[..]), Some(b"{}"), Some(&[b'['; 70_000])] {
                     let found: Result<_, Refusal> = mechanism.appraise(evidence, response, &facts);

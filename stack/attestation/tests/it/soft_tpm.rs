@@ -115,7 +115,7 @@ impl Host {
             rule: NodeRule {
                 anchors: authority("vendor", &key(AUTHORITY_KEY)).to_pem(),
                 endorsement_anchors: authority("maker", &key(ATTESTATION_KEY)).to_pem(),
-                pcrs: PcrValues::default(),
+                ..NodeRule::default()
             },
             opener: opener.as_ref().to_vec(),
         }
@@ -211,7 +211,7 @@ impl Host {
     ) -> Result<Appraisal, Refusal> {
         let evidence = serde_json::to_vec(&self.evidence()).unwrap();
         let facts =
-            Facts { role: Role::Node, rule: &self.rule, token: None, nonce: &NONCE, now: NOW };
+            Facts::new(Role::Node, &self.rule, &NONCE, NOW);
         let challenge = match Mechanism.challenge(&evidence, &facts) {
             Ok(challenge) => challenge.unwrap(),
             Err(refusal) => {

@@ -103,13 +103,12 @@ fn s7_the_endorsement_key_is_one_and_its_certificates() {
     let mut host = Host::new();
     cipher(&mut host);
     let evidence = serde_json::to_vec(&host.evidence()).unwrap();
-    let facts = attestation::mechanism::Facts {
-        role: attestation::mechanism::Role::Node,
-        rule: &host.rule,
-        token: None,
-        nonce: &[1; 32],
-        now: crate::x509pop::NOW,
-    };
+    let facts = attestation::mechanism::Facts::new(
+        attestation::mechanism::Role::Node,
+        &host.rule,
+        &[1; 32],
+        crate::x509pop::NOW,
+    );
     let found =
         attestation::Mechanism::challenge(&attestation::tpm_devid::Mechanism, &evidence, &facts);
     assert_eq!(found, Err(Step::EkTemplate(CredentialError::Template).into()));

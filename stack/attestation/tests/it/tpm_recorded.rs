@@ -19,7 +19,7 @@ fn rule(vector: &Value) -> NodeRule {
     let text = |name: &str| input[name].as_str().unwrap().to_owned();
     let pcrs: PcrValues = serde_json::from_value(input["pcrs"].clone()).unwrap();
     let (anchors, endorsement_anchors) = (text("anchors"), text("endorsement_anchors"));
-    NodeRule { anchors, endorsement_anchors, pcrs }
+    NodeRule { anchors, endorsement_anchors, pcrs, ..NodeRule::default() }
 }
 
 fn nonce(vector: &Value) -> [u8; 32] {
@@ -34,7 +34,7 @@ fn appraise(
     now: UnixTime,
 ) -> Result<(String, Vec<String>), Refusal> {
     let rule = rule(vector);
-    let facts = Facts { role: Role::Node, rule: &rule, token: None, nonce: &nonce, now };
+    let facts = Facts::new(Role::Node, &rule, &nonce, now);
     let (evidence, response) =
         (vector["input"]["evidence"].to_string(), vector["input"]["response"].to_string());
     let found = Mechanism.appraise(evidence.as_bytes(), Some(response.as_bytes()), &facts)?;

@@ -112,7 +112,7 @@ fn appraise(
     response: Option<&[u8]>,
     rule: &NodeRule,
 ) -> Result<(String, Vec<String>), Refusal> {
-    let facts = Facts { role: Role::Node, rule, token: None, nonce: &NONCE, now: NOW };
+    let facts = Facts::new(Role::Node, rule, &NONCE, NOW);
     let found = Mechanism.appraise(evidence, response, &facts)?;
     assert_eq!((found.mechanism, found.once), ("x509pop", false));
     let selectors = found.selectors.iter().map(Selector::as_str).map(str::to_owned).collect();
@@ -159,7 +159,7 @@ fn s7_a_host_is_known_by_the_certificate_whose_key_it_has() {
 #[test]
 fn s7_the_challenge_is_the_nonce_of_this_session() {
     let rule = vendor();
-    let facts = Facts { role: Role::Node, rule: &rule, token: None, nonce: &NONCE, now: NOW };
+    let facts = Facts::new(Role::Node, &rule, &NONCE, NOW);
     let sent = Mechanism.challenge(&evidence(&[host(|_| {})]), &facts).unwrap().unwrap();
     let sent: Value = serde_json::from_slice(&sent).unwrap();
     assert_eq!(sent, json!({ "nonce": STANDARD.encode(NONCE) }));

@@ -27,8 +27,11 @@ const FEDERATION_SPARE: Span = Span::from_seconds(120);
 /// Hosts of one page.
 const PAGE: usize = 500;
 
-/// Asks the server; `Err` when it does not answer.
-pub(crate) async fn look(context: &Context, findings: &mut Vec<Finding>) -> Result<(), Failure> {
+/// Asks the server, for its policy too; `Err` when it does not answer.
+pub(crate) async fn look(
+    context: &Context,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<PolicySet>, Failure> {
     if context.place.dir().is_dir() {
         ports(context, findings).await;
     }
@@ -57,7 +60,7 @@ pub(crate) async fn look(context: &Context, findings: &mut Vec<Finding>) -> Resu
         }
     }
     findings.extend(policy.and_then(|policy| of_folder(context, &policy)));
-    Ok(())
+    Ok(set)
 }
 
 /// Whether somebody listens at the ports of the settings.
