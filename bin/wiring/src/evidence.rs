@@ -32,9 +32,9 @@ pub enum Evidence {
     /// A join token.
     Token(String),
     /// A certificate and its key.
-    Certificate(x509pop::Credential),
+    Certificate(Box<x509pop::Credential>),
     /// An SSH host certificate and its key.
-    Ssh(sshpop::Credential),
+    Ssh(Box<sshpop::Credential>),
     /// The token of a pod of this cluster.
     Pod {
         /// The cluster's name in policy.
@@ -95,12 +95,12 @@ impl Evidence {
                     return Err(missing("join_certificates` and `join_key"));
                 };
                 let read = x509pop::Credential::read(&at(certificates), &at(key));
-                read.map(Self::Certificate).map_err(text)
+                read.map(|read| Self::Certificate(Box::new(read))).map_err(text)
             }
             "sshpop" => {
                 let (certificate, key) = ssh_files(settings);
                 let read = sshpop::Credential::read(&at(&certificate), &at(&key));
-                read.map(Self::Ssh).map_err(text)
+                read.map(|read| Self::Ssh(Box::new(read))).map_err(text)
             }
             other => Self::of_platform(other, settings, dir),
         }

@@ -167,6 +167,7 @@ fn s7_a_host_that_joined_is_active_with_what_was_found() {
         name: "host-1".to_owned(),
         selectors: selectors("join_token:name:host-1"),
         once: true,
+        uses: Vec::new(),
     };
     let record = NodeRecord::new(id, Role::Node, &found, "key".to_owned(), Epoch(7), NOW);
     assert_eq!((record.joined, record.renewed), (NOW, NOW));
