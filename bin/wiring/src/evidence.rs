@@ -35,13 +35,13 @@ pub enum Evidence {
     /// A join token.
     Token(String),
     /// A certificate and its key.
-    Certificate(x509pop::Credential),
+    Certificate(Box<x509pop::Credential>),
     /// The same, of a device.
-    Device(x509pop::Credential),
+    Device(Box<x509pop::Credential>),
     /// A DevID in a TPM.
     Tpm(TpmDevid),
     /// An SSH host certificate and its key.
-    Ssh(sshpop::Credential),
+    Ssh(Box<sshpop::Credential>),
     /// The token of a pod of this cluster.
     Pod {
         /// The cluster's name in policy.
@@ -109,12 +109,12 @@ impl Evidence {
                 };
                 let read = x509pop::Credential::read(&at(certificates), &at(key));
                 let of = if mechanism == "idevid" { Self::Device } else { Self::Certificate };
-                read.map(of).map_err(text)
+                read.map(|read| of(Box::new(read))).map_err(text)
             }
             "sshpop" => {
                 let (certificate, key) = ssh_files(settings);
                 let read = sshpop::Credential::read(&at(&certificate), &at(&key));
-                read.map(Self::Ssh).map_err(text)
+                read.map(|read| Self::Ssh(Box::new(read))).map_err(text)
             }
             other => Self::of_platform(other, settings, dir),
         }

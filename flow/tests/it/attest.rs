@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use attestation::mechanism::{Facts, Mechanism, Question, Role};
-use attestation::oidc::{IdToken, audience};
+use attestation::oidc::audience;
 use attestation::policy::NodeRule;
 use attestation::sshpop::signed;
 use attestation::{Appraisal, Refusal as Evidence, Selector, Selectors};
@@ -16,6 +16,7 @@ use flow::join::{
 };
 use jose::{Algorithm, KeyId, KeySet, PrivateKey, SigningInput};
 use monitoring::Component;
+use oauth::id_token::IdToken;
 use serde_json::json;
 use testkit::fixture::{Domain, attempt, certificate_request, files_but, story};
 use testkit::{Sim, SimWorld};

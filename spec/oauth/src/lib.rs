@@ -6,7 +6,8 @@
 //! ([RFC 8693](https://www.rfc-editor.org/rfc/rfc8693)), resource indicators
 //! ([RFC 8707](https://www.rfc-editor.org/rfc/rfc8707)), JWT access tokens
 //! ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)), transaction tokens
-//! (draft-ietf-oauth-transaction-tokens), and client authentication by assertion
+//! (draft-ietf-oauth-transaction-tokens), ID tokens
+//! ([OpenID Connect Core 1.0](https://openid.net/specs/openid-connect-core-1_0.html)), and client authentication by assertion
 //! ([RFC 7523](https://www.rfc-editor.org/rfc/rfc7523), draft-ietf-oauth-rfc7523bis) and by
 //! attestation (draft-ietf-oauth-attestation-based-client-auth).
 //!
@@ -25,6 +26,7 @@ pub mod client_metadata;
 pub mod confirmation;
 pub mod error;
 pub mod form;
+pub mod id_token;
 mod identifier;
 mod issuer;
 pub mod may_act;

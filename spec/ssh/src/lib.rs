@@ -6,7 +6,8 @@
 //!
 //! In scope: reading a public key, a signature, a certificate or an unencrypted private key file,
 //! verifying with a public key, and whether a certificate's authority signed it. Not here: whose
-//! authority counts and what a host may be called (`stack/attestation`), signing (`edge/attestors`),
+//! authority counts and what a host may be called (`stack/attestation`), signing
+//! (`edge/attestors`),
 //! the protocol itself. Kinds of keys: Ed25519, ECDSA on P-256, RSA of 2,048 to 8,192 bits with
 //! SHA-2; others are refused.
 

@@ -1,6 +1,6 @@
 //! Basic encoding (X.690 §8), as some platforms still write it: lengths that are not told ahead,
-//! octet strings in pieces. It is read into a tree, from which the distinguished encoding is written
-//! again: what was distinguished stays, byte for byte, as it was.
+//! octet strings in pieces. It is read into a tree, from which the distinguished encoding is
+//! written again: what was distinguished stays, byte for byte, as it was.
 
 use crate::encode::{OCTET_STRING, tlv};
 

@@ -131,7 +131,8 @@ impl SignedData {
         Ok(Self { content, certificates, signer: Signer::read(signer)? })
     }
 
-    /// The certificates that came with it, in their order; any of them may be the signer's, or none.
+    /// The certificates that came with it, in their order; any of them may be the signer's, or
+    /// none.
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
     }
@@ -190,7 +191,8 @@ impl std::fmt::Debug for SignedData {
 
 impl Signer {
     // RFC 5652 §5.3: "SignerInfo ::= SEQUENCE { version CMSVersion, sid SignerIdentifier,
-    // digestAlgorithm DigestAlgorithmIdentifier, signedAttrs [0] IMPLICIT SignedAttributes OPTIONAL,
+    // digestAlgorithm DigestAlgorithmIdentifier, signedAttrs [0] IMPLICIT SignedAttributes
+    // OPTIONAL,
     // signatureAlgorithm SignatureAlgorithmIdentifier, signature SignatureValue, unsignedAttrs [1]
     // IMPLICIT UnsignedAttributes OPTIONAL }"
     fn read(signer: &Element) -> Result<Self, CmsError> {

@@ -1,8 +1,10 @@
 //! `aws_iid`: an EC2 instance shows the document that Amazon signed about it (as SPIRE's plugin of
 //! that name: payload `{document, signature, rsa2048}`; ATT-02, ATT-08).
 //!
-//! Of the signatures only `rsa2048` counts (the other is of a key of 1,024 bits), and the document is
-//! the one inside it. Nothing binds it to a key or to now: whatever runs on the instance can show it
+//! Of the signatures only `rsa2048` counts (the other is of a key of 1,024 bits), and the document
+//! is
+//! the one inside it. Nothing binds it to a key or to now: whatever runs on the instance can show
+//! it
 //! for ever. So the first to join is believed, and nobody else, unless policy lets instances attest
 //! again.
 //!
@@ -107,7 +109,8 @@ impl mechanism::Mechanism for Mechanism {
         let bytes = STANDARD.decode(base64).map_err(|error| malformed(error.to_string()))?;
         let signed = SignedData::parse(&bytes).map_err(Refusal::Message)?;
         let (region, content) = verified(&signed, &settings, facts)?;
-        // SPIRE 1.14.6: the document beside the signature was believed, not the one that was signed.
+        // SPIRE 1.14.6: the document beside the signature was believed, not the one that was
+        // signed.
         if !evidence.document.is_empty() && evidence.document.as_bytes() != content {
             return Err(Refusal::OtherDocument.into());
         }

@@ -1,4 +1,5 @@
-//! `azure_imds`: a virtual machine has Azure sign a document with our nonce in it (as SPIRE's plugin
+//! `azure_imds`: a virtual machine has Azure sign a document with our nonce in it (as SPIRE's
+//! plugin
 //! of that name: a challenge that is the nonce as text, and the response `{document, metadata}`;
 //! ATT-02, ATT-08).
 //!

@@ -1,6 +1,6 @@
 //! `http_challenge`: a host shows that it answers for its name, by serving our nonce there (as
-//! SPIRE's plugin of that name: payload `{hostname, agentname, port}`, challenge `{nonce}`, response
-//! `{}`, and then the server fetches; ATT-02).
+//! SPIRE's plugin of that name: payload `{hostname, agentname, port}`, challenge `{nonce}`,
+//! response `{}`, and then the server fetches; ATT-02).
 //!
 //! It proves as much as the network and the name service do. Only names that policy lists are
 //! fetched from (SPIRE 1.14.2 fetched for strangers), and by default the first to join is believed.
@@ -212,7 +212,8 @@ impl From<Refusal> for mechanism::Refusal {
     fn from(refusal: Refusal) -> Self {
         let step = match &refusal {
             Refusal::NoName | Refusal::AgentName => Step::Form,
-            // Nothing is proved before the nonce was fetched, and it is fetched of whom policy lists.
+            // Nothing is proved before the nonce was fetched, and it is fetched of whom policy
+            // lists.
             Refusal::NotAllowed { .. } => Step::Chain,
             Refusal::NotFetched | Refusal::Nonce => Step::Binding,
         };

@@ -8,12 +8,13 @@
 use std::collections::BTreeMap;
 
 use jose::Verified;
+use oauth::id_token::{Claims, IdToken};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::Span;
 
 use crate::mechanism::{self, Appraisal, EVIDENCE_BYTES_MAX, Facts, Question, Step, Use};
-use crate::oidc::{self, Claims, IdToken, Issuer};
+use crate::oidc::{self, Issuer};
 use crate::policy::NodeRule;
 use crate::selector::{Selector, Selectors};
 
@@ -216,8 +217,8 @@ fn reviewed(told: &[u8], claims: &Claims, audience: &str) -> Result<(), Refusal>
     if user != claims.sub {
         return Err(Refusal::Subject { found: user.to_owned(), expected: claims.sub.clone() });
     }
-    // Kubernetes: "A client of the TokenReview API that sets the spec.audiences field should validate
-    // that a compatible audience identifier is returned in the status.audiences field".
+    // Kubernetes: "A client of the TokenReview API that sets the spec.audiences field should
+    // validate that a compatible audience identifier is returned in the status.audiences field".
     let audiences = status.get("audiences").and_then(Value::as_array);
     let is_ours = |all: &Vec<Value>| all.iter().any(|one| one.as_str() == Some(audience));
     if audiences.is_some_and(is_ours) { Ok(()) } else { Err(Refusal::NotAuthenticated) }

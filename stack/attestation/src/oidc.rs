@@ -2,18 +2,14 @@
 //! the order of all mechanisms. Whose keys count stands in policy; nothing is fetched here.
 //!
 //! A token is a bearer credential. Three things keep it from being one for long: it is for this
-//! server alone, or for the one key that asks where the platform lets the asker choose the audience;
-//! it is young; and it serves once.
+//! server alone, or for the one key that asks where the platform lets the asker choose the
+//! audience; it is young; and it serves once.
 
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jose::{
-    Algorithm, Audience, KeySet, Kind, Malformed, NumericDate, Refused, Unverified, Verified,
-    Window,
-};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use jose::{Algorithm, KeySet, Malformed, Refused, Unverified, Verified};
+use oauth::id_token::IdToken;
 use time::{Span, UnixTime};
 
 use crate::mechanism::{self, Facts, Step, Use};
@@ -22,66 +18,6 @@ use crate::mechanism::{self, Facts, Step, Use};
 const SKEW: Span = Span::from_seconds(30);
 /// What platforms sign with.
 const ALGORITHMS: &[Algorithm] = &[Algorithm::Rs256, Algorithm::Es256, Algorithm::Ps256];
-
-/// A platform's token.
-#[derive(Debug)]
-pub struct IdToken;
-
-impl Kind for IdToken {
-    const TYPES: &'static [&'static str] = &["JWT"];
-    const TYPE_MAY_BE_ABSENT: bool = true;
-    const HEADER_PARAMETERS: Option<&'static [&'static str]> = None;
-    const EXP_REQUIRED: bool = true;
-    type Claims = Claims;
-    type Hint = ();
-
-    fn hint(_: &Claims) {}
-
-    fn window(claims: &Claims) -> Window {
-        Window { exp: Some(claims.exp), nbf: claims.nbf, iat: Some(claims.iat) }
-    }
-}
-
-/// What every such token says, and what the platform adds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Claims {
-    /// Who signed it.
-    pub iss: String,
-    /// What it is about.
-    pub sub: String,
-    /// Whom it is for.
-    pub aud: Audience,
-    /// Its end.
-    pub exp: NumericDate,
-    /// When it was made.
-    pub iat: NumericDate,
-    /// Its beginning.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nbf: Option<NumericDate>,
-    /// Its id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jti: Option<String>,
-    /// The platform's own.
-    #[serde(flatten)]
-    pub more: Map<String, Value>,
-}
-
-impl Claims {
-    /// The text of a claim of the platform's own by JSON pointer; numbers and truth values as they
-    /// are written.
-    pub fn text(&self, pointer: &str) -> Option<String> {
-        let (first, rest) = pointer.strip_prefix('/')?.split_once('/').map_or_else(
-            || (pointer.get(1..).unwrap_or_default(), String::new()),
-            |(first, rest)| (first, format!("/{rest}")),
-        );
-        match self.more.get(first)?.pointer(&rest)? {
-            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(truth) => Some(truth.to_string()),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
-        }
-    }
-}
 
 /// Whom policy believes.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! Hosts of platforms that give out ID tokens: `github_actions`, `gitlab_ci` and `gcp_iit` (the last
-//! as SPIRE's plugin of that name). The evidence is the token; what a platform is, is a table
+//! Hosts of platforms that give out ID tokens: `github_actions`, `gitlab_ci` and `gcp_iit` (the
+//! last as SPIRE's plugin of that name). The evidence is the token; what a platform is, is a table
 //! (ATT-02, ATT-08).
 //!
 //! Policy: `[node.github_actions]` with `keys` (the platform's JWK set), `claims` (what the token
@@ -7,11 +7,12 @@
 
 use std::collections::BTreeMap;
 
+use oauth::id_token::Claims;
 use serde::Deserialize;
 use time::Span;
 
 use crate::mechanism::{self, Appraisal, EVIDENCE_BYTES_MAX, Facts, Mechanism, Step};
-use crate::oidc::{self, Claims, Issuer};
+use crate::oidc::{self, Issuer};
 use crate::policy::NodeRule;
 use crate::selector::{Selector, Selectors};
 

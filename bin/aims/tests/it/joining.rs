@@ -6,11 +6,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use attestation::oidc::{IdToken, audience};
+use attestation::oidc::audience;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use jose::{Algorithm, KeyId, KeySet, PrivateKey, SigningInput};
+use oauth::id_token::IdToken;
 use serde_json::json;
 use wiring::world::SystemClock;
 

@@ -1,6 +1,7 @@
 //! Hosts that prove a certificate's key, and those that do not.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "a test fails by panicking, helpers of tests among it"

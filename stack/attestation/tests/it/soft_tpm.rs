@@ -210,8 +210,7 @@ impl Host {
         edit: impl FnOnce(&Self, &mut Response),
     ) -> Result<Appraisal, Refusal> {
         let evidence = serde_json::to_vec(&self.evidence()).unwrap();
-        let facts =
-            Facts::new(Role::Node, &self.rule, &NONCE, NOW);
+        let facts = Facts::new(Role::Node, &self.rule, &NONCE, NOW);
         let challenge = match Mechanism.challenge(&evidence, &facts) {
             Ok(challenge) => challenge.unwrap(),
             Err(refusal) => {

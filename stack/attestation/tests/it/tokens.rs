@@ -1,11 +1,12 @@
 //! Platforms' tokens: each check, over tokens that a key of a platform signed.
 
 use attestation::mechanism::{Facts, Mechanism, Question, Role, Step};
-use attestation::oidc::{IdToken, audience, bound_audience};
+use attestation::oidc::{audience, bound_audience};
 use attestation::platform_token::{GCP_IIT, GITHUB_ACTIONS, GITLAB_CI, Platform};
 use attestation::policy::NodeRule;
 use attestation::{Appraisal, Refusal, k8s_psat};
 use jose::{Algorithm, KeyId, KeySet, PrivateKey, SigningInput};
+use oauth::id_token::IdToken;
 use serde_json::{Value, json};
 use time::UnixTime;
 
