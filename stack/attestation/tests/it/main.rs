@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "a test fails by panicking, helpers of tests among it"
 )]
 
