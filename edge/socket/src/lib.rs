@@ -25,7 +25,7 @@ pub const PATH_BYTES_MAX: usize = 107;
 pub struct Socket {
     listener: UnixListener,
     _file: SocketFile,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Socket {
@@ -116,16 +116,28 @@ impl Drop for SocketFile {
     }
 }
 
+/// A file that is locked. A child that was forked meanwhile may have it for a moment more: the lock
+/// goes when this does.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It goes with the file at the latest.
+        let _ = self.0.unlock();
+    }
+}
+
 /// A lock that only who may write in the folder can hold: a lock on the folder itself could be held
 /// by everybody who can read it, and no server would start.
-fn lock_beside(path: &Path) -> Result<File, BindError> {
+fn lock_beside(path: &Path) -> Result<Lock, BindError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::open(Path::new(&name), flags, Mode::RUSR | Mode::WUSR)
         .map_err(|errno| BindError::system(path, &errno.into()))?;
     match rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(File::from(opened)),
+        Ok(()) => Ok(Lock(File::from(opened))),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(BindError::InUse { path: path.to_owned() }),
         Err(errno) => Err(BindError::system(path, &errno.into())),
     }

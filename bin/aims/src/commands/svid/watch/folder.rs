@@ -51,6 +51,14 @@ pub(super) struct Folder {
     own: File,
 }
 
+/// A child that was forked meanwhile may have the file for a moment more: the lock goes now.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It goes with the file at the latest.
+        let _ = self.own.unlock();
+    }
+}
+
 impl Folder {
     /// Makes the folder if it is not there, and takes it. What a process that was killed has left
     /// goes; what counts stays.
