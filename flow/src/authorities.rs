@@ -153,6 +153,7 @@ pub async fn act<W: World>(
         change.writes.push(Write::put(&changed, Expect::Version(stored.version)));
         change.writes.push(tainted(taints, taint_of(&stored, kid)?, now));
         if let Some(receipt) = settled(world.store().commit(change).await)? {
+            rotate::forget(world, &stored, &changed).await?;
             // A key that is to sign at once is made at once; the bundle says the rest.
             rotate::due(world, purpose, &[]).await?;
             rotate::publish(world, now).await?;

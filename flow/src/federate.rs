@@ -23,7 +23,7 @@ use time::UnixTime;
 use crate::agents::{Operator, overtaken, settled};
 use crate::facts::{basis, one};
 use crate::record::{begin, refused};
-use crate::turns::TRIES_MAX;
+use crate::turns::{TRIES_MAX, pause};
 
 /// Why an order about a relation is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +75,7 @@ pub type Done = Result<Recorded<Result<Relation, Refusal>>, Unavailable>;
 
 /// Begins a relation. Nothing of the other trust domain is believed before its endpoint answered.
 pub async fn add<W: World>(world: &W, operator: &Operator, terms: Terms) -> Done {
-    for _ in 0..TRIES_MAX {
+    for turn in 0..TRIES_MAX {
         let count = all(world).await?.len();
         let key = Key::of::<Relation>(terms.trust_domain.as_str());
         let facts = basis(world, vec![key]).await?;
@@ -95,6 +95,7 @@ pub async fn add<W: World>(world: &W, operator: &Operator, terms: Terms) -> Done
         if let Some(receipt) = settled(world.store().commit(change).await)? {
             return Ok(Recorded::new(decided, &receipt));
         }
+        pause(world, turn).await;
     }
     Err(overtaken())
 }
@@ -117,7 +118,7 @@ fn decide_add(terms: &Terms, exists: bool, count: usize, own: &TrustDomain) -> R
 /// local copy of the foreign trust domain's bundle, and ceasing to poll its bundle endpoint. Of
 /// course, this must also be propagated to validators".
 pub async fn remove<W: World>(world: &W, operator: &Operator, domain: &TrustDomain) -> Done {
-    for _ in 0..TRIES_MAX {
+    for turn in 0..TRIES_MAX {
         let (found, trust) = read(world, domain).await?;
         let decided = decide_held(found.as_ref(), domain);
         let mut record = ordered(world, "federation.remove", operator, domain);
@@ -135,6 +136,7 @@ pub async fn remove<W: World>(world: &W, operator: &Operator, domain: &TrustDoma
         if let Some(receipt) = settled(world.store().commit(change).await)? {
             return Ok(Recorded::new(decided, &receipt));
         }
+        pause(world, turn).await;
     }
     Err(overtaken())
 }
@@ -167,7 +169,7 @@ pub(crate) fn forgotten<'a>(
 
 /// Has an endpoint asked now, and not when its bundle says.
 pub async fn refresh<W: World>(world: &W, operator: &Operator, domain: &TrustDomain) -> Done {
-    for _ in 0..TRIES_MAX {
+    for turn in 0..TRIES_MAX {
         let (found, _) = read(world, domain).await?;
         let mut record = ordered(world, "federation.refresh", operator, domain);
         let mut change = Change::default();
@@ -187,6 +189,7 @@ pub async fn refresh<W: World>(world: &W, operator: &Operator, domain: &TrustDom
         if let Some(receipt) = settled(world.store().commit(change).await)? {
             return Ok(Recorded::new(decided, &receipt));
         }
+        pause(world, turn).await;
     }
     Err(overtaken())
 }
@@ -297,7 +300,7 @@ pub async fn took<W: World>(
     answer: Result<&str, &NotFetched>,
 ) -> Result<Came, Unavailable> {
     let domain = &due.trust_domain;
-    for _ in 0..TRIES_MAX {
+    for turn in 0..TRIES_MAX {
         let (found, trust) = read(world, domain).await?;
         let same = |row: &Stored<Relation>| row.version == due.version && row.terms.url == due.url;
         let (Some(found), Some(trust)) = (found.filter(same), trust) else {
@@ -345,6 +348,7 @@ pub async fn took<W: World>(
         if settled(world.store().commit(change).await)?.is_some() {
             return Ok(came);
         }
+        pause(world, turn).await;
     }
     Err(overtaken())
 }

@@ -129,12 +129,31 @@ pub(crate) async fn make<W: World>(
     let writes = vec![Write::put(&ring, expect)];
     let change = Change { writes, uses: Vec::new(), records: vec![record] };
     match settled(world.store().commit(change).await)? {
-        Some(receipt) => Ok(Some((receipt, ring))),
+        Some(receipt) => {
+            forget(world, &old, &ring).await?;
+            Ok(Some((receipt, ring)))
+        }
         None => {
             world.keys().destroy(&handle).await?;
             Ok(None)
         }
     }
+}
+
+/// Destroys the private halves of the keys that are in the ring no longer: nothing that they sign
+/// would be believed.
+pub(crate) async fn forget<W: World>(
+    world: &W,
+    old: &KeyRing,
+    new: &KeyRing,
+) -> Result<(), Unavailable> {
+    let gone = |key: &&AuthorityKey| {
+        key.holder.is_none() && new.keys.iter().all(|kept| kept.kid != key.kid)
+    };
+    for key in old.keys.iter().filter(gone) {
+        world.keys().destroy(&sign::handle(old.purpose, key)).await?;
+    }
+    Ok(())
 }
 
 async fn self_signed<W: World>(

@@ -336,14 +336,18 @@ fn wit_signer(token: &TokenText) -> Result<String, Unavailable> {
     Ok(kid.as_str().to_owned())
 }
 
+/// What is held of an agent, and the keys that are mistrusted, as of one instant.
 async fn holding<W: World>(
     world: &W,
     agent: &AgentRecord,
-) -> Result<(Holding, Expect), Unavailable> {
+) -> Result<(Holding, Expect, Arc<Taints>), Unavailable> {
     let id = agent.id.to_string();
-    Ok(match crate::facts::one::<W, Holding>(world, &id).await? {
-        Some(row) => ((*row.value).clone(), Expect::Version(row.version)),
-        None => (Holding { agent: id, x509: None, wit: None }, Expect::Absent),
+    let keys = [Key::of::<Holding>(&id), Key::of::<Taints>(Taints::ID)];
+    let rows = world.store().snapshot(&keys).await?;
+    let taints = rows.get::<Taints>(Taints::ID)?.map(|row| row.value).unwrap_or_default();
+    Ok(match rows.get::<Holding>(&id)? {
+        Some(row) => ((*row.value).clone(), Expect::Version(row.version), taints),
+        None => (Holding { agent: id, x509: None, wit: None }, Expect::Absent, taints),
     })
 }
 
@@ -351,8 +355,8 @@ async fn held_x509<W: World>(
     world: &W,
     attested: &Attested,
 ) -> Result<Result<Held<Vec<Vec<u8>>>, Refusal>, Unavailable> {
-    let (holding, _) = holding(world, &attested.agent).await?;
-    let (taints, now) = (taints(world).await?, world.clock().now());
+    let (holding, _, taints) = holding(world, &attested.agent).await?;
+    let now = world.clock().now();
     let old = holding.x509;
     if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, &taints, now)) {
         return Ok(Ok(held));
@@ -379,8 +383,8 @@ pub async fn held_wit<W: World>(
     world: &W,
     attested: &Attested,
 ) -> Result<Result<Held<String>, Refusal>, Unavailable> {
-    let (holding, _) = holding(world, &attested.agent).await?;
-    let (taints, now) = (taints(world).await?, world.clock().now());
+    let (holding, _, taints) = holding(world, &attested.agent).await?;
+    let now = world.clock().now();
     let old = holding.wit;
     if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, &taints, now)) {
         return Ok(Ok(held));
@@ -466,9 +470,9 @@ async fn keep<W: World, T: Clone + Send>(
     new: Held<T>,
 ) -> Result<Held<T>, Unavailable> {
     for turn in 0..TRIES_MAX {
-        let (mut holding, expect) = holding(world, agent).await?;
+        let (mut holding, expect, taints) = holding(world, agent).await?;
         let old = part(&mut holding).replace(new.clone());
-        let (taints, now) = (taints(world).await?, world.clock().now());
+        let now = world.clock().now();
         if let Some(first) = old.clone().filter(|held| serves(held, agent, &taints, now)) {
             world.keys().destroy(&new.key).await?;
             return Ok(first);

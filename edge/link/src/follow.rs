@@ -38,6 +38,10 @@ impl Link {
             match follower.run().await {
                 Ok(End::Again) => continue,
                 Ok(End::Closed) => {}
+                // A server that stops, or starts again, breaks it once: that is no warning yet.
+                Err(fault) if follower.failures == 0 => {
+                    tracing::info!(%fault, "node api: no feed");
+                }
                 Err(fault) => tracing::warn!(%fault, "node api: no feed"),
             }
             follower.failures = follower.failures.saturating_add(1);

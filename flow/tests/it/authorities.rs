@@ -1,8 +1,8 @@
 //! Our signing keys by order: handed over, mistrusted, gone.
 
 use credential::{KeyRing, Purpose};
-use env::World;
 use env::rows::Taints;
+use env::{Handle, Keys, World};
 use flow::authorities::{Act, Refusal, act, is_mistrusted, rotate};
 use flow::workload::{wit, x509};
 use jose::KeyId;
@@ -111,7 +111,11 @@ fn s8_in_an_emergency_the_next_key_is_made_at_once() {
         domain.token(by_wit(&clerk, credentials(CLERK, ""), domain.now())).await;
         let again = acted(&domain, &leaked, Act::Taint { urgent: true }).await;
         assert_eq!(again.unwrap_err().check(), "authority::Tainted");
+        let handle = Handle { purpose: Purpose::AccessToken, id: leaked.as_str().to_owned() };
+        let keys = domain.server.world().keys().clone();
+        keys.sign(&handle, b"still").await.unwrap();
         acted(&domain, &leaked, Act::Revoke).await.unwrap();
+        keys.sign(&handle, b"no longer").await.unwrap_err();
         let unknown = acted(&domain, &leaked, Act::Revoke).await;
         assert_eq!(unknown.unwrap_err().check(), "authority::Unknown");
         let web = signer(&domain, Purpose::WebAuthority);
