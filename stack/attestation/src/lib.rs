@@ -10,6 +10,7 @@
 pub mod aws_iid;
 pub mod azure_imds;
 mod chain;
+pub mod class;
 pub mod evidence;
 pub mod http_challenge;
 pub mod idevid;
@@ -24,6 +25,7 @@ pub mod selector;
 pub mod sshpop;
 pub mod tpm_devid;
 pub mod unix;
+pub mod verifier;
 pub mod x509pop;
 
 pub use mechanism::{Appraisal, Mechanism, Refusal};
