@@ -17,7 +17,7 @@ use registry::{AgentRecord, NodeRecord};
 use spiffe::{Attributes, SpiffeId};
 use time::{Span, UnixTime};
 use wimse::WorkloadId;
-use x509::{Request, RequestError};
+use x509::{DnsName, Request, RequestError};
 
 use crate::agents::overtaken;
 use crate::appraise::{self, Asking};
@@ -274,6 +274,7 @@ struct Making<'a> {
     /// `iss` of JWT-SVIDs.
     issuer: Option<&'a oauth::Issuer>,
     attributes: &'a Attributes,
+    dns_names: &'a BTreeSet<DnsName>,
 }
 
 impl<'a> Making<'a> {
@@ -289,7 +290,8 @@ impl<'a> Making<'a> {
             return Err(Unavailable::of("store", "an agent without a SPIFFE ID"));
         };
         let issuer = facts.set().domain().jwt_svid.issuer.as_ref();
-        Ok(Self { id, life, jti, now, epoch: facts.epoch.0, issuer, attributes })
+        let (epoch, dns_names) = (facts.epoch.0, &agent.entry.dns_names);
+        Ok(Self { id, life, jti, now, epoch, issuer, attributes, dns_names })
     }
 }
 
@@ -365,7 +367,7 @@ async fn make_x509<W: World>(
     let order = x509_svid::Order {
         id: making.id,
         spki_der: request.spki_der(),
-        dns_names: Vec::new(),
+        dns_names: making.dns_names.iter().map(ToString::to_string).collect(),
         ip_names: Vec::new(),
         authority: &authority,
         random: world.entropy().public(),

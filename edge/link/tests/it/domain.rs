@@ -275,6 +275,7 @@ impl Domain {
                 nodes: Vec::new(),
                 class: "standard".to_owned(),
             },
+            dns_names: std::collections::BTreeSet::new(),
             keys: None,
             client: Facet::default(),
         };
