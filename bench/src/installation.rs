@@ -47,6 +47,7 @@ pub(crate) struct Installation {
     pub(crate) clerk: Party,
     /// Another, which calls the first.
     pub(crate) other: Party,
+    port: u16,
     folder: TempDir,
 }
 
@@ -56,11 +57,17 @@ impl Installation {
         let folder = tempfile::tempdir_in(dir)?;
         let upstream = upstream().await?;
         let layout = Layout::make(folder.path())?;
-        let settings = Settings::new(DOMAIN, free_ports()?);
+        let port = free_ports()?;
+        let settings = Settings::new(DOMAIN, port);
         let up = Up::start(layout, settings, files(upstream)?, Pulse::default()).await?;
         let clerk = join(&up, "clerk").await?;
         let other = join(&up, "other").await?;
-        Ok(Self { up, upstream, clerk, other, folder })
+        Ok(Self { up, upstream, clerk, other, port, folder })
+    }
+
+    /// The first of its ports.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
     }
 
     /// The server's world.

@@ -15,6 +15,7 @@ mod compare;
 mod decisions;
 mod exchange;
 mod gateway;
+mod herd;
 mod https;
 mod installation;
 mod load;
@@ -74,6 +75,8 @@ enum Name {
     Commits,
     /// From a suspension to the refusal at the gateway.
     Revocation,
+    /// Many nodes: joining, registrations, issuing beside them, all coming back at once.
+    Herd,
     /// Cold start and idle memory.
     Start,
 }
@@ -143,6 +146,7 @@ async fn one(name: Name, installation: Option<&Installation>, dir: &Path) -> Mea
         (Name::Gateway, Some(all)) => gateway::measure(all).await,
         (Name::Commits, Some(all)) => commits::measure(all, dir).await,
         (Name::Revocation, Some(all)) => revocation::measure(all).await,
+        (Name::Herd, Some(all)) => herd::measure(all).await,
         (_, None) => Err("no installation was started".into()),
     }
 }

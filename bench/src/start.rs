@@ -85,7 +85,7 @@ async fn start(program: &Path, place: &Path, port: u16) -> Result<Started, Failu
 }
 
 /// `VmRSS` of a process, in megabytes.
-fn resident(pid: u32) -> Result<f64, Failure> {
+pub(crate) fn resident(pid: u32) -> Result<f64, Failure> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()).ok_or("no `VmRSS`")?;

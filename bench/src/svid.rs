@@ -1,4 +1,4 @@
-//! X.509-SVIDs from certification requests, as a node asks for them.
+//! Credentials of each kind, as a node asks for them.
 
 use std::sync::Arc;
 
@@ -13,21 +13,36 @@ use crate::compare::{REQUESTS, Subject, compare};
 use crate::installation::Installation;
 use crate::party::process;
 use crate::signatures::Set;
+use crate::table::Measurement;
 use crate::{Failure, Measured};
 
-/// One request of a workload's key, again and again.
+/// One request of a workload's key, again and again, for each kind.
 pub(crate) async fn measure(all: &Installation) -> Measured {
-    let subject = Subject {
-        what: "X.509-SVID from a certification request",
-        set: Set { verified: 1, made: 1 },
-        least: 0.6,
-        orientation: 8_000.0,
-    };
+    let (made, bearer) = (Set { verified: 1, made: 1 }, Set { verified: 0, made: 1 });
+    let kinds = [
+        ("X.509-SVID from a certification request", made, IssueKind::X509 { request: request()? }),
+        ("WIT from a certification request", made, IssueKind::Wit { request: request()? }),
+        ("JWT-SVID", bearer, IssueKind::Jwt { audiences: vec!["https://a.example".to_owned()] }),
+    ];
+    let mut found = Vec::new();
+    for (what, set, kind) in kinds {
+        found.push(
+            issued(all, Subject { what, set, least: 0.6, orientation: 8_000.0 }, kind).await?,
+        );
+    }
+    Ok(found)
+}
+
+async fn issued(
+    all: &Installation,
+    subject: Subject<'_>,
+    kind: IssueKind,
+) -> Result<Measurement, Failure> {
     let node = WorkloadId::parse(&all.up.node.id)?;
     let order = IssueOrder {
         agent: WorkloadId::parse(&all.clerk.id)?,
         process: process(all.clerk.name.as_str()),
-        kind: IssueKind::X509 { request: request()? },
+        kind,
     };
     let prepare = || Ok(vec![order.clone(); REQUESTS]);
     let server = all.server();
@@ -41,7 +56,7 @@ pub(crate) async fn measure(all: &Installation) -> Measured {
             issued.into_value().map(drop).map_err(|refusal| refusal.to_string())
         }
     };
-    Ok(vec![compare(&subject, prepare, each).await?])
+    compare(&subject, prepare, each).await
 }
 
 /// A request that its key proves (RFC 2986).
