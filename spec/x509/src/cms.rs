@@ -297,7 +297,9 @@ fn read_attributes(
         // RFC 5652 §5.4: "a separate encoding of the signedAttrs field is performed for message
         // digest calculation. The IMPLICIT [0] tag [...] is not used for the DER encoding, rather
         // an EXPLICIT SET OF tag is used."
-        (Some(kind), Some(told)) if kind == expected.oid() => Ok((attributes.der_as(SET), told.to_vec())),
+        (Some(kind), Some(told)) if kind == expected.oid() => {
+            Ok((attributes.der_as(SET), told.to_vec()))
+        }
         _ => Err(CmsError::Attributes),
     }
 }
