@@ -151,7 +151,9 @@ pub fn bom(sha256: &str) -> Value {
             {
                 "bom-ref": "model", "type": "machine-learning-model", "name": "llm",
                 "version": "7", "publisher": "Model Works", "hashes": hashes(&"b1".repeat(32)),
-                "modelCard": { "modelParameters": { "task": "chat", "datasets": [{ "ref": "set" }] } }
+                "modelCard": {
+                    "modelParameters": { "task": "chat", "datasets": [{ "ref": "set" }] }
+                }
             },
             {
                 "bom-ref": "set", "type": "data", "name": "corpus",
@@ -233,7 +235,7 @@ pub fn binding(
 }
 
 /// The word of an operator, for five minutes.
-pub fn assertion(
+pub fn word(
     operator: &str,
     agent: &str,
     sha256: &str,
@@ -252,5 +254,5 @@ pub fn assertion(
 
 /// The kind of [`binding`].
 pub type Binding = AgentBinding;
-/// The kind of [`assertion`].
-pub type Assertion = OperatorAssertion;
+/// The kind of [`word`].
+pub type Word = OperatorAssertion;

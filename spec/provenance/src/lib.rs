@@ -4,9 +4,9 @@
 //! [verification summary v1](https://slsa.dev/spec/v1.1/verification_summary)) and
 //! [Sigstore bundles](https://docs.sigstore.dev/about/bundle/) v0.3, verified offline.
 //!
-//! In scope: from bytes to an [`Envelope`], from there to what was signed ([`Opened`]), by keys that
-//! the caller trusts or by the certificate of a bundle whose chain, log and time a trusted root
-//! vouches for; from there to a [`Statement`] and its predicate. Not here: who may say what
+//! In scope: from bytes to an [`Envelope`], from there to what was signed ([`Opened`]), by keys
+//! that the caller trusts or by the certificate of a bundle whose chain, log and time a trusted
+//! root vouches for; from there to a [`Statement`] and its predicate. Not here: who may say what
 //! (`stack/attestation`), bills of materials (`spec/bom`), fetching trusted roots (TUF) and log
 //! entries (nothing is fetched), signing.
 //!

@@ -2,8 +2,8 @@
 //! (`NumericDate`, [RFC 7519 §2](https://www.rfc-editor.org/rfc/rfc7519#section-2)) and its text
 //! form ([RFC 3339](https://www.rfc-editor.org/rfc/rfc3339)).
 //!
-//! In scope: the value, its arithmetic, its two forms, read and written. Not here: a clock. Time is an argument
-//! everywhere above; `env::Clock` is the only way to learn it.
+//! In scope: the value, its arithmetic, its two forms, read and written. Not here: a clock. Time is
+//! an argument everywhere above; `env::Clock` is the only way to learn it.
 
 mod text;
 

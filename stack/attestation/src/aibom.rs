@@ -1,6 +1,6 @@
-//! `aibom`: what an agent is made of, and whether something is known against a part of it (ATT-09). A
-//! CycloneDX bill of materials in an in-toto statement (DSSE, or a Sigstore bundle), or under a JWS
-//! over its exact bytes.
+//! `aibom`: what an agent is made of, and whether something is known against a part of it (ATT-09).
+//! A CycloneDX bill of materials in an in-toto statement (DSSE, or a Sigstore bundle), or under a
+//! JWS over its exact bytes.
 //!
 //! Policy: `[evidence.aibom]`, docs/evidence.md. A part that is known to be vulnerable, or that
 //! policy denies, is no refusal: the finding says so.

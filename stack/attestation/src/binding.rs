@@ -1,5 +1,5 @@
-//! `binding`: whom an agent acts for, as their identity provider or a key of theirs says (ATT-11). A
-//! JWT of the kind `agent-binding+jwt`, about this agent and its key, once.
+//! `binding`: whom an agent acts for, as their identity provider or a key of theirs says (ATT-11).
+//! A JWT of the kind `agent-binding+jwt`, about this agent and its key, once.
 //!
 //! Policy: `[evidence.binding]`, docs/evidence.md.
 

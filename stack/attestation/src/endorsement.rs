@@ -2,7 +2,7 @@
 //! in a Sigstore bundle about the package, or an A2A agent card with signatures that names the
 //! package's digest.
 //!
-//! Policy: `[evidence.endorsement]`, docs/evidence.md. The name of a signer is that of the provider.
+//! Policy: `[evidence.endorsement]`, docs/evidence.md. A signer's name is that of the provider.
 
 use ::provenance::Statement;
 use jose::jws::{Jws, JwsError};

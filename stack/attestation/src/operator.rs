@@ -1,6 +1,6 @@
-//! `operator`: a person who runs the system says that what runs is this agent (ATT-06). A JWT of the
-//! kind `operator-assertion+jwt`, for minutes and once. It vouches for who the agent is, and for
-//! nothing of what it is made of.
+//! `operator`: a person who runs the system says that what runs is this agent (ATT-06). A JWT of
+//! the kind `operator-assertion+jwt`, for minutes and once. It vouches for who the agent is, and
+//! for nothing of what it is made of.
 //!
 //! Policy: `[evidence.operator]`, docs/evidence.md.
 

@@ -1,5 +1,5 @@
-//! `provenance`: who built what runs, of what (ATT-05). A statement in DSSE or in a Sigstore bundle:
-//! SLSA provenance, or a verifier's summary of one.
+//! `provenance`: who built what runs, of what (ATT-05). A statement in DSSE or in a Sigstore
+//! bundle: SLSA provenance, or a verifier's summary of one.
 //!
 //! Policy: `[evidence.provenance]`, docs/evidence.md.
 
@@ -115,9 +115,9 @@ impl AgentEvidence for Kind {
         claims.insert("sha256".to_owned(), Value::from(digest));
         claims.insert("level".to_owned(), Value::from(said.level));
         Ok(Finding {
-            // AR4SI, executables 2: "Only a recognized genuine set of approved executables, scripts,
-            // files, and/or objects have been loaded during and after the boot process": the digest
-            // was measured of what runs.
+            // AR4SI, executables 2: "Only a recognized genuine set of approved executables,
+            // scripts, files, and/or objects have been loaded during and after the boot process":
+            // the digest was measured of what runs.
             vector: Vector::NONE.with(Claim::Executables, 2),
             selectors: signer::selectors(told)?,
             until,

@@ -215,7 +215,7 @@ fn read_keys(text: &str) -> Result<Vec<PublicKey>, String> {
     Ok(keys)
 }
 
-/// RFC 7468 §13: "Public keys are encoded using the "PUBLIC KEY" label." Anything else is a mistake.
+/// RFC 7468 §13: "Public keys are encoded using the "PUBLIC KEY" label." What is none is a mistake.
 fn read_pem(text: &str) -> Result<Vec<PublicKey>, String> {
     let mut keys = Vec::new();
     let mut rest = text.trim();
