@@ -494,8 +494,7 @@ fn read_judged(all: Vec<WireVulnerability>) -> Result<Vec<Judged>, BomError> {
     let read = |one: WireVulnerability| {
         let id = one.id?;
         let analysis = one.analysis?;
-        // CISA, Minimum Requirements for VEX §2.4.2: "For the status [not_affected], a VEX
-        // statement MUST include either a justification or impact statement."
+        // CISA, Minimum Requirements for VEX: who says `not_affected` says why.
         let is_clear = analysis.state.as_deref() == Some("not_affected")
             && analysis.justification.is_some_and(|why| !why.is_empty());
         let state = if is_clear { State::NotAffected } else { State::Other };

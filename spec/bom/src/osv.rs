@@ -145,7 +145,7 @@ impl Advisories {
 impl Advisory {
     fn read(wire: Wire) -> Result<Self, OsvError> {
         let too_many = |what, count| OsvError::TooMany { what, count };
-        // OSV, id: "The id field is a unique identifier for the vulnerability entry."
+        // OSV, id: without one nobody can say which entry it was.
         if wire.id.is_empty() {
             return Err(OsvError::NoId);
         }
@@ -177,8 +177,7 @@ impl Advisory {
 
     /// How severe it is for a component; `None` where no score of CVSS 3 says so.
     pub fn severity_for(&self, component: &Component) -> Option<Score> {
-        // OSV, affected[].severity: "severity ratings [...] for a specific package", which are
-        // there where they differ.
+        // OSV, affected[].severity: those of a package, which are there where packages differ.
         let own = self.affected.iter().filter(|one| one.concerns(component));
         own.filter_map(|one| one.severity).max().or(self.severity)
     }
@@ -226,7 +225,7 @@ impl Affected {
         }
         // What has no version may be any.
         let Some(version) = purl.version().or(component.version()) else { return true };
-        // OSV, evaluation: "version in affected.versions [...] or included in the ranges".
+        // OSV, Evaluation: a version is affected that is in `versions`, or in one of the ranges.
         if self.versions.iter().any(|known| known == version) {
             return true;
         }
@@ -303,10 +302,9 @@ impl WireRange {
         if !limits.is_empty() && !limits.iter().any(before_limit) {
             return false;
         }
-        // OSV, evaluation: "for evt in sorted(range.events): if evt.introduced is present and v >=
-        // evt.introduced: vulnerable = true; if evt.fixed is present and v >= evt.fixed:
-        // vulnerable = false; if evt.last_affected is present and v > evt.last_affected:
-        // vulnerable = false".
+        // OSV, Evaluation: events are sorted by version, and each in turn says whether the version
+        // is affected from there on: `introduced` at or below it that it is, `fixed` at or below it
+        // and `last_affected` below it that it is not.
         sorted.sort();
         sorted.iter().fold(false, |is_in, (at, edge)| match edge {
             Edge::Introduced => is_in || version >= *at,

@@ -55,7 +55,7 @@ pub struct Role {
 }
 
 impl Kind for AgentBinding {
-    // RFC 8725 §3.11: "Explicit JWT typing [...] is RECOMMENDED for new uses of JWTs."
+    // RFC 8725 §3.11: "Explicit typing is RECOMMENDED for new uses of JWTs."
     const TYPES: &'static [&'static str] = &["agent-binding+jwt"];
     const TYPE_MAY_BE_ABSENT: bool = false;
     const HEADER_PARAMETERS: Option<&'static [&'static str]> = None;

@@ -28,7 +28,7 @@ pub struct OperatorAssertionClaims {
 }
 
 impl Kind for OperatorAssertion {
-    // RFC 8725 §3.11: "Explicit JWT typing [...] is RECOMMENDED for new uses of JWTs."
+    // RFC 8725 §3.11: "Explicit typing is RECOMMENDED for new uses of JWTs."
     const TYPES: &'static [&'static str] = &["operator-assertion+jwt"];
     const TYPE_MAY_BE_ABSENT: bool = false;
     const HEADER_PARAMETERS: Option<&'static [&'static str]> = None;

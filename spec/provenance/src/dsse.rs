@@ -75,7 +75,7 @@ impl Envelope {
         let payload = decode(&wire.payload).ok_or(EnvelopeError::Encoding { of: "payload" })?;
         let mut signatures = Vec::with_capacity(wire.signatures.len());
         for WireSignature { sig } in &wire.signatures {
-            // DSSE, envelope: "keyid: Optional, unauthenticated hint": it is not even read.
+            // DSSE, protocol: "KEYID: Optional, unauthenticated hint": it is not even read.
             let signature = decode(sig).filter(|sig| sig.len() <= SIGNATURE_BYTES_MAX);
             signatures.push(signature.ok_or(EnvelopeError::Encoding { of: "signature" })?);
         }
@@ -94,8 +94,8 @@ impl Envelope {
             return Err(EnvelopeError::Type { found: self.payload_type.clone() });
         }
         let message = pae(&self.payload_type, &self.payload);
-        // DSSE, protocol: "(t, n)-ENVELOPE [...] is considered valid if at least t unique keys
-        // have verified": a key counts once, however often it signed.
+        // DSSE, protocol: "Reject if the unique keys in ACCEPTED_KEYS is less than `t`": a key
+        // counts once, however often it signed.
         let mut signers: Vec<PublicKey> = Vec::new();
         for key in keys {
             let signed = self.signatures.iter().any(|one| verifies(key, &message, one));
@@ -175,8 +175,7 @@ fn field_bytes(algorithm: Algorithm) -> Option<usize> {
     }
 }
 
-/// DSSE, envelope: "Base64() is Base64 encoding [...] Either standard or URL-safe encoding is
-/// allowed."
+/// DSSE, protocol: "Either standard or URL-safe base64 encodings are allowed."
 fn decode(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
 }

@@ -65,8 +65,8 @@ impl Purpose {
             // TCG EK Credential Profile 2.5 §3.2.16: the extension is there, and names this
             // purpose.
             Self::EndorsementKey => Oid::parse("2.23.133.8.1"),
-            // Fulcio, certificate specification: "Extended Key Usage [...] must include
-            // id-kp-codeSigning".
+            // RFC 5280 §4.2.1.12: "id-kp-codeSigning [...] Signing of downloadable executable
+            // code".
             Self::CodeSigning => Some(Oid::CODE_SIGNING),
             Self::TimeStamping => Some(Oid::TIME_STAMPING),
             Self::Client | Self::Server | Self::Device => None,

@@ -137,11 +137,11 @@ struct Said {
 impl Settings {
     fn built(&self, statement: &Statement, signed: &Signed<'_>) -> Result<Said, Refusal> {
         let said = Provenance::read(statement)?;
-        // SLSA, Verifying artifacts, step 1: "Look up the SLSA Build Level in the roots of trust,
-        // using the recorded public key of the signer and `builder.id`".
+        // SLSA, Verifying artifacts: the level is what policy trusts this builder with, never what
+        // the builder says of itself.
         let builder = self.builders.iter().find(|builder| builder.id == said.builder);
         let builder = builder.ok_or_else(|| Refusal::Builder { found: said.builder.clone() })?;
-        // Step 2: "Verify that the provenance matches expectations": the canonical source.
+        // And the provenance must meet expectations: above all, of which source it was built.
         let source = said.source.as_ref().map(|source| source.repository().to_owned());
         let source = source.ok_or(Refusal::NoSource)?;
         if !self.sources.contains(&source) {

@@ -190,7 +190,7 @@ impl Bundle {
         }
         let envelope = wire.dsse_envelope.ok_or(BundleError::NoEnvelope)?;
         let envelope = Envelope::read(envelope.get())?;
-        // Sigstore bundle, dsse_envelope: "the DSSE envelope MUST contain exactly one signature."
+        // in-toto, Envelope: a Sigstore bundle "requires a _single signature_ in the envelope."
         if envelope.signatures().len() != 1 {
             return Err(BundleError::Signatures { count: envelope.signatures().len() });
         }

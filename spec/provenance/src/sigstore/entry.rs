@@ -30,8 +30,8 @@ pub(super) fn check<'a>(
 ) -> Result<Logged<'a>, Refused> {
     body::check(entry, bundle)?;
     let log = root.logs.iter().find(|log| log.id == entry.log_id).ok_or(Refused::UnknownLog)?;
-    // Sigstore bundle v0.3, TransparencyLogEntry: "The inclusion proof MUST be present", its
-    // checkpoint among it; the promise alone is what a log can take back.
+    // Bundles v0.3 have the inclusion proof with its checkpoint; the promise alone is what a log
+    // can take back.
     let proof = entry.proof.as_ref().ok_or(Refused::NoProof)?;
     check_proof(entry, proof, log)?;
     let time = match (log.kind, &entry.promise) {

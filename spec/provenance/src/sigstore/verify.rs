@@ -65,8 +65,9 @@ impl Bundle {
         for stamp in &self.timestamps {
             times.push(self.check_stamp(stamp, root)?);
         }
-        // Sigstore client specification, verification: "The Verifier MUST [...] establish a time
-        // for the signature" from a source that it trusts; the certificate was alive for minutes.
+        // Sigstore Bundle Format, Verification Material: "bundles must include at least one
+        // transparency log's signed entry timestamp or an RFC3161 timestamp to provide proof that
+        // signing occurred during the certificates validity window."
         let signed_at = times.iter().copied().max().ok_or(Refused::NoTime)?;
         for time in &times {
             if !logged.iter().all(|one| one.log.valid.contains(*time)) {
@@ -118,8 +119,7 @@ impl Bundle {
 /// Who the certificate is about.
 fn identity(certificate: &Certificate) -> Result<Identity, Refused> {
     let (uris, mails) = (certificate.uri_names(), certificate.mail_names());
-    // Fulcio, certificate specification: "Subject alternative name [...] must contain exactly one
-    // GeneralName".
+    // Fulcio writes one name; with two it would not be known whose the signature is.
     let subject = match (uris, mails) {
         ([one], []) | ([], [one]) => one.clone(),
         _ => return Err(Refused::Subject { count: uris.len() + mails.len() }),

@@ -78,6 +78,18 @@ fn dsse_envelope_what_is_malformed_is_refused() {
     assert_eq!(refused, "member `payload` appears twice in one object");
 }
 
+/// A key that policy names twice counts once.
+#[test]
+fn dsse_protocol_a_key_counts_once_however_often_it_is_named() {
+    let vectors = vector("dsse/vectors.json");
+    let one = &vectors["vectors"][0];
+    let envelope = Envelope::parse(one["envelope"].to_string().as_bytes()).unwrap();
+    let key = key(&vectors, "A");
+    let types = texts(&one["supportedPayloadTypes"]);
+    let refused = EnvelopeError::Signature { found: 1, needed: 2 };
+    assert_eq!(envelope.verify(&types, &[key.clone(), key], 2), Err(refused));
+}
+
 /// Without a key nothing is believed, whatever the threshold says.
 #[test]
 fn dsse_protocol_at_least_one_signature_is_needed() {
