@@ -68,13 +68,11 @@ struct Case {
     body_kind: &'static str,
 }
 
-/// A bundle of a fresh instance, and its trusted root.
-fn bundle(edit: impl FnOnce(&mut Case)) -> (Bundle, TrustedRoot) {
-    let (authority, log, signer) = (Key::new(), Key::new(), Key::new());
-    let name = Name::new(Some("instance"), Some("root")).unwrap();
-    let leaf = Template {
+/// The certificate of whoever signs.
+fn leaf(authority: &Name, signer: &Key) -> Template {
+    Template {
         serial: Serial::from_random([7; 16]),
-        issuer: name.clone(),
+        issuer: authority.clone(),
         subject: Name::empty(),
         not_before: NOW.minus(MINUTES),
         not_after: NOW.plus(MINUTES),
@@ -91,7 +89,14 @@ fn bundle(edit: impl FnOnce(&mut Case)) -> (Bundle, TrustedRoot) {
             extension("1.3.6.1.4.1.57264.1.1", b"https://idp.example"),
             extension("1.3.6.1.4.1.57264.1.8", &utf8("https://idp.example")),
         ],
-    };
+    }
+}
+
+/// A bundle of a fresh instance, and its trusted root.
+fn bundle(edit: impl FnOnce(&mut Case)) -> (Bundle, TrustedRoot) {
+    let (authority, log, signer) = (Key::new(), Key::new(), Key::new());
+    let name = Name::new(Some("instance"), Some("root")).unwrap();
+    let leaf = leaf(&name, &signer);
     let root = Template {
         subject: name,
         not_before: NOW.minus(YEARS),
