@@ -48,6 +48,7 @@ pub(crate) fn registration(name: &str) -> Result<Registration, Failure> {
         capabilities: ["tools".to_owned()].into_iter().collect(),
         locator: None,
         rule: Rule { selectors, nodes: Vec::new(), class: "standard".to_owned() },
+        dns_names: std::collections::BTreeSet::new(),
         keys: Some(KeyHolding::Handed),
         client: Facet { scope_max: None, callable: true },
     })

@@ -5,12 +5,13 @@ use env::{AssignedCredential, IssueKind, IssueOrder};
 use flow::issue::{Refusal, issue};
 use monitoring::{Event, Outcome};
 use provisioning::{Act, IssueRefusal};
-use registry::NodeRecord;
+use registry::{NodeRecord, Registration};
 use testkit::Sim;
 use testkit::fixture::{
     Domain, attempt, certificate_request, files_but, process, registration, story,
 };
 use wimse::WorkloadId;
+use x509::DnsName;
 
 const CLERK: &str = "spiffe://demo.example/agent/clerk";
 
@@ -89,6 +90,28 @@ fn s6_one_agent_holds_three_kinds_under_one_identifier() {
         let Ok(AssignedCredential::Jwt { expires, .. }) = jwt else { panic!("{jwt:?}") };
         // CRED-03: bearer, so minutes.
         assert_eq!(expires.since(mill.domain.now()).seconds(), 300);
+    });
+}
+
+/// req: CRED-02 (part)
+#[test]
+fn wimse_creds_6_1_a_certificate_has_the_names_of_hosts_of_the_record() {
+    story(|sim| async move {
+        let mill = Mill::open(&sim).await;
+        let names = ["api.clerk.example", "clerk.example"];
+        let named = Registration {
+            dns_names: names.iter().map(|name| DnsName::parse(name).unwrap()).collect(),
+            ..registration("named", &[])
+        };
+        mill.domain.register(named).await;
+        let agent = WorkloadId::parse("spiffe://demo.example/agent/named").unwrap();
+        let order = IssueOrder { agent, process: process("/opt/named"), ..mill.order() };
+        let AssignedCredential::X509 { chain } = mill.issue(order).await.unwrap() else {
+            panic!("another kind")
+        };
+        let leaf = x509::Certificate::parse(&chain[0]).unwrap();
+        assert_eq!(leaf.dns_names(), names);
+        assert_eq!(leaf.uri_names(), ["spiffe://demo.example/agent/named"]);
     });
 }
 

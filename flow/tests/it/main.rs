@@ -31,6 +31,8 @@ mod published;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod reassess;
+#[cfg(test)]
 mod token;
 #[cfg(test)]
 mod workload;

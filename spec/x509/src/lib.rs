@@ -16,6 +16,7 @@ mod ber;
 mod certificate;
 mod cms;
 mod device;
+mod dns_name;
 mod ecdsa;
 mod encode;
 mod encoded;
@@ -33,9 +34,12 @@ mod timestamp;
 pub use certificate::{Certificate, Malformed};
 pub use cms::{CmsError, SIGNED_DATA_BYTES_MAX, SignedData};
 pub use device::{HARDWARE_SERIAL_BYTES_MAX, HardwareModuleName};
+pub use dns_name::{DNS_NAME_BYTES_MAX, DnsName, NotADnsName};
 pub use ecdsa::{EcdsaForm, ecdsa_der_from_fixed, ecdsa_fixed_from_der};
 pub use encoded::{CertificateDer, PemError};
-pub use extension::{EPOCH, Extension, KeyUsage, epoch_extension};
+pub use extension::{
+    ATTRIBUTES, EPOCH, Extension, KeyUsage, attributes_extension, epoch_extension,
+};
 pub use key::{BadSignature, KeyError, KeyKind, SignatureAlgorithm};
 pub use name::{Name, NameError};
 pub use oid::Oid;

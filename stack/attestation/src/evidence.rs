@@ -4,6 +4,9 @@
 
 use std::collections::BTreeSet;
 
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rats::Vector;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -11,6 +14,7 @@ use serde_json::{Map, Value};
 use time::{Span, UnixTime};
 use wimse::WorkloadId;
 
+use crate::chain::hex;
 use crate::mechanism::{Step, Use};
 use crate::selector::Selectors;
 use crate::{aibom, binding, endorsement, operator, provenance};
@@ -19,6 +23,21 @@ use crate::{aibom, binding, endorsement, operator, provenance};
 pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 /// The most selectors that one document may give.
 pub const SELECTORS_MAX: usize = 64;
+
+/// A document as it is kept in rows and messages of text: base64url without padding.
+pub fn to_text(document: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(document)
+}
+
+/// The document that such a text is; `None` if it is none.
+pub fn from_text(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// SHA-256 of a document, lower-case hex.
+pub fn sha256(document: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, document).as_ref())
+}
 
 /// What policy says of one kind of document: `[evidence.<kind>]` of `attestation.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

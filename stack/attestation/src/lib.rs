@@ -12,6 +12,7 @@ pub mod aws_iid;
 pub mod azure_imds;
 pub mod binding;
 mod chain;
+pub mod class;
 pub mod endorsement;
 pub mod evidence;
 pub mod http_challenge;
@@ -30,6 +31,7 @@ mod signer;
 pub mod sshpop;
 pub mod tpm_devid;
 pub mod unix;
+pub mod verifier;
 pub mod x509pop;
 
 pub use mechanism::{Appraisal, Mechanism, Refusal};

@@ -10,9 +10,12 @@ use provisioning::{Epoch, KeyHolding, Lifecycle};
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
 use wimse::WorkloadId;
+use x509::DnsName;
 
 /// The most capabilities of one agent.
 pub(crate) const CAPABILITIES_MAX: usize = 64;
+/// The most names of hosts of one agent.
+pub(crate) const DNS_NAMES_MAX: usize = 16;
 /// The longest owner, capability or locator, in bytes.
 pub(crate) const TEXT_BYTES_MAX: usize = 256;
 
@@ -32,6 +35,10 @@ pub struct Registration {
     /// Where it is called, if it is.
     #[serde(default)]
     pub locator: Option<String>,
+    /// Names of hosts that its X.509-SVIDs have beside its identifier, for clients that connect by
+    /// name (wimse-workload-creds §6.1).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dns_names: BTreeSet<DnsName>,
     /// Which evidence may claim it.
     pub rule: Rule,
     /// Who keeps its keys; by default the node for an agent, the process for a service (SEC-04).
@@ -43,6 +50,13 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// base64url(SHA-256) of what it is able to do: an array of strings in the order of their
+    /// octets, as RFC 8785 writes it. Control characters, which would be escaped, are refused.
+    pub fn capabilities_hash(&self) -> String {
+        let array = serde_json::json!(self.capabilities).to_string();
+        jose::TokenHash::of(&array).to_base64url()
+    }
+
     /// What keeps this from being a record.
     pub fn check(&self) -> Result<(), RegistrationRefusal> {
         self.rule.faults()?;
@@ -57,6 +71,9 @@ impl Registration {
         }
         if self.capabilities.len() > CAPABILITIES_MAX {
             return Err(RegistrationRefusal::Capabilities { count: self.capabilities.len() });
+        }
+        if self.dns_names.len() > DNS_NAMES_MAX {
+            return Err(RegistrationRefusal::DnsNames { count: self.dns_names.len() });
         }
         Ok(())
     }
@@ -73,6 +90,12 @@ pub enum RegistrationRefusal {
     Text {
         /// Which.
         name: &'static str,
+    },
+    /// Over [`DNS_NAMES_MAX`].
+    #[error("{count} names of hosts, at most {DNS_NAMES_MAX} are allowed")]
+    DnsNames {
+        /// How many.
+        count: usize,
     },
     /// Over [`CAPABILITIES_MAX`].
     #[error("{count} capabilities, at most {CAPABILITIES_MAX} are allowed")]

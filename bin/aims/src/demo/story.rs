@@ -491,6 +491,7 @@ fn entry(
         capabilities: capabilities.iter().map(|one| (*one).to_owned()).collect(),
         locator: None,
         rule: Rule { selectors, nodes: Vec::new(), class },
+        dns_names: std::collections::BTreeSet::new(),
         keys: Some(KeyHolding::Handed),
         client: Facet { scope_max: None, callable: name == "invoice-agent" },
     })

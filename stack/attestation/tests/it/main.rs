@@ -16,4 +16,5 @@ mod sshpop;
 mod tokens;
 mod tpm_devid;
 mod tpm_recorded;
+mod verifier;
 mod x509pop;

@@ -39,6 +39,7 @@ fn entry(kind: Kind) -> Registration {
             nodes: Vec::new(),
             class: "standard".to_owned(),
         },
+        dns_names: std::collections::BTreeSet::new(),
         keys: None,
         client: Facet { scope_max: ScopeSet::parse("read write").ok(), callable: true },
     }

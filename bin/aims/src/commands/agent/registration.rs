@@ -14,6 +14,7 @@ use oauth::{Scope, ScopeSet};
 use provisioning::KeyHolding;
 use registry::Registration;
 use wimse::WorkloadId;
+use x509::DnsName;
 
 use crate::exit::Failure;
 use crate::files;
@@ -53,7 +54,7 @@ pub(crate) struct Arguments {
         value_name = "FILE",
         conflicts_with_all = [
             "name", "kind", "owner", "capabilities", "selectors", "exec", "nodes", "class", "keys",
-            "locator", "scopes", "callable",
+            "locator", "dns_names", "scopes", "callable",
         ]
     )]
     file: Option<PathBuf>,
@@ -88,6 +89,10 @@ pub(crate) struct Arguments {
     /// The URL that it is called at
     #[arg(long, value_name = "URL")]
     locator: Option<String>,
+    /// A name of a host in its X.509-SVIDs, for clients that connect by name; may be given several
+    /// times
+    #[arg(long = "dns", value_name = "NAME", value_parser = DnsName::parse)]
+    dns_names: Vec<DnsName>,
     /// The widest scope it may ask for; may be given several times [default: as policy says]
     #[arg(long = "scope", value_name = "SCOPE", value_parser = Scope::parse)]
     scopes: Vec<Scope>,
@@ -143,6 +148,7 @@ impl Arguments {
             owner,
             capabilities: self.capabilities.into_iter().collect(),
             locator: self.locator,
+            dns_names: self.dns_names.into_iter().collect(),
             rule,
             keys: self.keys.map(|keys| match keys {
                 KeysName::Handed => KeyHolding::Handed,

@@ -72,6 +72,7 @@ pub(crate) fn one(agent: &AgentRecord) -> String {
         ("widest scope", scope.map_or("as policy says".to_owned(), |all| lines(all.collect()))),
         ("callable", if entry.client.callable { "yes" } else { "no" }.to_owned()),
         ("locator", entry.locator.clone().unwrap_or_else(|| "-".to_owned())),
+        ("host names", lines(entry.dns_names.iter().map(ToString::to_string).collect())),
         ("registered", when(agent.registered)),
     ])
 }
