@@ -54,7 +54,7 @@ pub const ALLOWED: &[Foreign] = &[
         "the one cryptographic library",
     ),
     row("axum", &["edge/api"], NONE, "routes of the server's HTTPS origin"),
-    row("base64", &["spec", "stack", "edge"], EVERY, "strict base64url of tokens"),
+    row("base64", &["spec", "stack", "edge", "testkit"], EVERY, "strict base64url of tokens"),
     row("cedar-policy", &["stack/pdp"], NONE, "the policy engine: one crate decides"),
     row("clap", PROGRAMS, NONE, "the command line"),
     row("clap_complete", &["bin"], NONE, "shell completion"),

@@ -11,8 +11,8 @@
 //! In scope: from text to [`Unverified`], from there to [`Verified`]; from claims to a
 //! [`SigningInput`], from there to a [`Compact`] token; public keys and key sets. Not here: what
 //! the claims of a kind of token mean (the crate of its specification declares a [`Kind`]), whose
-//! keys are trusted (a [`KeySource`]), where private keys live, encryption (JWE), the JSON
-//! serialization of JWS, symmetric keys.
+//! keys are trusted (a [`KeySource`]), where private keys live, encryption (JWE), symmetric keys.
+//! Signatures over bytes that are no claims, detached ones among them, are in [`jws`].
 //!
 //! A token has a kind and a state: the claims of an [`Unverified`] token cannot be read, and
 //! [`Unverified::verify`] is the only way to a [`Verified`] one.
@@ -25,6 +25,7 @@ mod hash;
 mod header;
 pub mod json;
 mod jwk;
+pub mod jws;
 mod key;
 mod key_set;
 mod private_key;

@@ -1,10 +1,13 @@
 //! Strict reading of JSON text ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259)): it has one
 //! meaning, that of I-JSON ([RFC 7493](https://www.rfc-editor.org/rfc/rfc7493)), or none.
 //!
-//! In scope: UTF-8, unique member names at every depth, paired surrogates, bounds, and picking
-//! members of one object. Not here: what the members mean (`spec/agentic`, `spec/authzen`), and
+//! In scope: UTF-8, unique member names at every depth, paired surrogates, bounds, picking
+//! members of one object, and the canonical form
+//! ([RFC 8785](https://www.rfc-editor.org/rfc/rfc8785)). Not here: what the members mean (`spec/agentic`, `spec/authzen`), and
 //! the headers, claims and keys of JOSE: they are short and bounded in breadth, and `spec/jose`
 //! reads them in one pass without a table of names.
+
+mod canonical;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -15,6 +18,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+pub use canonical::{NotCanonical, canonical};
 
 /// Names that only this program's own JSON library gives a meaning to.
 const LIBRARY_PREFIX: &str = "$serde_json::private::";

@@ -9,7 +9,9 @@
 //! (draft-ietf-oauth-transaction-tokens), ID tokens
 //! ([OpenID Connect Core 1.0](https://openid.net/specs/openid-connect-core-1_0.html)), and client authentication by assertion
 //! ([RFC 7523](https://www.rfc-editor.org/rfc/rfc7523), draft-ietf-oauth-rfc7523bis) and by
-//! attestation (draft-ietf-oauth-attestation-based-client-auth).
+//! attestation (draft-ietf-oauth-attestation-based-client-auth). Two kinds of tokens are our own:
+//! the [binding](agent_binding) of an agent to whom it acts for, and the
+//! [word of an operator](operator_assertion).
 //!
 //! In scope: what requests, answers, documents and tokens look like, and the checks that their
 //! texts demand of whoever reads them. Not here: who gets what (`stack/authorization`), who is
@@ -18,6 +20,7 @@
 
 pub mod access_token;
 pub mod act;
+pub mod agent_binding;
 pub mod bearer;
 pub mod challenge;
 pub mod client_assertion;
@@ -31,6 +34,7 @@ mod identifier;
 mod issuer;
 pub mod may_act;
 pub mod metadata;
+pub mod operator_assertion;
 pub mod protected_resource;
 mod resource;
 mod scope;

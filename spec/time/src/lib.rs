@@ -2,8 +2,10 @@
 //! (`NumericDate`, [RFC 7519 §2](https://www.rfc-editor.org/rfc/rfc7519#section-2)) and its text
 //! form ([RFC 3339](https://www.rfc-editor.org/rfc/rfc3339)).
 //!
-//! In scope: the value, its arithmetic, its two forms. Not here: a clock. Time is an argument
-//! everywhere above; `env::Clock` is the only way to learn it.
+//! In scope: the value, its arithmetic, its two forms, read and written. Not here: a clock. Time is
+//! an argument everywhere above; `env::Clock` is the only way to learn it.
+
+mod text;
 
 use std::fmt;
 
@@ -40,6 +42,12 @@ impl UnixTime {
     /// Milliseconds since the epoch.
     pub const fn millis(self) -> u64 {
         self.0
+    }
+
+    /// Reads the text form of RFC 3339, to the millisecond. `None` for any other text, for a date
+    /// that the calendar does not have, and for an instant before 1970.
+    pub fn parse(text: &str) -> Option<Self> {
+        text::parse(text)
     }
 
     /// This instant and `span` more.

@@ -1,5 +1,5 @@
 //! Signed notes: a text and the signatures below it (signed-note, and for cosignatures
-//! tlog-cosignature, Ed25519 only).
+//! tlog-cosignature, Ed25519 only). ECDSA is verified alone, for logs that are older.
 //!
 //! Signing takes two steps: a [`Draft`] or [`Note`] names the bytes to sign, whoever holds the key
 //! signs them, and the signature is attached if it verifies.
@@ -284,7 +284,7 @@ fn verify_line(
         VerifyError::Signature { name, id }
     };
     match key.kind() {
-        KeyKind::Ed25519 => {
+        KeyKind::Ed25519 | KeyKind::Ecdsa => {
             key.verify(text.as_bytes(), &line.signature).map_err(wrong)?;
             Ok(None)
         }

@@ -96,6 +96,11 @@ impl Certificate {
         &self.0.known.names.uris
     }
 
+    /// Every mail address among the subject alternative names, in order, as written.
+    pub fn mail_names(&self) -> &[String] {
+        &self.0.known.names.mails
+    }
+
     /// Every DNS name among the subject alternative names, in order, as written.
     pub fn dns_names(&self) -> &[String] {
         &self.0.known.names.hosts
@@ -279,6 +284,7 @@ pub enum Malformed {
 /// Subject alternative names of the kinds that are used; others are passed over.
 #[derive(Default)]
 pub(crate) struct AlternativeNames {
+    pub(crate) mails: Vec<String>,
     pub(crate) uris: Vec<String>,
     pub(crate) hosts: Vec<String>,
     pub(crate) addresses: Vec<IpAddr>,
@@ -303,14 +309,16 @@ impl AlternativeNames {
                 return Err(malformed());
             };
             match (number.value(), constructed) {
+                // rfc822Name [1] IA5String; one that is not visible text names nobody here
+                (1, false) => names.mails.extend(visible(name.value())),
                 // dNSName [2] IA5String
                 (2, false) => names.hosts.push(visible(name.value()).ok_or_else(malformed)?),
                 // uniformResourceIdentifier [6] IA5String
                 (6, false) => names.uris.push(visible(name.value()).ok_or_else(malformed)?),
                 // iPAddress [7] OCTET STRING
                 (7, false) => names.addresses.push(address(name.value()).ok_or_else(malformed)?),
-                // otherName, rfc822Name, x400Address, directoryName, ediPartyName, registeredID
-                (0 | 1 | 3 | 4 | 5 | 8, _) => {}
+                // otherName, x400Address, directoryName, ediPartyName, registeredID
+                (0 | 3 | 4 | 5 | 8, _) => {}
                 _ => return Err(malformed()),
             }
         }

@@ -23,6 +23,8 @@ const CERTIFICATES_MAX: usize = 8;
 
 const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
 const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2];
+const STAMP: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 0x10, 1, 4];
+const SIGNING_CERTIFICATE_V2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 0x10, 2, 0x2f];
 const CONTENT_TYPE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 3];
 const MESSAGE_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4];
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
@@ -57,6 +59,24 @@ static HASHES: [Hash; 3] = [
     },
 ];
 
+/// What kind of content is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// `id-data`: a document.
+    Data,
+    /// `id-ct-TSTInfo`: a time stamp.
+    Stamp,
+}
+
+impl Content {
+    const fn oid(self) -> &'static [u8] {
+        match self {
+            Self::Data => DATA,
+            Self::Stamp => STAMP,
+        }
+    }
+}
+
 /// A message that was read, and that nobody has verified.
 pub struct SignedData {
     content: Vec<u8>,
@@ -71,6 +91,8 @@ struct Signer {
     hash: &'static Hash,
     /// The signed attributes as they are hashed, and the digest among them.
     attributes: Option<(Vec<u8>, Vec<u8>)>,
+    /// SHA-256 of the signer's certificate, where a signed attribute says it.
+    certificate: Option<Vec<u8>>,
     algorithm: Vec<u8>,
     signature: Vec<u8>,
 }
@@ -78,6 +100,10 @@ struct Signer {
 impl SignedData {
     /// Reads a message, all of it.
     pub fn parse(bytes: &[u8]) -> Result<Self, CmsError> {
+        Self::parse_content(bytes, Content::Data)
+    }
+
+    pub(crate) fn parse_content(bytes: &[u8], expected: Content) -> Result<Self, CmsError> {
         if bytes.len() > SIGNED_DATA_BYTES_MAX {
             return Err(CmsError::TooLong { bytes: bytes.len() });
         }
@@ -93,21 +119,21 @@ impl SignedData {
         let [signed] = content.inside(CONTEXT_CONSTRUCTED).ok_or(CmsError::Malformed)? else {
             return Err(CmsError::Malformed);
         };
-        Self::read(signed.inside(SEQUENCE).ok_or(CmsError::Malformed)?)
+        Self::read(signed.inside(SEQUENCE).ok_or(CmsError::Malformed)?, expected)
     }
 
     // RFC 5652 §5.1: "SignedData ::= SEQUENCE { version CMSVersion, digestAlgorithms
     // DigestAlgorithmIdentifiers, encapContentInfo EncapsulatedContentInfo, certificates [0]
     // IMPLICIT CertificateSet OPTIONAL, crls [1] IMPLICIT RevocationInfoChoices OPTIONAL,
     // signerInfos SignerInfos }"
-    fn read(fields: &[Element]) -> Result<Self, CmsError> {
+    fn read(fields: &[Element], expected: Content) -> Result<Self, CmsError> {
         let [_, _, encapsulated, optional @ .., signers] = fields else {
             return Err(CmsError::Malformed);
         };
         let [kind, content] = encapsulated.inside(SEQUENCE).ok_or(CmsError::Malformed)? else {
             return Err(CmsError::NoContent);
         };
-        if kind.bytes(OBJECT_IDENTIFIER) != Some(DATA) {
+        if kind.bytes(OBJECT_IDENTIFIER) != Some(expected.oid()) {
             return Err(CmsError::NotData);
         }
         let [content] = content.inside(CONTEXT_CONSTRUCTED).ok_or(CmsError::Malformed)? else {
@@ -128,7 +154,7 @@ impl SignedData {
             return Err(CmsError::Signers);
         };
         let content = content.octets().ok_or(CmsError::Malformed)?;
-        Ok(Self { content, certificates, signer: Signer::read(signer)? })
+        Ok(Self { content, certificates, signer: Signer::read(signer, expected)? })
     }
 
     /// The certificates that came with it, in their order; any of them may be the signer's, or
@@ -147,6 +173,12 @@ impl SignedData {
             (None, Some(id)) => certificate.subject_key_id() == Some(id),
             (None, None) => false,
         }
+    }
+
+    /// SHA-256 of the certificate that the signer says is its own, if it says so. It counts once
+    /// the signature is verified.
+    pub(crate) fn signing_certificate(&self) -> Option<&[u8]> {
+        self.signer.certificate.as_deref()
     }
 
     /// The document, if the holder of this certificate's key signed it. Whether the certificate
@@ -195,16 +227,20 @@ impl Signer {
     // OPTIONAL,
     // signatureAlgorithm SignatureAlgorithmIdentifier, signature SignatureValue, unsignedAttrs [1]
     // IMPLICIT UnsignedAttributes OPTIONAL }"
-    fn read(signer: &Element) -> Result<Self, CmsError> {
+    fn read(signer: &Element, expected: Content) -> Result<Self, CmsError> {
         let fields = signer.inside(SEQUENCE).ok_or(CmsError::Malformed)?;
         let [_, sid, hash, rest @ ..] = fields else { return Err(CmsError::Malformed) };
         let hash_id = algorithm_id(hash).ok_or(CmsError::Malformed)?;
         let hash = HASHES.iter().find(|one| one.id == hash_id).ok_or(CmsError::Hash)?;
-        let (attributes, rest) = match rest {
+        let (attributes, certificate, rest) = match rest {
             [attributes, rest @ ..] if attributes.tag == CONTEXT_CONSTRUCTED => {
-                (Some(read_attributes(attributes)?), rest)
+                let named = signing_certificate(attributes).map(<[u8]>::to_vec);
+                (Some(read_attributes(attributes, expected)?), named, rest)
             }
-            rest => (None, rest),
+            // RFC 5652 §5.3: the signed attributes "MUST be present if the content type of the
+            // EncapsulatedContentInfo value being signed is not id-data."
+            _ if expected != Content::Data => return Err(CmsError::Attributes),
+            rest => (None, None, rest),
         };
         let [algorithm, signature, ..] = rest else { return Err(CmsError::Malformed) };
         let algorithm = algorithm_id(algorithm).ok_or(CmsError::Malformed)?.to_vec();
@@ -217,36 +253,53 @@ impl Signer {
             _ => None,
         };
         let key_id = sid.bytes(CONTEXT).map(<[u8]>::to_vec);
-        Ok(Self { issuer, key_id, hash, attributes, algorithm, signature })
+        Ok(Self { issuer, key_id, hash, attributes, certificate, algorithm, signature })
     }
 }
 
-/// The attributes as they are hashed, and the digest that they tell.
-fn read_attributes(attributes: &Element) -> Result<(Vec<u8>, Vec<u8>), CmsError> {
-    let all = attributes.inside(CONTEXT_CONSTRUCTED).ok_or(CmsError::Malformed)?;
+/// The value of a signed attribute that is there once, with one value.
+fn attribute<'a>(attributes: &'a Element, wanted: &[u8]) -> Option<&'a Element> {
+    let all = attributes.inside(CONTEXT_CONSTRUCTED)?;
     // RFC 5652 §11.1 and §11.2: each "MUST NOT include multiple instances", with "a single
     // instance" of a value.
-    let one = |wanted: &[u8]| {
-        let mut found = all.iter().filter_map(|attribute| match attribute.inside(SEQUENCE) {
-            Some([kind, values]) if kind.bytes(OBJECT_IDENTIFIER) == Some(wanted) => {
-                values.inside(SET)
-            }
-            _ => None,
-        });
-        match (found.next(), found.next()) {
-            (Some([value]), None) => Some(value),
-            _ => None,
-        }
-    };
+    let mut found = all.iter().filter_map(|attribute| match attribute.inside(SEQUENCE) {
+        Some([kind, values]) if kind.bytes(OBJECT_IDENTIFIER) == Some(wanted) => values.inside(SET),
+        _ => None,
+    });
+    match (found.next(), found.next()) {
+        (Some([value]), None) => Some(value),
+        _ => None,
+    }
+}
+
+/// The hash of the signer's certificate that a signed attribute tells, if it is by SHA-256.
+fn signing_certificate(attributes: &Element) -> Option<&[u8]> {
+    // RFC 5035 §3: "SigningCertificateV2 ::= SEQUENCE { certs SEQUENCE OF ESSCertIDv2, [...] }",
+    // "ESSCertIDv2 ::= SEQUENCE { hashAlgorithm AlgorithmIdentifier DEFAULT {algorithm id-sha256},
+    // certHash Hash, [...] }", and "the first certificate identified in the sequence of
+    // certificate identifiers MUST be the certificate used to verify the signature."
+    let value = attribute(attributes, SIGNING_CERTIFICATE_V2)?;
+    let first = value.inside(SEQUENCE)?.first()?.inside(SEQUENCE)?.first()?;
+    first.inside(SEQUENCE)?.first()?.bytes(OCTET_STRING)
+}
+
+/// The attributes as they are hashed, and the digest that they tell.
+fn read_attributes(
+    attributes: &Element,
+    expected: Content,
+) -> Result<(Vec<u8>, Vec<u8>), CmsError> {
     // RFC 5652 §11.1: "the content-type attribute value MUST match the encapContentInfo
     // eContentType value in the signed-data".
-    let kind = one(CONTENT_TYPE).and_then(|value| value.bytes(OBJECT_IDENTIFIER));
-    let told = one(MESSAGE_DIGEST).and_then(|value| value.bytes(OCTET_STRING));
+    let kind = attribute(attributes, CONTENT_TYPE);
+    let kind = kind.and_then(|value| value.bytes(OBJECT_IDENTIFIER));
+    let told = attribute(attributes, MESSAGE_DIGEST).and_then(|value| value.bytes(OCTET_STRING));
     match (kind, told) {
         // RFC 5652 §5.4: "a separate encoding of the signedAttrs field is performed for message
         // digest calculation. The IMPLICIT [0] tag [...] is not used for the DER encoding, rather
         // an EXPLICIT SET OF tag is used."
-        (Some(DATA), Some(told)) => Ok((attributes.der_as(SET), told.to_vec())),
+        (Some(kind), Some(told)) if kind == expected.oid() => {
+            Ok((attributes.der_as(SET), told.to_vec()))
+        }
         _ => Err(CmsError::Attributes),
     }
 }
@@ -266,7 +319,7 @@ pub enum CmsError {
     NotSignedData,
     #[error("a signed message without the document")]
     NoContent,
-    #[error("a signed message of something else than plain data")]
+    #[error("a signed message of another kind of content")]
     NotData,
     #[error("more than {CERTIFICATES_MAX} certificates")]
     TooManyCertificates,

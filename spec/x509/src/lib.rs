@@ -6,7 +6,7 @@
 //!
 //! In scope: reading a certificate or a request into what it says, building one in two steps
 //! (bytes to sign out, signature in), the question whether a chain ends at a trust anchor, and who
-//! signed a document.
+//! signed a document or stamped the time of one ([RFC 3161](https://www.rfc-editor.org/rfc/rfc3161)).
 //!
 //! Not here: private keys (`env::Keys` signs), what a credential of ours must look like
 //! (`spiffe`, `stack/credential`), revocation lists (our credentials are short-lived, and each
@@ -29,6 +29,7 @@ mod request;
 mod serial;
 mod syntax;
 mod template;
+mod timestamp;
 
 pub use certificate::{Certificate, Malformed};
 pub use cms::{CmsError, SIGNED_DATA_BYTES_MAX, SignedData};
@@ -46,6 +47,7 @@ pub use path::{ChainError, Purpose, verify_chain};
 pub use request::{Request, RequestError, RequestTemplate, RequestToBeSigned};
 pub use serial::Serial;
 pub use template::{Kind, Template, TemplateError, ToBeSigned};
+pub use timestamp::{Stamped, Timestamp, TimestampError};
 
 /// Longest certificate or request that is read or made, in bytes. An RSA-4096 certificate with
 /// fifty names has about six thousand.

@@ -16,6 +16,10 @@ impl Oid {
     pub const SERVER_AUTH: Self = Self::of(&[0x2b, 6, 1, 5, 5, 7, 3, 1]);
     /// `id-kp-clientAuth`: TLS client authentication.
     pub const CLIENT_AUTH: Self = Self::of(&[0x2b, 6, 1, 5, 5, 7, 3, 2]);
+    /// `id-kp-codeSigning`: signatures on code.
+    pub const CODE_SIGNING: Self = Self::of(&[0x2b, 6, 1, 5, 5, 7, 3, 3]);
+    /// `id-kp-timeStamping`: time stamps.
+    pub const TIME_STAMPING: Self = Self::of(&[0x2b, 6, 1, 5, 5, 7, 3, 8]);
     /// `id-ce-subjectKeyIdentifier`.
     pub const SUBJECT_KEY_ID: Self = Self::of(&[0x55, 0x1d, 14]);
     /// `id-ce-keyUsage`.

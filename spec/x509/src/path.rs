@@ -52,6 +52,26 @@ pub enum Purpose {
     Device,
     /// As the endorsement key of a TPM: it must say so (`tcg-kp-EKCertificate`).
     EndorsementKey,
+    /// As the signer of code: it must say so (`id-kp-codeSigning`).
+    CodeSigning,
+    /// As the signer of time stamps: it must say so, and nothing else (`id-kp-timeStamping`).
+    TimeStamping,
+}
+
+impl Purpose {
+    /// The extended key usage that a leaf must name for this purpose.
+    fn named_by(self) -> Option<Oid> {
+        match self {
+            // TCG EK Credential Profile 2.5 §3.2.16: the extension is there, and names this
+            // purpose.
+            Self::EndorsementKey => Oid::parse("2.23.133.8.1"),
+            // RFC 5280 §4.2.1.12: "id-kp-codeSigning [...] Signing of downloadable executable
+            // code".
+            Self::CodeSigning => Some(Oid::CODE_SIGNING),
+            Self::TimeStamping => Some(Oid::TIME_STAMPING),
+            Self::Client | Self::Server | Self::Device => None,
+        }
+    }
 }
 
 /// Whether `chain`, leaf first, leads to one of `anchors` at `now`. Names are the caller's to
@@ -73,8 +93,15 @@ pub fn verify_chain(
         return Err(ChainError::TooManyAnchors { anchors: anchors.len() });
     }
     chain.iter().try_for_each(known_criticals)?;
-    // TCG EK Credential Profile 2.5 §3.2.16: the extension is there, and names this purpose.
-    if purpose == Purpose::EndorsementKey && leaf.extended_key_usages().is_empty() {
+    let usages = leaf.extended_key_usages();
+    if purpose.named_by().is_some_and(|named| !usages.contains(&named)) {
+        return Err(ChainError::NotForPurpose);
+    }
+    // RFC 3161 §2.3: "The corresponding certificate MUST contain only one instance of the extended
+    // key usage field extension [...] with KeyPurposeID having value: id-kp-timeStamping. This
+    // extension MUST be critical."
+    let alone = usages.len() == 1 && leaf.is_critical(&Oid::EXTENDED_KEY_USAGE);
+    if purpose == Purpose::TimeStamping && !alone {
         return Err(ChainError::NotForPurpose);
     }
     issuers.iter().try_for_each(may_issue)?;
@@ -194,12 +221,18 @@ impl ExtendedKeyUsageValidator for Usages {
             Purpose::Server => Usage::server_auth().validate(usages),
             Purpose::Device => Ok(()),
             Purpose::EndorsementKey => Usage::required_if_present(EK_CERTIFICATE).validate(usages),
+            Purpose::CodeSigning => Usage::required_if_present(CODE_SIGNING).validate(usages),
+            Purpose::TimeStamping => Usage::required_if_present(TIME_STAMPING).validate(usages),
         }
     }
 }
 
 /// `tcg-kp-EKCertificate`, 2.23.133.8.1.
 const EK_CERTIFICATE: &[u8] = &[0x67, 0x81, 0x05, 0x08, 0x01];
+/// `id-kp-codeSigning`, 1.3.6.1.5.5.7.3.3.
+const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3];
+/// `id-kp-timeStamping`, 1.3.6.1.5.5.7.3.8.
+const TIME_STAMPING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 8];
 
 /// The library does not look at the constraints of the anchor itself: path length and key usage.
 fn anchor_reaches(

@@ -17,6 +17,7 @@ use wimse::WorkloadId;
 use crate::chain::hex;
 use crate::mechanism::{Step, Use};
 use crate::selector::Selectors;
+use crate::{aibom, binding, endorsement, operator, provenance};
 
 /// The largest document of any kind, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
@@ -92,7 +93,8 @@ pub trait AgentEvidence: Sync {
 }
 
 /// Every kind there is. A new one is added here, and nowhere else.
-pub const KINDS: &[&dyn AgentEvidence] = &[];
+pub const KINDS: &[&dyn AgentEvidence] =
+    &[&aibom::Kind, &provenance::Kind, &endorsement::Kind, &binding::Kind, &operator::Kind];
 
 /// The kind of that name.
 pub fn by_name(name: &str) -> Option<&'static dyn AgentEvidence> {

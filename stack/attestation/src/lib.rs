@@ -7,10 +7,13 @@
 //! the rule of an agent's record, and what policy demands. Not here: reading evidence from a kernel
 //! or a socket (`edge/attestors`), and what is issued on a result (`provisioning`).
 
+pub mod aibom;
 pub mod aws_iid;
 pub mod azure_imds;
+pub mod binding;
 mod chain;
 pub mod class;
+pub mod endorsement;
 pub mod evidence;
 pub mod http_challenge;
 pub mod idevid;
@@ -18,10 +21,13 @@ pub mod join_token;
 pub mod k8s_psat;
 pub mod mechanism;
 pub mod oidc;
+pub mod operator;
 pub mod platform_token;
 pub mod policy;
+pub mod provenance;
 pub mod rule;
 pub mod selector;
+mod signer;
 pub mod sshpop;
 pub mod tpm_devid;
 pub mod unix;

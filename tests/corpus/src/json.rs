@@ -26,3 +26,11 @@ pub(crate) fn text(data: &[u8]) {
         assert!(read.as_ref() == object.get("a"));
     }
 }
+
+/// The canonical form of a value is its own canonical form, and means what the value means.
+pub(crate) fn canonical(data: &[u8]) {
+    let Ok(text) = json::text(data, BOUNDS) else { return };
+    let Ok(canonical) = json::canonical(text, &[]) else { return };
+    assert_eq!(json::canonical(&canonical, &[]).as_deref(), Ok(canonical.as_str()));
+    let _ = json::canonical(text, &["signatures"]);
+}

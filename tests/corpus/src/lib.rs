@@ -8,9 +8,11 @@
 
 mod agentic;
 mod authzen;
+mod bom;
 mod jose;
 mod json;
 mod oauth;
+mod provenance;
 mod rats;
 mod spiffe;
 mod ssh;
@@ -32,12 +34,19 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("agentic_message", agentic::message),
     ("authzen_evaluations", authzen::evaluations),
     ("authzen_response", authzen::response),
+    ("bom_advisories", bom::advisories),
+    ("bom_bill", bom::bill),
+    ("bom_text", bom::text),
     ("jose_json", jose::json),
+    ("jose_jws", jose::jws),
     ("jose_key_set", jose::key_set),
+    ("json_canonical", json::canonical),
     ("json_text", json::text),
     ("oauth_form", oauth::form),
     ("oauth_metadata", oauth::metadata),
     ("oauth_text", oauth::text),
+    ("provenance_bundle", provenance::bundle),
+    ("provenance_envelope", provenance::envelope),
     ("rats_cmw", rats::cmw),
     ("rats_ear", rats::ear),
     ("spiffe_bundle", spiffe::bundle),
@@ -47,6 +56,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("ssh_certificate", ssh::certificate),
     ("ssh_key", ssh::key),
     ("time_instant", time::instant),
+    ("time_text", time::text),
     ("tlog_bundle", tlog::bundle),
     ("tlog_note", tlog::note),
     ("tlog_path", tlog::path),
@@ -60,6 +70,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("x509_pem", x509::pem),
     ("x509_request", x509::request),
     ("x509_signed", x509::signed),
+    ("x509_timestamp", x509::timestamp),
 ];
 
 /// Runs the target `name`; a name that does not exist is reported by `false`.

@@ -16,3 +16,12 @@ pub(crate) fn instant(data: &[u8]) {
         assert_eq!(first.cmp(&second), one.cmp(&other));
     }
 }
+
+/// What is read of a text is written as the same instant.
+pub(crate) fn text(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let Some(instant) = UnixTime::parse(text) else { return };
+    if instant.millis() <= FOUR_DIGIT_YEARS {
+        assert_eq!(UnixTime::parse(&instant.to_string()), Some(instant));
+    }
+}

@@ -1,7 +1,7 @@
 //! Certificates, requests, and the text form that holds them.
 
 use time::UnixTime;
-use x509::{Certificate, CertificateDer, Purpose, Request, SignedData, verify_chain};
+use x509::{Certificate, CertificateDer, Purpose, Request, SignedData, Timestamp, verify_chain};
 
 /// A certificate is kept as it came, and vouches for itself at most.
 pub(crate) fn certificate(data: &[u8]) {
@@ -45,5 +45,13 @@ pub(crate) fn signed(data: &[u8]) {
         if signed.verify(certificate).is_ok() {
             assert!(signed.names(certificate));
         }
+    }
+}
+
+/// A time stamp is believed only of the certificate that it names; here nobody has one.
+pub(crate) fn timestamp(data: &[u8]) {
+    let Ok(stamp) = Timestamp::parse(data) else { return };
+    if let Ok(certificate) = Certificate::parse(data) {
+        assert!(stamp.verify(&certificate).is_err());
     }
 }

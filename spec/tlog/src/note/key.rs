@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -10,6 +10,13 @@ use crate::hash::sha256;
 
 /// Bytes of an Ed25519 public key.
 const PUBLIC_KEY_BYTES: usize = 32;
+/// What comes before the point in the `SubjectPublicKeyInfo` of a P-256 key (RFC 5480 §2).
+const P256_SPKI_PREFIX: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+/// Bytes of an uncompressed point on P-256.
+const P256_POINT_BYTES: usize = 65;
 /// Characters a key name can have.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -18,6 +25,8 @@ const NAME_BYTES_MAX: usize = 255;
 pub enum KeyKind {
     /// `0x01`: the text itself.
     Ed25519,
+    /// `0x02`: the text itself, by ECDSA on P-256.
+    Ecdsa,
     /// `0x04`: a checkpoint and a time, by a witness.
     Cosignature,
 }
@@ -26,6 +35,7 @@ impl KeyKind {
     fn byte(self) -> u8 {
         match self {
             Self::Ed25519 => 0x01,
+            Self::Ecdsa => 0x02,
             Self::Cosignature => 0x04,
         }
     }
@@ -37,7 +47,7 @@ pub struct VerifierKey {
     name: String,
     id: u32,
     kind: KeyKind,
-    public: [u8; PUBLIC_KEY_BYTES],
+    public: Vec<u8>,
 }
 
 impl VerifierKey {
@@ -54,7 +64,22 @@ impl VerifierKey {
         // key)[:4]"
         let hash = sha256(&[name.as_bytes(), b"\n", &[kind.byte()], &public]);
         let id = hash.0.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-        Ok(Self { name: name.to_owned(), id, kind, public })
+        Ok(Self { name: name.to_owned(), id, kind, public: public.to_vec() })
+    }
+
+    /// A P-256 key under a name, from its `SubjectPublicKeyInfo`: what logs sign with that are
+    /// older than the format.
+    pub fn ecdsa(name: &str, spki: &[u8]) -> Result<Self, KeyError> {
+        if !is_name(name) {
+            return Err(KeyError::Name { name: name.to_owned() });
+        }
+        let point = spki.strip_prefix(&P256_SPKI_PREFIX);
+        let point = point.filter(|point| point.len() == P256_POINT_BYTES);
+        let point = point.ok_or(KeyError::NotP256)?;
+        // signed-note, Signature types: "Note that the key ID for these signatures is the truncated
+        // SHA-256 hash of the DER encoded public key in SPKI format."
+        let id = sha256(&[spki]).0.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        Ok(Self { name: name.to_owned(), id, kind: KeyKind::Ecdsa, public: point.to_vec() })
     }
 
     /// Reads a vkey.
@@ -67,6 +92,7 @@ impl VerifierKey {
         };
         let bytes = STANDARD.decode(key).map_err(|_| KeyError::Base64)?;
         let (kind, public) = bytes.split_first().ok_or(KeyError::Base64)?;
+        // Type 0x02 has no text form that is agreed upon: such keys come by `VerifierKey::ecdsa`.
         let kind = match kind {
             0x01 => KeyKind::Ed25519,
             0x04 => KeyKind::Cosignature,
@@ -95,7 +121,17 @@ impl VerifierKey {
     }
 
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), ()> {
-        UnparsedPublicKey::new(&ED25519, self.public).verify(message, signature).map_err(|_| ())
+        let wrong = |_| ();
+        match self.kind {
+            KeyKind::Ed25519 | KeyKind::Cosignature => {
+                let key = UnparsedPublicKey::new(&ED25519, &self.public);
+                key.verify(message, signature).map_err(wrong)
+            }
+            KeyKind::Ecdsa => {
+                let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.public);
+                key.verify(message, signature).map_err(wrong)
+            }
+        }
     }
 }
 
@@ -123,6 +159,8 @@ pub enum KeyError {
     Kind { byte: u8 },
     #[error("an Ed25519 key of {bytes} bytes")]
     Length { bytes: usize },
+    #[error("not an uncompressed P-256 key as `SubjectPublicKeyInfo`")]
+    NotP256,
     #[error("key id `{found}` does not belong to this name and key, {expected:08x} does")]
     Id { found: String, expected: u32 },
 }

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, helpers of tests among it"
 )]
 
+mod about;
 mod documents;
 mod hosts;
 mod idevid;
