@@ -14,6 +14,7 @@ mod oauth;
 mod rats;
 mod spiffe;
 mod ssh;
+mod tee;
 mod time;
 mod tlog;
 mod tpm;
@@ -46,6 +47,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("spiffe_x509_svid", spiffe::x509_svid),
     ("ssh_certificate", ssh::certificate),
     ("ssh_key", ssh::key),
+    ("tee_collateral", tee::collateral),
+    ("tee_quote", tee::quote),
+    ("tee_report", tee::report),
     ("time_instant", time::instant),
     ("tlog_bundle", tlog::bundle),
     ("tlog_note", tlog::note),
@@ -59,6 +63,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("x509_certificate", x509::certificate),
     ("x509_pem", x509::pem),
     ("x509_request", x509::request),
+    ("x509_revocation", x509::revocation),
     ("x509_signed", x509::signed),
 ];
 

@@ -1,7 +1,9 @@
 //! Certificates, requests, and the text form that holds them.
 
 use time::UnixTime;
-use x509::{Certificate, CertificateDer, Purpose, Request, SignedData, verify_chain};
+use x509::{
+    Certificate, CertificateDer, Purpose, Request, RevocationList, SignedData, verify_chain,
+};
 
 /// A certificate is kept as it came, and vouches for itself at most.
 pub(crate) fn certificate(data: &[u8]) {
@@ -45,5 +47,15 @@ pub(crate) fn signed(data: &[u8]) {
         if signed.verify(certificate).is_ok() {
             assert!(signed.names(certificate));
         }
+    }
+}
+
+/// A revocation list.
+pub(crate) fn revocation(data: &[u8]) {
+    if let Ok(list) = RevocationList::parse(data) {
+        let _ = (list.is_current(UnixTime::EPOCH), list.issuer().common_names());
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = RevocationList::from_pem_many(text);
     }
 }

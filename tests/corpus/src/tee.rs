@@ -1,0 +1,28 @@
+//! Evidence of confidential guests: reading is total, and what is read twice says the same.
+
+use tee::snp::{REPORT_BYTES, Report, TcbLayout};
+use tee::tdx::{Collateral, Quote};
+
+/// A report of SEV-SNP.
+pub(crate) fn report(data: &[u8]) {
+    let Ok(report) = Report::parse(data) else { return };
+    assert_eq!(data.len(), REPORT_BYTES);
+    let classic = report.layout == TcbLayout::Classic;
+    assert!(!classic || report.reported_tcb.fmc == 0);
+    assert_eq!(Report::parse(data).as_ref(), Ok(&report));
+}
+
+/// A quote of TDX.
+pub(crate) fn quote(data: &[u8]) {
+    let Ok(quote) = Quote::parse(data) else { return };
+    assert!(quote.enclave().is_ok(), "it was read at its whole length");
+    let padded = [data, &[0]].concat();
+    if let Ok(again) = Quote::parse(&padded) {
+        assert_eq!(again, quote, "padding says nothing");
+    }
+}
+
+/// What Intel says of platforms.
+pub(crate) fn collateral(data: &[u8]) {
+    let _ = Collateral::parse(data);
+}
