@@ -1,9 +1,10 @@
 //! One world from one seed: clock, entropy, keys, stores with faults, links that delay, lose and
 //! repeat, and a server, a node and a gateway that run the real flows over them, in one process.
 //!
-//! In scope: the simulated doors of `env`, the scheduler whose order comes from the seed, and a
-//! small domain to tell stories with ([`fixture`]). Not here: sockets, files and threads; those of
-//! `edge` have tests of their own. Only ever a dev-dependency.
+//! In scope: the simulated doors of `env`, the scheduler whose order comes from the seed, a small
+//! domain to tell stories with ([`fixture`]), and processors that vouch for guests ([`silicon`]).
+//! Not here: sockets, files and threads; those of `edge` have tests of their own. Only ever a
+//! dev-dependency.
 
 mod clock;
 mod faults;
@@ -12,6 +13,7 @@ mod journal;
 mod keys;
 mod peers;
 mod rng;
+pub mod silicon;
 mod sim;
 mod store;
 mod world;

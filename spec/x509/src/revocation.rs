@@ -122,6 +122,11 @@ impl RevocationList {
         (self.0.this_update.seconds()..=self.0.next_update.seconds()).contains(&now.seconds())
     }
 
+    /// The whole list, as it was read.
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
     /// Who says to have issued it.
     pub fn issuer(&self) -> &Name {
         &self.0.issuer

@@ -1,10 +1,13 @@
 //! Evidence of confidential guests: reading is total, and what is read twice says the same.
 
-use tee::snp::{REPORT_BYTES, Report, TcbLayout};
+use tee::snp::{REPORT_BYTES, Report, TcbLayout, certificate_table};
 use tee::tdx::{Collateral, Quote};
 
-/// A report of SEV-SNP.
+/// A report of SEV-SNP, or the table of certificates that comes with it.
 pub(crate) fn report(data: &[u8]) {
+    if let Ok(table) = certificate_table(data) {
+        assert!(table.iter().all(|entry| entry.len() <= data.len()));
+    }
     let Ok(report) = Report::parse(data) else { return };
     assert_eq!(data.len(), REPORT_BYTES);
     let classic = report.layout == TcbLayout::Classic;

@@ -93,6 +93,13 @@ impl TdReport {
         untrusted != 0
     }
 
+    /// Whether the guest may be moved to another platform: bit 29 of the attributes
+    /// (`MIGRATABLE`), or a service guest that is bound to it.
+    pub fn is_migratable(&self) -> bool {
+        let [_, _, _, bits_24_to_31, ..] = self.td_attributes;
+        bits_24_to_31 & (1 << 5) != 0 || self.mr_service_td.is_some_and(|mr| mr != [0; 48])
+    }
+
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let tee_tcb_svn = reader.array()?;
