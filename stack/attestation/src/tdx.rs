@@ -252,6 +252,12 @@ impl From<Refusal> for mechanism::Refusal {
                 Unverified::Signature { of: Part::Quote | Part::QuotingEnclave }
                 | Unverified::OtherAttestationKey,
             ) => Step::Signature,
+            // A platform of Intel's, which said the truth of itself.
+            Refusal::Quote(
+                Unverified::OtherEnclave
+                | Unverified::OtherModule
+                | Unverified::BelowAllLevels { .. },
+            ) => Step::Content,
             Refusal::Quote(_) => Step::Chain,
             Refusal::ReportData => Step::Binding,
             Refusal::Debug | Refusal::Migratable => Step::Content,

@@ -20,6 +20,8 @@ pub struct Chip {
     vcek: EcdsaKeyPair,
     /// Which chip.
     pub chip_id: [u8; 64],
+    /// The cloud whose key signs (VLEK), in place of the chip's own; then the chip hides itself.
+    pub cloud: Option<&'static str>,
     /// Its firmware: boot loader, TEE, SNP, microcode.
     pub tcb: [u8; 4],
 }
@@ -37,12 +39,21 @@ pub struct SnpReport {
     pub measurement: [u8; 48],
     /// What the host gave.
     pub host_data: [u8; 32],
+    /// Which launch of the guest.
+    pub report_id: [u8; 32],
 }
 
 impl SnpReport {
     /// Of a guest that nobody can look into.
     pub const fn of(report_data: [u8; 64]) -> Self {
-        Self { policy: 0x3_0000, vmpl: 0, report_data, measurement: [0x4d; 48], host_data: [0; 32] }
+        Self {
+            policy: 0x3_0000,
+            vmpl: 0,
+            report_data,
+            measurement: [0x4d; 48],
+            host_data: [0; 32],
+            report_id: [0x1d; 32],
+        }
     }
 }
 
@@ -67,7 +78,7 @@ impl Chip {
 
     fn made(ark: Signer, ask: Signer) -> Self {
         let vcek = fixed(&ECDSA_P384_SHA384_FIXED_SIGNING);
-        Self { ark, ask, vcek, chip_id: [0xc1; 64], tcb: [3, 0, 8, 115] }
+        Self { ark, ask, vcek, chip_id: [0xc1; 64], cloud: None, tcb: [3, 0, 8, 115] }
     }
 
     /// The root, PEM.
@@ -90,7 +101,10 @@ impl Chip {
             svn("0303", snp),
             svn("0308", microcode),
         ];
-        extensions.push((unhex(&format!("{ARC}04")), self.chip_id.to_vec()));
+        extensions.push(match self.cloud {
+            None => (unhex(&format!("{ARC}04")), self.chip_id.to_vec()),
+            Some(cloud) => (unhex(&format!("{ARC}05")), super::der::tlv(0x16, &[cloud.as_bytes()])),
+        });
         extensions.push((unhex(&format!("{ARC}02")), super::der::tlv(0x16, &[b"Test-A0"])));
         let vcek = About {
             name: "SEV-VCEK",
@@ -132,9 +146,11 @@ impl Chip {
         put(0x50, &report.report_data);
         put(0x90, &report.measurement);
         put(0xc0, &report.host_data);
-        put(0x140, &[0x1d; 32]);
+        put(0x140, &report.report_id);
         put(0x180, &tcb);
-        put(0x1a0, &self.chip_id);
+        // `SIGNING_KEY` 1 is the VLEK.
+        put(0x48, &[if self.cloud.is_some() { 1 << 2 } else { 0 }]);
+        put(0x1a0, &if self.cloud.is_some() { [0; 64] } else { self.chip_id });
         put(0x1e0, &tcb);
         put(0x1f0, &tcb);
         let signature = sign(&self.vcek, bytes.get(..672).expect("the signed part"));

@@ -25,6 +25,8 @@ pub struct Platform {
     tcb_signer: EcdsaKeyPair,
     pck: EcdsaKeyPair,
     attestation: EcdsaKeyPair,
+    /// Its security versions; Intel knows of 2 and 3.
+    pub component: u8,
     /// What the collateral says of its level.
     pub status: &'static str,
     /// Until when the TCB info holds.
@@ -70,6 +72,7 @@ impl Platform {
             tcb_signer: fixed_p256(),
             pck: fixed_p256(),
             attestation: fixed_p256(),
+            component: 2,
             status: "UpToDate",
             next_update: "2049-12-31T23:59:59Z",
             revoked: false,
@@ -168,7 +171,7 @@ impl Platform {
         let (pck, authority) =
             (self.pck.public_key().as_der().expect("a key"), self.authority.spki());
         let mut leaf = about("Test PCK", AUTHORITY, pck.as_ref(), PCK_SERIAL, false);
-        leaf.extensions.push((unhex(ARC), sgx()));
+        leaf.extensions.push((unhex(ARC), sgx(self.component)));
         let authority = about(AUTHORITY, ROOT, &authority, AUTHORITY_SERIAL, true);
         let leaf = pem(&certificate(&self.authority, &leaf));
         leaf + &pem(&certificate(&self.root, &authority)) + &self.root()
@@ -186,9 +189,9 @@ fn about<'a>(
 }
 
 /// What the certificate of a platform says.
-fn sgx() -> Vec<u8> {
+fn sgx(component: u8) -> Vec<u8> {
     let member = |arcs: &[u8], value: &[u8]| tlv(0x30, &[&tlv(6, &[&unhex(ARC), arcs]), value]);
-    let components = (1..=16).flat_map(|at| member(&[2, at], &[2, 1, 2]));
+    let components = (1..=16).flat_map(|at| member(&[2, at], &[2, 1, component]));
     let tcb = [components.collect(), member(&[2, 17], &[2, 1, 13])].concat();
     let members = [
         member(&[1], &tlv(4, &[&[0x99; 16]])),

@@ -196,10 +196,6 @@ impl SigningKey {
 pub struct GuestPolicy(pub u64);
 
 impl GuestPolicy {
-    /// The bit that lets the guest run with simultaneous multithreading.
-    pub const SMT: u64 = 1 << 16;
-    /// The bit that must be one.
-    pub const RESERVED_ONE: u64 = 1 << 17;
     /// The bit that lets a migration agent have the guest's memory.
     pub const MIGRATE_MA: u64 = 1 << 18;
     /// The bit that lets the host read the guest's memory.

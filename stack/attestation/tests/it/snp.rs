@@ -225,6 +225,40 @@ fn s7_a_revocation_list_is_looked_at_unless_policy_says_not_to() {
     assert!(found.1.contains("the revocation list is not the root's"), "{found:?}");
 }
 
+/// A cloud's key signs for chips that hide themselves: it counts if policy names the cloud, and the
+/// launch alone tells guests apart.
+/// req: ATT-03 (part)
+#[test]
+fn s7_a_clouds_key_counts_where_policy_names_the_cloud() {
+    let case = || Case::good().with(|case| case.chip.cloud = Some("CN=a.example"));
+    let found = why(case().appraise());
+    assert!(found.0 == Step::Policy && found.1.contains("the cloud `CN=a.example`"), "{found:?}");
+    let named = || case().set("clouds", json!(["CN=a.example"]));
+    let found = named().appraise().unwrap();
+    let shown: Vec<_> = found.selectors.iter().map(|one| one.as_str()).collect();
+    assert!(shown.contains(&"snp:cloud:CN=a.example"), "{shown:?}");
+    assert!(!shown.iter().any(|one| one.starts_with("snp:chip_id:")), "{shown:?}");
+    let other = named().with(|case| case.report.report_id = [2; 32]).appraise().unwrap();
+    assert_ne!(other.name, found.name);
+    // The report says that the other kind of key signed it.
+    let mixed = |cloud, chip: Option<&'static str>| {
+        let mut case = case();
+        case.chip.cloud = cloud;
+        let report = case.response()["report"].clone();
+        case.chip.cloud = chip;
+        let mut response = case.response();
+        response["report"] = report;
+        why(appraise(&case.rule(), &case.evidence(), &response))
+    };
+    let told = "the report names another kind of signing key than its certificate".to_owned();
+    assert_eq!(mixed(None, Some("CN=a.example")), (Step::Chain, told.clone()));
+    assert_eq!(mixed(Some("CN=a.example"), None), (Step::Chain, told));
+    // A chip's own key: the launch does not make it another guest.
+    let first = Case::good().appraise().unwrap().name;
+    let again = Case::good().with(|case| case.report.report_id = [2; 32]);
+    assert_eq!(again.appraise().unwrap().name, first);
+}
+
 /// req: ATT-03 (part), ATT-04 (part)
 #[test]
 fn ar4si_2_3_4_what_is_dangerous_is_accepted_by_name_and_told() {

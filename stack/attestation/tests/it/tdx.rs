@@ -157,6 +157,9 @@ fn pcs_4_how_well_a_platform_is_kept_counts() {
         let tcb = format!("tdx:tcb:{status}");
         assert!(found.selectors.iter().any(|one| one.as_str() == tcb), "{status}");
     }
+    // A platform that Intel names no level for proved itself, and is recorded.
+    let found = why(Case::of(platform(|platform| platform.component = 1)).appraise());
+    assert_eq!(found, (Step::Content, "the platform is below every level that intel names".into()));
     let next_update = "2026-12-31T23:59:59Z";
     let found = why(Case::of(platform(|platform| platform.next_update = next_update)).appraise());
     assert_eq!(found.0, Step::Chain);
