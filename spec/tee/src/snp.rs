@@ -15,4 +15,4 @@ pub use table::certificate_table;
 pub use tcb::{Tcb, TcbLayout};
 
 /// The most certificates that one verification looks at.
-pub const CERTIFICATES_MAX: usize = 8;
+pub const CERTIFICATES_MAX: usize = 16;

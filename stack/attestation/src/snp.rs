@@ -295,6 +295,7 @@ impl From<Refusal> for mechanism::Refusal {
                 Unverified::Report(_)
                 | Unverified::TooManyCertificates { .. }
                 | Unverified::NoSigner
+                | Unverified::OtherKeyKind
                 | Unverified::SeveralSigners
                 | Unverified::Endorsement(_)
                 | Unverified::SignerKey,

@@ -1,5 +1,5 @@
-//! What the certificate of a signing key says of the chip and its firmware (57230 §3.1, table
-//! "X.509v3 extensions of the VCEK and VLEK certificate").
+//! What the certificate of a signing key says of the chip and its firmware (57230, the
+//! extensions of VCEK and VLEK certificates).
 
 use x509::{Certificate, Oid};
 
@@ -66,7 +66,8 @@ fn svn(certificate: &Certificate, arc: &'static str) -> Result<u8, EndorsementEr
     extension(certificate, arc).and_then(asn1::number).ok_or(EndorsementError(arc))
 }
 
-/// The identifier itself is the value of the extension: AMD wraps it in nothing.
+/// RFC 5280 §4.1: the value of an extension "contains the DER encoding of an ASN.1 value". AMD's
+/// certificates have the identifier itself there, wrapped in nothing.
 fn chip_id(certificate: &Certificate) -> Result<Option<Vec<u8>>, EndorsementError> {
     let Some(value) = extension(certificate, "4") else { return Ok(None) };
     let bare = CHIP_ID_BYTES.contains(&value.len()).then_some(value);

@@ -1,4 +1,4 @@
-//! Who signed a report: ARK, ASK and VCEK, or ARK, ASVK and VLEK (57230 §2).
+//! Who signed a report: ARK, ASK and VCEK, or ARK, ASVK and VLEK (57230).
 
 use time::UnixTime;
 use x509::{
@@ -62,7 +62,7 @@ pub fn verify(report: &[u8], given: &Given<'_>, now: UnixTime) -> Result<Verifie
     if given.certificates.len() > CERTIFICATES_MAX {
         return Err(Refusal::TooManyCertificates { count: given.certificates.len() });
     }
-    let (leaf, endorsement) = signer(given.certificates)?;
+    let (leaf, endorsement) = signer(&read, given.certificates)?;
     signature(&read, report, leaf)?;
     let (issuer, root) = chain(leaf, given, now)?;
     unrevoked(&[leaf, issuer], root, given, now)?;
@@ -70,19 +70,34 @@ pub fn verify(report: &[u8], given: &Given<'_>, now: UnixTime) -> Result<Verifie
     Ok(Verified { report: read, endorsement })
 }
 
-/// The one certificate of a signing key.
-fn signer(certificates: &[Certificate]) -> Result<(&Certificate, Endorsement), Refusal> {
-    let mut leaves = certificates.iter().filter(|one| !one.is_ca());
-    let leaf = leaves.next().ok_or(Refusal::NoSigner)?;
-    if leaves.any(|other| other != leaf) {
-        return Err(Refusal::SeveralSigners);
+/// The one certificate of a key of the kind that signed: a host may send those of both kinds.
+fn signer<'a>(
+    report: &Report,
+    certificates: &'a [Certificate],
+) -> Result<(&'a Certificate, Endorsement), Refusal> {
+    let mut found: Option<(&Certificate, Endorsement)> = None;
+    let mut without = Refusal::NoSigner;
+    for leaf in certificates.iter().filter(|one| !one.is_ca()) {
+        let endorsement = match Endorsement::read(leaf) {
+            Ok(endorsement) => endorsement,
+            Err(why) => {
+                without = Refusal::Endorsement(why);
+                continue;
+            }
+        };
+        if endorsement.key != report.signing_key {
+            without = Refusal::OtherKeyKind;
+        } else if found.as_ref().is_some_and(|(other, _)| *other != leaf) {
+            return Err(Refusal::SeveralSigners);
+        } else {
+            found = Some((leaf, endorsement));
+        }
     }
-    let endorsement = Endorsement::read(leaf).map_err(Refusal::Endorsement)?;
-    Ok((leaf, endorsement))
+    found.ok_or(without)
 }
 
 fn signature(report: &Report, bytes: &[u8], leaf: &Certificate) -> Result<(), Refusal> {
-    // 57230 §2.1: the VCEK is an ECDSA key on the curve P-384.
+    // 57230: the VCEK is an ECDSA key on the curve P-384.
     if KeyKind::of_spki(leaf.spki_der()) != Ok(KeyKind::P384) {
         return Err(Refusal::SignerKey);
     }
@@ -99,6 +114,8 @@ fn chain<'a>(
 ) -> Result<(&'a Certificate, &'a Certificate), Refusal> {
     let issuers = given.certificates.iter().filter(|one| one.is_ca());
     let mut failed = Refusal::UnknownIssuer;
+    // RFC 5280 §6.1: "for all x in {1, ..., n-1}, the subject of certificate x is the issuer of
+    // certificate x+1".
     for issuer in issuers.filter(|issuer| issuer.subject() == leaf.issuer()) {
         let above = |root: &&Certificate| root.subject() == issuer.issuer() && *root != issuer;
         let roots = given.roots.iter().filter(above);
@@ -122,11 +139,14 @@ fn path(
         let who = role(certificate, leaf, root);
         let signed = certificate.verify_signed_by(by);
         signed.map_err(|why| Refusal::ChainSignature { who, why })?;
+        // RFC 5280 §4.1.2.5: "The validity period for a certificate is the period of time from
+        // notBefore through notAfter, inclusive."
         let (from, until) = (certificate.not_before(), certificate.not_after());
         if now.seconds() < from.seconds() || now.seconds() > until.seconds() {
             return Err(Refusal::NotValid { who, from, until, now });
         }
-        // RFC 5280 §4.2: a critical extension that is not understood.
+        // RFC 5280 §4.2: "A certificate-using system MUST reject the certificate if it encounters
+        // a critical extension it does not recognize".
         let known = [x509::Oid::BASIC_CONSTRAINTS, x509::Oid::KEY_USAGE];
         let mut criticals = certificate.extensions().iter().filter(|one| one.critical);
         if let Some(unknown) = criticals.find(|one| !known.contains(&one.oid)) {
@@ -166,11 +186,13 @@ fn unrevoked(
     }
     for list in of_root {
         list.verify_signed_by(root).map_err(Refusal::RevocationList)?;
+        // RFC 5280 §5.1.2.5: "This field indicates the date by which the next CRL will be issued."
         if !list.is_current(now) {
             let (from, until) = (list.this_update(), list.next_update());
             return Err(Refusal::StaleRevocationList { from, until, now });
         }
-        // A list is of its issuer's certificates: a serial number of another issuer's is another.
+        // RFC 5280 §4.1.2.2: "the issuer name and serial number identify a unique certificate": a
+        // serial number of another issuer's is another.
         let by_root = below.iter().filter(|one| one.issuer() == root.subject());
         if by_root.into_iter().any(|one| list.names(one)) {
             return Err(Refusal::Revoked);
@@ -181,10 +203,7 @@ fn unrevoked(
 
 /// What AMD says of the key, against what the report says.
 fn agrees(report: &Report, endorsement: &Endorsement) -> Result<(), Refusal> {
-    if report.signing_key != endorsement.key {
-        return Err(Refusal::OtherKeyKind);
-    }
-    // 57230 §3.1: the key is derived for these versions. Compare with the reported ones: a host
+    // 57230: the key is derived for these versions. Compare with the reported ones: a host
     // may have a key derived for older firmware than it runs.
     if report.reported_tcb != endorsement.tcb {
         let (report, certificate) = (report.reported_tcb, endorsement.tcb);
@@ -219,7 +238,10 @@ pub enum Refusal {
     /// None of the certificates is of a signing key.
     #[error("there is no certificate of the key that signed")]
     NoSigner,
-    /// More than one is.
+    /// Those there are of another kind of key than the report names.
+    #[error("the report names another kind of signing key than its certificate")]
+    OtherKeyKind,
+    /// More than one is of the kind that signed.
     #[error("there are certificates of several signing keys")]
     SeveralSigners,
     /// It does not say what AMD's say.
@@ -287,9 +309,6 @@ pub enum Refusal {
     /// The root has revoked the issuer.
     #[error("the issuer of the signing key is revoked")]
     Revoked,
-    /// The report says that another kind of key signed it.
-    #[error("the report names another kind of signing key than its certificate")]
-    OtherKeyKind,
     /// The key is that of other firmware.
     #[error("the report is of the tcb `{report}`, the signing key of `{certificate}`")]
     OtherTcb {

@@ -60,7 +60,7 @@ mod tests {
         check(&[entry(1, u32::MAX, 1), entry(0, 0, 0)], Err(Malformed::Short));
         check(&[entry(1, 0, 3)], Err(Malformed::Short));
         check(&[vec![1; 20]], Err(Malformed::Short));
-        let many = vec![entry(1, 0, 1); 9];
+        let many = vec![entry(1, 0, 1); CERTIFICATES_MAX + 1];
         let bytes = many.concat().len();
         let size = Malformed::Size { what: "the table of certificates", bytes };
         check(&many, Err(size));

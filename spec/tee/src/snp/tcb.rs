@@ -1,4 +1,4 @@
-//! The versions of what a guest has to trust on a chip (56860 §2.2; 57230 §1.4).
+//! The versions of what a guest has to trust on a chip (56860 §2.2, `TCB_VERSION`).
 
 use std::fmt;
 

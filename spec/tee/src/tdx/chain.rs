@@ -23,6 +23,8 @@ pub(super) fn platform(
     let [leaf, issuer, ..] = chain.as_slice() else {
         return Err(malformed("it has no issuer below the root".to_owned()));
     };
+    // RFC 5280 §6.1: "the subject of certificate x is the issuer of certificate x+1", and the list
+    // that could name the leaf is that of its issuer.
     if leaf.issuer() != issuer.subject() {
         return Err(malformed("the certificates are not leaf first".to_owned()));
     }
@@ -69,6 +71,7 @@ pub(super) fn by(
     part: Part,
 ) -> Result<(), Refusal> {
     let wrong = Refusal::Signature { of: part };
+    // FIPS 186-5 §6.4.2: neither number is zero; else there is no signature to look at.
     let Ok(der) = ecdsa_der_from_fixed(signature) else { return Err(wrong) };
     certificate.verify_signature(message, &der).map_err(|_| wrong)
 }
@@ -132,6 +135,8 @@ fn current(
 ) -> Result<(), Refusal> {
     list.verify_signed_by(issuer).map_err(|why| Refusal::List { name, why })?;
     let of = Part::List(name);
+    // RFC 5280 §5.1.2.5: "The next CRL could be issued before the indicated date, but it will not
+    // be issued any later than the indicated date."
     if now.seconds() > list.next_update().seconds() {
         return Err(Refusal::Expired { of, until: list.next_update(), now });
     }

@@ -1,5 +1,5 @@
 //! What the certificate of a platform's key says of the platform (Intel SGX PCK Certificate and
-//! Certificate Revocation List Profile Specification 1.5, §1.3.5).
+//! Certificate Revocation List Profile Specification 1.5, the SGX extensions).
 
 use der::asn1::AnyRef;
 use der::{Tag, Tagged};

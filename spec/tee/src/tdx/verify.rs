@@ -68,7 +68,7 @@ pub fn verify(
     Ok(Verified { quote, platform, tcb })
 }
 
-/// Intel TDX DCAP Quoting Library API, appendix A.3.9: the report data of the quoting enclave is
+/// Intel TDX DCAP Quoting Library API, appendix A.3: the report data of the quoting enclave is
 /// "SHA256(ECDSA Attestation Key || QE Authentication Data) || 32-0x00's".
 fn binds(enclave: &EnclaveReport, quote: &Quote) -> Result<(), Refusal> {
     let mut context = digest::Context::new(&digest::SHA256);

@@ -138,7 +138,7 @@ fn abi_7_3_what_is_no_report_is_named() {
 
 /// req: ATT-03 (part)
 #[test]
-fn kds_2_a_chain_of_other_keys_is_refused() {
+fn kds_a_chain_of_other_keys_is_refused() {
     let sample = vcek();
     // The signature of the leaf's certificate, and of the issuer's.
     let leaf = flipped(&sample.leaf, sample.leaf.len() - 1);
@@ -158,7 +158,7 @@ fn kds_2_a_chain_of_other_keys_is_refused() {
     twin.chain = vlek().chain;
     assert_eq!(twin.refused(), Refusal::UnknownIssuer);
     twin.leaf = vlek().leaf;
-    assert_eq!(twin.refused(), Refusal::Signature);
+    assert_eq!(twin.refused(), Refusal::OtherKeyKind);
     // The same kind of key, of another chip.
     let twin = Sample { leaf: debug().leaf, ..vcek() };
     assert_eq!(twin.refused(), Refusal::Signature);
@@ -176,15 +176,21 @@ fn kds_2_a_chain_of_other_keys_is_refused() {
     let only = std::slice::from_ref::<Certificate>;
     assert_eq!(check(&[leaf.clone(), root.clone()], only(&root)), Refusal::UnknownIssuer);
     assert_eq!(check(only(&issuer), only(&root)), Refusal::NoSigner);
-    let other = Certificate::parse(&vlek().leaf).unwrap();
-    assert_eq!(check(&[leaf.clone(), other, issuer], &[root]), Refusal::SeveralSigners);
-    let many = vec![leaf; 9];
-    assert_eq!(check(&many, &[]), Refusal::TooManyCertificates { count: 9 });
+    let other = Certificate::parse(&debug().leaf).unwrap();
+    let both = [leaf.clone(), other, issuer.clone()];
+    assert_eq!(check(&both, only(&root)), Refusal::SeveralSigners);
+    let many = vec![leaf.clone(); 17];
+    assert_eq!(check(&many, &[]), Refusal::TooManyCertificates { count: 17 });
+    // A host may send the certificates of both kinds of keys.
+    let both = [Certificate::parse(&vlek().leaf).unwrap(), leaf, issuer];
+    let revocation = Revocation::Unchecked;
+    let given = Given { certificates: &both, roots: &[root], lists: &[], revocation };
+    assert!(verify(&sample.report, &given, NOW).is_ok());
 }
 
 /// req: ATT-03 (part)
 #[test]
-fn kds_2_certificates_hold_for_their_time_and_lists_are_asked_for() {
+fn kds_certificates_hold_for_their_time_and_lists_are_asked_for() {
     let sample = vcek();
     let at = |year: u64| UnixTime::from_seconds((year - 1970) * 31_556_952);
     for (year, expect) in [(2019, "root"), (2022, "signing key"), (2031, "signing key")] {
@@ -198,7 +204,7 @@ fn kds_2_certificates_hold_for_their_time_and_lists_are_asked_for() {
 
 /// req: ATT-03 (part)
 #[test]
-fn kds_3_1_the_certificate_says_which_chip_and_firmware() {
+fn kds_the_certificate_says_which_chip_and_firmware() {
     let leaf = Certificate::parse(&vcek().leaf).unwrap();
     assert_eq!(Endorsement::read(&leaf).unwrap().key, SigningKey::Vcek);
     let issuer = &vcek().chain[0];
