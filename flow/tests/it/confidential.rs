@@ -4,7 +4,9 @@ use attestation::confidential::report_data;
 use attestation::mechanism::Role;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use env::World;
 use flow::join::{Attempt, Challenge, End, Joined, Refusal, challenge, join};
+use registry::NodeRecord;
 use serde_json::json;
 use testkit::fixture::{Domain, attempt, files_but, story};
 use testkit::silicon::{Chip, Platform, SnpReport, TdQuote};
@@ -21,6 +23,17 @@ fn data(sent: &Challenge, attempt: &Attempt) -> [u8; 64] {
     let request = x509::Request::verify(&attempt.request).unwrap();
     report_data(&sent.bytes, request.spki_der())
 }
+
+/// What the record of the confidential host keeps of how far it is trusted.
+fn kept(domain: &Domain) -> String {
+    let world = domain.server.world();
+    let nodes = world.store().every::<NodeRecord>();
+    let confidential = nodes.iter().find(|node| ["snp", "tdx"].contains(&node.mechanism.as_str()));
+    confidential.unwrap().vector.to_string()
+}
+
+/// It is known, its processor is genuine, and its memory is encrypted.
+const TRUSTED: &str = "instance-identity 2, hardware 2, runtime-opaque 2";
 
 async fn asked(world: &SimWorld, attempt: &Attempt) -> Challenge {
     challenge(world, attempt).await.unwrap().unwrap().unwrap()
@@ -80,9 +93,9 @@ fn s7_a_guest_of_sev_snp_joins_and_is_the_same_host_each_time() {
         let first = answered(&server, &once, &sent, &good).await.unwrap();
         assert!(first.id.as_str().starts_with("spiffe://demo.example/aims/node/snp/"));
         let told = domain.server.journal().last().unwrap().attestation;
-        assert!(
-            told.contains_key("snp:measurement") || told.keys().any(|key| key.contains("4d4d"))
-        );
+        let measured = format!("snp:measurement:{}", "4d".repeat(48));
+        assert!(told.contains_key(&measured), "{told:?}");
+        assert_eq!(kept(&domain), TRUSTED);
 
         let again = by();
         let next = asked(&server, &again).await;
@@ -135,6 +148,7 @@ fn s7_a_guest_of_tdx_joins_and_is_the_same_host_each_time() {
         let good = answer(&platform, &TdQuote::of(data(&sent, &once)));
         let first = answered(&server, &once, &sent, &good).await.unwrap();
         assert!(first.id.as_str().starts_with("spiffe://demo.example/aims/node/tdx/"));
+        assert_eq!(kept(&domain), TRUSTED);
 
         let again = by();
         let next = asked(&server, &again).await;
