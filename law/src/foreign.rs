@@ -59,7 +59,12 @@ pub const ALLOWED: &[Foreign] = &[
     row("clap", PROGRAMS, NONE, "the command line"),
     row("clap_complete", &["bin"], NONE, "shell completion"),
     row("crc32c", &["edge/log"], NONE, "torn writes of the write-ahead segment"),
-    row("der", &["spec/x509"], NONE, "ASN.1: certificates and requests alone"),
+    row(
+        "der",
+        &["spec/x509", "spec/tee"],
+        NONE,
+        "ASN.1: certificates, requests, and what makers of processors put into extensions",
+    ),
     row(
         "form_urlencoded",
         &["spec/oauth", "edge/api", "edge/proxy"],

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use attestation::{http_challenge, k8s_psat, oidc};
 use attestors::http_challenge::Served;
 use attestors::metadata::{self, Metadata};
+use attestors::tsm::{self, Guest, Provider};
 use attestors::{join_token, sshpop, token_file, x509pop};
 use env::{Entropy, Unavailable};
 use tokio::sync::Mutex;
@@ -28,6 +29,8 @@ pub const MECHANISMS: &[&str] = &[
     "http_challenge",
     "idevid",
     "tpm_devid",
+    "snp",
+    "tdx",
 ];
 
 /// What a component joins with.
@@ -67,6 +70,8 @@ pub enum Evidence {
         /// The domain of its tenant.
         domain: String,
     },
+    /// What the processor of a confidential guest signs.
+    Guest(Guest),
     /// That this host answers for its name.
     Name {
         /// The name.
@@ -116,6 +121,8 @@ impl Evidence {
                 let read = sshpop::Credential::read(&at(&certificate), &at(&key));
                 read.map(|read| Self::Ssh(Box::new(read))).map_err(text)
             }
+            "snp" => guest(Provider::SevGuest, settings, dir).map(Self::Guest),
+            "tdx" => guest(Provider::TdxGuest, settings, dir).map(Self::Guest),
             other => Self::of_platform(other, settings, dir),
         }
     }
@@ -170,6 +177,7 @@ impl Evidence {
             Self::Google(_) => "gcp_iit",
             Self::Amazon(_) => "aws_iid",
             Self::Azure { .. } => "azure_imds",
+            Self::Guest(guest) => guest.mechanism(),
             Self::Name { .. } => "http_challenge",
         }
     }
@@ -195,6 +203,7 @@ impl Evidence {
             }
             Self::Amazon(metadata) => metadata.amazon_document().await.map_err(text),
             Self::Azure { .. } => Ok(b"{}".to_vec()),
+            Self::Guest(guest) => guest.evidence().map_err(text),
             Self::Name { host, port, .. } => {
                 let (hostname, agentname) = (host.clone(), AGENT.to_owned());
                 let evidence = http_challenge::Evidence { hostname, agentname, port: *port };
@@ -203,8 +212,8 @@ impl Evidence {
         }
     }
 
-    /// What is answered to a challenge.
-    pub async fn answer(&self, challenge: Vec<u8>) -> Result<Vec<u8>, Unavailable> {
+    /// What is answered to a challenge, by a host that asks to certify `key`.
+    pub async fn answer(&self, challenge: Vec<u8>, key: &[u8]) -> Result<Vec<u8>, Unavailable> {
         let nonce = SystemEntropy::default().secret();
         let unanswered = |error: &dyn std::fmt::Display| Unavailable::of("attestor", error);
         match self {
@@ -218,6 +227,13 @@ impl Evidence {
             Self::Azure { metadata, domain } => {
                 let document = metadata.azure_document(&challenge, domain).await;
                 document.map_err(|error| unanswered(&error))
+            }
+            Self::Guest(guest) => {
+                let (guest, key) = (guest.clone(), key.to_vec());
+                let answer = move || guest.answer(&challenge, &key);
+                let answered = tokio::task::spawn_blocking(answer).await;
+                let answered = answered.map_err(|error| unanswered(&error))?;
+                answered.map_err(|error| unanswered(&error))
             }
             Self::Name { port, served, .. } => {
                 let challenge: http_challenge::Challenge =
@@ -257,6 +273,13 @@ fn ssh_files(settings: &Settings) -> (PathBuf, PathBuf) {
     let key = settings.join_key.clone().or_else(|| first.cloned()).unwrap_or_default();
     let named = settings.join_certificates.clone();
     (named.unwrap_or_else(|| certificate(&key)), key)
+}
+
+/// A confidential guest, by its settings.
+fn guest(provider: Provider, settings: &Settings, dir: &Path) -> Result<Guest, String> {
+    let folder = settings.attest_tsm.as_deref().unwrap_or(Path::new(tsm::USUAL));
+    let collateral = settings.attest_collateral.as_ref().map(|path| dir.join(path));
+    Guest::new(&dir.join(folder), provider, collateral).map_err(text)
 }
 
 fn missing(name: &str) -> String {

@@ -83,6 +83,14 @@ pub struct Settings {
     /// The address and port of its cloud's metadata service, where it is not the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attest_metadata: Option<String>,
+    /// The file with what the maker of its processor says, to join by `snp` (certificates and
+    /// revocation lists, PEM) or `tdx` (collateral, JSON).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest_collateral: Option<PathBuf>,
+    /// The kernel's folder of requests to join by `snp` or `tdx`, where it is not
+    /// `/sys/kernel/config/tsm/report`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest_tsm: Option<PathBuf>,
     /// On a node or gateway of its own: the file with its join token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_token: Option<PathBuf>,
@@ -148,6 +156,8 @@ impl Settings {
             attest_host: None,
             attest_port: None,
             attest_metadata: None,
+            attest_collateral: None,
+            attest_tsm: None,
             join_token: None,
             join_certificates: None,
             join_key: None,

@@ -129,7 +129,7 @@ async fn enter(
     let shown = evidence.show(server.trust_domain().as_str(), public.spki_der()).await?;
     let mechanism = evidence.mechanism().to_owned();
     let order = JoinOrder { mechanism, role, evidence: shown, request };
-    let answer = |challenge| evidence.answer(challenge);
+    let answer = |challenge| evidence.answer(challenge, public.spki_der());
     let now = SystemClock::read();
     let trust = entrance.trust.clone();
     let joined = link::join(address, server, trust, now, order, answer).await;

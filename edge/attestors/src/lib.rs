@@ -4,9 +4,10 @@
 //!
 //! In scope: processes on this Linux host by pidfd ([`Peer`]), the owner of a loopback TCP
 //! connection ([`tcp`]), the hash of a running executable ([`HashCache`]), and the files a node
-//! joins with ([`join_token`], [`x509pop`], [`sshpop`], [`token_file`], [`tpm`]), what its cloud
-//! tells of it ([`metadata`]), and the nonce it serves ([`http_challenge`]). Not here: what
-//! evidence is worth (`stack/attestation`), and who asks for it (`edge/workload`, `edge/proxy`).
+//! joins with ([`join_token`], [`x509pop`], [`sshpop`], [`token_file`], [`tpm`]), what its
+//! processor signs ([`tsm`]), what its cloud tells of it ([`metadata`]), and the nonce it serves
+//! ([`http_challenge`]). Not here: what evidence is worth (`stack/attestation`), and who asks for
+//! it (`edge/workload`, `edge/proxy`).
 //!
 //! Trusting it means to trust the kernel. It says which program a process runs, not what that
 //! program was made to do: whoever may trace a process, or chooses its environment or its script,
@@ -25,6 +26,7 @@ pub mod sshpop;
 pub mod tcp;
 pub mod token_file;
 pub mod tpm;
+pub mod tsm;
 mod unix;
 pub mod x509pop;
 

@@ -13,6 +13,8 @@ mod clock;
 #[cfg(test)]
 mod components;
 #[cfg(test)]
+mod confidential;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod faults;

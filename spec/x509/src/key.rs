@@ -138,6 +138,48 @@ pub(crate) fn verify(
     Ok(kind)
 }
 
+/// The hash of RSASSA-PSS, of its mask, and by its length the salt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PssHash {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl PssHash {
+    /// The length of its values, in bytes.
+    pub(crate) const fn bytes(self) -> u8 {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+}
+
+/// Verifies a signature by RSASSA-PSS with an `rsaEncryption` key.
+pub(crate) fn verify_pss(
+    spki_der: &[u8],
+    hash: PssHash,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), BadSignature> {
+    let malformed = || BadSignature::Key(KeyError::Malformed);
+    let spki = Spki::from_der(spki_der).map_err(|_| malformed())?;
+    let KeyKind::Rsa { .. } = kind_of(&spki).map_err(BadSignature::Key)? else {
+        return Err(malformed());
+    };
+    let verifier: &'static dyn VerificationAlgorithm = match hash {
+        PssHash::Sha256 => &signature::RSA_PSS_2048_8192_SHA256,
+        PssHash::Sha384 => &signature::RSA_PSS_2048_8192_SHA384,
+        PssHash::Sha512 => &signature::RSA_PSS_2048_8192_SHA512,
+    };
+    let key = spki.key.as_bytes().ok_or_else(malformed)?;
+    UnparsedPublicKey::new(verifier, key)
+        .verify(message, signature)
+        .map_err(|_| BadSignature::Wrong)
+}
+
 /// Verifies a signature that is no part of a certificate, made with the algorithm that
 /// [`SignatureAlgorithm`] has for the kind of key.
 pub(crate) fn verify_by_kind(

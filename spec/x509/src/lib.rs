@@ -5,12 +5,14 @@
 //! above.
 //!
 //! In scope: reading a certificate or a request into what it says, building one in two steps
-//! (bytes to sign out, signature in), the question whether a chain ends at a trust anchor, and who
-//! signed a document or stamped the time of one ([RFC 3161](https://www.rfc-editor.org/rfc/rfc3161)).
+//! (bytes to sign out, signature in), the question whether a chain ends at a trust anchor, who
+//! signed a document or stamped the time of one
+//! ([RFC 3161](https://www.rfc-editor.org/rfc/rfc3161)), and the revocation lists of those who make
+//! devices.
 //!
 //! Not here: private keys (`env::Keys` signs), what a credential of ours must look like
-//! (`spiffe`, `stack/credential`), revocation lists (our credentials are short-lived, and each
-//! carries the [epoch](Certificate::epoch) under which it was issued).
+//! (`spiffe`, `stack/credential`), revocation lists of our own (our credentials are short-lived,
+//! and each carries the [epoch](Certificate::epoch) under which it was issued).
 
 mod ber;
 mod certificate;
@@ -21,11 +23,13 @@ mod ecdsa;
 mod encode;
 mod encoded;
 mod extension;
+mod issued;
 mod key;
 mod name;
 mod oid;
 mod path;
 mod request;
+mod revocation;
 mod serial;
 mod syntax;
 mod template;
@@ -45,6 +49,7 @@ pub use name::{Name, NameError};
 pub use oid::Oid;
 pub use path::{ChainError, Purpose, verify_chain};
 pub use request::{Request, RequestError, RequestTemplate, RequestToBeSigned};
+pub use revocation::{REVOCATION_LIST_BYTES_MAX, RevocationList, RevocationListError};
 pub use serial::Serial;
 pub use template::{Kind, Template, TemplateError, ToBeSigned};
 pub use timestamp::{Stamped, Timestamp, TimestampError};

@@ -10,7 +10,8 @@ use crate::join_token::{self, JoinToken};
 use crate::policy::NodeRule;
 use crate::selector::{SelectorError, Selectors};
 use crate::{
-    aws_iid, azure_imds, http_challenge, k8s_psat, platform_token, sshpop, tpm_devid, x509pop,
+    aws_iid, azure_imds, http_challenge, k8s_psat, platform_token, snp, sshpop, tdx, tpm_devid,
+    x509pop,
 };
 
 /// The largest evidence of any mechanism, in bytes.
@@ -147,6 +148,8 @@ pub const ALL: &[&dyn Mechanism] = &[
     &http_challenge::Mechanism,
     &tpm_devid::Mechanism,
     &idevid::Mechanism,
+    &snp::Mechanism,
+    &tdx::Mechanism,
 ];
 
 /// The mechanism of that name.

@@ -16,6 +16,7 @@ mod provenance;
 mod rats;
 mod spiffe;
 mod ssh;
+mod tee;
 mod time;
 mod tlog;
 mod tpm;
@@ -55,6 +56,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("spiffe_x509_svid", spiffe::x509_svid),
     ("ssh_certificate", ssh::certificate),
     ("ssh_key", ssh::key),
+    ("tee_collateral", tee::collateral),
+    ("tee_quote", tee::quote),
+    ("tee_report", tee::report),
     ("time_instant", time::instant),
     ("time_text", time::text),
     ("tlog_bundle", tlog::bundle),
@@ -69,6 +73,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("x509_certificate", x509::certificate),
     ("x509_pem", x509::pem),
     ("x509_request", x509::request),
+    ("x509_revocation", x509::revocation),
     ("x509_signed", x509::signed),
     ("x509_timestamp", x509::timestamp),
 ];

@@ -1,7 +1,10 @@
 //! Certificates, requests, and the text form that holds them.
 
 use time::UnixTime;
-use x509::{Certificate, CertificateDer, Purpose, Request, SignedData, Timestamp, verify_chain};
+use x509::{
+    Certificate, CertificateDer, Purpose, Request, RevocationList, SignedData, Timestamp,
+    verify_chain,
+};
 
 /// A certificate is kept as it came, and vouches for itself at most.
 pub(crate) fn certificate(data: &[u8]) {
@@ -53,5 +56,15 @@ pub(crate) fn timestamp(data: &[u8]) {
     let Ok(stamp) = Timestamp::parse(data) else { return };
     if let Ok(certificate) = Certificate::parse(data) {
         assert!(stamp.verify(&certificate).is_err());
+    }
+}
+
+/// A revocation list.
+pub(crate) fn revocation(data: &[u8]) {
+    if let Ok(list) = RevocationList::parse(data) {
+        let _ = (list.is_current(UnixTime::EPOCH), list.issuer().common_names());
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = RevocationList::from_pem_many(text);
     }
 }

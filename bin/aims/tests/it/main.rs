@@ -11,6 +11,7 @@
 mod actor;
 mod audit;
 mod clock;
+mod confidential;
 mod endings;
 mod federation;
 mod full_disk;

@@ -9,6 +9,8 @@ mod tcp;
 #[cfg(test)]
 mod tpm;
 #[cfg(test)]
+mod tsm;
+#[cfg(test)]
 mod unix;
 #[cfg(test)]
 mod x509pop;

@@ -9,4 +9,6 @@ mod path;
 #[cfg(test)]
 mod request;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod template;

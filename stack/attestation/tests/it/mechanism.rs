@@ -24,7 +24,9 @@ fn s7_every_mechanism_has_one_name_that_fits_a_path_and_is_found_by_it() {
             "idevid",
             "join_token",
             "k8s_psat",
+            "snp",
             "sshpop",
+            "tdx",
             "tpm_devid",
             "x509pop",
         ]

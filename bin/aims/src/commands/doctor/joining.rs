@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use attestation::policy::Policy;
+use attestors::tsm::{self, Provider};
 use wiring::layout::Settings;
 
 use crate::commands::Context;
@@ -96,6 +97,9 @@ impl Host<'_> {
         add("aws_iid", says("sys_vendor", "Amazon EC2"));
         add("gcp_iit", says("product_name", "Google Compute Engine"));
         add("azure_imds", says("chassis_asset_tag", AZURE_ASSET));
+        for provider in [Provider::SevGuest, Provider::TdxGuest] {
+            add(provider.mechanism(), self.guest(provider));
+        }
         let host = settings.and_then(|all| all.attest_host.as_ref());
         add("http_challenge", host.map(|host| format!("aims.toml names it `{host}`")));
         all
@@ -110,6 +114,17 @@ impl Host<'_> {
     fn file(&self, path: &str) -> Option<String> {
         let path = self.root.join(path);
         path.is_file().then(|| format!("`{}` is there", path.display()))
+    }
+
+    /// A confidential guest has the device, and its kernel takes requests for reports.
+    fn guest(&self, provider: Provider) -> Option<String> {
+        let settings = self.settings.as_ref();
+        let usual = || self.root.join(tsm::USUAL.trim_start_matches('/'));
+        let named = settings.and_then(|all| all.attest_tsm.as_ref());
+        let folder = named.map_or_else(usual, |path| self.dir.join(path));
+        let device = self.root.join(provider.device().trim_start_matches('/'));
+        let both = folder.is_dir() && device.exists();
+        both.then(|| format!("`{}` and `{}` are there", device.display(), folder.display()))
     }
 
     fn usual_ssh(&self) -> Option<String> {
@@ -173,6 +188,11 @@ mod tests {
         check(&[(&dmi("sys_vendor"), "QEMU\n")], "", &[]);
         check(&[(&dmi("product_name"), "Google Compute Engine\n")], "", &["gcp_iit"]);
         check(&[(&dmi("chassis_asset_tag"), AZURE_ASSET)], "", &["azure_imds"]);
+        let entry = "sys/kernel/config/tsm/report/entry/provider";
+        check(&[("dev/sev-guest", ""), (entry, "")], "", &["snp"]);
+        check(&[("dev/tdx_guest", ""), (entry, "")], "", &["tdx"]);
+        check(&[(entry, "")], "", &[]);
+        check(&[("dev/sev-guest", "")], "", &[]);
         check(&[], "attest_host = \"a.example\"", &["http_challenge"]);
         assert_eq!(offers(&[], "", |name| name == "GITLAB_CI"), ["gitlab_ci"]);
         let github = |name: &str| name == "ACTIONS_ID_TOKEN_REQUEST_URL";
