@@ -331,6 +331,11 @@ async fn appraise<W: World>(
 ) -> Result<Found, Refusal> {
     let nonce = answer.map_or(&[0; 32], |(challenge, _)| &challenge.nonce);
     let mut facts = Facts { token, ..asked.facts(attempt, nonce, now) };
+    let keys = match asked.mechanism.keys(&attempt.evidence, &facts)? {
+        Some(question) => Some(ask(world, &question).await?),
+        None => None,
+    };
+    facts.keys = keys.as_deref();
     let told = match asked.mechanism.question(&attempt.evidence, &facts)? {
         Some(question) => Some(ask(world, &question).await?),
         None => None,

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use super::journal::{self, LogJournal};
 use super::layout::{Layout, Settings};
 use super::logs::Pulse;
+use super::platforms::Asker;
 use super::prepare::{self, Strangers};
 use super::retention;
 use super::tls::certified;
@@ -77,6 +78,7 @@ pub async fn start(
         entropy: SystemEntropy::default(),
         component: Component("server".to_owned()),
         site: settings.site(),
+        platforms: Some(Arc::new(Asker::new(settings, &layout.dir)?)),
     });
     let names = vec![settings.host.clone()];
     if pulse.takes_clock() {

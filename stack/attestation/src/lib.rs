@@ -11,6 +11,7 @@ pub mod azure_imds;
 mod chain;
 pub mod http_challenge;
 pub mod idevid;
+pub mod issuer_keys;
 pub mod join_token;
 pub mod k8s_psat;
 pub mod mechanism;

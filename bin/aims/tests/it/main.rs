@@ -19,6 +19,7 @@ mod joining;
 mod kills;
 mod load;
 mod oversized;
+mod platform;
 mod policy;
 mod retention;
 mod rows;

@@ -9,6 +9,7 @@
 mod documents;
 mod hosts;
 mod idevid;
+mod issuer_keys;
 mod mechanism;
 mod soft_tpm;
 mod sshpop;
