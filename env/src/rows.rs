@@ -82,6 +82,30 @@ impl Entity for JoinToken {
     }
 }
 
+impl Entity for Hosted {
+    const TABLE: Table = Table::Hosted;
+
+    fn id(&self) -> String {
+        Self::id_of(&self.node, &self.agent)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Unreadable::to_json(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Unreadable::from_json(bytes)
+    }
+
+    fn terms(&self) -> Vec<(Index, String)> {
+        vec![(Index::Node, self.node.clone())]
+    }
+
+    fn expires(&self) -> Option<UnixTime> {
+        Some(self.until)
+    }
+}
+
 json_entity!(Assignment, Table::Names, one => one.name.to_string());
 json_entity!(ClientRecord, Table::Clients, one => one.client_id.clone());
 json_entity!(NodeRecord, Table::Nodes, one => one.id.to_string());
@@ -247,6 +271,25 @@ pub struct LogMark {
     pub size: u64,
     /// The root over them, base64.
     pub root: String,
+}
+
+/// That a node obtained credentials for an agent. It is written when it is new, and again only when
+/// it nears its end: churn of short-lived processes writes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hosted {
+    /// The node.
+    pub node: String,
+    /// The agent.
+    pub agent: String,
+    /// From then on nothing that was issued by this row lives.
+    pub until: UnixTime,
+}
+
+impl Hosted {
+    /// The id of such a row: neither identifier has a space.
+    pub fn id_of(node: &str, agent: &str) -> String {
+        format!("{node} {agent}")
+    }
 }
 
 /// On a node: what it holds for a workload.

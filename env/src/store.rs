@@ -38,11 +38,13 @@ pub enum Table {
     Holdings,
     /// Relations to other trust domains, by trust domain.
     Relations,
+    /// That a node obtained credentials for an agent, by both.
+    Hosted,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Agents,
         Self::Names,
         Self::Clients,
@@ -53,6 +55,7 @@ impl Table {
         Self::Singles,
         Self::Holdings,
         Self::Relations,
+        Self::Hosted,
     ];
 
     /// The name that a database file shows.
@@ -68,6 +71,7 @@ impl Table {
             Self::Singles => "singles",
             Self::Holdings => "holdings",
             Self::Relations => "relations",
+            Self::Hosted => "hosted",
         }
     }
 
@@ -103,7 +107,7 @@ impl Key {
 pub enum Index {
     /// Every row of a table, by id.
     All,
-    /// Agents by the node that may host them.
+    /// Rows by the node that they are about.
     Node,
     /// Agents by owner.
     Owner,

@@ -141,6 +141,17 @@ async fn forget<W: World>(world: &W) -> Result<(), Unavailable> {
     }
 }
 
+/// The server said that this component may not be fed: what was heard counts no longer, and whoever
+/// waits for news learns of it. A revoked node does not hand out what it holds for its bound yet.
+pub async fn cut<W: World>(world: &W) -> Result<(), Unavailable> {
+    let seq = heard(world).await?.map_or(0, |feed| feed.seq);
+    let writes = vec![
+        Write::put(&Feed { heard: UnixTime::EPOCH, seq }, Expect::Any),
+        Write::put(&Told { seq }, Expect::Any),
+    ];
+    commit(world, writes).await
+}
+
 /// Rows of a replica: what happened is recorded where it happened.
 async fn commit<W: World>(world: &W, writes: Vec<Write>) -> Result<(), Unavailable> {
     let change = Change { writes, uses: Vec::new(), records: Vec::new() };

@@ -3,9 +3,10 @@
 
 use attestation::Selectors;
 use credential::{KeyRing, Purpose, TokenText, jwt_svid, wit, x509_svid};
+use env::rows::Hosted;
 use env::{
-    AssignedCredential, Change, Entropy, IssueKind, IssueOrder, Key, Recorded, Store, Unavailable,
-    World,
+    AssignedCredential, Change, Entropy, Expect, IssueKind, IssueOrder, Key, Recorded, Store,
+    Unavailable, World, Write,
 };
 use jose::PublicKey;
 use monitoring::Event;
@@ -21,6 +22,9 @@ use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, public_id, refused};
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
+
+/// How many lives of a credential a row about its node lasts.
+const HOSTED_LIVES: u64 = 4;
 
 /// Why no credential is issued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +87,7 @@ pub async fn issue<W: World>(
         Key::of::<AgentRecord>(order.agent.to_string()),
         Key::of::<NodeRecord>(node.to_string()),
         Key::of::<KeyRing>(purpose.name()),
+        Key::of::<Hosted>(Hosted::id_of(&node.to_string(), &order.agent.to_string())),
     ];
     let facts = basis(world, keys).await?;
     let now = issuing::now(world, &facts)?;
@@ -108,13 +113,73 @@ pub async fn issue<W: World>(
         }
         Err(refusal) => Err(refusal),
     };
+    let mut change = Change::default();
     match &made {
-        Ok(_) => record.outcome = monitoring::Outcome::Permitted,
+        Ok(_) => {
+            record.outcome = monitoring::Outcome::Permitted;
+            change.writes.extend(hosting(&facts, node, &order.agent, now)?);
+        }
         Err(refusal) => refused(&mut record, refusal.check(), refusal, None),
     }
+    let is_new_here = !change.writes.is_empty();
+    change.records.push(record);
+    let receipt = settled(world.store().commit(change).await)?.ok_or_else(overtaken)?;
+    // INVARIANT: whoever revokes the node sees the row, or we see that it is revoked.
+    if is_new_here && let Err(why) = standing(world, node, proved).await? {
+        return gone(world, &order, node, why).await;
+    }
+    Ok(Recorded::new(made, &receipt))
+}
+
+/// The row that this node has credentials for this agent, where there is none that lasts: it lasts
+/// several lives, so that renewals write nothing.
+fn hosting(
+    facts: &Basis,
+    node: &WorkloadId,
+    agent: &WorkloadId,
+    now: UnixTime,
+) -> Result<Option<Write>, Unavailable> {
+    let (node, agent) = (node.to_string(), agent.to_string());
+    let lifetimes = &facts.set().domain().lifetimes;
+    let life = lifetimes.x509_svid.max(lifetimes.wit).max(lifetimes.jwt_svid);
+    let found = facts.rows.get::<Hosted>(&Hosted::id_of(&node, &agent))?;
+    if found.is_some_and(|row| now.plus(life) < row.until) {
+        return Ok(None);
+    }
+    let until = now.plus(Span::from_millis(life.millis().saturating_mul(HOSTED_LIVES)));
+    Ok(Some(Write::put(&Hosted { node, agent, until }, Expect::Any)))
+}
+
+/// Whether the node is still in force.
+async fn standing<W: World>(
+    world: &W,
+    node: &WorkloadId,
+    proved: Option<u64>,
+) -> Result<Result<(), String>, Unavailable> {
+    let found = crate::facts::one::<W, NodeRecord>(world, &node.to_string()).await?;
+    let admitted = found.map(|node| node.lifecycle.admits(proved.map(provisioning::Epoch)));
+    Ok(match admitted {
+        Some(admitted) => admitted.map_err(|why| why.to_string()),
+        None => Err("it is not in the registry".to_owned()),
+    })
+}
+
+/// It was revoked while we signed: what was made is not released, and that is recorded.
+async fn gone<W: World>(
+    world: &W,
+    order: &IssueOrder,
+    node: &WorkloadId,
+    why: String,
+) -> Result<Issued, Unavailable> {
+    let refusal = Refusal::Node(why);
+    let mut record = begin(world, Event::CredentialIssued);
+    record.action = format!("credential.issue.{}", kind_of(&order.kind).name());
+    record.agent = Some(order.agent.to_string());
+    record.transport = Some(node.to_string());
+    refused(&mut record, refusal.check(), &refusal, None);
     let commit = world.store().commit(Change::record(record)).await;
     let receipt = settled(commit)?.ok_or_else(overtaken)?;
-    Ok(Recorded::new(made, &receipt))
+    Ok(Recorded::new(Err(refusal), &receipt))
 }
 
 /// Everything before a signature: the node, the agent, the evidence, the policy.

@@ -91,7 +91,7 @@ pub enum Refusal {
     Replayed,
     /// Trust on first use: the host joined before.
     #[error(
-        "`{id}` joined at {joined} already; an operator revokes it, or policy lets it attest again"
+        "`{id}` joined at {joined} already; an operator forgets it, or policy lets it attest again"
     )]
     Known {
         /// Its identifier.
@@ -379,7 +379,7 @@ async fn admit<W: World>(
         if known.key == found.key {
             return Ok(Err(Refusal::SameKey));
         }
-        if found.appraisal.once && token.is_none() {
+        if found.appraisal.once && token.is_none() && !known.forgotten {
             let (id, joined) = (found.id.to_string(), known.joined);
             return Ok(Err(Refusal::Known { id, joined }));
         }
@@ -396,6 +396,7 @@ async fn admit<W: World>(
         facts.epoch,
         now,
     );
+    node.ends = Some(now.plus(facts.set().domain().lifetimes.component));
     let expect = match &known {
         Some(known) => {
             node.joined = known.joined;

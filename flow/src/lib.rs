@@ -19,6 +19,7 @@ pub mod issue;
 pub mod issuing;
 pub mod join;
 pub mod join_token;
+pub mod nodes;
 pub mod proxy;
 pub mod publish;
 pub mod record;

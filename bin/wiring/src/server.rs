@@ -168,7 +168,7 @@ impl Server {
             let (origin, stopped) = (origin.clone(), stopped(stop));
             self.tasks.spawn(async move { origin.serve(listener, tls, stopped).await });
         }
-        self.node_api(settings, origin, &strangers, stop).await?;
+        self.node_api(settings, origin, &strangers, pulse, stop).await?;
         let desk = Desk::new(admin::Parts {
             world,
             audit: Arc::new(pulse.logs.clone()),
@@ -195,6 +195,7 @@ impl Server {
         settings: &Settings,
         origin: Origin<ServerWorld>,
         strangers: &Arc<Strangers>,
+        pulse: &Pulse,
         stop: &watch::Receiver<bool>,
     ) -> Result<(), String> {
         let world = Arc::clone(&self.world);
@@ -207,10 +208,13 @@ impl Server {
         let presented = Presented::new(certified(chain(&own), &world.keys, &own.key));
         let renewed = presented.clone();
         self.federation(settings, &presented, origin.clone(), stop).await?;
-        let counted = Arc::clone(strangers);
+        let (counted, presence) = (Arc::clone(strangers), pulse.clone());
         let wiring = Wiring {
             presented,
             on_refused: Box::new(move |source, check| counted.count(&source, check)),
+            on_heard: Box::new(move |id, troubles| {
+                presence.heard_of(&id.to_string(), SystemClock::read(), troubles);
+            }),
             token_endpoint: Box::new(move |call| {
                 let origin = origin.clone();
                 Box::pin(async move {

@@ -1,5 +1,6 @@
 //! What the process knows of itself beside its state: given by the wiring.
 
+use provisioning::renewal::Trouble;
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
 
@@ -19,6 +20,18 @@ pub trait Health: Send + Sync + 'static {
 
     /// The components in this process that follow the server, and when they last heard of it.
     fn feeds(&self) -> Vec<FeedState>;
+
+    /// What this process knows of a host or gateway that joined, by its identifier.
+    fn heard(&self, component: &str) -> Option<Heard>;
+}
+
+/// What is heard of a host or gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// When it was last heard; milliseconds.
+    pub at: UnixTime,
+    /// Which renewals fail there, as it tells.
+    pub troubles: Vec<Trouble>,
 }
 
 /// How far a log is.

@@ -134,6 +134,21 @@ impl<W: World> Node for Service<W> {
         Ok(Response::new(wire::DelegateResponse { outcome: Some(outcome) }))
     }
 
+    async fn report(
+        &self,
+        request: Request<wire::ReportRequest>,
+    ) -> Result<Response<wire::ReportResponse>, Status> {
+        let caller = self.caller().await?;
+        let in_force = caller::is_in_force(&*self.shared.world, &caller).await;
+        in_force.map_err(unavailable)?.map_err(|why| {
+            self.shared.count(self.connection.address, "link::NotInForce");
+            Status::permission_denied(why.to_string())
+        })?;
+        let troubles = asked::report(request.into_inner()).map_err(malformed)?;
+        (self.shared.wiring.on_heard)(&caller.id, Some(troubles));
+        Ok(Response::new(wire::ReportResponse {}))
+    }
+
     async fn token(
         &self,
         request: Request<wire::TokenRequest>,

@@ -24,6 +24,7 @@ mod issue;
 mod join;
 #[cfg(test)]
 mod kept;
+mod nodes;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]

@@ -76,6 +76,8 @@ pub enum Event {
     NodeAttested,
     /// A node renewed its credential.
     NodeRenewed,
+    /// A node's lifecycle moved.
+    NodeLifecycle,
     /// An agent's record was made.
     AgentRegistered,
     /// An agent's lifecycle moved.
@@ -103,6 +105,9 @@ pub enum Event {
     StrangersRefused,
     /// The retention policy took the beginning off a log.
     LogCut,
+    /// Something will end unless somebody mends what keeps it from being renewed; or that was
+    /// mended.
+    Alarm,
 }
 
 impl Event {
@@ -113,6 +118,7 @@ impl Event {
             Self::JoinTokenCreated => "join_token_created",
             Self::NodeAttested => "node_attested",
             Self::NodeRenewed => "node_renewed",
+            Self::NodeLifecycle => "node_lifecycle",
             Self::AgentRegistered => "agent_registered",
             Self::AgentLifecycle => "agent_lifecycle",
             Self::ClientRegistered => "client_registered",
@@ -126,6 +132,7 @@ impl Event {
             Self::FederationChanged => "federation_changed",
             Self::StrangersRefused => "strangers_refused",
             Self::LogCut => "log_cut",
+            Self::Alarm => "alarm",
         }
     }
 }

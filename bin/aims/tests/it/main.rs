@@ -18,6 +18,7 @@ mod help;
 mod joining;
 mod kills;
 mod load;
+mod nodes;
 mod oversized;
 mod platform;
 mod policy;

@@ -8,6 +8,7 @@ mod authorities;
 mod clients;
 mod federation;
 pub mod messages;
+mod nodes;
 mod operator;
 mod policy;
 pub(crate) mod problem;

@@ -1,6 +1,6 @@
 //! The one table from what keeps an order from being done to its status and [`Problem`].
 
-use flow::{agents, apply_policy, authorities, federate};
+use flow::{agents, apply_policy, authorities, federate, nodes};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use monitoring::RecordId;
@@ -89,6 +89,19 @@ impl From<&agents::Refusal> for Undone {
         match hint {
             Some(hint) => undone.hint(hint),
             None => undone,
+        }
+    }
+}
+
+impl From<&nodes::Refusal> for Undone {
+    fn from(refusal: &nodes::Refusal) -> Self {
+        use nodes::Refusal as R;
+        let undone = |status| Self::new(status, Ending::Refused, refusal.check(), refusal);
+        match refusal {
+            R::Unknown(_) => {
+                undone(StatusCode::NOT_FOUND).hint("`aims node list` shows those there are")
+            }
+            R::Transition(_) => undone(StatusCode::CONFLICT),
         }
     }
 }

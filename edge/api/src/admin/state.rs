@@ -63,14 +63,9 @@ pub(crate) async fn nodes<W: World>(State(shared): State<Arc<Shared<W>>>, uri: U
             let why = Unavailable::of("store", error);
             Undone::from(&why)
         })?;
-        items.extend(node.map(|node| NodeShown {
-            id: node.id.to_string(),
-            role: node.role,
-            mechanism: node.mechanism.clone(),
-            joined: node.joined,
-            renewed: node.renewed,
-            lifecycle: node.lifecycle.clone(),
-        }));
+        items.extend(
+            node.map(|node| NodeShown::new(&node, shared.health.heard(&node.id.to_string()))),
+        );
     }
     Ok(answer::json(StatusCode::OK, &Page { items, next: page.next }))
 }

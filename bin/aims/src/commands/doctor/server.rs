@@ -333,6 +333,13 @@ mod tests {
                 joined: renewed,
                 renewed,
                 lifecycle,
+                selectors: Vec::new(),
+                ends: None,
+                forgotten: false,
+                heard: None,
+                troubles: Vec::new(),
+                agents: None,
+                ended: Vec::new(),
             }
         };
         for (seconds, state) in [
