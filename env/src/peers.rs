@@ -120,6 +120,9 @@ pub trait Peers: Send + Sync + 'static {
     /// Tells which renewals fail here, all of them; none when all is well again.
     fn report(&self, troubles: Vec<Trouble>) -> impl Future<Output = Result<(), PeerFault>> + Send;
 
+    /// Whether there is anything for this component that the feed has not told after `since`.
+    fn pending(&self, since: u64) -> impl Future<Output = Result<bool, PeerFault>> + Send;
+
     /// A request to the token endpoint in the name of an agent here: the form, and the headers
     /// that authenticate it. Answers the status and the JSON body.
     fn token(

@@ -6,6 +6,8 @@ use credential::federation::Relation;
 use identifier::Assignment;
 use policy::{Files, PolicySet};
 use provisioning::Epoch;
+use provisioning::alarm::Alarm;
+use provisioning::renewal::Trouble;
 use registry::{AgentRecord, ClientRecord, NodeRecord};
 use serde::{Deserialize, Serialize};
 use spiffe::{Bundle, BundleSet, TrustDomain};
@@ -116,6 +118,8 @@ json_entity!(DomainEpoch, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Feed, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Told, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Taints, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(Alarms, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(Troubles, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(LogMark, Table::Singles, one => one.log.clone());
 
 /// A policy set as stored: its files, and who applied it.
@@ -259,6 +263,31 @@ impl Taints {
     pub fn has(&self, signer: &str) -> bool {
         self.keys.iter().any(|taint| taint.key == signer)
     }
+}
+
+/// On the server: what is not renewed in time, as it was when somebody looked last. What is new in
+/// it was recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarms {
+    /// What is wrong.
+    pub standing: Vec<Alarm>,
+}
+
+impl Alarms {
+    /// Its row.
+    pub const ID: &'static str = "alarms";
+}
+
+/// On a node or gateway: which renewals fail here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Troubles {
+    /// One a credential.
+    pub all: Vec<Trouble>,
+}
+
+impl Troubles {
+    /// Its row.
+    pub const ID: &'static str = "troubles";
 }
 
 /// The last checkpoint of a log that the state database knows: a log that is shorter was rolled

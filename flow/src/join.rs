@@ -100,7 +100,7 @@ pub enum Refusal {
         joined: UnixTime,
     },
     /// The mechanism has to ask somebody, and nothing here can.
-    #[error("{whom} would have to be asked, which is not available in this build")]
+    #[error("{whom} would have to be asked, and nothing here can")]
     CannotAsk {
         /// Whom.
         whom: String,

@@ -28,4 +28,5 @@ pub mod rotate;
 pub mod sign;
 pub mod token;
 mod turns;
+pub mod watch;
 pub mod workload;

@@ -204,6 +204,15 @@ impl Peers for SimPeers {
         end?.into_value().map_err(|why| refused(why.check(), &why))
     }
 
+    async fn pending(&self, since: u64) -> Result<bool, PeerFault> {
+        self.0.way().await;
+        let (server, caller, proved) = self.0.arrive(true).await?;
+        let end = flow::feed::pending(&*server, &caller, proved, env::Seq(since)).await;
+        self.0.way().await;
+        self.0.leave()?;
+        end?.map_err(|why| refused("feed::NotInForce", &why))
+    }
+
     async fn report(&self, _: Vec<Trouble>) -> Result<(), PeerFault> {
         self.0.way().await;
         self.0.arrive(true).await?;

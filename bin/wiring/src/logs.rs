@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use api::{Audit, AuditFault, Entry, FeedState, Growing, Health, Heard, LogState, Tiles};
+use api::{Audit, AuditFault, Entry, FeedState, Growing, Health, LogState, Tiles};
+use flow::watch::Seen;
 use log::{Cache, Log, ReadError, Stored, Term};
-use provisioning::renewal::Trouble;
+use provisioning::renewal::{Heard, Trouble};
 use time::UnixTime;
 
 use super::journal::LogJournal;
@@ -150,6 +151,7 @@ pub struct Pulse {
     clock_was_ahead: Arc<AtomicBool>,
     feeds: Arc<Mutex<Vec<FeedState>>>,
     nodes: Arc<Mutex<BTreeMap<String, Heard>>>,
+    seen: Arc<Mutex<Option<Seen>>>,
 }
 
 impl Pulse {
@@ -188,6 +190,11 @@ impl Pulse {
                 nodes.insert(component.to_owned(), Heard { at, troubles });
             }
         }
+    }
+
+    /// The server looked over what has to be renewed in time.
+    pub fn looked(&self, seen: Seen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 
     /// Of whom the server heard since it started.
@@ -231,6 +238,10 @@ impl Health for Pulse {
 
     fn heard(&self, component: &str) -> Option<Heard> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner).get(component).cloned()
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn feeds(&self) -> Vec<FeedState> {

@@ -36,6 +36,8 @@ pub type ServerWorld = Wired<Sqlite, NoPeers>;
 const SWEEP_EVERY: Span = Span::from_seconds(60);
 /// How often the size and root of the log are remembered in the state database.
 const MARK_EVERY: Span = Span::from_seconds(5);
+/// How often what has to be renewed in time is looked over.
+const WATCH_EVERY: Span = Span::from_seconds(5);
 /// The longest pause between two looks at the key rings.
 const ROTATE_EVERY: Span = Span::from_seconds(60);
 
@@ -89,6 +91,7 @@ pub async fn start(
     let mut server = Server { world, journal, ca: String::new(), tasks: JoinSet::new() };
     server.listen(layout, settings, pulse, stop).await?;
     server.jobs(names, stop);
+    server.watch(pulse.clone());
     let (world, log) = (Arc::clone(&server.world), server.journal.log.clone());
     server.tasks.spawn(retention::run(world, log, origin));
     Ok(server)
@@ -281,6 +284,20 @@ impl Server {
         let stopped = stopped(stop);
         self.tasks.spawn(async move { origin.serve(listener, tls, stopped).await });
         Ok(())
+    }
+
+    /// Looks over what has to be renewed in time, its own and others'.
+    fn watch(&mut self, pulse: Pulse) {
+        let world = Arc::clone(&self.world);
+        self.tasks.spawn(async move {
+            loop {
+                match flow::watch::look(world.as_ref(), &pulse.nodes()).await {
+                    Ok(seen) => pulse.looked(seen),
+                    Err(error) => tracing::warn!(%error, "what must be renewed was not looked at"),
+                }
+                world.clock.sleep(WATCH_EVERY).await;
+            }
+        });
     }
 
     /// Rotation, sweeping, and remembering how far the log is.

@@ -1,6 +1,7 @@
 //! What the process knows of itself beside its state: given by the wiring.
 
-use provisioning::renewal::Trouble;
+use flow::watch::Seen;
+use provisioning::renewal::Heard;
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
 
@@ -23,15 +24,9 @@ pub trait Health: Send + Sync + 'static {
 
     /// What this process knows of a host or gateway that joined, by its identifier.
     fn heard(&self, component: &str) -> Option<Heard>;
-}
 
-/// What is heard of a host or gateway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heard {
-    /// When it was last heard; milliseconds.
-    pub at: UnixTime,
-    /// Which renewals fail there, as it tells.
-    pub troubles: Vec<Trouble>,
+    /// What the server saw when it last looked over what has to be renewed in time.
+    fn seen(&self) -> Option<Seen>;
 }
 
 /// How far a log is.

@@ -29,7 +29,7 @@ mod wire;
 
 pub use answer::AUDIT_ID;
 pub use audit::{Audit, AuditFault, Entry, Growing};
-pub use health::{FeedState, Health, Heard, LogState};
+pub use health::{FeedState, Health, LogState};
 pub use limits::{FORM_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Limits, ORDER_BYTES_MAX};
 pub use origin::{Origin, Parts};
 pub use refused::{OnRefused, Source, Unread};

@@ -316,6 +316,12 @@ impl Peers for Link {
         answered::delegated(self.ask(ask).await?)
     }
 
+    async fn pending(&self, since: u64) -> Result<bool, PeerFault> {
+        let request = wire::PendingRequest { since };
+        let ask = |mut calls: Calls| async move { calls.pending(request).await };
+        self.ask(ask).await.map(|answer| answer.pending)
+    }
+
     async fn report(&self, troubles: Vec<Trouble>) -> Result<(), PeerFault> {
         let request = asked::report_to_wire(troubles);
         let ask = |mut calls: Calls| async move { calls.report(request).await };

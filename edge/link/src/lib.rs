@@ -67,6 +67,10 @@ impl Peers for NoPeers {
         Err(nobody())
     }
 
+    async fn pending(&self, _: u64) -> Result<bool, PeerFault> {
+        Err(nobody())
+    }
+
     async fn report(&self, _: Vec<Trouble>) -> Result<(), PeerFault> {
         Err(nobody())
     }

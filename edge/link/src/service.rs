@@ -134,6 +134,21 @@ impl<W: World> Node for Service<W> {
         Ok(Response::new(wire::DelegateResponse { outcome: Some(outcome) }))
     }
 
+    async fn pending(
+        &self,
+        request: Request<wire::PendingRequest>,
+    ) -> Result<Response<wire::PendingResponse>, Status> {
+        let caller = self.caller().await?;
+        let since = Seq(request.into_inner().since);
+        let world = &*self.shared.world;
+        let found = flow::feed::pending(world, &caller.id, caller.epoch, since).await;
+        let pending = found.map_err(unavailable)?.map_err(|why| {
+            self.shared.count(self.connection.address, "link::NotInForce");
+            Status::permission_denied(why.to_string())
+        })?;
+        Ok(Response::new(wire::PendingResponse { pending }))
+    }
+
     async fn report(
         &self,
         request: Request<wire::ReportRequest>,

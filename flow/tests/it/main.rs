@@ -24,6 +24,7 @@ mod issue;
 mod join;
 #[cfg(test)]
 mod kept;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod policy;
@@ -33,5 +34,7 @@ mod published;
 mod races;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
+mod watch;
 #[cfg(test)]
 mod workload;

@@ -1,8 +1,9 @@
 //! Hosts that are cut off, and what goes with them.
 
 use env::{AssignedCredential, IssueKind, IssueOrder, Keys, PeerFault, Peers, Purpose, World};
+use flow::call::Delegate;
 use flow::nodes::{self, Moved, Refusal};
-use flow::{agents, delegate, issue};
+use flow::{agents, authorities, delegate, issue};
 use identifier::AgentName;
 use jose::Algorithm;
 use monitoring::{Event, Outcome};
@@ -130,6 +131,40 @@ fn s8_the_keys_of_a_gateway_that_is_cut_off_leave_the_key_set() {
             assert!(domain.ring(Purpose::TxnToken).signer(domain.now()).is_some());
         });
     }
+}
+
+/// req: CRED-11 (part), OBS-04 (part)
+#[test]
+fn s6_a_gateway_whose_key_was_revoked_gets_another_at_once() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let (gateway, _) = shown(&domain.gateway);
+        let (world, gateway_id) = (domain.gateway.world(), gateway.to_string());
+        let own = Delegate::default();
+        own.renew(&*world).await.unwrap();
+        let held = || {
+            let ring = domain.ring(Purpose::TxnToken);
+            let of = |key: &&credential::AuthorityKey| key.holder.as_deref() == Some(&*gateway_id);
+            ring.keys.iter().filter(of).map(|key| key.kid.clone()).collect::<Vec<_>>()
+        };
+        let before = held();
+        let kid = before.last().unwrap().clone();
+        // Nobody told of it yet: that says nothing.
+        own.heard(&*world).await.unwrap();
+        assert_eq!(held(), before);
+        domain.sync().await;
+        own.heard(&*world).await.unwrap();
+        assert_eq!(held(), before);
+        let (server, operator) = (domain.server.world(), domain.operator());
+        let act = authorities::Act::Revoke;
+        let done = authorities::act(&*server, &operator, &kid, act, "a test".to_owned()).await;
+        done.unwrap().into_value().unwrap();
+        domain.sync().await;
+        own.heard(&*world).await.unwrap();
+        let after = held();
+        assert!(!after.contains(&kid));
+        assert_eq!(after.len(), before.len());
+    });
 }
 
 /// Whatever comes first: nothing that a revoked node gets lives.

@@ -149,6 +149,11 @@ pub trait Mechanism: Sync {
         rule.own.keys().map(unknown).collect()
     }
 
+    /// Whether its hosts are made for one job: they go without a word, and that is no alarm.
+    fn is_brief(&self) -> bool {
+        false
+    }
+
     /// What the evidence, and the answer to the challenge, prove.
     fn appraise(
         &self,

@@ -191,6 +191,10 @@ impl Mechanism for Platform {
         faults
     }
 
+    fn is_brief(&self) -> bool {
+        !self.first_use
+    }
+
     fn challenge(&self, _: &[u8], _: &Facts<'_>) -> Result<Option<Vec<u8>>, mechanism::Refusal> {
         Ok(None)
     }

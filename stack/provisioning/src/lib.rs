@@ -3,9 +3,11 @@
 //! PROV-01 to PROV-03, PROV-06, PROV-07).
 //!
 //! In scope: the lifecycles of agents and nodes and their transitions, what an issuance needs, when
-//! a renewal is due, who may hold a key, the revocation epoch. Not here: evidence (`attestation`), the forms of
-//! credentials (`credential`), and the making of keys (the node, behind `env::Keys`).
+//! a renewal is due and when it is late, who may hold a key, the revocation epoch. Not here:
+//! evidence (`attestation`), the forms of credentials (`credential`), and the making of keys (the
+//! node, behind `env::Keys`).
 
+pub mod alarm;
 pub mod issue;
 pub mod lifecycle;
 pub mod node_act;

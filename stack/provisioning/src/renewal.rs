@@ -28,6 +28,15 @@ pub struct Trouble {
     pub why: String,
 }
 
+/// What is heard of a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// When it was last heard.
+    pub at: UnixTime,
+    /// Which renewals fail there, as it tells.
+    pub troubles: Vec<Trouble>,
+}
+
 /// When to renew what lives from `from` to `until`: half its life, less up to a tenth of it by
 /// `random`, so that what was issued together is not renewed together.
 pub fn due(from: UnixTime, until: UnixTime, random: u16) -> UnixTime {

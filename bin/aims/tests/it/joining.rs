@@ -59,13 +59,13 @@ fn policy() -> String {
 }
 
 /// A node's folder, and how it is started.
-struct Node {
-    folder: PathBuf,
+pub(crate) struct Node {
+    pub(crate) folder: PathBuf,
     config: PathBuf,
 }
 
 impl Node {
-    async fn new(site: &Site, name: &str, settings: &str) -> Self {
+    pub(crate) async fn new(site: &Site, name: &str, settings: &str) -> Self {
         let folder = site.folder.path().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let (https, url) = (site.https(), format!("{}/bundle", site.url(0)));
@@ -89,7 +89,7 @@ impl Node {
         command
     }
 
-    fn joins(&self) {
+    pub(crate) fn joins(&self) {
         assert_eq!(Running::ready(self.command(), Path::new("")).stop(), 0);
     }
 

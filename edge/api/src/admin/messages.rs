@@ -11,7 +11,8 @@ use jose::Jwk;
 use oauth::client_metadata::ClientMetadata;
 use policy::{Difference, Fault, Files};
 use provisioning::Lifecycle;
-use provisioning::renewal::Trouble;
+use provisioning::alarm::{Alarm, Outage};
+use provisioning::renewal::{Heard, Trouble};
 use registry::{ClientRecord, ClientState, NodeRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -19,7 +20,7 @@ use spiffe::federation::{EndpointUrl, Profile};
 use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
 
-use crate::health::{FeedState, Heard, LogState};
+use crate::health::{FeedState, LogState};
 
 /// How long a join token lives unless the order says otherwise, in seconds.
 pub const JOIN_TOKEN_SECONDS: u64 = 600;
@@ -468,6 +469,12 @@ pub struct Status {
     /// The newest record, where the clock jumped back behind it: nothing is issued until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jumped_back_from: Option<UnixTime>,
+    /// What is not renewed in time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<Alarm>,
+    /// How long others go on without this server, by the policy in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outage: Option<Outage>,
 }
 
 /// A record of a log, as it lies there.

@@ -101,6 +101,7 @@ pub(crate) async fn status<W: World>(State(shared): State<Arc<Shared<W>>>) -> En
         let skew = row.set.domain().bounds.clock_skew;
         issuing::jumped_back(now, recorded, skew).err()
     });
+    let seen = shared.health.seen();
     let shown = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         issuer: shared.world.site().issuer.clone(),
@@ -113,6 +114,8 @@ pub(crate) async fn status<W: World>(State(shared): State<Arc<Shared<W>>>) -> En
         feeds: shared.health.feeds(),
         now,
         jumped_back_from: jumped.map(|jumped| jumped.recorded),
+        outage: seen.as_ref().map(|seen| seen.outage),
+        alarms: seen.map(|seen| seen.alarms).unwrap_or_default(),
     };
     Ok(answer::json(StatusCode::OK, &shown))
 }

@@ -1,14 +1,14 @@
 //! A small world in memory: enough for the flows behind the listeners, with a switch that makes its
 //! store fail. The whole one is `testkit`, which knows no runtime; here are real sockets.
 
-use provisioning::renewal::Trouble;
+use provisioning::renewal::{Heard, Trouble};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::{Audit, AuditFault, Entry, FeedState, Growing, Health, Heard, LogState, Tiles};
+use api::{Audit, AuditFault, Entry, FeedState, Growing, Health, LogState, Tiles};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use env::{
@@ -361,6 +361,10 @@ impl Peers for NoPeers {
         Err(no_server())
     }
 
+    async fn pending(&self, _: u64) -> Result<bool, PeerFault> {
+        Err(no_server())
+    }
+
     async fn report(&self, _: Vec<Trouble>) -> Result<(), PeerFault> {
         Err(no_server())
     }
@@ -439,6 +443,10 @@ impl Health for Doors {
     }
 
     fn heard(&self, _: &str) -> Option<Heard> {
+        None
+    }
+
+    fn seen(&self) -> Option<flow::watch::Seen> {
         None
     }
 
