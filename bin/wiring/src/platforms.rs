@@ -208,3 +208,72 @@ fn bearer(path: &Path) -> Result<SecretText, Unavailable> {
 fn fault(why: impl std::fmt::Display) -> Unavailable {
     Unavailable::of("platform", why)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[derive(Clone)]
+    struct Loopback;
+
+    impl Names for Loopback {
+        async fn resolve(&self, _: &str) -> std::io::Result<Vec<IpAddr>> {
+            Ok(vec![IpAddr::from([127, 0, 0, 1])])
+        }
+    }
+
+    /// A host's page is read where the mechanism's table says that its name may lead, and nowhere
+    /// else: what the settings list for bundles does not count.
+    /// req: ATT-02 (part), AUTHN-12 (part)
+    #[tokio::test]
+    async fn s7_a_host_is_asked_at_the_addresses_that_its_table_lists() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 1_024];
+            let length = stream.read(&mut head).await.unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nnonce";
+            stream.write_all(answer).await.unwrap();
+            String::from_utf8_lossy(&head[..length]).into_owned()
+        });
+        let roots = Roots::of_system();
+        let listed = vec![Network::parse("127.0.0.0/8").unwrap()];
+        let fetcher = Fetcher::new(listed, roots, LIMITS).with_names(Loopback);
+        let asker = Asker::with(fetcher, PathBuf::from("none"));
+        let question = |addresses: &[&str]| Question::Document {
+            host: "a.hosts.example".to_owned(),
+            port,
+            path: attestation::http_challenge::path("default"),
+            bytes_max: 64,
+            addresses: addresses.iter().map(|one| (*one).to_owned()).collect(),
+        };
+        for elsewhere in [&[][..], &["10.0.0.0/8"]] {
+            let refused = asker.ask(&question(elsewhere)).await.unwrap_err();
+            assert!(refused.why.contains("neither public nor listed"), "{refused}");
+        }
+        assert_eq!(asker.ask(&question(&["127.0.0.1"])).await.unwrap(), b"nonce");
+        let path = "/.well-known/spiffe/nodeattestor/http_challenge/default/challenge";
+        let head = serving.await.unwrap();
+        assert!(head.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{head}");
+    }
+
+    #[test]
+    fn a_file_without_a_token_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prod");
+        assert!(bearer(&path).is_err());
+        for (text, expect) in [("", None), (" \n", None), ("token\n", Some("token"))] {
+            std::fs::write(&path, text).unwrap();
+            let found = bearer(&path).ok();
+            assert_eq!(found.as_ref().map(SecretText::expose), expect, "{text:?}");
+        }
+        std::fs::write(&path, "x".repeat(17 * 1024)).unwrap();
+        assert!(bearer(&path).is_err());
+    }
+}

@@ -1,6 +1,6 @@
 //! Attestation: what an issuer of tokens answers when it is asked for its keys.
 
-use attestation::issuer_keys::{KeySource, Kept, discovered};
+use attestation::issuer_keys::{Kept, KeySource, discovered};
 use time::UnixTime;
 
 /// A discovery document names a place, and written again the same; a key set is kept, or not used.
