@@ -182,6 +182,7 @@ impl Herd {
                 store: Memory::open(Arc::new(Forgotten)),
                 keys: Arc::clone(&self.keys),
                 peers: link,
+                platforms: None,
                 clock: SystemClock { newest: Arc::new(Newest::default()) },
                 entropy: SystemEntropy::default(),
                 component: Component("node:herd".to_owned()),

@@ -5,6 +5,7 @@ use std::future::Future;
 use attestation::unix::Process;
 use credential::TokenText;
 use jose::{Jwk, KeyId};
+use provisioning::renewal::Trouble;
 use time::UnixTime;
 use wimse::WorkloadId;
 
@@ -115,6 +116,12 @@ pub trait Peers: Send + Sync + 'static {
 
     /// Leave for this gateway to sign transaction tokens with the key `public`.
     fn delegate(&self, public: Jwk) -> impl Future<Output = Result<Delegation, PeerFault>> + Send;
+
+    /// Tells which renewals fail here, all of them; none when all is well again.
+    fn report(&self, troubles: Vec<Trouble>) -> impl Future<Output = Result<(), PeerFault>> + Send;
+
+    /// Whether there is anything for this component that the feed has not told after `since`.
+    fn pending(&self, since: u64) -> impl Future<Output = Result<bool, PeerFault>> + Send;
 
     /// A request to the token endpoint in the name of an agent here: the form, and the headers
     /// that authenticate it. Answers the status and the JSON body.

@@ -11,6 +11,8 @@ use credential::federation::Relation;
 use identifier::Assignment;
 use policy::{Files, PolicySet};
 use provisioning::Epoch;
+use provisioning::alarm::Alarm;
+use provisioning::renewal::Trouble;
 use registry::{AgentRecord, ClientRecord, NodeRecord};
 use serde::{Deserialize, Serialize};
 use spiffe::{Bundle, BundleSet, TrustDomain};
@@ -87,6 +89,30 @@ impl Entity for JoinToken {
     }
 }
 
+impl Entity for Hosted {
+    const TABLE: Table = Table::Hosted;
+
+    fn id(&self) -> String {
+        Self::id_of(&self.node, &self.agent)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Unreadable::to_json(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Unreadable::from_json(bytes)
+    }
+
+    fn terms(&self) -> Vec<(Index, String)> {
+        vec![(Index::Node, self.node.clone())]
+    }
+
+    fn expires(&self) -> Option<UnixTime> {
+        Some(self.until)
+    }
+}
+
 json_entity!(Assignment, Table::Names, one => one.name.to_string());
 json_entity!(ClientRecord, Table::Clients, one => one.client_id.clone());
 json_entity!(NodeRecord, Table::Nodes, one => one.id.to_string());
@@ -98,6 +124,8 @@ json_entity!(DomainEpoch, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Feed, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Told, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Taints, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(Alarms, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(Troubles, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(LogMark, Table::Singles, one => one.log.clone());
 
 /// A policy set as stored: its files, and who applied it.
@@ -243,6 +271,31 @@ impl Taints {
     }
 }
 
+/// On the server: what is not renewed in time, as it was when somebody looked last. What is new in
+/// it was recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarms {
+    /// What is wrong.
+    pub standing: Vec<Alarm>,
+}
+
+impl Alarms {
+    /// Its row.
+    pub const ID: &'static str = "alarms";
+}
+
+/// On a node or gateway: which renewals fail here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Troubles {
+    /// One a credential.
+    pub all: Vec<Trouble>,
+}
+
+impl Troubles {
+    /// Its row.
+    pub const ID: &'static str = "troubles";
+}
+
 /// The last checkpoint of a log that the state database knows: a log that is shorter was rolled
 /// back (docs/design.md §7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,6 +306,25 @@ pub struct LogMark {
     pub size: u64,
     /// The root over them, base64.
     pub root: String,
+}
+
+/// That a node obtained credentials for an agent. It is written when it is new, and again only when
+/// it nears its end: churn of short-lived processes writes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hosted {
+    /// The node.
+    pub node: String,
+    /// The agent.
+    pub agent: String,
+    /// From then on nothing that was issued by this row lives.
+    pub until: UnixTime,
+}
+
+impl Hosted {
+    /// The id of such a row: neither identifier has a space.
+    pub fn id_of(node: &str, agent: &str) -> String {
+        format!("{node} {agent}")
+    }
 }
 
 /// On a node: what it holds for a workload.

@@ -42,11 +42,13 @@ pub enum Table {
     Evidence,
     /// Attestation results, by agent and host.
     Results,
+    /// That a node obtained credentials for an agent, by both.
+    Hosted,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Agents,
         Self::Names,
         Self::Clients,
@@ -59,6 +61,7 @@ impl Table {
         Self::Relations,
         Self::Evidence,
         Self::Results,
+        Self::Hosted,
     ];
 
     /// The name that a database file shows.
@@ -76,6 +79,7 @@ impl Table {
             Self::Relations => "relations",
             Self::Evidence => "evidence",
             Self::Results => "results",
+            Self::Hosted => "hosted",
         }
     }
 
@@ -111,7 +115,7 @@ impl Key {
 pub enum Index {
     /// Every row of a table, by id.
     All,
-    /// Agents by the node that may host them.
+    /// Rows by the node that they are about.
     Node,
     /// Agents by owner.
     Owner,

@@ -61,6 +61,7 @@ pub async fn ready<W: World>(
         }
     }
     rotate::step(world, web_names).await?;
+    crate::nodes::settle(world).await?;
     Ok(Ok(()))
 }
 

@@ -19,6 +19,8 @@ use crate::agents::settled;
 
 /// The most rows of one message.
 pub const ROWS_MAX: usize = 256;
+/// The pages that are looked at for what is on its way.
+const PENDING_PAGES_MAX: usize = 16;
 /// The tables that components follow.
 const TABLES: [Table; 3] = [Table::Agents, Table::Authorities, Table::Singles];
 
@@ -77,6 +79,26 @@ pub async fn next<W: World>(
         sent.extend(select(row, &node)?);
     }
     Ok(Ok(Message { rows: sent, seq: page.seq, anew: since == Seq(0) }))
+}
+
+/// Whether `caller` would be told something beyond `since`: a node asks before it says that a
+/// process is nobody's, since a registration of a moment ago may be on its way to it.
+pub async fn pending<W: World>(
+    world: &W,
+    caller: &WorkloadId,
+    proved: Option<u64>,
+    mut since: Seq,
+) -> Result<Result<bool, Refusal>, Unavailable> {
+    for _ in 0..PENDING_PAGES_MAX {
+        match next(world, caller, proved, since).await? {
+            Ok(message) if !message.rows.is_empty() => return Ok(Ok(true)),
+            Ok(message) if message.seq == since => return Ok(Ok(false)),
+            Ok(message) => since = message.seq,
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    }
+    // So far behind, there may be.
+    Ok(Ok(true))
 }
 
 /// A row as this component may see it.
@@ -139,6 +161,17 @@ async fn forget<W: World>(world: &W) -> Result<(), Unavailable> {
         let writes = gone.map(|id| Write::delete::<AgentRecord>(id, Expect::Any)).collect();
         commit(world, writes).await?;
     }
+}
+
+/// The server said that this component may not be fed: what was heard counts no longer, and whoever
+/// waits for news learns of it. A revoked node does not hand out what it holds for its bound yet.
+pub async fn cut<W: World>(world: &W) -> Result<(), Unavailable> {
+    let seq = heard(world).await?.map_or(0, |feed| feed.seq);
+    let writes = vec![
+        Write::put(&Feed { heard: UnixTime::EPOCH, seq }, Expect::Any),
+        Write::put(&Told { seq }, Expect::Any),
+    ];
+    commit(world, writes).await
 }
 
 /// Rows of a replica: what happened is recorded where it happened.

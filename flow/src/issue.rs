@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use attestation::Selectors;
 use attestation::class::{Attribute, Shortfall};
 use credential::{KeyRing, Purpose, TokenText, jwt_svid, wit, x509_svid};
+use env::rows::Hosted;
 use env::{
-    AssignedCredential, Change, CommitFault, Entropy, IssueKind, IssueOrder, Key, Recorded, Store,
-    Unavailable, World,
+    AssignedCredential, Change, CommitFault, Entropy, Expect, IssueKind, IssueOrder, Key, Recorded,
+    Store, Unavailable, World, Write,
 };
 use jose::PublicKey;
 use monitoring::Event;
@@ -19,13 +20,16 @@ use time::{Span, UnixTime};
 use wimse::WorkloadId;
 use x509::{DnsName, Request, RequestError};
 
-use crate::agents::overtaken;
+use crate::agents::{overtaken, settled};
 use crate::appraise::{self, Asking};
 use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, public_id, refused};
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
 use crate::turns::{TRIES_MAX, pause};
+
+/// How many lives of a credential a row about its node lasts.
+const HOSTED_LIVES: u64 = 4;
 
 /// Why no credential is issued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +120,7 @@ async fn once<W: World>(
         Key::of::<AgentRecord>(order.agent.to_string()),
         Key::of::<NodeRecord>(node.to_string()),
         Key::of::<KeyRing>(purpose.name()),
+        Key::of::<Hosted>(Hosted::id_of(&node.to_string(), &order.agent.to_string())),
     ];
     keys.extend(appraise::keys(&order.agent.to_string(), &node.to_string()));
     let facts = basis(world, keys).await?;
@@ -124,47 +129,129 @@ async fn once<W: World>(
     let ring = facts.rows.get::<KeyRing>(purpose.name())?;
     let ring = ring.ok_or_else(|| Unavailable::of("store", "no signing keys yet"))?;
     let mut change = Change::default();
-    let mut kinds = BTreeSet::new();
-    let made = match admitted(&facts, node, proved, order) {
+    let (made, kinds) = match admitted(&facts, node, proved, order) {
         Ok(admitted) => {
             let asking = admitted.asking(&facts, now)?;
-            let demand = demand(&facts, node, kind, &asking);
-            match demand.fits() {
-                Ok(()) => {
-                    let mut judged = appraise::judge(world, &facts, &asking, spent).await?;
-                    judged.describe(&mut record);
-                    kinds = judged.kinds();
-                    let decided = demand.decide(&judged.row.summary);
-                    judged.put(world, &mut change, now, decided.is_ok());
-                    match decided {
-                        Ok(life) => {
-                            let jti = public_id(world);
-                            record.jti = Some(jti.clone());
-                            record.facts = reasons(&facts, asking.agent, kind, (now, life));
-                            let said = attributes(&asking, kind, &judged.row.digest);
-                            let making = Making::new(&facts, asking.agent, life, jti, now, &said)?;
-                            make(world, &ring, &making, &order.kind).await?
-                        }
-                        Err(refusal) => Err(refusal.into()),
-                    }
-                }
-                Err(refusal) => Err(refusal.into()),
-            }
+            let issuing = Issuing { facts: &facts, ring: &ring, asking, node, order, kind, spent };
+            issued(world, &issuing, &mut change, &mut record).await?
         }
-        Err(refusal) => Err(refusal),
+        Err(refusal) => (Err(refusal), BTreeSet::new()),
     };
+    let mut is_new_here = false;
     match &made {
-        Ok(_) => record.outcome = monitoring::Outcome::Permitted,
+        Ok(_) => {
+            record.outcome = monitoring::Outcome::Permitted;
+            let hosting = hosting(&facts, node, &order.agent, now)?;
+            is_new_here = hosting.is_some();
+            change.writes.extend(hosting);
+        }
         Err(refusal) => refused(&mut record, refusal.check(), refusal, None),
     }
     // The decision first: it is what the answer names.
     change.records.insert(0, record);
     match world.store().commit(change).await {
-        Ok(receipt) => Ok(Ok(Recorded::new(made, &receipt))),
+        Ok(receipt) => {
+            // INVARIANT: whoever revokes the node sees the row, or we see that it is revoked.
+            if is_new_here && let Err(why) = standing(world, node, proved).await? {
+                return gone(world, order, node, why).await.map(Ok);
+            }
+            Ok(Ok(Recorded::new(made, &receipt)))
+        }
         Err(CommitFault::Used(_)) => Ok(Err(kinds)),
         Err(CommitFault::Conflict(_)) => Ok(Err(BTreeSet::new())),
         Err(CommitFault::Unavailable(why)) => Err(why),
     }
+}
+
+/// What an issuance is decided and made of.
+struct Issuing<'a> {
+    facts: &'a Basis,
+    ring: &'a KeyRing,
+    asking: Asking<'a>,
+    node: &'a WorkloadId,
+    order: &'a IssueOrder,
+    kind: CredentialKind,
+    spent: &'a BTreeSet<String>,
+}
+
+/// Appraises, decides and makes; what is to be stored and recorded of the appraisal goes into the
+/// change. Beside the credential: the documents whose single-use values are taken.
+async fn issued<W: World>(
+    world: &W,
+    issuing: &Issuing<'_>,
+    change: &mut Change,
+    record: &mut monitoring::Record,
+) -> Result<(Result<AssignedCredential, Refusal>, BTreeSet<String>), Unavailable> {
+    let Issuing { facts, ring, asking, node, order, kind, spent } = issuing;
+    let demand = demand(facts, node, *kind, asking);
+    if let Err(refusal) = demand.fits() {
+        return Ok((Err(refusal.into()), BTreeSet::new()));
+    }
+    let mut judged = appraise::judge(world, facts, asking, spent).await?;
+    judged.describe(record);
+    let decided = demand.decide(&judged.row.summary);
+    judged.put(world, change, asking.now, decided.is_ok());
+    let life = match decided {
+        Ok(life) => life,
+        Err(refusal) => return Ok((Err(refusal.into()), judged.kinds())),
+    };
+    let (jti, now) = (public_id(world), asking.now);
+    record.jti = Some(jti.clone());
+    record.facts = reasons(facts, asking.agent, *kind, (now, life));
+    let said = attributes(asking, *kind, &judged.row.digest);
+    let making = Making::new(facts, asking.agent, life, jti, now, &said)?;
+    Ok((make(world, ring, &making, &order.kind).await?, judged.kinds()))
+}
+
+/// The row that this node has credentials for this agent, where there is none that lasts: it lasts
+/// several lives, so that renewals write nothing.
+fn hosting(
+    facts: &Basis,
+    node: &WorkloadId,
+    agent: &WorkloadId,
+    now: UnixTime,
+) -> Result<Option<Write>, Unavailable> {
+    let (node, agent) = (node.to_string(), agent.to_string());
+    let lifetimes = &facts.set().domain().lifetimes;
+    let life = lifetimes.x509_svid.max(lifetimes.wit).max(lifetimes.jwt_svid);
+    let found = facts.rows.get::<Hosted>(&Hosted::id_of(&node, &agent))?;
+    if found.is_some_and(|row| now.plus(life) < row.until) {
+        return Ok(None);
+    }
+    let until = now.plus(Span::from_millis(life.millis().saturating_mul(HOSTED_LIVES)));
+    Ok(Some(Write::put(&Hosted { node, agent, until }, Expect::Any)))
+}
+
+/// Whether the node is still in force.
+async fn standing<W: World>(
+    world: &W,
+    node: &WorkloadId,
+    proved: Option<u64>,
+) -> Result<Result<(), String>, Unavailable> {
+    let found = crate::facts::one::<W, NodeRecord>(world, &node.to_string()).await?;
+    let admitted = found.map(|node| node.lifecycle.admits(proved.map(provisioning::Epoch)));
+    Ok(match admitted {
+        Some(admitted) => admitted.map_err(|why| why.to_string()),
+        None => Err("it is not in the registry".to_owned()),
+    })
+}
+
+/// It was revoked while we signed: what was made is not released, and that is recorded.
+async fn gone<W: World>(
+    world: &W,
+    order: &IssueOrder,
+    node: &WorkloadId,
+    why: String,
+) -> Result<Issued, Unavailable> {
+    let refusal = Refusal::Node(why);
+    let mut record = begin(world, Event::CredentialIssued);
+    record.action = format!("credential.issue.{}", kind_of(&order.kind).name());
+    record.agent = Some(order.agent.to_string());
+    record.transport = Some(node.to_string());
+    refused(&mut record, refusal.check(), &refusal, None);
+    let commit = world.store().commit(Change::record(record)).await;
+    let receipt = settled(commit)?.ok_or_else(overtaken)?;
+    Ok(Recorded::new(Err(refusal), &receipt))
 }
 
 fn record_of<W: World>(

@@ -91,7 +91,7 @@ pub enum Refusal {
     Replayed,
     /// Trust on first use: the host joined before.
     #[error(
-        "`{id}` joined at {joined} already; an operator revokes it, or policy lets it attest again"
+        "`{id}` joined at {joined} already; an operator forgets it, or policy lets it attest again"
     )]
     Known {
         /// Its identifier.
@@ -100,7 +100,7 @@ pub enum Refusal {
         joined: UnixTime,
     },
     /// The mechanism has to ask somebody, and nothing here can.
-    #[error("{whom} would have to be asked, which is not available in this build")]
+    #[error("{whom} would have to be asked, and nothing here can")]
     CannotAsk {
         /// Whom.
         whom: String,
@@ -331,6 +331,11 @@ async fn appraise<W: World>(
 ) -> Result<Found, Refusal> {
     let nonce = answer.map_or(&[0; 32], |(challenge, _)| &challenge.nonce);
     let mut facts = Facts { token, ..asked.facts(attempt, nonce, now) };
+    let keys = match asked.mechanism.keys(&attempt.evidence, &facts)? {
+        Some(question) => Some(ask(world, &question).await?),
+        None => None,
+    };
+    facts.keys = keys.as_deref();
     let told = match asked.mechanism.question(&attempt.evidence, &facts)? {
         Some(question) => Some(ask(world, &question).await?),
         None => None,
@@ -374,7 +379,7 @@ async fn admit<W: World>(
         if known.key == found.key {
             return Ok(Err(Refusal::SameKey));
         }
-        if found.appraisal.once && token.is_none() {
+        if found.appraisal.once && token.is_none() && !known.forgotten {
             let (id, joined) = (found.id.to_string(), known.joined);
             return Ok(Err(Refusal::Known { id, joined }));
         }
@@ -391,6 +396,7 @@ async fn admit<W: World>(
         facts.epoch,
         now,
     );
+    node.ends = Some(now.plus(facts.set().domain().lifetimes.component));
     let expect = match &known {
         Some(known) => {
             node.joined = known.joined;

@@ -68,7 +68,8 @@ pub async fn renew<W: World>(
     let decided = match (decide(node.as_deref(), caller, proved, &order), &node, caller) {
         (Ok((spki, key)), Some(node), WorkloadId::Spiffe(id)) => {
             let chain = component_svid(world, &facts, id, &spki, now).await?;
-            let renewed = NodeRecord { renewed: now, key, ..(*node.value).clone() };
+            let ends = Some(now.plus(facts.set().domain().lifetimes.component));
+            let renewed = NodeRecord { renewed: now, key, ends, ..(*node.value).clone() };
             change.writes.push(Write::put(&renewed, Expect::Version(node.version)));
             record.outcome = monitoring::Outcome::Permitted;
             Ok(Renewed { chain })

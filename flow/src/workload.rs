@@ -14,7 +14,7 @@ use env::{
 };
 use jose::{PublicKey, Unverified};
 use monitoring::Event;
-use provisioning::{KeyHolding, NotInForce, renewal};
+use provisioning::{CredentialKind, KeyHolding, NotInForce, renewal};
 use registry::AgentRecord;
 use spiffe::SpiffeId;
 use time::{Span, UnixTime};
@@ -28,6 +28,7 @@ use crate::facts::basis;
 use crate::record::{begin, refused};
 use crate::sign::{ALGORITHM, CERTIFICATE_ALGORITHM};
 use crate::turns::{TRIES_MAX, pause};
+use crate::watch;
 
 /// The most agent records that a node looks through for one process.
 const RECORDS_MAX: usize = 100_000;
@@ -109,6 +110,18 @@ pub async fn attest<W: World>(
 ) -> Result<Recorded<Result<Attested, Refusal>>, Unavailable> {
     let decided = measured(world, &process, wants_keys).await?;
     attested(world, &process, decided).await
+}
+
+/// The same of a process that some record matches; where none does `None`, and nothing is recorded.
+pub async fn attest_if_known<W: World>(
+    world: &W,
+    process: &Process,
+    wants_keys: bool,
+) -> Result<Option<Recorded<Result<Attested, Refusal>>>, Unavailable> {
+    match measured(world, process, wants_keys).await? {
+        Err(Refusal::NoRecord) => Ok(None),
+        decided => attested(world, process, decided).await.map(Some),
+    }
 }
 
 /// What a second look at a process found.
@@ -351,6 +364,14 @@ async fn holding<W: World>(
     })
 }
 
+const X509: CredentialKind = CredentialKind::X509;
+const WIT: CredentialKind = CredentialKind::Wit;
+
+/// What a report of trouble calls a credential.
+fn subject(agent: &AgentRecord, kind: CredentialKind) -> String {
+    format!("{} ({})", agent.id, kind.name())
+}
+
 async fn held_x509<W: World>(
     world: &W,
     attested: &Attested,
@@ -370,11 +391,14 @@ async fn held_x509<W: World>(
             let (from, until) = (leaf.not_before(), leaf.not_after());
             let signer = signer_of(&leaf);
             let held = hold(world, chain, (handle, signer), (from.max(now), until), epoch);
+            watch::mended(world, &subject(&attested.agent, X509)).await?;
             keep(world, &attested.agent, |holding| &mut holding.x509, held).await.map(Ok)
         }
         Ok(Ok(_)) => Err(no_credential()),
-        Ok(Err(refusal)) => without(world, old, &attested.agent, &handle, Ok(refusal)).await,
-        Err(why) => without(world, old, &attested.agent, &handle, Err(why)).await,
+        Ok(Err(refusal)) => {
+            without(world, old, &attested.agent, &handle, (Ok(refusal), X509)).await
+        }
+        Err(why) => without(world, old, &attested.agent, &handle, (Err(why), X509)).await,
     }
 }
 
@@ -397,11 +421,12 @@ pub async fn held_wit<W: World>(
             let text = token.expose().to_owned();
             let signer = wit_signer(&token)?;
             let held = hold(world, text, (handle, signer), (now, wit.expires()), epoch);
+            watch::mended(world, &subject(&attested.agent, WIT)).await?;
             keep(world, &attested.agent, |holding| &mut holding.wit, held).await.map(Ok)
         }
         Ok(Ok(_)) => Err(no_credential()),
-        Ok(Err(refusal)) => without(world, old, &attested.agent, &handle, Ok(refusal)).await,
-        Err(why) => without(world, old, &attested.agent, &handle, Err(why)).await,
+        Ok(Err(refusal)) => without(world, old, &attested.agent, &handle, (Ok(refusal), WIT)).await,
+        Err(why) => without(world, old, &attested.agent, &handle, (Err(why), WIT)).await,
     }
 }
 
@@ -412,7 +437,7 @@ async fn without<W: World, T>(
     old: Option<Held<T>>,
     agent: &AgentRecord,
     unused: &Handle,
-    end: Result<Refusal, Unavailable>,
+    (end, kind): (Result<Refusal, Unavailable>, CredentialKind),
 ) -> Result<Result<Held<T>, Refusal>, Unavailable> {
     world.keys().destroy(unused).await?;
     let why = match end {
@@ -422,7 +447,11 @@ async fn without<W: World, T>(
     let now = world.clock().now();
     let valid =
         |held: &Held<T>| now < held.until && agent.lifecycle.admits(Some(held.epoch)).is_ok();
-    let (pause, held) = (renewal::retry_after, old.filter(valid).ok_or(why)?);
+    let (pause, held) = match old.filter(valid) {
+        Some(held) => (renewal::retry_after, held),
+        None => return Err(why),
+    };
+    watch::fails(world, &subject(agent, kind), held.until, &why.to_string()).await?;
     let renew = now.plus(pause(RETRY, now, held.until));
     Ok(Ok(Held { renew, ..held }))
 }

@@ -17,6 +17,7 @@ use oauth::client_assertion::PresentedClient;
 use oauth::client_attestation_pop::{ATTESTATION_FIELD, POP_FIELD};
 use oauth::form::Form;
 use oauth::token_request::TokenRequest;
+use provisioning::renewal::Trouble;
 use time::{Span, UnixTime};
 use wimse::WorkloadId;
 
@@ -201,6 +202,21 @@ impl Peers for SimPeers {
         self.0.way().await;
         self.0.leave()?;
         end?.into_value().map_err(|why| refused(why.check(), &why))
+    }
+
+    async fn pending(&self, since: u64) -> Result<bool, PeerFault> {
+        self.0.way().await;
+        let (server, caller, proved) = self.0.arrive(true).await?;
+        let end = flow::feed::pending(&*server, &caller, proved, env::Seq(since)).await;
+        self.0.way().await;
+        self.0.leave()?;
+        end?.map_err(|why| refused("feed::NotInForce", &why))
+    }
+
+    async fn report(&self, _: Vec<Trouble>) -> Result<(), PeerFault> {
+        self.0.way().await;
+        self.0.arrive(true).await?;
+        self.0.leave()
     }
 
     async fn token(

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, audit, authority, client, completions, doctor, federation, join_token, policy, run,
-    svid, token,
+    agent, audit, authority, client, completions, doctor, federation, join_token, node, policy,
+    run, svid, token,
 };
 use crate::output::Format;
 use crate::place::Place;
@@ -84,9 +84,8 @@ pub(crate) enum Command {
     /// Run the server alone
     #[command(after_help = example("server"))]
     Server(ConfigArgs),
-    /// Run a node: it attests processes and keeps the keys of a host
-    #[command(after_help = example("node"))]
-    Node(ConfigArgs),
+    /// Run a node, which attests processes and keeps a host's keys; or see to those that joined
+    Node(node::Arguments),
     /// Run a gateway: it stands before tools and decides each call
     #[command(after_help = example("gateway"))]
     Gateway(ConfigArgs),

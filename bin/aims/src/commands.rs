@@ -8,6 +8,7 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod federation;
 pub(crate) mod join_token;
+pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod run;
 pub(crate) mod svid;
@@ -69,7 +70,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Demo(args) => Box::pin(serve::demo(context, args)).await,
         Command::Up(args) => Box::pin(serve::up(context, args)).await,
         Command::Server(args) => Box::pin(serve::server(context, args)).await,
-        Command::Node(args) => Box::pin(serve::node(context, args)).await,
+        Command::Node(args) => Box::pin(node::run(context, args)).await,
         Command::Gateway(args) => Box::pin(serve::gateway(context, args)).await,
         Command::Run(args) => Box::pin(run::run(context, args)).await,
         Command::JoinToken(command) => Box::pin(join_token::run(context, command)).await,

@@ -21,12 +21,16 @@ pub fn fetcher(settings: &Settings) -> Result<Fetcher, String> {
     let listed = settings.fetch_addresses.iter().map(|text| Network::parse(text));
     let listed = listed.collect::<Result<Vec<_>, _>>();
     let listed = listed.map_err(|error| format!("`fetch_addresses` of aims.toml: {error}"))?;
-    let roots = match &settings.web_roots {
+    Ok(Fetcher::new(listed, roots(settings)?, Limits::default()))
+}
+
+/// The roots of the Web PKI, as the settings say.
+pub fn roots(settings: &Settings) -> Result<Roots, String> {
+    match &settings.web_roots {
         Some(path) => Roots::read(Path::new(path))
-            .map_err(|error| format!("`web_roots` of aims.toml: {error}"))?,
-        None => Roots::of_system(),
-    };
-    Ok(Fetcher::new(listed, roots, Limits::default()))
+            .map_err(|error| format!("`web_roots` of aims.toml: {error}")),
+        None => Ok(Roots::of_system()),
+    }
 }
 
 /// Asks whatever is due, for ever. An endpoint that stalls holds up no other.

@@ -61,7 +61,7 @@ pub async fn serve(
     let listener = bind(settings, 3).await?;
     let end = stopped(stop);
     joined.tasks.spawn(async move { gateway.serve(listener, end).await });
-    let renewing = Arc::clone(&world);
+    let (renewing, leave) = (Arc::clone(&world), Arc::clone(&delegate));
     joined.tasks.spawn(async move {
         loop {
             renewing.clock.sleep(LEAVE_EVERY).await;
@@ -76,6 +76,9 @@ pub async fn serve(
             let told = flow::feed::told(world.as_ref()).await;
             let now = documents(&world).await;
             *gate.documents.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
+            if let Err(error) = leave.heard(world.as_ref()).await {
+                tracing::warn!(%error, "no leave to sign transaction tokens");
+            }
             let news = match told {
                 Ok(told) => flow::feed::news(world.as_ref(), told).await,
                 Err(why) => Err(why),

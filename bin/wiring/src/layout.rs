@@ -50,6 +50,10 @@ pub struct Settings {
     /// A PEM file with the roots of the Web PKI to believe, in place of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web_roots: Option<PathBuf>,
+    /// The folder with the tokens to ask clusters with (`TokenReview`): one file a cluster, called
+    /// like the cluster in policy; `cluster-tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_tokens: Option<PathBuf>,
     /// On a node or gateway of its own: where the server's node API is, `host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
@@ -146,6 +150,7 @@ impl Settings {
             federation_port: None,
             fetch_addresses: Vec::new(),
             web_roots: None,
+            cluster_tokens: None,
             server: None,
             name: None,
             bundle: None,

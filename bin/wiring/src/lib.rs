@@ -5,6 +5,7 @@
 //! In scope: opening stores, logs, keys and listeners, and handing them to each other. Not here:
 //! any decision (`stack`), the order of a request (`flow`), the command line (`bin/aims`).
 
+pub mod after;
 pub mod devid;
 pub mod evidence;
 pub mod federation;
@@ -14,6 +15,7 @@ pub mod journal;
 pub mod layout;
 pub mod logs;
 pub mod node;
+pub mod platforms;
 pub mod prepare;
 pub mod reassessment;
 pub mod retention;

@@ -1,11 +1,14 @@
 //! The logs of this process, as the server's origin and the operators' desk read them, and what the
 //! process knows of its own health.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::{Audit, AuditFault, Entry, FeedState, Growing, Health, LogState, Tiles};
+use flow::watch::Seen;
 use log::{Cache, Log, ReadError, Stored, Term};
+use provisioning::renewal::{Heard, Trouble};
 use time::UnixTime;
 
 use super::journal::LogJournal;
@@ -147,6 +150,8 @@ pub struct Pulse {
     sealed: Arc<AtomicBool>,
     clock_was_ahead: Arc<AtomicBool>,
     feeds: Arc<Mutex<Vec<FeedState>>>,
+    nodes: Arc<Mutex<BTreeMap<String, Heard>>>,
+    seen: Arc<Mutex<Option<Seen>>>,
 }
 
 impl Pulse {
@@ -168,6 +173,33 @@ impl Pulse {
     /// Whether private keys are sealed at rest.
     pub fn set_sealed(&self, sealed: bool) {
         self.sealed.store(sealed, Ordering::Release);
+    }
+
+    /// The server heard a host or gateway, which perhaps told which renewals fail there.
+    pub fn heard_of(&self, component: &str, at: UnixTime, troubles: Option<Vec<Trouble>>) {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        match nodes.get_mut(component) {
+            Some(known) => {
+                known.at = at;
+                if let Some(troubles) = troubles {
+                    known.troubles = troubles;
+                }
+            }
+            None => {
+                let troubles = troubles.unwrap_or_default();
+                nodes.insert(component.to_owned(), Heard { at, troubles });
+            }
+        }
+    }
+
+    /// The server looked over what has to be renewed in time.
+    pub fn looked(&self, seen: Seen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+    }
+
+    /// Of whom the server heard since it started.
+    pub fn nodes(&self) -> BTreeMap<String, Heard> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A component of this process heard the server.
@@ -202,6 +234,14 @@ impl Health for Pulse {
 
     fn keys_sealed(&self) -> bool {
         self.sealed.load(Ordering::Acquire)
+    }
+
+    fn heard(&self, component: &str) -> Option<Heard> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).get(component).cloned()
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn feeds(&self) -> Vec<FeedState> {

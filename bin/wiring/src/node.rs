@@ -11,10 +11,11 @@ use flow::proxy::Tokens;
 use flow::workload::request;
 use link::{Address, JoinOrder, Link, Presented};
 use monitoring::Component;
+use provisioning::renewal::retry_after;
 use proxy::{Peer, Upstream};
 use spiffe::{BundleSet, SpiffeId};
 use store::Memory;
-use time::Span;
+use time::{Span, UnixTime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use workload::listener::Listener;
@@ -35,8 +36,15 @@ use super::world::{SystemClock, SystemEntropy, Wired};
 /// The world of a node or gateway.
 pub type ComponentWorld = Wired<Memory, Link>;
 
-/// How often a component looks whether the key that signed its credential is mistrusted.
-const LOOK_AGAIN: Span = Span::from_seconds(1);
+/// How often a component looks whether the key that signed its credential is mistrusted, though the
+/// feed tells nothing.
+const LOOK_AGAIN: Span = Span::from_seconds(60);
+/// The shortest pause between two looks.
+const LOOK_MIN: Span = Span::from_seconds(1);
+/// How often a component looks whether it has something to tell of its renewals, and after how long
+/// it tells the same again.
+const TELL_EVERY: Span = Span::from_seconds(2);
+const TELL_AGAIN: Span = Span::from_seconds(30);
 /// How long a component waits for the first message of the feed.
 const FIRST_FEED: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -100,6 +108,7 @@ pub async fn join(
         entropy: SystemEntropy::default(),
         component,
         site: settings.site(),
+        platforms: None,
     });
     if pulse.takes_clock() {
         journal.take_clock(world.as_ref()).await?;
@@ -107,6 +116,7 @@ pub async fn join(
     let mut joined = Joined { world, journal, id, tasks: JoinSet::new() };
     joined.follow(pulse).await?;
     joined.renew(presented, handle, chain);
+    joined.report();
     let (world, log) = (Arc::clone(&joined.world), joined.journal.log.clone());
     joined.tasks.spawn(retention::run(world, log, origin));
     Ok(joined)
@@ -166,21 +176,27 @@ impl Joined {
 
     /// Renews the component's own credential at half life, each time with a new key (CRED-11).
     fn renew(&mut self, presented: Presented, handle: Handle, chain: Vec<Vec<u8>>) {
-        let world = Arc::clone(&self.world);
+        let (world, id) = (Arc::clone(&self.world), self.id.clone());
         self.tasks.spawn(async move {
             let (mut handle, mut due) = (handle, half_life(&chain, SystemClock::read()));
-            let mut chain = chain;
+            let (mut chain, mut failures, mut told) = (chain, 0_u32, 0);
             loop {
-                let pause = due.since(SystemClock::read()).max(Span::from_seconds(1));
-                world.clock.sleep(pause.min(LOOK_AGAIN)).await;
+                world.clock.sleep(LOOK_MIN).await;
+                let pause = due.since(SystemClock::read()).min(LOOK_AGAIN);
+                tokio::select! {
+                    () = world.clock.sleep(pause) => {}
+                    () = news(world.as_ref(), &mut told) => {}
+                }
                 let is_due = SystemClock::read() >= due;
                 if !is_due && !flow::authorities::is_mistrusted(world.as_ref(), &chain).await {
                     continue;
                 }
                 match renewed(&world).await {
                     Ok((next, renewed)) => {
+                        note(flow::watch::mended(world.as_ref(), &id).await);
                         presented.replace(certified(renewed.clone(), &world.keys, &next));
                         due = half_life(&renewed, SystemClock::read());
+                        failures = 0;
                         chain = renewed;
                         let old = std::mem::replace(&mut handle, next);
                         if let Err(error) = world.keys.destroy(&old).await {
@@ -188,10 +204,35 @@ impl Joined {
                         }
                     }
                     Err(error) => {
-                        tracing::error!(%error, "this component's credential was not renewed");
-                        due = SystemClock::read().plus(Span::from_seconds(10));
+                        if failures == 0 {
+                            tracing::error!(%error, "this component's credential was not renewed");
+                        }
+                        failures += 1;
+                        let (now, until) = (SystemClock::read(), not_after(&chain));
+                        note(flow::watch::fails(world.as_ref(), &id, until, &error).await);
+                        due = now.plus(retry_after(failures, now, until));
                     }
                 }
+            }
+        });
+    }
+
+    /// Tells the server which renewals fail here, as soon as it can: when that changes, and now and
+    /// then as long as some do, since a server that started again does not know.
+    fn report(&mut self) {
+        let world = Arc::clone(&self.world);
+        self.tasks.spawn(async move {
+            let (mut told, mut at) = (Vec::new(), SystemClock::read());
+            loop {
+                let troubles = flow::watch::troubles(world.as_ref()).await.unwrap_or_default();
+                let now = SystemClock::read();
+                let is_old = !troubles.is_empty() && now >= at.plus(TELL_AGAIN);
+                if (troubles != told || is_old)
+                    && world.peers().report(troubles.clone()).await.is_ok()
+                {
+                    (told, at) = (troubles, now);
+                }
+                world.clock.sleep(TELL_EVERY).await;
             }
         });
     }
@@ -202,6 +243,26 @@ impl Joined {
         while self.tasks.join_next().await.is_some() {}
         self.journal.log.clone().close().await;
     }
+}
+
+/// Waits until the feed tells something that `told` has not; for ever where it cannot be read.
+async fn news(world: &ComponentWorld, told: &mut u64) {
+    match flow::feed::news(world, *told).await {
+        Ok(()) => *told = flow::feed::told(world).await.unwrap_or(*told),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+fn note(done: Result<(), env::Unavailable>) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "whether renewals fail was not noted");
+    }
+}
+
+/// When the leaf of a chain ends.
+fn not_after(chain: &[Vec<u8>]) -> UnixTime {
+    let leaf = chain.first().and_then(|der| x509::Certificate::parse(der).ok());
+    leaf.map_or(UnixTime::EPOCH, |leaf| leaf.not_after())
 }
 
 async fn renewed(world: &ComponentWorld) -> Result<(Handle, Vec<Vec<u8>>), String> {

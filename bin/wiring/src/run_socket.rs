@@ -22,7 +22,7 @@ use socket::Socket;
 use tokio::net::UnixStream;
 
 use super::prepare::Strangers;
-use super::workloads::{RECORD_ON_ITS_WAY, measure};
+use super::workloads::{RECORD_ON_ITS_WAY, is_pending, measure};
 
 /// Of the socket: whoever may start an agent is told by its record, not by the file.
 const MODE: u32 = 0o666;
@@ -171,10 +171,16 @@ async fn start<W: World>(
 async fn awaited<W: World>(world: &W, name: &str) -> Result<Option<Arc<AgentRecord>>, String> {
     let until = tokio::time::Instant::now() + RECORD_ON_ITS_WAY;
     loop {
-        let told = flow::feed::told(world).await.map_err(|why| why.to_string())?;
+        let fault = |why: env::Unavailable| why.to_string();
+        let told = flow::feed::told(world).await.map_err(fault)?;
+        let heard = flow::feed::heard(world).await.map_err(fault)?;
         let found = named(world, name).await?;
+        let seq = heard.map_or(0, |feed| feed.seq);
+        if found.is_some() || !is_pending(world, seq).await {
+            return Ok(found);
+        }
         let news = flow::feed::news(world, told);
-        if found.is_some() || tokio::time::timeout_at(until, news).await.is_err() {
+        if tokio::time::timeout_at(until, news).await.is_err() {
             return Ok(found);
         }
     }

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use super::journal::{self, LogJournal};
 use super::layout::{Layout, Settings};
 use super::logs::Pulse;
+use super::platforms::Asker;
 use super::prepare::{self, Strangers};
 use super::retention;
 use super::tls::certified;
@@ -35,6 +36,8 @@ pub type ServerWorld = Wired<Sqlite, NoPeers>;
 const SWEEP_EVERY: Span = Span::from_seconds(60);
 /// How often the size and root of the log are remembered in the state database.
 const MARK_EVERY: Span = Span::from_seconds(5);
+/// How often what has to be renewed in time is looked over.
+const WATCH_EVERY: Span = Span::from_seconds(5);
 /// The longest pause between two looks at the key rings.
 const ROTATE_EVERY: Span = Span::from_seconds(60);
 
@@ -77,6 +80,7 @@ pub async fn start(
         entropy: SystemEntropy::default(),
         component: Component("server".to_owned()),
         site: settings.site(),
+        platforms: Some(Arc::new(Asker::new(settings, &layout.dir)?)),
     });
     let names = vec![settings.host.clone()];
     if pulse.takes_clock() {
@@ -87,6 +91,7 @@ pub async fn start(
     let mut server = Server { world, journal, ca: String::new(), tasks: JoinSet::new() };
     server.listen(layout, settings, pulse, stop).await?;
     server.jobs(names, stop);
+    server.watch(pulse.clone());
     let (world, log) = (Arc::clone(&server.world), server.journal.log.clone());
     server.tasks.spawn(retention::run(world, log, origin));
     Ok(server)
@@ -166,7 +171,7 @@ impl Server {
             let (origin, stopped) = (origin.clone(), stopped(stop));
             self.tasks.spawn(async move { origin.serve(listener, tls, stopped).await });
         }
-        self.node_api(settings, origin, &strangers, stop).await?;
+        self.node_api(settings, origin, &strangers, pulse, stop).await?;
         let desk = Desk::new(admin::Parts {
             world,
             audit: Arc::new(pulse.logs.clone()),
@@ -194,6 +199,7 @@ impl Server {
         settings: &Settings,
         origin: Origin<ServerWorld>,
         strangers: &Arc<Strangers>,
+        pulse: &Pulse,
         stop: &watch::Receiver<bool>,
     ) -> Result<(), String> {
         let world = Arc::clone(&self.world);
@@ -206,10 +212,13 @@ impl Server {
         let presented = Presented::new(certified(chain(&own), &world.keys, &own.key));
         let renewed = presented.clone();
         self.federation(settings, &presented, origin.clone(), stop).await?;
-        let counted = Arc::clone(strangers);
+        let (counted, presence) = (Arc::clone(strangers), pulse.clone());
         let wiring = Wiring {
             presented,
             on_refused: Box::new(move |source, check| counted.count(&source, check)),
+            on_heard: Box::new(move |id, troubles| {
+                presence.heard_of(&id.to_string(), SystemClock::read(), troubles);
+            }),
             token_endpoint: Box::new(move |call| {
                 let origin = origin.clone();
                 Box::pin(async move {
@@ -276,6 +285,20 @@ impl Server {
         let stopped = stopped(stop);
         self.tasks.spawn(async move { origin.serve(listener, tls, stopped).await });
         Ok(())
+    }
+
+    /// Looks over what has to be renewed in time, its own and others'.
+    fn watch(&mut self, pulse: Pulse) {
+        let world = Arc::clone(&self.world);
+        self.tasks.spawn(async move {
+            loop {
+                match flow::watch::look(world.as_ref(), &pulse.nodes()).await {
+                    Ok(seen) => pulse.looked(seen),
+                    Err(error) => tracing::warn!(%error, "what must be renewed was not looked at"),
+                }
+                world.clock.sleep(WATCH_EVERY).await;
+            }
+        });
     }
 
     /// Rotation, sweeping, and remembering how far the log is.

@@ -143,10 +143,12 @@ impl Up {
         let (stop, stopping) = watch::channel(false);
         let server = server::start(&layout, &settings, files, &pulse, &stopping).await?;
         let entrance = entrance(&server, &settings, Role::Node).await?;
-        let mut node = node::join(&layout, &settings, Role::Node, &entrance, &pulse).await?;
+        let node = node::join(&layout, &settings, Role::Node, &entrance, &pulse).await;
+        let mut node = node.map_err(|why| cut_off(why, &layout))?;
         node::serve(&mut node, &layout, &entrance, &stopping).await?;
         let entrance = self::entrance(&server, &settings, Role::Gateway).await?;
-        let mut gateway = node::join(&layout, &settings, Role::Gateway, &entrance, &pulse).await?;
+        let gateway = node::join(&layout, &settings, Role::Gateway, &entrance, &pulse).await;
+        let mut gateway = gateway.map_err(|why| cut_off(why, &layout))?;
         let names = vec![settings.host.clone()];
         let addresses = addresses(&settings)?;
         let web = boot::web_identity(server.world.as_ref(), &names, &addresses).await;
@@ -182,6 +184,20 @@ impl Up {
         self.node.close().await;
         self.server.close().await;
     }
+}
+
+/// A part of this installation that an operator cut off does not join until he lets it: by the
+/// server alone.
+fn cut_off(why: String, layout: &Layout) -> String {
+    if !why.contains("is not in force") {
+        return why;
+    }
+    let settings = layout.settings();
+    format!(
+        "{why}\n  hint: start `aims server --config {}`, then `aims node resume` or `aims node \
+         forget` it",
+        settings.display()
+    )
 }
 
 /// The way in for a component of the same process: a join token of its own, made now.

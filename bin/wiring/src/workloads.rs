@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attestors::{HashCache, Peer};
-use env::{Clock, Unavailable, World};
+use env::{Clock, Peers, Unavailable, World};
 use flow::facts::basis;
 use flow::workload::{self as flows, Attested, Look, Refusal};
 use spiffe::{BundleSet, SpiffeId, verify_jwt_svid};
@@ -25,9 +25,12 @@ const WAITING_MAX: usize = 1;
 /// The longest time between two looks at a stream, whatever happens: so long a lost feed may go
 /// unnoticed by it.
 const LOOK_AGAIN: Span = Span::from_seconds(5);
-/// How long a process without a record waits for one: an agent that was registered a moment ago is
-/// on its way to this node, and its refusal would be final for most clients.
-pub(crate) const RECORD_ON_ITS_WAY: Duration = Duration::from_millis(600);
+/// How long a process without a record waits for one that may be on its way to this node: its
+/// refusal would be final for most clients. Where the server has nothing that was not told, nobody
+/// waits.
+pub(crate) const RECORD_ON_ITS_WAY: Duration = Duration::from_secs(2);
+/// How long the server may take to say whether it has.
+const PENDING_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// Tells processes by their pidfd.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +54,13 @@ impl Attest for ByPidfd {
             let _ = exited.await;
         }
     }
+}
+
+/// Whether the server has something that was not told after `seq`. One that does not answer sends
+/// nothing either.
+pub(crate) async fn is_pending<W: World>(world: &W, seq: u64) -> bool {
+    let asked = tokio::time::timeout(PENDING_TIME_MAX, world.peers().pending(seq)).await;
+    matches!(asked, Ok(Ok(true)))
 }
 
 /// Measures a process, off the threads that serve others.
@@ -85,11 +95,22 @@ impl<W: World> Identities<W> {
     async fn attested(&self, peer: &Peer) -> Result<Attested, Denied> {
         let process = measure(peer, &self.hashes).await.map_err(Denied::NoIdentity)?;
         let world = self.world.as_ref();
-        let mut end = flows::attest(world, process.clone(), true).await.map_err(unavailable)?;
-        if matches!(end.value(), Err(Refusal::NoRecord)) {
-            tokio::time::sleep(RECORD_ON_ITS_WAY).await;
-            end = flows::attest(world, process, true).await.map_err(unavailable)?;
-        }
+        let until = tokio::time::Instant::now() + RECORD_ON_ITS_WAY;
+        let end = loop {
+            // Read before the look: what is told meanwhile is news.
+            let told = flow::feed::told(world).await.map_err(unavailable)?;
+            let heard = flow::feed::heard(world).await.map_err(unavailable)?;
+            let known = flows::attest_if_known(world, &process, true).await;
+            if let Some(end) = known.map_err(unavailable)? {
+                break end;
+            }
+            let news = flow::feed::news(world, told);
+            if !is_pending(world, heard.map_or(0, |feed| feed.seq)).await
+                || tokio::time::timeout_at(until, news).await.is_err()
+            {
+                break flows::attest(world, process, true).await.map_err(unavailable)?;
+            }
+        };
         let id = end.audit_id();
         end.into_value().map_err(|refusal| denied(&refusal, id))
     }

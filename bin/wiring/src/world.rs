@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use env::{Clock, Entropy, Newest, Peers, Site, Store, World};
+use env::{Clock, Entropy, Newest, Peers, Platforms, Site, Store, World};
 use keys::Disk;
 use monitoring::Component;
 use time::{Span, UnixTime};
@@ -24,6 +24,8 @@ pub struct Wired<S, P> {
     pub component: Component,
     /// Where the installation is reached.
     pub site: Site,
+    /// Whom a verifier of evidence may ask.
+    pub platforms: Option<Arc<dyn Platforms>>,
 }
 
 impl<S: Store, P: Peers> World for Wired<S, P> {
@@ -51,6 +53,10 @@ impl<S: Store, P: Peers> World for Wired<S, P> {
 
     fn peers(&self) -> &P {
         &self.peers
+    }
+
+    fn platforms(&self) -> Option<&dyn Platforms> {
+        self.platforms.as_deref()
     }
 
     fn component(&self) -> &Component {

@@ -11,13 +11,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use identifier::AgentName;
-use provisioning::Act;
+use provisioning::{Act, NodeAct};
 use registry::{AgentRecord, Registration};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use time::Span;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
+use wimse::WorkloadId;
 
 use crate::admin::messages::{
     ClientInformation, DocumentOrder, DocumentShown, Ending, EvidenceShown, JoinTokenShown,
@@ -242,6 +243,22 @@ impl Client {
         limit: Option<usize>,
     ) -> Result<Page<NodeShown>, Fault> {
         self.get(&paged("/v1/nodes", after, limit)).await
+    }
+
+    /// One host or gateway, and the agents there.
+    pub async fn node(&self, id: &WorkloadId) -> Result<NodeShown, Fault> {
+        self.get(&format!("/v1/nodes/{}", segment(id.as_str()))).await
+    }
+
+    /// Suspends, resumes, revokes or forgets a host or gateway.
+    pub async fn move_node(
+        &self,
+        id: &WorkloadId,
+        act: NodeAct,
+        reason: &str,
+    ) -> Result<Told<NodeShown>, Fault> {
+        let reason = Reason { reason: reason.to_owned() };
+        self.post(&format!("/v1/nodes/{}/{act}", segment(id.as_str())), &reason).await
     }
 
     /// The public side of our signing keys.

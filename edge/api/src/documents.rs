@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use env::{Unavailable, World};
+use env::{Clock, Unavailable, World};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, StatusCode, Uri};
 use serde::Serialize;
@@ -106,6 +106,8 @@ pub(crate) async fn metrics<W: World>(State(shared): State<Arc<Shared<W>>>) -> A
         connections: shared.connections.taken(),
         durable_commits: shared.health.durable_commits(),
         logs: shared.health.logs(),
+        seen: shared.health.seen(),
+        now: shared.world.clock().now(),
     };
     let text = shared.metrics.text(&gauges);
     let mut answer = answer::bytes(StatusCode::OK, metrics::TEXT, text.into_bytes());

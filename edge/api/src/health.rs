@@ -1,5 +1,7 @@
 //! What the process knows of itself beside its state: given by the wiring.
 
+use flow::watch::Seen;
+use provisioning::renewal::Heard;
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
 
@@ -19,6 +21,12 @@ pub trait Health: Send + Sync + 'static {
 
     /// The components in this process that follow the server, and when they last heard of it.
     fn feeds(&self) -> Vec<FeedState>;
+
+    /// What this process knows of a host or gateway that joined, by its identifier.
+    fn heard(&self, component: &str) -> Option<Heard>;
+
+    /// What the server saw when it last looked over what has to be renewed in time.
+    fn seen(&self) -> Option<Seen>;
 }
 
 /// How far a log is.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
+use flow::watch::Seen;
 use http::HeaderValue;
+use provisioning::alarm::AlarmKind;
+use time::UnixTime;
 
 use crate::health::LogState;
 
@@ -28,6 +31,8 @@ pub(crate) struct Gauges {
     pub(crate) connections: usize,
     pub(crate) durable_commits: u64,
     pub(crate) logs: Vec<LogState>,
+    pub(crate) seen: Option<Seen>,
+    pub(crate) now: UnixTime,
 }
 
 impl Metrics {
@@ -84,7 +89,43 @@ impl Metrics {
         for log in &gauges.logs {
             line(&mut text, name, &[("log", &log.name)], log.entries);
         }
+        if let Some(seen) = &gauges.seen {
+            watched(&mut text, seen, gauges.now);
+        }
         text
+    }
+}
+
+/// What has to be renewed in time. Whoever reads this reads no names: neither nodes nor peers.
+fn watched(text: &mut String, seen: &Seen, now: UnixTime) {
+    let name = "aims_alarms";
+    head(text, name, "gauge", "What is not renewed in time, by kind: `aims doctor` names it.");
+    for kind in AlarmKind::ALL {
+        let count = seen.alarms.iter().filter(|alarm| alarm.kind == kind).count();
+        line(text, name, &[("kind", kind.name())], u64::try_from(count).unwrap_or(u64::MAX));
+    }
+    let name = "aims_nodes";
+    head(text, name, "gauge", "Nodes and gateways in force whose credential lives.");
+    line(text, name, &[], u64::try_from(seen.nodes).unwrap_or(u64::MAX));
+    if let Some(first) = seen.first_end {
+        let name = "aims_first_node_credential_ends_seconds";
+        head(text, name, "gauge", "Seconds until the first of their credentials ends.");
+        line(text, name, &[], first.since(now).seconds());
+    }
+    if let Some(first) = seen.alarms.iter().filter_map(|alarm| alarm.ends).min() {
+        let name = "aims_first_alarm_ends_seconds";
+        head(text, name, "gauge", "Seconds until something ends by an alarm.");
+        line(text, name, &[], first.since(now).seconds());
+    }
+    if let Some(oldest) = seen.oldest_bundle {
+        let name = "aims_federation_bundle_age_seconds";
+        head(text, name, "gauge", "Age of the oldest bundle of another trust domain.");
+        line(text, name, &[], now.since(oldest).seconds());
+    }
+    let name = "aims_signing_key_ends_seconds";
+    head(text, name, "gauge", "Seconds until the key that signs now ends, by purpose.");
+    for (purpose, until) in &seen.keys {
+        line(text, name, &[("purpose", purpose.name())], until.since(now).seconds());
     }
 }
 
@@ -125,7 +166,8 @@ mod tests {
             entries: 7,
             promised: 6,
         }];
-        let text = metrics.text(&Gauges { connections: 2, durable_commits: 9, logs });
+        let (seen, now) = (None, UnixTime::EPOCH);
+        let text = metrics.text(&Gauges { connections: 2, durable_commits: 9, logs, seen, now });
         insta::assert_snapshot!(text, @r#"
         # HELP aims_http_requests_total Requests answered, by route and status.
         # TYPE aims_http_requests_total counter
@@ -148,5 +190,48 @@ mod tests {
         # TYPE aims_log_entries gauge
         aims_log_entries{log="gateway:\"a\"\\\n"} 7
         "#);
+    }
+
+    /// req: PROV-09 (part)
+    #[test]
+    fn s8_what_must_be_renewed_stands_in_the_metrics_without_names() {
+        let now = UnixTime::from_seconds(1_000);
+        let alarm = |kind, subject: &str| provisioning::alarm::Alarm {
+            kind,
+            subject: subject.to_owned(),
+            since: now,
+            ends: Some(UnixTime::from_seconds(1_600)),
+            why: "secret".to_owned(),
+        };
+        let lifetimes = credential::policy::Lifetimes::default();
+        let seen = Seen {
+            alarms: vec![
+                alarm(AlarmKind::NodeLate, "spiffe://a/n"),
+                alarm(AlarmKind::RenewalFailing, "spiffe://a/b"),
+                alarm(AlarmKind::RenewalFailing, "spiffe://a/c"),
+            ],
+            outage: provisioning::alarm::Outage::of(&lifetimes, time::Span::from_seconds(10)),
+            nodes: 3,
+            first_end: Some(UnixTime::from_seconds(1_600)),
+            oldest_bundle: Some(UnixTime::from_seconds(700)),
+            keys: vec![(credential::Purpose::Wit, UnixTime::from_seconds(5_000))],
+        };
+        let mut text = String::new();
+        watched(&mut text, &seen, now);
+        let values: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let expect = [
+            "aims_alarms{kind=\"node_late\"} 1",
+            "aims_alarms{kind=\"node_silent\"} 0",
+            "aims_alarms{kind=\"renewal_failing\"} 2",
+            "aims_alarms{kind=\"key_overdue\"} 0",
+            "aims_alarms{kind=\"bundle_failing\"} 0",
+            "aims_nodes 3",
+            "aims_first_node_credential_ends_seconds 600",
+            "aims_first_alarm_ends_seconds 600",
+            "aims_federation_bundle_age_seconds 300",
+            "aims_signing_key_ends_seconds{purpose=\"wit\"} 4000",
+        ];
+        assert_eq!(values, expect);
+        assert!(!text.contains("spiffe://") && !text.contains("secret"));
     }
 }

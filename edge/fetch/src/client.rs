@@ -6,19 +6,24 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HOST, LOCATION, USER_AGENT};
-use http::{Request, Response};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, LOCATION,
+    USER_AGENT,
+};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use spiffe::{BundleSet, SpiffeId};
 use time::UnixTime;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use url::{Host, Position, Url};
 
 use crate::address::{Network, is_public};
@@ -112,15 +117,82 @@ impl<N: Names> Fetcher<N> {
         Fetcher { names, listed: self.listed, roots: self.roots, limits: self.limits }
     }
 
+    /// The same that reaches these addresses, besides what is public, and no others.
+    #[must_use]
+    pub fn reaching(self, listed: Vec<Network>) -> Self {
+        Self { listed, ..self }
+    }
+
+    /// The same that believes these authorities, in place of the Web PKI's.
+    #[must_use]
+    pub fn believing(self, roots: Roots) -> Self {
+        Self { roots, ..self }
+    }
+
     /// Fetches a text.
     pub async fn get(&self, url: &Url, peer: &Peer) -> Result<String, FetchFault> {
+        let config = self.config(peer)?;
+        self.timed(self.follow(url.clone(), &config)).await
+    }
+
+    /// Posts a JSON text to a host of the Web PKI, with a bearer token, and reads the answer. It is
+    /// told to no other place: a redirect is an answer like any that is not wanted.
+    pub async fn post(&self, url: &Url, bearer: &str, body: String) -> Result<String, FetchFault> {
+        let config = self.config(&Peer::Web)?;
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {bearer}"))
+            .map_err(|_| FetchFault::Broken { why: "the bearer token is no header".to_owned() })?;
+        bearer.set_sensitive(true);
+        self.timed(async {
+            check(url)?;
+            let tls = self.secure(url, &config).await?;
+            let request = request(url, Method::POST)
+                .header(CONTENT_TYPE, "application/json")
+                .header(AUTHORIZATION, bearer);
+            let answer = exchange(tls, request, url.as_str(), body).await?;
+            let bytes = answer.read(&[StatusCode::OK, StatusCode::CREATED], self.limits).await?;
+            text(bytes)
+        })
+        .await
+    }
+
+    /// Reads a small document over plain HTTP, from a name alone: what it says proves who answers
+    /// under that name, and nothing else. Redirects are not followed.
+    pub async fn plain(
+        &self,
+        host: &str,
+        port: u16,
+        path: &str,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, FetchFault> {
+        let whole = format!("http://{host}:{port}{path}");
+        let bad = || FetchFault::Url { url: whole.clone() };
+        let url = Url::parse(&whole).map_err(|_| bad())?;
+        // What is read as an address is no name, and what is normalised is not what policy allows.
+        if url.domain() != Some(host) || url.path() != path || url.query().is_some() {
+            return Err(bad());
+        }
+        let limits = Limits { bytes_max, ..self.limits };
+        self.timed(async {
+            let stream = self.connect(&url, port).await?;
+            let request = request(&url, Method::GET);
+            let answer = exchange(stream, request, url.as_str(), String::new()).await?;
+            answer.read(&[StatusCode::OK], limits).await
+        })
+        .await
+    }
+
+    fn config(&self, peer: &Peer) -> Result<Arc<ClientConfig>, FetchFault> {
         let config = match peer {
             Peer::Web => of_web(&self.roots),
             Peer::Spiffe { id, trust, now } => of_spiffe(id.clone(), trust.clone(), *now),
         };
-        let config = config.map_err(|error| FetchFault::Broken { why: error.to_string() })?;
-        let config = Arc::new(config);
-        let whole = self.follow(url.clone(), &config);
+        config.map(Arc::new).map_err(|error| FetchFault::Broken { why: error.to_string() })
+    }
+
+    async fn timed<T>(
+        &self,
+        whole: impl Future<Output = Result<T, FetchFault>>,
+    ) -> Result<T, FetchFault> {
         let bound = FetchFault::TimedOut { seconds_max: self.limits.whole_max.as_secs() };
         timeout(self.limits.whole_max, whole).await.unwrap_or(Err(bound))
     }
@@ -133,12 +205,14 @@ impl<N: Names> Fetcher<N> {
     async fn follow(&self, mut url: Url, config: &Arc<ClientConfig>) -> Result<String, FetchFault> {
         for _ in 0..=REDIRECTS_MAX {
             check(&url)?;
-            let answer = self.ask(&url, config).await?;
-            let status = answer.head().status();
+            let tls = self.secure(&url, config).await?;
+            let request = request(&url, Method::GET);
+            let answer = exchange(tls, request, url.as_str(), String::new()).await?;
+            let status = answer.response.status();
             if !status.is_redirection() {
-                return self.read(answer).await;
+                return text(answer.read(&[StatusCode::OK], self.limits).await?);
             }
-            let to = answer.head().headers().get(LOCATION).and_then(|to| to.to_str().ok());
+            let to = answer.response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
             let to = to.and_then(|to| url.join(to).ok());
             let to = to.ok_or(FetchFault::Status { status: status.as_u16() })?;
             if to.origin() != url.origin() {
@@ -149,46 +223,29 @@ impl<N: Names> Fetcher<N> {
         Err(FetchFault::Redirects { max: REDIRECTS_MAX })
     }
 
-    /// Sends the request and waits for the head of the answer.
-    async fn ask(&self, url: &Url, config: &Arc<ClientConfig>) -> Result<Answer, FetchFault> {
+    /// Connects, and proves who answers.
+    async fn secure(
+        &self,
+        url: &Url,
+        config: &Arc<ClientConfig>,
+    ) -> Result<TlsStream<TcpStream>, FetchFault> {
         let host = url.host_str().unwrap_or_default().to_owned();
-        let stream = self.connect(url, &host).await?;
+        let stream = self.connect(url, HTTPS_PORT).await?;
         let name = server_name(url)?;
         let connector = TlsConnector::from(Arc::clone(config));
-        let tls = connector.connect(name, stream).await.map_err(|error| {
+        connector.connect(name, stream).await.map_err(|error| {
             // What is no fault of TLS says nothing about who is there.
             match explain(&error) {
-                Some(why) => FetchFault::Peer { host: host.clone(), why },
+                Some(why) => FetchFault::Peer { host, why },
                 None => FetchFault::Broken { why: error.to_string() },
             }
-        })?;
-        let broken = |error: hyper::Error| FetchFault::Broken { why: error.to_string() };
-        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-            .max_buf_size(HEAD_BYTES_MAX)
-            .max_headers(HEADERS_MAX)
-            .handshake(TokioIo::new(tls))
-            .await
-            .map_err(broken)?;
-        let driver = Driver(tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a fetch: the connection broke");
-            }
-        }));
-        let request = Request::get(&url[Position::BeforePath..])
-            .header(HOST, &url[Position::BeforeHost..Position::BeforePath])
-            .header(USER_AGENT, concat!("aims/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, "application/json")
-            .header(ACCEPT_ENCODING, "identity")
-            .body(Empty::<Bytes>::new())
-            .map_err(|_| FetchFault::Url { url: url.to_string() })?;
-        let response = sender.send_request(request).await.map_err(broken)?;
-        Ok(Answer { response, _driver: driver })
+        })
     }
 
     /// Connects to the first address of the host that may be reached and answers. What is checked
     /// is what is connected to: no name is looked up twice.
-    async fn connect(&self, url: &Url, host: &str) -> Result<TcpStream, FetchFault> {
-        let port = url.port().unwrap_or(HTTPS_PORT);
+    async fn connect(&self, url: &Url, default: u16) -> Result<TcpStream, FetchFault> {
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port().unwrap_or(default));
         let addresses = match url.host() {
             Some(Host::Ipv4(address)) => vec![address.into()],
             Some(Host::Ipv6(address)) => vec![address.into()],
@@ -223,31 +280,46 @@ impl<N: Names> Fetcher<N> {
     fn may_reach(&self, address: IpAddr) -> bool {
         is_public(address) || self.listed.iter().any(|network| network.contains(address))
     }
+}
 
-    /// Reads the document, not a byte more than the bound.
-    async fn read(&self, answer: Answer) -> Result<String, FetchFault> {
-        let Answer { response, _driver } = answer;
-        let (head, body) = response.into_parts();
-        if head.status != http::StatusCode::OK {
-            return Err(FetchFault::Status { status: head.status.as_u16() });
+fn request(url: &Url, method: Method) -> http::request::Builder {
+    Request::builder()
+        .method(method)
+        .uri(&url[Position::BeforePath..])
+        .header(HOST, &url[Position::BeforeHost..Position::BeforePath])
+        .header(USER_AGENT, concat!("aims/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "application/json")
+        .header(ACCEPT_ENCODING, "identity")
+}
+
+/// Sends the request and waits for the head of the answer.
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    request: http::request::Builder,
+    url: &str,
+    body: String,
+) -> Result<Answer, FetchFault> {
+    let broken = |error: hyper::Error| FetchFault::Broken { why: error.to_string() };
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    let driver = Driver(tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a fetch: the connection broke");
         }
-        // Nothing was offered: what comes packed all the same is not unpacked.
-        if head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-            return Err(FetchFault::Broken { why: "a content coding nobody asked for".to_owned() });
-        }
-        let bytes_max = self.limits.bytes_max;
-        if body.size_hint().lower() > bytes_max as u64 {
-            return Err(FetchFault::TooLarge { bytes_max });
-        }
-        let bytes = match Limited::new(body, bytes_max).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                return Err(FetchFault::TooLarge { bytes_max });
-            }
-            Err(error) => return Err(FetchFault::Broken { why: error.to_string() }),
-        };
-        String::from_utf8(bytes.to_vec()).map_err(|_| FetchFault::NotUtf8)
-    }
+    }));
+    let request = request
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|_| FetchFault::Url { url: url.to_owned() })?;
+    let response = sender.send_request(request).await.map_err(broken)?;
+    Ok(Answer { response, _driver: driver })
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, FetchFault> {
+    String::from_utf8(bytes).map_err(|_| FetchFault::NotUtf8)
 }
 
 /// What is fetched at all: also after a redirect.
@@ -277,8 +349,26 @@ struct Answer {
 }
 
 impl Answer {
-    fn head(&self) -> &Response<Incoming> {
-        &self.response
+    /// Reads the document, not a byte more than the bound.
+    async fn read(self, wanted: &[StatusCode], limits: Limits) -> Result<Vec<u8>, FetchFault> {
+        let Self { response, _driver } = self;
+        let (head, body) = response.into_parts();
+        if !wanted.contains(&head.status) {
+            return Err(FetchFault::Status { status: head.status.as_u16() });
+        }
+        // Nothing was offered: what comes packed all the same is not unpacked.
+        if head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            return Err(FetchFault::Broken { why: "a content coding nobody asked for".to_owned() });
+        }
+        let bytes_max = limits.bytes_max;
+        if body.size_hint().lower() > bytes_max as u64 {
+            return Err(FetchFault::TooLarge { bytes_max });
+        }
+        match Limited::new(body, bytes_max).collect().await {
+            Ok(body) => Ok(body.to_bytes().to_vec()),
+            Err(error) if error.is::<LengthLimitError>() => Err(FetchFault::TooLarge { bytes_max }),
+            Err(error) => Err(FetchFault::Broken { why: error.to_string() }),
+        }
     }
 }
 

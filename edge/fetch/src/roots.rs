@@ -34,13 +34,18 @@ impl Roots {
     pub fn read(path: &Path) -> Result<Self, BadRoots> {
         let bad = |why: &dyn fmt::Display| BadRoots { path: path.to_owned(), why: why.to_string() };
         let text = std::fs::read_to_string(path).map_err(|error| bad(&error))?;
-        let read = x509::CertificateDer::from_pem_many(&text).map_err(|error| bad(&error))?;
+        Self::of_pem(&text).map_err(|why| bad(&why))
+    }
+
+    /// Those of a PEM text, and no others; the error says what is wrong.
+    pub fn of_pem(text: &str) -> Result<Self, String> {
+        let read = x509::CertificateDer::from_pem_many(text).map_err(|error| error.to_string())?;
         let certificates = read.into_iter().map(|one| CertificateDer::from(one.into_bytes()));
         let mut store = RootCertStore::empty();
         // A root that the library cannot use is one that is not believed.
         let (used, _) = store.add_parsable_certificates(certificates);
         if used == 0 {
-            return Err(bad(&"no certificate in it can be used"));
+            return Err("no certificate in it can be used".to_owned());
         }
         Ok(Self(Arc::new(store)))
     }

@@ -8,6 +8,8 @@ use credential::jwt_svid::{AUDIENCE_BYTES_MAX, AUDIENCES_MAX};
 use env::{IssueKind, IssueOrder, RenewOrder};
 use flow::join::Attempt;
 use jose::{Jwk, JwkError};
+use provisioning::renewal::{TROUBLES_MAX, Trouble, WHY_BYTES_MAX};
+use time::UnixTime;
 use wimse::{WorkloadId, WorkloadIdError};
 use x509::CERTIFICATE_BYTES_MAX;
 
@@ -23,6 +25,8 @@ const PATH_BYTES_MAX: usize = 4_096;
 const SHA256_BYTES: usize = 64;
 /// The most supplementary groups of a process that are sent.
 pub(crate) const SUPPLEMENTARY_MAX: usize = 1_024;
+/// The longest identifier in a report, in bytes: SPIFFE-ID §2.3.
+const SUBJECT_BYTES_MAX: usize = 2_048;
 /// The longest public key, in bytes.
 const JWK_BYTES_MAX: usize = 4 * 1024;
 /// The most parameters of a request to the token endpoint.
@@ -147,6 +151,27 @@ pub(crate) fn issue_to_wire(order: IssueOrder) -> wire::IssueRequest {
 pub(crate) fn delegate(sent: &wire::DelegateRequest) -> Result<Jwk, Malformed> {
     text("jwk", &sent.jwk, JWK_BYTES_MAX)?;
     Ok(Jwk::parse(&sent.jwk)?)
+}
+
+pub(crate) fn report(sent: wire::ReportRequest) -> Result<Vec<Trouble>, Malformed> {
+    many("troubles", sent.troubles.len(), TROUBLES_MAX)?;
+    let read = |one: wire::Trouble| {
+        text("subject", &one.subject, SUBJECT_BYTES_MAX)?;
+        text("why", &one.why, WHY_BYTES_MAX)?;
+        let (since, until) = (UnixTime::from_millis(one.since), UnixTime::from_millis(one.until));
+        Ok(Trouble { subject: one.subject, since, until, why: one.why })
+    };
+    sent.troubles.into_iter().map(read).collect()
+}
+
+pub(crate) fn report_to_wire(troubles: Vec<Trouble>) -> wire::ReportRequest {
+    let sent = |one: Trouble| wire::Trouble {
+        subject: one.subject,
+        since: one.since.millis(),
+        until: one.until.millis(),
+        why: one.why,
+    };
+    wire::ReportRequest { troubles: troubles.into_iter().take(TROUBLES_MAX).map(sent).collect() }
 }
 
 /// The parameters of a form, in order, and the headers beside it.

@@ -12,6 +12,7 @@ use env::{
     AssignedCredential, Delegation, IssueOrder, PeerFault, Peers, RenewOrder, Renewed, Unavailable,
 };
 use jose::Jwk;
+use provisioning::renewal::Trouble;
 use rustls::sign::CertifiedKey;
 use spiffe::{BundleSet, SpiffeId};
 use time::UnixTime;
@@ -313,6 +314,18 @@ impl Peers for Link {
         let request = wire::DelegateRequest { jwk: public.to_value().to_string() };
         let ask = |mut calls: Calls| async move { calls.delegate(request).await };
         answered::delegated(self.ask(ask).await?)
+    }
+
+    async fn pending(&self, since: u64) -> Result<bool, PeerFault> {
+        let request = wire::PendingRequest { since };
+        let ask = |mut calls: Calls| async move { calls.pending(request).await };
+        self.ask(ask).await.map(|answer| answer.pending)
+    }
+
+    async fn report(&self, troubles: Vec<Trouble>) -> Result<(), PeerFault> {
+        let request = asked::report_to_wire(troubles);
+        let ask = |mut calls: Calls| async move { calls.report(request).await };
+        self.ask(ask).await.map(|wire::ReportResponse {}| ())
     }
 
     async fn token(

@@ -19,6 +19,8 @@ use crate::wire;
 /// How long the server may take for one part of the feed: it says something each second, but what
 /// it says may be a policy set over a slow line. A dead line is found sooner, by pings.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// What a feed is refused by where it was proved who asks: suspended, revoked, or not known.
+const NOT_IN_FORCE: &str = "link::PermissionDenied";
 /// The most rows of one message, and their bytes: the server sends far fewer.
 const ROWS_MAX: usize = 16 * flow::feed::ROWS_MAX;
 const ROWS_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -35,7 +37,14 @@ impl Link {
         let mut follower =
             Follower { link: self, world, on_heard: &on_heard, anew: false, failures: 0 };
         loop {
-            match follower.run().await {
+            let end = follower.run().await;
+            if let Err(PeerFault::Refused { check, .. }) = &end
+                && check == NOT_IN_FORCE
+                && let Err(error) = flow::feed::cut(world).await
+            {
+                tracing::error!(%error, "node api: cut off, and what is here serves on");
+            }
+            match end {
                 Ok(End::Again) => continue,
                 Ok(End::Closed) => {}
                 // A server that stops, or starts again, breaks it once: that is no warning yet.

@@ -31,8 +31,8 @@ pub use self::tls::{ChainFault, Presented, ServerFault};
 pub use answered::Joined;
 pub use client::{Address, JoinOrder, Link, NotAnAddress, join};
 pub use server::{
-    CONNECTIONS_MAX, HANDSHAKES_MAX, OnRefused, STRANGERS_MAX, ServeError, TokenAnswer, TokenCall,
-    TokenEndpoint, Wiring, serve,
+    CONNECTIONS_MAX, HANDSHAKES_MAX, OnHeard, OnRefused, STRANGERS_MAX, ServeError, TokenAnswer,
+    TokenCall, TokenEndpoint, Wiring, serve,
 };
 
 use std::future::Future;
@@ -40,6 +40,7 @@ use std::future::Future;
 use env::{
     AssignedCredential, Delegation, IssueOrder, PeerFault, Peers, RenewOrder, Renewed, Unavailable,
 };
+use provisioning::renewal::Trouble;
 
 /// The largest request, in bytes: evidence, or a form with its proofs.
 pub const REQUEST_BYTES_MAX: usize = 128 * 1024;
@@ -63,6 +64,14 @@ impl Peers for NoPeers {
     }
 
     async fn delegate(&self, _: jose::Jwk) -> Result<Delegation, PeerFault> {
+        Err(nobody())
+    }
+
+    async fn pending(&self, _: u64) -> Result<bool, PeerFault> {
+        Err(nobody())
+    }
+
+    async fn report(&self, _: Vec<Trouble>) -> Result<(), PeerFault> {
         Err(nobody())
     }
 

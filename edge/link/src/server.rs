@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use credential::TokenText;
 use env::{Unavailable, World};
+use provisioning::renewal::Trouble;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -58,12 +59,17 @@ pub type TokenAnswer =
 /// error of OAuth.
 pub type TokenEndpoint = Box<dyn Fn(TokenCall) -> TokenAnswer + Send + Sync>;
 
+/// A component took what it was sent, or told which of its renewals fail.
+pub type OnHeard = Box<dyn Fn(&WorkloadId, Option<Vec<Trouble>>) + Send + Sync>;
+
 /// What the wiring gives a server beside its world.
 pub struct Wiring {
     /// The server's own X.509-SVID.
     pub presented: Presented,
     /// Counts refusals of strangers.
     pub on_refused: OnRefused,
+    /// Is told of whom the server hears.
+    pub on_heard: OnHeard,
     /// Where requests for tokens go.
     pub token_endpoint: TokenEndpoint,
 }

@@ -134,6 +134,36 @@ impl<W: World> Node for Service<W> {
         Ok(Response::new(wire::DelegateResponse { outcome: Some(outcome) }))
     }
 
+    async fn pending(
+        &self,
+        request: Request<wire::PendingRequest>,
+    ) -> Result<Response<wire::PendingResponse>, Status> {
+        let caller = self.caller().await?;
+        let since = Seq(request.into_inner().since);
+        let world = &*self.shared.world;
+        let found = flow::feed::pending(world, &caller.id, caller.epoch, since).await;
+        let pending = found.map_err(unavailable)?.map_err(|why| {
+            self.shared.count(self.connection.address, "link::NotInForce");
+            Status::permission_denied(why.to_string())
+        })?;
+        Ok(Response::new(wire::PendingResponse { pending }))
+    }
+
+    async fn report(
+        &self,
+        request: Request<wire::ReportRequest>,
+    ) -> Result<Response<wire::ReportResponse>, Status> {
+        let caller = self.caller().await?;
+        let in_force = caller::is_in_force(&*self.shared.world, &caller).await;
+        in_force.map_err(unavailable)?.map_err(|why| {
+            self.shared.count(self.connection.address, "link::NotInForce");
+            Status::permission_denied(why.to_string())
+        })?;
+        let troubles = asked::report(request.into_inner()).map_err(malformed)?;
+        (self.shared.wiring.on_heard)(&caller.id, Some(troubles));
+        Ok(Response::new(wire::ReportResponse {}))
+    }
+
     async fn token(
         &self,
         request: Request<wire::TokenRequest>,

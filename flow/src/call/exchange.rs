@@ -1,5 +1,6 @@
 //! The token swap: what goes upstream instead of the access token (AUTHZ-12, AUTHZ-20).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use authorization::access_token::Issuing;
@@ -14,6 +15,7 @@ use oauth::{Issuer, Scope, ScopeSet};
 use time::{Span, UnixTime};
 
 use super::{Asked, Forward, Permitted};
+use crate::feed;
 use crate::issuing;
 use crate::record::public_id;
 use crate::sign::{self, ALGORITHM};
@@ -32,6 +34,8 @@ struct Leave {
     handle: Handle,
     kid: KeyId,
     until: UnixTime,
+    /// Whether the feed has told of it: only then does its absence say something.
+    is_told: AtomicBool,
 }
 
 impl Delegate {
@@ -47,12 +51,33 @@ impl Delegate {
             PeerFault::Unavailable(why) => why,
             refused => Unavailable::of("server", refused),
         })?;
-        let leave = Arc::new(Leave { handle, kid: given.kid, until: given.until });
+        let is_told = AtomicBool::new(false);
+        let leave = Arc::new(Leave { handle, kid: given.kid, until: given.until, is_told });
         let old = self.lock().replace(leave);
         if let Some(old) = old {
             world.keys().destroy(&old.handle).await?;
         }
         Ok(())
+    }
+
+    /// Looks at what the feed tells of our key. One that left the key set was revoked: nobody takes
+    /// what it signs, so that another is asked for at once.
+    pub async fn heard<W: World>(&self, world: &W) -> Result<(), Unavailable> {
+        let Some(leave) = self.leave() else { return self.renew(world).await };
+        let Some(ring) = feed::ring(world, Purpose::TxnToken).await? else { return Ok(()) };
+        if ring.keys.iter().any(|key| key.kid == leave.kid) {
+            leave.is_told.store(true, Ordering::Release);
+            return Ok(());
+        }
+        if !leave.is_told.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // Another may have been given meanwhile.
+        let gone = self.lock().take_if(|current| Arc::ptr_eq(current, &leave));
+        if let Some(gone) = gone {
+            world.keys().destroy(&gone.handle).await?;
+        }
+        self.renew(world).await
     }
 
     fn leave(&self) -> Option<Arc<Leave>> {

@@ -249,7 +249,7 @@ fn s7_a_host_is_asked_under_its_name_where_there_is_a_client_for_it() {
         let sent = challenge(&*server, &by).await.unwrap().unwrap().unwrap();
         let refused = ended(&*server, &domain, &by, Some((&sent, b"{}"))).await.unwrap_err();
         assert_eq!(refused, Refusal::CannotAsk { whom: "a.hosts.example:80".to_owned() });
-        assert!(refused.to_string().contains("not available in this build"));
+        assert!(refused.to_string().contains("nothing here can"));
         let asking = Informed {
             world: Arc::clone(&server),
             told: Mutex::new(Err(Unavailable::of("host", "no route"))),

@@ -27,6 +27,8 @@ mod join;
 #[cfg(test)]
 mod kept;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod published;
@@ -36,5 +38,7 @@ mod races;
 mod reassess;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
+mod watch;
 #[cfg(test)]
 mod workload;

@@ -5,13 +5,14 @@
 //! It proves as much as the network and the name service do. Only names that policy lists are
 //! fetched from (SPIRE 1.14.2 fetched for strangers), and by default the first to join is believed.
 //!
-//! Policy: `[node.http_challenge]` with `hosts` (names, or `*.DOMAIN`), perhaps `ports` (80) and
-//! `reattest = true`.
+//! Policy: `[node.http_challenge]` with `hosts` (names, or `*.DOMAIN`), perhaps `ports` (80),
+//! `addresses` (ranges that are not public and that these names may lead to) and `reattest = true`.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use crate::issuer_keys;
 use crate::mechanism::{self, Appraisal, EVIDENCE_BYTES_MAX, Facts, Question, Step};
 use crate::policy::NodeRule;
 use crate::selector::{Selector, Selectors};
@@ -51,6 +52,8 @@ struct Settings {
     hosts: Vec<String>,
     #[serde(default = "ports")]
     ports: Vec<u16>,
+    #[serde(default)]
+    addresses: Vec<String>,
     #[serde(default)]
     reattest: bool,
 }
@@ -138,6 +141,9 @@ impl mechanism::Mechanism for Mechanism {
         if settings.ports.is_empty() || settings.ports.contains(&0) {
             faults.push(("ports".to_owned(), "name ports from 1 to 65535".to_owned()));
         }
+        if let Some(why) = issuer_keys::addresses_fault(&settings.addresses) {
+            faults.push(("addresses".to_owned(), why));
+        }
         faults
     }
 
@@ -157,9 +163,10 @@ impl mechanism::Mechanism for Mechanism {
         evidence: &[u8],
         facts: &Facts<'_>,
     ) -> Result<Option<Question>, mechanism::Refusal> {
-        let (Evidence { hostname: host, agentname, port }, _) = read(evidence, facts)?;
+        let (Evidence { hostname: host, agentname, port }, settings) = read(evidence, facts)?;
         let (path, bytes_max) = (path(&agentname), FETCHED_BYTES_MAX);
-        Ok(Some(Question::Document { host, port, path, bytes_max }))
+        let addresses = settings.addresses;
+        Ok(Some(Question::Document { host, port, path, bytes_max, addresses }))
     }
 
     fn appraise(

@@ -2,8 +2,10 @@
 //! name: payload `{cluster, token}`; ATT-02).
 //!
 //! Policy: `[node.k8s_psat.clusters.NAME]` with `issuer`, `keys` (the cluster's JWK set, as its
-//! `/openid/v1/jwks` gives it), `service_accounts` (`NAMESPACE:NAME`), and perhaps `audience`,
-//! `age_max`, and `review = true` where the cluster itself is to be asked as well.
+//! `/openid/v1/jwks` gives it, or where it is), `service_accounts` (`NAMESPACE:NAME`), and perhaps
+//! `audience`, `age_max`, and `review` where the cluster itself is to be asked as well: `server`
+//! (the URL of its API server), `ca` (PEM), and `addresses` where that is not public. The token to
+//! ask with is a file at the server, not policy.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::Span;
 
+use crate::issuer_keys::{self, Keys};
 use crate::mechanism::{self, Appraisal, EVIDENCE_BYTES_MAX, Facts, Question, Step, Use};
 use crate::oidc::{self, Issuer};
 use crate::policy::NodeRule;
@@ -39,14 +42,32 @@ struct Settings {
 #[serde(deny_unknown_fields)]
 struct Cluster {
     issuer: String,
-    keys: String,
+    keys: Keys,
     service_accounts: Vec<String>,
     #[serde(default)]
     audience: Option<String>,
     #[serde(default = "age_max")]
     age_max: Span,
     #[serde(default)]
-    review: bool,
+    review: Option<Review>,
+}
+
+/// Whom to ask.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Review {
+    server: String,
+    ca: String,
+    #[serde(default)]
+    addresses: Vec<String>,
+}
+
+impl Review {
+    fn fault(&self) -> Option<String> {
+        issuer_keys::url_fault(&self.server)
+            .or_else(|| issuer_keys::authorities_fault(&self.ca))
+            .or_else(|| issuer_keys::addresses_fault(&self.addresses))
+    }
 }
 
 /// The kubelet replaces a token when four fifths of its life are over, and an hour is the default.
@@ -72,6 +93,21 @@ fn settings(facts: &Facts<'_>) -> Result<Settings, mechanism::Refusal> {
     facts.rule.settings().map_err(unset)
 }
 
+/// What is shown, and the cluster that it names.
+fn shown<'a>(
+    evidence: &[u8],
+    settings: &'a Settings,
+) -> Result<(Evidence, &'a Cluster), mechanism::Refusal> {
+    let malformed =
+        |error: serde_json::Error| mechanism::Refusal::Malformed { why: error.to_string() };
+    let evidence: Evidence = serde_json::from_slice(evidence).map_err(malformed)?;
+    let Some(cluster) = settings.clusters.get(&evidence.cluster) else {
+        let cluster = evidence.cluster.chars().take(64).collect();
+        return Err(Refusal::UnknownCluster { cluster }.into());
+    };
+    Ok((evidence, cluster))
+}
+
 /// Steps 1 to 5 of the order: the token alone.
 fn proved<'a>(
     evidence: &[u8],
@@ -82,18 +118,12 @@ fn proved<'a>(
         let (bytes, max) = (evidence.len(), EVIDENCE_BYTES_MAX);
         return Err(mechanism::Refusal::TooLarge { bytes, max });
     }
-    let malformed =
-        |error: serde_json::Error| mechanism::Refusal::Malformed { why: error.to_string() };
-    let evidence: Evidence = serde_json::from_slice(evidence).map_err(malformed)?;
-    let Some(cluster) = settings.clusters.get(&evidence.cluster) else {
-        let cluster = evidence.cluster.chars().take(64).collect();
-        return Err(Refusal::UnknownCluster { cluster }.into());
-    };
+    let (evidence, cluster) = shown(evidence, settings)?;
     let audience = oidc::expected(cluster.audience.as_ref(), false, facts);
     let issuer = Issuer {
         mechanism: NAME,
         issuer: &cluster.issuer,
-        keys: &cluster.keys,
+        keys: cluster.keys.text(NAME, facts)?,
         audience: audience.clone(),
         age_max: cluster.age_max,
     };
@@ -120,8 +150,11 @@ impl mechanism::Mechanism for Mechanism {
             if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
                 report("", "the name of a cluster is letters, digits, `-`, `_` and `.`".to_owned());
             }
-            if let Some(why) = oidc::keys_fault(&cluster.keys) {
+            if let Some(why) = cluster.keys.fault(&cluster.issuer) {
                 report("keys", why);
+            }
+            if let Some(why) = cluster.review.as_ref().and_then(Review::fault) {
+                report("review", why);
             }
             let is_account =
                 |text: &String| text.split(':').filter(|part| !part.is_empty()).count() == 2;
@@ -138,6 +171,20 @@ impl mechanism::Mechanism for Mechanism {
         Ok(None)
     }
 
+    fn keys(
+        &self,
+        evidence: &[u8],
+        facts: &Facts<'_>,
+    ) -> Result<Option<Question>, mechanism::Refusal> {
+        if evidence.len() > EVIDENCE_BYTES_MAX {
+            let (bytes, max) = (evidence.len(), EVIDENCE_BYTES_MAX);
+            return Err(mechanism::Refusal::TooLarge { bytes, max });
+        }
+        let settings = settings(facts)?;
+        let (evidence, cluster) = shown(evidence, &settings)?;
+        cluster.keys.question(NAME, &cluster.issuer, evidence.token.as_bytes())
+    }
+
     fn question(
         &self,
         evidence: &[u8],
@@ -145,14 +192,17 @@ impl mechanism::Mechanism for Mechanism {
     ) -> Result<Option<Question>, mechanism::Refusal> {
         let settings = settings(facts)?;
         let proved = proved(evidence, &settings, facts)?;
+        let Some(whom) = &proved.cluster.review else { return Ok(None) };
         let review = json!({
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
             "spec": { "token": proved.evidence.token, "audiences": [proved.audience] },
         });
         let cluster = proved.evidence.cluster;
-        let question = Question::TokenReview { cluster, review: review.to_string() };
-        Ok(proved.cluster.review.then_some(question))
+        let (server, ca, addresses) =
+            (whom.server.clone(), whom.ca.clone(), whom.addresses.clone());
+        let review = review.to_string();
+        Ok(Some(Question::TokenReview { cluster, server, ca, addresses, review }))
     }
 
     fn appraise(
@@ -164,7 +214,7 @@ impl mechanism::Mechanism for Mechanism {
         let settings = settings(facts)?;
         let proved = proved(evidence, &settings, facts)?;
         let claims = proved.token.claims();
-        if proved.cluster.review {
+        if proved.cluster.review.is_some() {
             let told = facts.told.ok_or(Refusal::NotReviewed)?;
             reviewed(told, claims, &proved.audience)?;
         }

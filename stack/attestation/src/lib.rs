@@ -18,6 +18,7 @@ pub mod endorsement;
 pub mod evidence;
 pub mod http_challenge;
 pub mod idevid;
+pub mod issuer_keys;
 pub mod join_token;
 pub mod k8s_psat;
 pub mod mechanism;

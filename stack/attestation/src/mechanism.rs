@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::UnixTime;
 
 use crate::idevid;
+use crate::issuer_keys::KeySource;
 use crate::join_token::{self, JoinToken};
 use crate::policy::NodeRule;
 use crate::selector::{SelectorError, Selectors};
@@ -49,6 +50,8 @@ pub struct Facts<'a> {
     pub key: &'a [u8],
     /// What the platform said to the mechanism's [`Question`].
     pub told: Option<&'a [u8]>,
+    /// The key set that [`Mechanism::keys`] asked for.
+    pub keys: Option<&'a [u8]>,
     /// The role asked for.
     pub role: Role,
     /// What policy says of this mechanism.
@@ -64,7 +67,7 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// The facts without those that only some mechanisms look at.
     pub const fn new(role: Role, rule: &'a NodeRule, nonce: &'a [u8; 32], now: UnixTime) -> Self {
-        Self { domain: "", key: &[], told: None, role, rule, token: None, nonce, now }
+        Self { domain: "", key: &[], told: None, keys: None, role, rule, token: None, nonce, now }
     }
 }
 
@@ -81,11 +84,27 @@ pub enum Question {
         path: String,
         /// How many bytes are read.
         bytes_max: usize,
+        /// The ranges besides the public Internet that the name may lead to.
+        addresses: Vec<String>,
+    },
+    /// The key set of an issuer.
+    Keys {
+        /// Where it is.
+        source: KeySource,
+        /// The key that a token names: unproven, so it may wake up a look at the source and no
+        /// more.
+        kid: Option<String>,
     },
     /// A `TokenReview` of a Kubernetes cluster.
     TokenReview {
         /// The cluster's name in policy.
         cluster: String,
+        /// The base URL of its API server.
+        server: String,
+        /// PEM certificates of the authorities that its API server is known by.
+        ca: String,
+        /// The ranges besides the public Internet that it may be in.
+        addresses: Vec<String>,
         /// The body of the request, JSON.
         review: String,
     },
@@ -96,6 +115,7 @@ impl Question {
     pub fn whom(&self) -> String {
         match self {
             Self::Document { host, port, .. } => format!("{host}:{port}"),
+            Self::Keys { source, .. } => format!("`{}` for its keys", source.issuer),
             Self::TokenReview { cluster, .. } => format!("the cluster `{cluster}`"),
         }
     }
@@ -112,6 +132,12 @@ pub trait Mechanism: Sync {
     /// The challenge to send, or `None` where the evidence stands alone.
     fn challenge(&self, evidence: &[u8], facts: &Facts<'_>) -> Result<Option<Vec<u8>>, Refusal>;
 
+    /// The keys that have to be fetched before a signature can be checked, where policy names a
+    /// place for them: whose, is policy's to say and never the evidence's.
+    fn keys(&self, _: &[u8], _: &Facts<'_>) -> Result<Option<Question>, Refusal> {
+        Ok(None)
+    }
+
     /// What has to be asked of somebody else, once the challenge is answered. What it is made of is
     /// checked against policy first: nobody else's address is asked for a stranger.
     fn question(&self, _: &[u8], _: &Facts<'_>) -> Result<Option<Question>, Refusal> {
@@ -123,6 +149,11 @@ pub trait Mechanism: Sync {
     fn faults(&self, rule: &NodeRule) -> Vec<(String, String)> {
         let unknown = |key: &String| (key.clone(), format!("`{}` has no `{key}`", self.name()));
         rule.own.keys().map(unknown).collect()
+    }
+
+    /// Whether its hosts are made for one job: they go without a word, and that is no alarm.
+    fn is_brief(&self) -> bool {
+        false
     }
 
     /// What the evidence, and the answer to the challenge, prove.

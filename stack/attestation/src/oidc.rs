@@ -1,5 +1,6 @@
 //! Tokens by which a platform says what runs on it: ID tokens after OpenID Connect Core 1.0 §2, in
-//! the order of all mechanisms. Whose keys count stands in policy; nothing is fetched here.
+//! the order of all mechanisms. Whose keys count stands in policy (`crate::issuer_keys`); nothing
+//! is fetched here.
 //!
 //! A token is a bearer credential. Three things keep it from being one for long: it is for this
 //! server alone, or for the one key that asks where the platform lets the asker choose the
@@ -81,15 +82,6 @@ impl Issuer<'_> {
         let value = format!("{}\0{id}", claims.iss);
         let until = claims.exp.time().plus(SKEW);
         Ok((token, Use { value, until }))
-    }
-}
-
-/// What is wrong with a key set in policy.
-pub fn keys_fault(keys: &str) -> Option<String> {
-    match KeySet::parse(keys) {
-        Err(error) => Some(error.to_string()),
-        Ok(set) if set.keys().is_empty() => Some("no key in it verifies signatures".to_owned()),
-        Ok(_) => None,
     }
 }
 

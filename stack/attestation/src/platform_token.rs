@@ -2,8 +2,8 @@
 //! last as SPIRE's plugin of that name). The evidence is the token; what a platform is, is a table
 //! (ATT-02, ATT-08).
 //!
-//! Policy: `[node.github_actions]` with `keys` (the platform's JWK set), `claims` (what the token
-//! must say), and perhaps `issuer`, `audience`, `age_max` and `reattest`.
+//! Policy: `[node.github_actions]` with `keys` (the platform's JWK set, or where it is), `claims`
+//! (what the token must say), and perhaps `issuer`, `audience`, `age_max` and `reattest`.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use oauth::id_token::Claims;
 use serde::Deserialize;
 use time::Span;
 
-use crate::mechanism::{self, Appraisal, EVIDENCE_BYTES_MAX, Facts, Mechanism, Step};
+use crate::issuer_keys::Keys;
+use crate::mechanism::{self, Appraisal, EVIDENCE_BYTES_MAX, Facts, Mechanism, Question, Step};
 use crate::oidc::{self, Issuer};
 use crate::policy::NodeRule;
 use crate::selector::{Selector, Selectors};
@@ -108,7 +109,7 @@ pub const GCP_IIT: Platform = Platform {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
-    keys: String,
+    keys: Keys,
     claims: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     issuer: Option<String>,
@@ -173,7 +174,8 @@ impl Mechanism for Platform {
             Ok(settings) => settings,
             Err(why) => return vec![(String::new(), why)],
         };
-        let keys = oidc::keys_fault(&settings.keys).map(|why| ("keys".to_owned(), why));
+        let issuer = settings.issuer.as_deref().unwrap_or(self.issuer);
+        let keys = settings.keys.fault(issuer).map(|why| ("keys".to_owned(), why));
         let mut faults: Vec<_> = keys.into_iter().collect();
         for name in settings.claims.keys().filter(|name| self.pointer(name).is_none()) {
             let known: Vec<_> = self.claims.iter().map(|(name, _)| *name).collect();
@@ -189,8 +191,24 @@ impl Mechanism for Platform {
         faults
     }
 
+    fn is_brief(&self) -> bool {
+        !self.first_use
+    }
+
     fn challenge(&self, _: &[u8], _: &Facts<'_>) -> Result<Option<Vec<u8>>, mechanism::Refusal> {
         Ok(None)
+    }
+
+    fn keys(
+        &self,
+        evidence: &[u8],
+        facts: &Facts<'_>,
+    ) -> Result<Option<Question>, mechanism::Refusal> {
+        let mechanism = self.name;
+        let unset = |why| mechanism::Refusal::Settings { mechanism, why };
+        let settings: Settings = facts.rule.settings().map_err(unset)?;
+        let issuer = settings.issuer.as_deref().unwrap_or(self.issuer);
+        settings.keys.question(mechanism, issuer, evidence)
     }
 
     fn appraise(
@@ -209,7 +227,7 @@ impl Mechanism for Platform {
         let issuer = Issuer {
             mechanism,
             issuer: settings.issuer.as_deref().unwrap_or(self.issuer),
-            keys: &settings.keys,
+            keys: settings.keys.text(mechanism, facts)?,
             audience: oidc::expected(settings.audience.as_ref(), self.asker_chooses, facts),
             age_max: settings.age_max,
         };

@@ -233,6 +233,14 @@ impl KeyRing {
         let keys = self.keys.iter().filter(|key| key.kid != *kid).cloned().collect();
         Ok(Self { purpose: self.purpose, keys })
     }
+
+    /// The ring without the keys that a component holds, and their ids; `None` where it holds none.
+    pub fn without_holder(&self, holder: &str) -> Option<(Self, Vec<KeyId>)> {
+        let (held, keys): (Vec<_>, Vec<_>) =
+            self.keys.iter().cloned().partition(|key| key.holder.as_deref() == Some(holder));
+        let gone: Vec<_> = held.into_iter().map(|key| key.kid).collect();
+        (!gone.is_empty()).then_some((Self { purpose: self.purpose, keys }, gone))
+    }
 }
 
 /// Why a key stays as it is.

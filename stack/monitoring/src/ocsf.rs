@@ -96,6 +96,13 @@ impl Activity {
                 "agent.retire" => named(Class::Entity, 7),
                 _ => named(Class::Entity, OTHER),
             },
+            Event::NodeLifecycle => match action {
+                "node.suspend" => named(Class::Remediation, 1),
+                "node.revoke" => named(Class::Remediation, 2),
+                "node.resume" => named(Class::Remediation, 3),
+                _ => named(Class::Entity, OTHER),
+            },
+            Event::Alarm => named(Class::Entity, OTHER),
             // 3004: "1=Create; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
             Event::CredentialIssued | Event::JoinTokenCreated => named(Class::Entity, 1),
             Event::NodeRenewed | Event::PolicyApplied | Event::KeyRotated => {
@@ -360,7 +367,8 @@ fn entity(record: &Record) -> Value {
         Event::CredentialIssued => ("Credential", record.jti.as_ref().or(record.agent.as_ref())),
         Event::EvidenceAppraised => ("Attestation result", record.jti.as_ref()),
         Event::EvidenceChanged => ("Document", resource),
-        Event::NodeAttested | Event::NodeRenewed => ("Component", resource),
+        Event::NodeAttested | Event::NodeRenewed | Event::NodeLifecycle => ("Component", resource),
+        Event::Alarm => ("Alarm", resource),
         Event::WorkloadAttested => ("Process", record.agent.as_ref()),
         Event::ClientRegistered => ("Client", record.subject.as_ref()),
         Event::KeyRotated => ("Key", resource),

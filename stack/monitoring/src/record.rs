@@ -76,6 +76,8 @@ pub enum Event {
     NodeAttested,
     /// A node renewed its credential.
     NodeRenewed,
+    /// A node's lifecycle moved.
+    NodeLifecycle,
     /// An agent's record was made.
     AgentRegistered,
     /// An agent's lifecycle moved.
@@ -107,6 +109,9 @@ pub enum Event {
     StrangersRefused,
     /// The retention policy took the beginning off a log.
     LogCut,
+    /// Something will end unless somebody mends what keeps it from being renewed; or that was
+    /// mended.
+    Alarm,
 }
 
 impl Event {
@@ -117,6 +122,7 @@ impl Event {
             Self::JoinTokenCreated => "join_token_created",
             Self::NodeAttested => "node_attested",
             Self::NodeRenewed => "node_renewed",
+            Self::NodeLifecycle => "node_lifecycle",
             Self::AgentRegistered => "agent_registered",
             Self::AgentLifecycle => "agent_lifecycle",
             Self::ClientRegistered => "client_registered",
@@ -132,6 +138,7 @@ impl Event {
             Self::FederationChanged => "federation_changed",
             Self::StrangersRefused => "strangers_refused",
             Self::LogCut => "log_cut",
+            Self::Alarm => "alarm",
         }
     }
 }

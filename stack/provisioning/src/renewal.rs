@@ -1,5 +1,6 @@
 //! When a credential is renewed: at half its life, spread by jitter (S1 §8; PROV-02).
 
+use serde::{Deserialize, Serialize};
 use time::{Span, UnixTime};
 
 /// How far from half life a renewal may fall, as a share of the whole life: one tenth.
@@ -8,6 +9,33 @@ const JITTER_SHARE: u64 = 10;
 const RETRY_FIRST: Span = Span::from_seconds(1);
 /// The longest pause between tries.
 const RETRY_LONGEST: Span = Span::from_seconds(60);
+
+/// The most troubles that a component tells of.
+pub const TROUBLES_MAX: usize = 64;
+/// The longest reason in one of them, in bytes.
+pub const WHY_BYTES_MAX: usize = 256;
+
+/// A renewal that fails at a component: what it holds works on, until it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Whose credential: the component's own identifier, or an agent's.
+    pub subject: String,
+    /// Since when it fails.
+    pub since: UnixTime,
+    /// When what is held ends.
+    pub until: UnixTime,
+    /// What the last try ended with.
+    pub why: String,
+}
+
+/// What is heard of a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// When it was last heard.
+    pub at: UnixTime,
+    /// Which renewals fail there, as it tells.
+    pub troubles: Vec<Trouble>,
+}
 
 /// When to renew what lives from `from` to `until`: half its life, less up to a tenth of it by
 /// `random`, so that what was issued together is not renewed together.

@@ -31,6 +31,12 @@ pub struct NodeRecord {
     pub key: String,
     /// Where it stands.
     pub lifecycle: Lifecycle,
+    /// When the credential that it has now ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<UnixTime>,
+    /// Its next evidence is taken for the first: an operator forgot how it joined.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgotten: bool,
 }
 
 impl NodeRecord {
@@ -65,6 +71,8 @@ impl NodeRecord {
             renewed: now,
             key,
             lifecycle: Lifecycle::begin(epoch, now),
+            ends: None,
+            forgotten: false,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! crate).
 
 mod agentic;
+mod attestation;
 mod authzen;
 mod bom;
 mod jose;
@@ -33,6 +34,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("agentic_headers", agentic::headers),
     ("agentic_message", agentic::message),
+    ("attestation_discovery", attestation::discovery),
     ("authzen_evaluations", authzen::evaluations),
     ("authzen_response", authzen::response),
     ("bom_advisories", bom::advisories),

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use attestation::oidc::audience;
 use base64::Engine;
@@ -16,6 +18,7 @@ use serde_json::json;
 use wiring::world::SystemClock;
 
 use crate::Ended;
+use crate::platform::{Act, Platform, routes};
 use crate::running::{DOMAIN, Running, Site, ended};
 
 /// RFC 7515 §A.3: the key of a cluster.
@@ -33,11 +36,16 @@ fn text(name: &str) -> String {
     String::from_utf8(vector(name)).unwrap()
 }
 
+/// The cluster's key under this name.
+fn key_set(kid: &str) -> String {
+    let key = PrivateKey::from_jwk_private_text(CLUSTER_KEY).unwrap();
+    let jwk = key.public().to_jwk().with_kid(KeyId::parse(kid).unwrap());
+    serde_json::to_string(&KeySet::new(vec![jwk]).unwrap()).unwrap()
+}
+
 /// A policy that allows four ways.
 fn policy() -> String {
-    let key = PrivateKey::from_jwk_private_text(CLUSTER_KEY).unwrap();
-    let jwk = key.public().to_jwk().with_kid(KeyId::parse("k1").unwrap());
-    let keys = serde_json::to_string(&KeySet::new(vec![jwk]).unwrap()).unwrap();
+    let keys = key_set("k1");
     format!(
         "[node.join_token]\n\n[node.sshpop]\ncert_authorities = [\"{}\"]\n\n\
          [node.k8s_psat.clusters.prod]\nissuer = \"https://cluster.example\"\nkeys = '{keys}'\n\
@@ -123,12 +131,23 @@ fn amazon() -> SocketAddr {
     address
 }
 
+/// A number that nobody had.
+fn next() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::SeqCst)
+}
+
 fn pod_token() -> String {
+    pod_token_of("https://cluster.example", "k1")
+}
+
+fn pod_token_of(issuer: &str, kid: &str) -> String {
     let key = PrivateKey::from_jwk_private_text(CLUSTER_KEY).unwrap();
     let now = SystemClock::read().seconds();
     let claims = json!({
-        "iss": "https://cluster.example", "sub": "system:serviceaccount:aims:node",
+        "iss": issuer, "sub": "system:serviceaccount:aims:node",
         "aud": [audience(DOMAIN)], "iat": now - 1, "exp": now + 600,
+        "jti": format!("token-{}", next()),
         "kubernetes.io": {
             "namespace": "aims", "serviceaccount": { "name": "node", "uid": "sa-1" },
             "pod": { "name": "node-x7", "uid": "pod-1" },
@@ -136,7 +155,7 @@ fn pod_token() -> String {
         }
     });
     let claims = serde_json::from_value(claims).unwrap();
-    let kid = KeyId::parse("k1").unwrap();
+    let kid = KeyId::parse(kid).unwrap();
     let input = SigningInput::<IdToken>::new(Algorithm::Es256, Some(&kid), &claims).unwrap();
     let signature = key.sign(input.bytes());
     input.attach(signature).into_string()
@@ -181,7 +200,7 @@ async fn s7_a_fresh_host_joins_by_what_it_has() {
     let again = node.is_refused();
     assert!(again.err.contains("joined at") && again.err.contains("already"), "{}", again.err);
 
-    // The server has no client for it: refused, and the host learns no more than that.
+    // Its name leads nowhere: refused, and the host learns no more than that.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let settings = format!(
@@ -194,6 +213,109 @@ async fn s7_a_fresh_host_joins_by_what_it_has() {
     let unknown = Node::new(&site, "unknown", "attest = \"magic\"").await.is_refused();
     assert_eq!(unknown.code, 2, "{}", unknown.err);
     assert!(unknown.err.contains("hint: known are join_token, "), "{}", unknown.err);
+    assert_eq!(running.stop(), 0);
+}
+
+/// Three clusters in policy at one address: `prod` as it is, `false` by an authority that it is not
+/// known by, and `inside` without leave to reach an address inside.
+async fn lay_clusters(site: &Site, cluster: &Platform) {
+    let (issuer, ca) = (cluster.url(""), &cluster.ca);
+    let place = format!("ca = '''\n{ca}'''\naddresses = [\"127.0.0.0/8\", \"::1\"]\n");
+    let table = |name: &str, place: &str| {
+        format!(
+            "[node.k8s_psat.clusters.{name}]\nissuer = \"{issuer}\"\n\
+             service_accounts = [\"aims:node\"]\n\
+             [node.k8s_psat.clusters.{name}.keys]\ndiscovery = true\n{place}\
+             [node.k8s_psat.clusters.{name}.review]\nserver = \"{issuer}\"\n{place}\n"
+        )
+    };
+    let other = Platform::start().await.ca;
+    let policy = format!(
+        "[node.join_token]\n\n{}{}{}[class.standard]\ndemands = [\"unix:uid\"]\nissues = []\n",
+        table("prod", &place),
+        table("false", &place.replace(ca.trim(), other.trim())),
+        table("inside", &format!("ca = '''\n{ca}'''\n")),
+    );
+    site.policy("attestation.toml", &policy);
+    let tokens = site.data.join("cluster-tokens");
+    std::fs::create_dir(&tokens).unwrap();
+    for name in ["prod", "false", "inside"] {
+        std::fs::write(tokens.join(name), "the-servers-own-token\n").unwrap();
+    }
+}
+
+/// A cluster that has its key under this name, and reviews so.
+fn serving(cluster: &Platform, kid: &str, is_known: bool) -> Act {
+    let document = json!({ "issuer": cluster.url(""), "jwks_uri": cluster.url("/openid/v1/jwks") });
+    let review = json!({ "status": {
+        "authenticated": is_known, "audiences": [audience(DOMAIN)],
+        "user": { "username": "system:serviceaccount:aims:node" }
+    } });
+    routes([
+        ("/.well-known/openid-configuration", document.to_string()),
+        ("/openid/v1/jwks", key_set(kid)),
+        ("/apis/authentication.k8s.io/v1/tokenreviews", review.to_string()),
+    ])
+}
+
+/// A cluster whose keys are found by discovery, and which is asked about each token; and what a
+/// platform may do to the server that asks it.
+/// req: ATT-02 (part), AUTHN-12 (part)
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s7_a_cluster_is_asked_for_its_keys_and_about_tokens() {
+    let (site, cluster) = (Site::new(), Platform::start().await);
+    lay_clusters(&site, &cluster).await;
+    let running = site.up();
+    let node = async |name: &str, kid: &str| {
+        let settings =
+            format!("attest = \"k8s_psat\"\nattest_cluster = \"{name}\"\nattest_token = \"token\"");
+        let node = Node::new(&site, &format!("pod-{}", next()), &settings).await;
+        std::fs::write(node.folder.join("token"), pod_token_of(&cluster.url(""), kid)).unwrap();
+        node
+    };
+    let refused = async |name: &str, kid: &str| {
+        let begun = Instant::now();
+        assert_ne!(node(name, kid).await.is_refused().code, 0, "{name}");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{name}");
+    };
+    // Nothing is known of it, and it stalls.
+    cluster.does(Act::Stall);
+    refused("prod", "k1").await;
+    assert_eq!(cluster.asked().len(), 1);
+    cluster.does(serving(&cluster, "k1", true));
+    for name in ["false", "inside"] {
+        refused(name, "k1").await;
+        assert_eq!(cluster.asked(), Vec::<String>::new(), "{name}");
+    }
+    // Back again: discovery, keys, and the review with the server's token.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    node("prod", "k1").await.joins();
+    let asked = cluster.asked();
+    let lines: Vec<_> = asked.iter().map(|one| one.lines().next().unwrap()).collect();
+    let expect = [
+        "GET /.well-known/openid-configuration HTTP/1.1",
+        "GET /openid/v1/jwks HTTP/1.1",
+        "POST /apis/authentication.k8s.io/v1/tokenreviews HTTP/1.1",
+    ];
+    assert_eq!(lines, expect);
+    assert!(asked[2].contains("authorization: Bearer the-servers-own-token\r\n"), "{}", asked[2]);
+    assert!(asked[2].contains(r#""kind":"TokenReview""#));
+    assert!(!asked[0].contains("authorization") && !asked[1].contains("authorization"));
+    // From now on the keys are there; the cluster has the last word, and must have one.
+    let elsewhere = Act::Redirect(cluster.url("/elsewhere"));
+    for act in [serving(&cluster, "k1", false), Act::Flood, elsewhere] {
+        cluster.does(act);
+        refused("prod", "k1").await;
+        assert_eq!(cluster.asked().len(), 1, "a redirect is not followed");
+    }
+    // A key that nobody knows wakes nobody up just after a look, whoever asks how often.
+    cluster.does(serving(&cluster, "k2", true));
+    refused("prod", "k2").await;
+    refused("prod", "k3").await;
+    assert_eq!(cluster.asked(), Vec::<String>::new());
+    // What was fetched is still there.
+    node("prod", "k1").await.joins();
+    assert_eq!(cluster.asked().len(), 1);
     assert_eq!(running.stop(), 0);
 }
 

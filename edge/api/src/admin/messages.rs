@@ -14,8 +14,10 @@ use jose::Jwk;
 use oauth::client_metadata::ClientMetadata;
 use policy::{Difference, Fault, Files};
 use provisioning::Lifecycle;
+use provisioning::alarm::{Alarm, Outage};
+use provisioning::renewal::{Heard, Trouble};
 use rats::Tier;
-use registry::{ClientRecord, ClientState};
+use registry::{ClientRecord, ClientState, NodeRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use spiffe::federation::{EndpointUrl, Profile};
@@ -332,6 +334,49 @@ pub struct NodeShown {
     pub renewed: UnixTime,
     /// Where it stands.
     pub lifecycle: Lifecycle,
+    /// What was found out about it.
+    #[serde(default)]
+    pub selectors: Vec<String>,
+    /// When the credential that it has now ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<UnixTime>,
+    /// Its next evidence is taken for the first.
+    #[serde(default)]
+    pub forgotten: bool,
+    /// When this server last heard it, since it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<UnixTime>,
+    /// Which renewals fail there, as it tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<Trouble>,
+    /// The agents that obtained credentials there, of which some may live; of one node alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agents: Option<Vec<String>>,
+    /// The agents whose credentials ended with it, where it was just revoked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<String>,
+}
+
+impl NodeShown {
+    /// A record, and what is heard.
+    pub fn new(node: &NodeRecord, heard: Option<Heard>) -> Self {
+        let (at, troubles) = heard.map(|heard| (heard.at, heard.troubles)).unzip();
+        Self {
+            id: node.id.to_string(),
+            role: node.role,
+            mechanism: node.mechanism.clone(),
+            joined: node.joined,
+            renewed: node.renewed,
+            lifecycle: node.lifecycle.clone(),
+            selectors: node.selectors.iter().map(ToString::to_string).collect(),
+            ends: node.ends,
+            forgotten: node.forgotten,
+            heard: at,
+            troubles: troubles.unwrap_or_default(),
+            agents: None,
+            ended: Vec::new(),
+        }
+    }
 }
 
 /// `GET /v1/keys`: the public side of our signing keys of one purpose.
@@ -505,6 +550,12 @@ pub struct Status {
     /// The newest record, where the clock jumped back behind it: nothing is issued until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jumped_back_from: Option<UnixTime>,
+    /// What is not renewed in time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<Alarm>,
+    /// How long others go on without this server, by the policy in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outage: Option<Outage>,
 }
 
 /// A record of a log, as it lies there.

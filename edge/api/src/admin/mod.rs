@@ -9,6 +9,7 @@ mod clients;
 mod evidence;
 mod federation;
 pub mod messages;
+mod nodes;
 mod operator;
 mod policy;
 pub(crate) mod problem;

@@ -1,6 +1,6 @@
 //! The one table from what keeps an order from being done to its status and [`Problem`].
 
-use flow::{agents, apply_policy, authorities, evidence, federate};
+use flow::{agents, apply_policy, authorities, evidence, federate, nodes};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use monitoring::RecordId;
@@ -109,6 +109,19 @@ impl From<&evidence::Refusal> for Undone {
             R::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "bring a smaller one"),
         };
         Self::new(status, Ending::Refused, refusal.check(), refusal).hint(hint)
+    }
+}
+
+impl From<&nodes::Refusal> for Undone {
+    fn from(refusal: &nodes::Refusal) -> Self {
+        use nodes::Refusal as R;
+        let undone = |status| Self::new(status, Ending::Refused, refusal.check(), refusal);
+        match refusal {
+            R::Unknown(_) => {
+                undone(StatusCode::NOT_FOUND).hint("`aims node list` shows those there are")
+            }
+            R::Transition(_) => undone(StatusCode::CONFLICT),
+        }
     }
 }
 

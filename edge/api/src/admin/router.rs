@@ -9,7 +9,7 @@ use env::World;
 
 use crate::admin::problem::Undone;
 use crate::admin::{
-    Shared, agents, authorities, clients, evidence, federation, policy, records, state,
+    Shared, agents, authorities, clients, evidence, federation, nodes, policy, records, state,
 };
 use crate::answer::Answer;
 use crate::refused::Unread;
@@ -48,6 +48,8 @@ fn method_router<W: World>(route: &Route<Order>) -> MethodRouter<Arc<Shared<W>>>
         Order::PolicyHistory => of(route, policy::history::<W>),
         Order::CurrentPolicy => of(route, policy::current::<W>),
         Order::ListNodes => of(route, state::nodes::<W>),
+        Order::ShowNode => of(route, nodes::show::<W>),
+        Order::MoveNode => of(route, nodes::act::<W>),
         Order::ListKeys => of(route, state::keys::<W>),
         Order::RotateKey => of(route, authorities::rotate::<W>),
         Order::ActOnKey => of(route, authorities::act::<W>),

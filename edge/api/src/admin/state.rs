@@ -63,14 +63,9 @@ pub(crate) async fn nodes<W: World>(State(shared): State<Arc<Shared<W>>>, uri: U
             let why = Unavailable::of("store", error);
             Undone::from(&why)
         })?;
-        items.extend(node.map(|node| NodeShown {
-            id: node.id.to_string(),
-            role: node.role,
-            mechanism: node.mechanism.clone(),
-            joined: node.joined,
-            renewed: node.renewed,
-            lifecycle: node.lifecycle.clone(),
-        }));
+        items.extend(
+            node.map(|node| NodeShown::new(&node, shared.health.heard(&node.id.to_string()))),
+        );
     }
     Ok(answer::json(StatusCode::OK, &Page { items, next: page.next }))
 }
@@ -106,6 +101,7 @@ pub(crate) async fn status<W: World>(State(shared): State<Arc<Shared<W>>>) -> En
         let skew = row.set.domain().bounds.clock_skew;
         issuing::jumped_back(now, recorded, skew).err()
     });
+    let seen = shared.health.seen();
     let shown = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         issuer: shared.world.site().issuer.clone(),
@@ -118,6 +114,8 @@ pub(crate) async fn status<W: World>(State(shared): State<Arc<Shared<W>>>) -> En
         feeds: shared.health.feeds(),
         now,
         jumped_back_from: jumped.map(|jumped| jumped.recorded),
+        outage: seen.as_ref().map(|seen| seen.outage),
+        alarms: seen.map(|seen| seen.alarms).unwrap_or_default(),
     };
     Ok(answer::json(StatusCode::OK, &shown))
 }

@@ -1,6 +1,7 @@
 //! A small world in memory: enough for the flows behind the listeners, with a switch that makes its
 //! store fail. The whole one is `testkit`, which knows no runtime; here are real sockets.
 
+use provisioning::renewal::{Heard, Trouble};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -360,6 +361,14 @@ impl Peers for NoPeers {
         Err(no_server())
     }
 
+    async fn pending(&self, _: u64) -> Result<bool, PeerFault> {
+        Err(no_server())
+    }
+
+    async fn report(&self, _: Vec<Trouble>) -> Result<(), PeerFault> {
+        Err(no_server())
+    }
+
     async fn token(
         &self,
         _: Vec<(String, String)>,
@@ -431,6 +440,14 @@ impl Health for Doors {
 
     fn keys_sealed(&self) -> bool {
         false
+    }
+
+    fn heard(&self, _: &str) -> Option<Heard> {
+        None
+    }
+
+    fn seen(&self) -> Option<flow::watch::Seen> {
+        None
     }
 
     fn feeds(&self) -> Vec<FeedState> {

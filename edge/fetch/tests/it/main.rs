@@ -7,6 +7,7 @@
 )]
 
 mod authority;
+mod plain;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

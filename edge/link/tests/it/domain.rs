@@ -152,6 +152,7 @@ impl Domain {
         let wiring = Wiring {
             presented: self.presented.clone(),
             on_refused: Box::new(move |_, check| refused.lock().unwrap().push(check)),
+            on_heard: Box::new(|_, _| {}),
             token_endpoint: Box::new(|call| {
                 let body = format!("{} {:?}", call.component, call.form).into_bytes();
                 let status = 200 + u16::try_from(call.headers.len()).unwrap();

@@ -41,7 +41,8 @@ fn s7_a_host_serves_the_nonce_under_its_name() {
     let asked = Mechanism.question(&evidence, &facts).unwrap().unwrap();
     let path = "/.well-known/spiffe/nodeattestor/http_challenge/default/challenge".to_owned();
     let host = "a.hosts.example".to_owned();
-    assert_eq!(asked, Question::Document { host, port: 8080, path, bytes_max: 64 });
+    let addresses = Vec::new();
+    assert_eq!(asked, Question::Document { host, port: 8080, path, bytes_max: 64, addresses });
     let check = |told: Option<&[u8]>, response: Option<&[u8]>| -> Result<Appraisal, Refusal> {
         Mechanism.appraise(&evidence, response, &Facts { told, ..facts })
     };

@@ -10,6 +10,7 @@ mod about;
 mod documents;
 mod hosts;
 mod idevid;
+mod issuer_keys;
 mod mechanism;
 mod snp;
 mod soft_tpm;

@@ -19,12 +19,12 @@ const PLATFORM_KEY: &str = r#"{"kty":"EC","crv":"P-256",
     "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
     "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
     "d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
-const OTHER_KEY: &str = r#"{"kty":"EC","crv":"P-256",
+pub(crate) const OTHER_KEY: &str = r#"{"kty":"EC","crv":"P-256",
     "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
     "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
     "d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}"#;
 
-fn sign(claims: &Value, key: &str) -> String {
+pub(crate) fn sign(claims: &Value, key: &str) -> String {
     let key = PrivateKey::from_jwk_private_text(key).unwrap();
     let claims = serde_json::from_value(claims.clone()).unwrap();
     let kid = KeyId::parse("k1").unwrap();
@@ -275,10 +275,21 @@ fn s7_a_pod_joins_by_the_token_of_its_service_account() {
 #[test]
 fn s7_a_cluster_that_reviews_has_the_last_word() {
     let (policy, token) = cluster();
-    let rule = rule(&with(&policy, "/clusters/prod/review", json!(true)));
+    let ca = include_str!("../../../../vectors/cms/region-1.pem");
+    let whom = json!({
+        "server": "https://10.0.0.1:6443", "ca": ca, "addresses": ["10.0.0.0/8"]
+    });
+    let rule = rule(&with(&policy, "/clusters/prod/review", whom));
+    assert_eq!(k8s_psat::Mechanism.faults(&rule), []);
     let evidence = psat(&token);
     let asked = k8s_psat::Mechanism.question(&evidence, &facts(&rule, NOW)).unwrap();
-    let Some(Question::TokenReview { cluster, review }) = asked else { panic!("{asked:?}") };
+    let Some(Question::TokenReview { cluster, server, addresses, review, .. }) = asked else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(
+        (server.as_str(), addresses.as_slice()),
+        ("https://10.0.0.1:6443", &["10.0.0.0/8".to_owned()][..])
+    );
     let review: Value = serde_json::from_str(&review).unwrap();
     assert_eq!(cluster, "prod");
     assert_eq!(review["spec"]["audiences"], json!([audience(DOMAIN)]));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use api::admin::messages::{KeyShown, NodeShown, PolicyInForce, RelationShown, RingShown, Status};
 use policy::PolicySet;
 use provisioning::State as Life;
+use provisioning::alarm::AlarmKind;
 use spiffe::federation::poll_after;
 use time::{Span, UnixTime};
 use tokio::net::TcpStream;
@@ -38,6 +39,7 @@ pub(crate) async fn look(
     let server = context.server();
     let status = server.status().await?;
     findings.extend(of_status(&status, SystemClock::read()));
+    findings.extend(of_alarms(&status));
     let now = status.now;
     findings.extend(server.keys().await?.iter().map(|ring| of_ring(ring, now)));
     findings.extend(server.relations().await?.iter().map(|relation| of_relation(relation, now)));
@@ -138,6 +140,34 @@ fn of_status(status: &Status, now: UnixTime) -> Vec<Finding> {
         let found = format!("`{name}` has {entries} entries, {promised} under its checkpoint");
         findings.push(Finding::ok("log", found));
     }
+    findings
+}
+
+/// What begins to go wrong, hours or minutes before something ends by it; and how long others go on
+/// without this server. Relations have a finding of their own.
+fn of_alarms(status: &Status) -> Vec<Finding> {
+    const CHECK: &str = "renewals";
+    let others = status.alarms.iter().filter(|alarm| alarm.kind != AlarmKind::BundleFailing);
+    let mut findings: Vec<_> = others
+        .map(|alarm| {
+            let left = alarm.ends.map(|ends| span::show(ends.since(status.now)));
+            let left = left.map_or_else(String::new, |left| format!("; {left} left"));
+            let since = span::show(status.now.since(alarm.since));
+            let found = format!("{}, for {since}: {}{left}", alarm.subject, alarm.why);
+            Finding::wrong(CHECK, found, alarm.kind.todo())
+        })
+        .collect();
+    findings.extend(status.outage.map(|outage| {
+        let found = format!(
+            "without this server, nodes and gateways decide for {}; agents go on with X.509-SVIDs \
+             for {} and with WITs for {} at the least; nodes come back by themselves within {}",
+            span::show(outage.decides),
+            span::show(outage.x509_svid),
+            span::show(outage.wit),
+            span::show(outage.component)
+        );
+        Finding::ok("outage budget", found)
+    }));
     findings
 }
 
@@ -256,6 +286,8 @@ mod tests {
             feeds: Vec::new(),
             now: NOW,
             jumped_back_from: None,
+            alarms: Vec::new(),
+            outage: None,
         }
     }
 
@@ -308,6 +340,29 @@ mod tests {
         assert_eq!(told, expect);
     }
 
+    /// req: PROV-09 (part)
+    #[test]
+    fn s8_what_begins_to_go_wrong_is_told_with_what_to_do() {
+        use provisioning::alarm::{Alarm, Outage};
+        let alarm = |kind, ends| Alarm {
+            kind,
+            subject: "spiffe://a/n".to_owned(),
+            since: NOW.minus(Span::from_seconds(60)),
+            ends,
+            why: "it is so".to_owned(),
+        };
+        let ends = Some(NOW.plus(Span::from_seconds(1_200)));
+        let outage =
+            Some(Outage::of(&credential::policy::Lifetimes::default(), Span::from_seconds(10)));
+        let alarms = vec![alarm(AlarmKind::NodeLate, ends), alarm(AlarmKind::BundleFailing, None)];
+        let found = of_alarms(&Status { alarms, outage, ..status() });
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].found, "spiffe://a/n, for 1m: it is so; 20m left");
+        assert_eq!((found[0].state, found[1].state), (State::Wrong, State::Ok));
+        assert!(found[0].todo.as_deref().unwrap().contains("node API"));
+        assert!(found[1].found.contains("X.509-SVIDs for 30m"), "{}", found[1].found);
+    }
+
     #[test]
     fn a_component_that_hears_nothing_is_found() {
         let bound = Span::from_seconds(10);
@@ -333,6 +388,13 @@ mod tests {
                 joined: renewed,
                 renewed,
                 lifecycle,
+                selectors: Vec::new(),
+                ends: None,
+                forgotten: false,
+                heard: None,
+                troubles: Vec::new(),
+                agents: None,
+                ended: Vec::new(),
             }
         };
         for (seconds, state) in [

@@ -21,12 +21,11 @@ use crate::exit::Failure;
 use crate::files;
 use crate::identity::{self, Identity};
 use crate::place::Place;
-use after::{After, Name, Words};
 use events::{Event, Teller};
 use folder::Folder;
 use set::Set;
+use wiring::after::{After, Name, Words};
 
-mod after;
 mod events;
 mod folder;
 mod set;

@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 use time::{Span, UnixTime};
 use wiring::world::SystemClock;
 
-use super::after::Failed;
 use super::set::Set;
 use crate::exit::Failure;
 use crate::output::{Output, plain, when};
 use crate::span;
+use wiring::after::Failed;
 
 /// Something happened.
 pub(super) enum Event<'a> {

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 /// How long a command may run.
-pub(super) const COMMAND_TIME_MAX: Duration = Duration::from_secs(30);
+pub const COMMAND_TIME_MAX: Duration = Duration::from_secs(30);
 /// The signals by which programs are asked to look again, or to end so that they are started anew.
 const SIGNALS: [(&str, Signal); 5] = [
     ("HUP", Signal::SIGHUP),
@@ -27,11 +27,11 @@ const OTHERS_WRITE: u32 = 0o022;
 
 /// A command as words: no shell reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Words(pub(super) Vec<String>);
+pub struct Words(pub Vec<String>);
 
 impl Words {
     /// Splits at blanks; single or double quotes hold a word together.
-    pub(super) fn parse(text: &str) -> Result<Self, NoCommand> {
+    pub fn parse(text: &str) -> Result<Self, NoCommand> {
         let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
         for letter in text.chars() {
             match (quote, letter) {
@@ -54,20 +54,22 @@ impl Words {
 
 /// Why a text is no command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoCommand {
+pub enum NoCommand {
+    /// A word goes on to the end.
     #[error("a quote is not closed")]
     Quote,
+    /// Blanks alone.
     #[error("no program is named")]
     Empty,
 }
 
 /// A signal by its name, with `SIG` or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Name(pub(super) Signal);
+pub struct Name(pub Signal);
 
 impl Name {
     /// Reads it.
-    pub(super) fn parse(text: &str) -> Result<Self, UnknownSignal> {
+    pub fn parse(text: &str) -> Result<Self, UnknownSignal> {
         let bare = text.strip_prefix("SIG").unwrap_or(text);
         let known = SIGNALS.into_iter().find(|(name, _)| *name == bare);
         known.map(|(_, signal)| Self(signal)).ok_or(UnknownSignal)
@@ -77,19 +79,27 @@ impl Name {
 /// A text that names none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not one of HUP, USR1, USR2, INT, TERM")]
-pub(super) struct UnknownSignal;
+pub struct UnknownSignal;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub enum After {
+    /// Nothing at all.
     Nothing,
+    /// Run it.
     Command(Words),
-    Signal { signal: Signal, pid_file: PathBuf },
+    /// Send it.
+    Signal {
+        /// Which.
+        signal: Signal,
+        /// The file with the id of the process.
+        pid_file: PathBuf,
+    },
 }
 
 impl After {
     /// Does it. `None` if there is nothing to do.
-    pub(super) async fn run(&self) -> Option<Result<(), Failed>> {
+    pub async fn run(&self) -> Option<Result<(), Failed>> {
         match self {
             Self::Nothing => None,
             Self::Command(words) => Some(command(words).await),
@@ -146,17 +156,40 @@ fn send(signal: Signal, pid_file: &Path) -> Result<(), Failed> {
 
 /// Why it was not done. The files count all the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failed {
+pub enum Failed {
+    /// It did not begin.
     #[error("`{program}` cannot be run: {why}")]
-    NotStarted { program: String, why: String },
+    NotStarted {
+        /// The program.
+        program: String,
+        /// What the system said.
+        why: String,
+    },
+    /// It did not end.
     #[error("the command was killed: it ran for more than {} seconds", COMMAND_TIME_MAX.as_secs())]
     TooLong,
+    /// It ended otherwise than well.
     #[error("the command failed: {how}")]
-    Ended { how: String },
+    Ended {
+        /// How.
+        how: String,
+    },
+    /// The file names no process that may be signalled.
     #[error("`{}`: {why}", path.display())]
-    PidFile { path: PathBuf, why: String },
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The process is not there, or not ours.
     #[error("process {id} cannot be signalled: {why}")]
-    NotSent { id: i32, why: String },
+    NotSent {
+        /// Its id.
+        id: i32,
+        /// What the system said.
+        why: String,
+    },
 }
 
 #[cfg(test)]

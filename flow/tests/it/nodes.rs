@@ -1,0 +1,203 @@
+//! Hosts that are cut off, and what goes with them.
+
+use env::{AssignedCredential, IssueKind, IssueOrder, Keys, PeerFault, Peers, Purpose, World};
+use flow::call::Delegate;
+use flow::nodes::{self, Moved, Refusal};
+use flow::{agents, authorities, delegate, issue};
+use identifier::AgentName;
+use jose::Algorithm;
+use monitoring::{Event, Outcome};
+use provisioning::{Epoch, NodeAct, State};
+use testkit::Host;
+use testkit::fixture::{Domain, certificate_request, process, registration, story};
+use testkit::{Boxed, boxed};
+use wimse::WorkloadId;
+
+/// Whom a host's certificate names, and its epoch.
+fn shown(host: &Host) -> (WorkloadId, Option<u64>) {
+    let leaf = x509::Certificate::parse(&host.link().shown().0[0]).unwrap();
+    (WorkloadId::parse(&leaf.uri_names()[0]).unwrap(), leaf.epoch())
+}
+
+async fn act(domain: &Domain, id: &WorkloadId, act: NodeAct) -> Result<Moved, Refusal> {
+    let server = domain.server.world();
+    let done = nodes::act(&*server, &domain.operator(), id, act, "a test".to_owned()).await;
+    let done = done.unwrap();
+    let record = domain.server.journal().find(done.audit_id().unwrap()).unwrap();
+    assert_eq!((record.event, record.action), (Event::NodeLifecycle, format!("node.{act}")));
+    assert_eq!(record.resource, Some(id.to_string()));
+    assert_eq!(record.outcome == Outcome::Refused, done.value().is_err());
+    done.into_value()
+}
+
+fn order(name: &str) -> IssueOrder {
+    let agent = WorkloadId::parse(&format!("spiffe://demo.example/agent/{name}")).unwrap();
+    let kind = IssueKind::X509 { request: certificate_request() };
+    IssueOrder { agent, process: process(&format!("/opt/{name}")), kind }
+}
+
+/// The epoch of what was issued, and whether it still counts for this agent.
+async fn lives(domain: &Domain, name: &str, issued: &AssignedCredential) -> bool {
+    let AssignedCredential::X509 { chain } = issued else { panic!("another kind") };
+    let epoch = x509::Certificate::parse(&chain[0]).unwrap().epoch();
+    let name = AgentName::parse(name).unwrap();
+    let agent = agents::show(&*domain.server.world(), &name).await.unwrap().unwrap();
+    agent.lifecycle.admits(epoch.map(Epoch)).is_ok()
+}
+
+/// req: PROV-06 (part), OBS-10 (part)
+#[test]
+fn s8_a_revoked_node_takes_along_what_was_issued_to_its_agents() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        for name in ["clerk", "other"] {
+            domain.register(registration(name, &[])).await;
+        }
+        let (node, _) = shown(&domain.node);
+        let issued = domain.node.world().peers().issue(order("clerk")).await.unwrap();
+        let here = nodes::hosted(&*domain.server.world(), &node, 9).await.unwrap();
+        assert_eq!(here.len(), 1);
+        assert_eq!(here[0].agent, "spiffe://demo.example/agent/clerk");
+        // A renewal writes nothing: the row lasts.
+        domain.node.world().peers().issue(order("clerk")).await.unwrap();
+        assert_eq!(nodes::hosted(&*domain.server.world(), &node, 9).await.unwrap(), here);
+
+        let moved = act(&domain, &node, NodeAct::Suspend).await.unwrap();
+        assert_eq!((moved.node.lifecycle.state, moved.ended.len()), (State::Suspended, 0));
+        assert!(lives(&domain, "clerk", &issued).await, "its agents are not to blame");
+        for fault in [
+            domain.renew(&domain.node).await.unwrap_err(),
+            domain.node.world().peers().issue(order("clerk")).await.map(drop).unwrap_err(),
+            domain.feed(&domain.node).await.map(drop).unwrap_err(),
+        ] {
+            assert!(matches!(fault, PeerFault::Refused { .. }), "{fault}");
+        }
+
+        let moved = act(&domain, &node, NodeAct::Revoke).await.unwrap();
+        assert_eq!(moved.ended, ["spiffe://demo.example/agent/clerk"]);
+        assert!(!lives(&domain, "clerk", &issued).await);
+        assert_eq!(nodes::hosted(&*domain.server.world(), &node, 9).await.unwrap(), []);
+        let cut: Vec<_> = domain.server.journal().records();
+        let cut = cut.iter().find(|record| record.action == "agent.cut").unwrap();
+        assert_eq!(cut.agent.as_deref(), Some("spiffe://demo.example/agent/clerk"));
+        let refused = act(&domain, &node, NodeAct::Resume).await.unwrap_err();
+        assert_eq!(refused.check(), "provisioning::NodeTransition");
+        let unknown = WorkloadId::parse("spiffe://demo.example/aims/node/x/y").unwrap();
+        let refused = act(&domain, &unknown, NodeAct::Revoke).await.unwrap_err();
+        assert_eq!(refused, Refusal::Unknown(unknown));
+    });
+}
+
+/// req: PROV-06 (part)
+#[test]
+fn s8_resuming_brings_back_the_node_and_not_what_it_had() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &[])).await;
+        let (node, epoch) = shown(&domain.node);
+        act(&domain, &node, NodeAct::Suspend).await.unwrap();
+        let moved = act(&domain, &node, NodeAct::Resume).await.unwrap();
+        assert_eq!(moved.node.lifecycle.state, State::Active);
+        assert!(moved.node.lifecycle.admits(epoch.map(Epoch)).is_err());
+        assert!(matches!(domain.renew(&domain.node).await, Err(PeerFault::Refused { .. })));
+        // A host that joined once may by another token, or once it is forgotten.
+        let moved = act(&domain, &node, NodeAct::Forget).await.unwrap();
+        assert!(moved.node.forgotten);
+        act(&domain, &node, NodeAct::Revoke).await.unwrap();
+        let back = act(&domain, &node, NodeAct::Forget).await.unwrap();
+        assert_eq!(back.node.lifecycle.state, State::Active);
+    });
+}
+
+/// req: OBS-10 (part), AUTHZ-12 (part)
+#[test]
+fn s8_the_keys_of_a_gateway_that_is_cut_off_leave_the_key_set() {
+    for how in [NodeAct::Suspend, NodeAct::Revoke, NodeAct::Forget] {
+        story(move |sim| async move {
+            let domain = Domain::start(&sim).await;
+            let (gateway, epoch) = shown(&domain.gateway);
+            let keys = domain.gateway.keys();
+            let (_, public) = keys.generate(Purpose::Component, Algorithm::Es256).await.unwrap();
+            let server = domain.server.world();
+            let given = delegate::delegate(&*server, &gateway, epoch, public.to_jwk()).await;
+            given.unwrap().into_value().unwrap();
+            let held = || {
+                let ring = domain.ring(Purpose::TxnToken);
+                ring.keys.iter().filter(|key| key.holder.is_some()).count()
+            };
+            assert!(held() >= 1);
+            act(&domain, &gateway, how).await.unwrap();
+            assert_eq!(held(), 0, "{how}");
+            assert!(domain.ring(Purpose::TxnToken).signer(domain.now()).is_some());
+        });
+    }
+}
+
+/// req: CRED-11 (part), OBS-04 (part)
+#[test]
+fn s6_a_gateway_whose_key_was_revoked_gets_another_at_once() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let (gateway, _) = shown(&domain.gateway);
+        let (world, gateway_id) = (domain.gateway.world(), gateway.to_string());
+        let own = Delegate::default();
+        own.renew(&*world).await.unwrap();
+        let held = || {
+            let ring = domain.ring(Purpose::TxnToken);
+            let of = |key: &&credential::AuthorityKey| key.holder.as_deref() == Some(&*gateway_id);
+            ring.keys.iter().filter(of).map(|key| key.kid.clone()).collect::<Vec<_>>()
+        };
+        let before = held();
+        let kid = before.last().unwrap().clone();
+        // Nobody told of it yet: that says nothing.
+        own.heard(&*world).await.unwrap();
+        assert_eq!(held(), before);
+        domain.sync().await;
+        own.heard(&*world).await.unwrap();
+        assert_eq!(held(), before);
+        let (server, operator) = (domain.server.world(), domain.operator());
+        let act = authorities::Act::Revoke;
+        let done = authorities::act(&*server, &operator, &kid, act, "a test".to_owned()).await;
+        done.unwrap().into_value().unwrap();
+        domain.sync().await;
+        own.heard(&*world).await.unwrap();
+        let after = held();
+        assert!(!after.contains(&kid));
+        assert_eq!(after.len(), before.len());
+    });
+}
+
+/// Whatever comes first: nothing that a revoked node gets lives.
+/// req: PROV-06 (part), OBS-10 (part)
+#[test]
+fn s8_what_is_issued_while_a_node_is_revoked_dies_with_it() {
+    for seed in 0..40 {
+        let sim = testkit::Sim::new(testkit::Seed(seed));
+        sim.run(async {
+            let domain = Domain::start(&sim).await;
+            for number in 0..6 {
+                domain.register(registration(&format!("a{number}"), &[])).await;
+            }
+            let (node, epoch) = shown(&domain.node);
+            let server = domain.server.world();
+            let mut both: Vec<Boxed<'_, Option<(String, AssignedCredential)>>> = Vec::new();
+            for number in 0..6 {
+                let (server, node, name) = (&server, &node, format!("a{number}"));
+                both.push(boxed(async move {
+                    let end = issue::issue(&**server, node, epoch, order(&name)).await;
+                    end.ok()?.into_value().ok().map(|issued| (name, issued))
+                }));
+                if number == 2 {
+                    let domain = &domain;
+                    both.push(boxed(async move {
+                        act(domain, node, NodeAct::Revoke).await.unwrap();
+                        None
+                    }));
+                }
+            }
+            for (name, issued) in sim.all(both).await.into_iter().flatten() {
+                assert!(!lives(&domain, &name, &issued).await, "seed {seed}: {name}");
+            }
+        });
+    }
+}
