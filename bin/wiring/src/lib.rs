@@ -14,6 +14,7 @@ pub mod journal;
 pub mod layout;
 pub mod logs;
 pub mod node;
+pub mod platforms;
 pub mod prepare;
 pub mod retention;
 pub mod run_socket;

@@ -8,18 +8,23 @@
 
 pub mod aws_iid;
 pub mod azure_imds;
+pub mod cgroup;
 mod chain;
+pub mod docker;
 pub mod http_challenge;
 pub mod idevid;
 pub mod join_token;
 pub mod k8s_psat;
+pub mod kubernetes;
 pub mod mechanism;
 pub mod oidc;
 pub mod platform_token;
 pub mod policy;
 pub mod rule;
+pub mod script;
 pub mod selector;
 pub mod sshpop;
+pub mod systemd;
 pub mod tpm_devid;
 pub mod unix;
 pub mod x509pop;

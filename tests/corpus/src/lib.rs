@@ -11,6 +11,7 @@ mod authzen;
 mod jose;
 mod json;
 mod oauth;
+mod platform;
 mod spiffe;
 mod ssh;
 mod time;
@@ -37,6 +38,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("oauth_form", oauth::form),
     ("oauth_metadata", oauth::metadata),
     ("oauth_text", oauth::text),
+    ("platform_cgroups", platform::cgroups),
+    ("platform_dbus", platform::dbus_message),
+    ("platform_docker", platform::docker_answer),
+    ("platform_kubernetes", platform::pods),
+    ("platform_script", platform::script),
     ("spiffe_bundle", spiffe::bundle),
     ("spiffe_id", spiffe::id),
     ("spiffe_jwt_svid", spiffe::jwt_svid),
