@@ -26,8 +26,8 @@ const SHA256_BYTES: usize = 64;
 pub(crate) const SUPPLEMENTARY_MAX: usize = 1_024;
 /// The most selectors of a platform that are sent: those of a rule, and a few that name a workload.
 const PLATFORM_MAX: usize = 512;
-/// The most of them, in bytes together.
-const PLATFORM_BYTES_MAX: usize = 128 * 1024;
+/// The most of them, in bytes together: half of what a request may have.
+const PLATFORM_BYTES_MAX: usize = 64 * 1024;
 /// The longest public key, in bytes.
 const JWK_BYTES_MAX: usize = 4 * 1024;
 /// The most parameters of a request to the token endpoint.
