@@ -74,6 +74,10 @@ impl Cgroups {
                 return Err(CgroupError::TooMany);
             }
             let hierarchy = format!("{id}:{controllers}");
+            // A process is in one cgroup of a hierarchy.
+            if lines.iter().any(|line: &Line| line.hierarchy == hierarchy) {
+                return Err(CgroupError::Malformed);
+            }
             lines.push(Line { hierarchy, path: path.to_owned() });
         }
         if lines.is_empty() { Err(CgroupError::Malformed) } else { Ok(Self(lines)) }
@@ -342,10 +346,11 @@ mod tests {
         let check = |text: &str, expect: CgroupError| {
             assert_eq!(Cgroups::parse(text).err(), Some(expect), "{text:.40}");
         };
-        for text in ["", "0::\n", "0:/a\n", "x::/a\n", "0::/a\n\n", "0::a\n"] {
+        for text in ["", "0::\n", "0:/a\n", "x::/a\n", "0::/a\n\n", "0::a\n", "0::/\n0::/a\n"] {
             check(text, CgroupError::Malformed);
         }
-        check(&"1:a:/\n".repeat(HIERARCHIES_MAX + 1), CgroupError::TooMany);
+        let many: String = (0..=HIERARCHIES_MAX).map(|n| format!("{n}:a:/\n")).collect();
+        check(&many, CgroupError::TooMany);
         let long = format!("0::/{}", "a".repeat(CGROUPS_BYTES_MAX));
         check(&long, CgroupError::TooLong { bytes: long.len() });
         let colons = Cgroups::parse("0::/a:b/c\n").unwrap();
