@@ -521,15 +521,8 @@ fn reasons(
 
 /// OBS-07: the attestation state stands in the record.
 fn describe(record: &mut monitoring::Record, order: &IssueOrder) {
-    let mut put = |name: &str, value: String| record.attestation.insert(name.to_owned(), value);
-    put("mechanism", "unix".to_owned());
-    put("uid", order.process.uid.to_string());
-    if let Some(path) = &order.process.path {
-        put("path", path.clone());
-    }
-    if let Some(sha256) = &order.process.sha256 {
-        put("sha256", sha256.clone());
-    }
+    record.attestation.insert("mechanism".to_owned(), "unix".to_owned());
+    record.attestation.extend(order.process.evidence());
     if let IssueKind::Jwt { audiences } = &order.kind {
         record.resource = audiences.first().cloned();
     }

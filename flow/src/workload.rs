@@ -169,16 +169,12 @@ async fn attested<W: World>(
 ) -> Result<Recorded<Result<Attested, Refusal>>, Unavailable> {
     let mut record = begin(world, Event::WorkloadAttested);
     record.proof = Some("pidfd".to_owned());
-    for (name, value) in [
-        ("uid", Some(process.uid.to_string())),
-        ("pid", Some(process.pid.to_string())),
-        ("path", process.path.clone()),
-        ("sha256", process.sha256.clone()),
-    ] {
-        if let Some(value) = value {
-            record.attestation.insert(name.to_owned(), value);
-        }
-    }
+    let told = match &decided {
+        Ok(attested) => attested.process.clone(),
+        Err(_) => process.clone().told_for(&Selectors::default()),
+    };
+    record.attestation.extend(told.evidence());
+    record.attestation.insert("pid".to_owned(), process.pid.to_string());
     match &decided {
         Ok(attested) => {
             record.outcome = monitoring::Outcome::Permitted;
@@ -194,6 +190,36 @@ async fn attested<W: World>(
     let commit = world.store().commit(Change::record(record)).await;
     let receipt = settled(commit)?.ok_or_else(overtaken)?;
     Ok(Recorded::new(decided, &receipt))
+}
+
+/// A process that could not be measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmeasured {
+    /// Its id.
+    pub pid: i32,
+    /// Its user when it connected.
+    pub uid: u32,
+    /// The check that fired.
+    pub check: &'static str,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// Records that a process got no identity because it could not be measured: an attestor that is
+/// switched on did not answer, or the process changed meanwhile.
+pub async fn unmeasured<W: World>(
+    world: &W,
+    process: Unmeasured,
+) -> Result<Recorded<()>, Unavailable> {
+    let mut record = begin(world, Event::WorkloadAttested);
+    record.proof = Some("pidfd".to_owned());
+    let mut put = |name: &str, value: String| record.attestation.insert(name.to_owned(), value);
+    put("uid", process.uid.to_string());
+    put("pid", process.pid.to_string());
+    refused(&mut record, process.check, &process.why, None);
+    let commit = world.store().commit(Change::record(record)).await;
+    let receipt = settled(commit)?.ok_or_else(overtaken)?;
+    Ok(Recorded::new((), &receipt))
 }
 
 async fn decide<W: World>(
@@ -229,7 +255,8 @@ async fn decide<W: World>(
     if wants_keys && agent.keys() == KeyHolding::Kept {
         return Ok(Err(Refusal::KeysKept { id: agent.id.clone() }));
     }
-    Ok(Ok(Attested { agent, process: process.clone() }))
+    let process = process.clone().told_for(&agent.entry.rule.selectors);
+    Ok(Ok(Attested { agent, process }))
 }
 
 /// A node that has lost the server for longer than its bound gives nothing out (docs/design.md §2,

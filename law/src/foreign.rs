@@ -31,6 +31,8 @@ const TLS: &[&str] = &[
     "edge/workload",
     "edge/fetch",
     "edge/tls",
+    // A kubelet speaks it.
+    "edge/attestors",
     "bin",
     "bench",
 ];
@@ -142,6 +144,7 @@ const TLS_AND_X509: &[&str] = &[
     "edge/workload",
     "edge/fetch",
     "edge/tls",
+    "edge/attestors",
     "bin",
     "bench",
 ];

@@ -6,6 +6,7 @@ use env::Site;
 use serde::{Deserialize, Serialize};
 
 use super::devid::JoinTpm;
+use super::platform_attestors::Workloads;
 
 /// The first port, unless told otherwise: N the HTTPS origin, N+1 mutual TLS, N+2 the node API, N+3
 /// the gateway.
@@ -111,6 +112,9 @@ pub struct Settings {
     /// On a node or gateway of its own: a DevID in the TPM, to join by `tpm_devid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_tpm: Option<JoinTpm>,
+    /// On a node: who is asked about its workloads, besides the kernel.
+    #[serde(default, skip_serializing_if = "Workloads::is_empty")]
+    pub workloads: Workloads,
 }
 
 /// What a certificate with its key in a file is shown as.
@@ -168,6 +172,7 @@ impl Settings {
             join_key: None,
             join_by: None,
             join_tpm: None,
+            workloads: Workloads::default(),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod journal;
 pub mod layout;
 pub mod logs;
 pub mod node;
+pub mod platform_attestors;
 pub mod platforms;
 pub mod prepare;
 pub mod reassessment;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use api::FeedState;
 use attestation::mechanism::Role;
-use attestors::HashCache;
 use env::{Clock, Handle, Keys, Peers, Purpose, RenewOrder, World};
 use flow::proxy::Tokens;
 use flow::workload::request;
@@ -25,6 +24,7 @@ use super::evidence::Evidence;
 use super::journal::{self, LogJournal};
 use super::layout::{Layout, Settings};
 use super::logs::Pulse;
+use super::platform_attestors;
 use super::prepare::{self, Strangers};
 use super::retention;
 use super::run_socket::{self, Runs};
@@ -284,14 +284,15 @@ async fn renewed(world: &ComponentWorld) -> Result<(Handle, Vec<Vec<u8>>), Strin
 pub async fn serve(
     joined: &mut Joined,
     layout: &Layout,
+    settings: &Settings,
     entrance: &Entrance,
     stop: &watch::Receiver<bool>,
 ) -> Result<(), String> {
     let world = Arc::clone(&joined.world);
-    let hashes = Arc::new(HashCache::new());
+    let attestors = Arc::new(platform_attestors::attestors(settings, &layout.dir)?);
     let strangers = Arc::new(Strangers::default());
     let listener = Listener::bind(&layout.workload_socket()).map_err(|error| error.to_string())?;
-    let identities = Arc::new(Identities::new(Arc::clone(&world), Arc::clone(&hashes)));
+    let identities = Arc::new(Identities::new(Arc::clone(&world), Arc::clone(&attestors)));
     let server = WorkloadServer::new(Arc::new(ByPidfd), identities, Profiles::ALL);
     let end = stopped(stop);
     joined.tasks.spawn(async move {
@@ -306,7 +307,7 @@ pub async fn serve(
         Upstream::new(&Peer { roots, ..Peer::default() }).map_err(|error| error.to_string())?;
     let runs = Arc::new(Runs {
         world: Arc::clone(&world),
-        hashes,
+        attestors,
         upstream,
         tokens: Arc::new(Tokens::default()),
         strangers: Arc::clone(&strangers),

@@ -145,7 +145,7 @@ impl Up {
         let entrance = entrance(&server, &settings, Role::Node).await?;
         let node = node::join(&layout, &settings, Role::Node, &entrance, &pulse).await;
         let mut node = node.map_err(|why| cut_off(why, &layout))?;
-        node::serve(&mut node, &layout, &entrance, &stopping).await?;
+        node::serve(&mut node, &layout, &settings, &entrance, &stopping).await?;
         let entrance = self::entrance(&server, &settings, Role::Gateway).await?;
         let gateway = node::join(&layout, &settings, Role::Gateway, &entrance, &pulse).await;
         let mut gateway = gateway.map_err(|why| cut_off(why, &layout))?;

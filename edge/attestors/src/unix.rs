@@ -171,7 +171,7 @@ fn in_our_namespace(pid: i32, told: Told) -> Result<i32, PeerError> {
 }
 
 /// Asks without waiting. A process that has exited and was not waited for is not alive.
-fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
+pub(crate) fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
     let mut asked = [PollFd::new(&pidfd, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     loop {

@@ -3,7 +3,7 @@
 use env::rows::Holding;
 use env::{Keys, Purpose, World};
 use flow::proxy::{self, Outbound};
-use flow::workload::{Attested, Look, Refusal, held_wit, look_again, wit, x509};
+use flow::workload::{Attested, Look, Refusal, Unmeasured, held_wit, look_again, wit, x509};
 use gateway::Target;
 use monitoring::{Event, Outcome};
 use provisioning::{Act, KeyHolding};
@@ -54,11 +54,73 @@ fn s7_a_process_is_one_agent_in_force_or_gets_nothing() {
         domain.act("kept", Act::Suspend).await;
         assert_eq!(refused(&domain, "/opt/kept").await.check(), "workload::NotInForce");
         let mut many = process("/opt/clerk");
-        many.supplementary = (0..300).collect();
+        many.supplementary = (0..1_100).collect();
         let end = domain.attest(many, true).await.unwrap().into_value();
         assert_eq!(end.unwrap_err().check(), "workload::Evidence");
         sim.sleep(Span::from_seconds(11)).await;
         assert_eq!(refused(&domain, "/opt/kept").await.check(), "workload::FeedLost");
+    });
+}
+
+/// What a platform says decides with the rest; what leaves the node is what the rule asks for.
+///
+/// req: ATT-01 (part), ATT-02 (part), OBS-07 (part)
+#[test]
+fn s7_a_platforms_facts_decide_and_only_those_asked_for_are_told() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let demanded = "docker:label:team:research";
+        let read = |all: &[&str]| {
+            let all = all.iter().map(|text| attestation::Selector::parse(text).unwrap());
+            attestation::Selectors::new(all).unwrap()
+        };
+        let mut clerk = registration("clerk", &[]);
+        let own = clerk
+            .rule
+            .selectors
+            .iter()
+            .cloned()
+            .chain(read(&[demanded]).iter().cloned().collect::<Vec<_>>());
+        clerk.rule.selectors = attestation::Selectors::new(own).unwrap();
+        let clerk = domain.register(clerk).await;
+        assert_eq!(refused(&domain, "/opt/clerk").await, Refusal::NoRecord);
+        let mut found = process("/opt/clerk");
+        let all = [demanded, "docker:env:PASSWORD=hidden", "docker:image_id:tiny:1"];
+        found.platform = read(&all);
+        let end = domain.attest(found.clone(), false).await.unwrap();
+        let record = domain.node.journal().find(end.audit_id().unwrap()).unwrap();
+        let attested = end.into_value().unwrap();
+        assert_eq!(attested.agent.id, clerk.id);
+        assert_eq!(attested.process.platform, read(&[all[0], all[2]]));
+        assert_eq!(record.attestation["docker:label"], "team:research");
+        assert_eq!(record.attestation["docker:image_id"], "tiny:1");
+        assert!(!record.attestation.contains_key("docker:env"));
+        let node = domain.node.world();
+        held_wit(&*node, &attested).await.unwrap().unwrap();
+        // Nobody's process: what names it is recorded, and nothing that may be secret.
+        found.path = Some("/opt/other".to_owned());
+        let end = domain.attest(found, false).await.unwrap();
+        let record = domain.node.journal().find(end.audit_id().unwrap()).unwrap();
+        assert_eq!(end.into_value().unwrap_err(), Refusal::NoRecord);
+        assert_eq!(record.attestation["docker:image_id"], "tiny:1");
+        assert!(!record.attestation.contains_key("docker:env"));
+    });
+}
+
+/// req: ATT-02 (part), OBS-07 (part)
+#[test]
+fn s7_a_process_that_cannot_be_measured_is_recorded_with_the_reason() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let node = domain.node.world();
+        let (check, why) = ("measure::Docker", "docker: the daemon is away".to_owned());
+        let unmeasured = Unmeasured { pid: 7, uid: 1000, check, why: why.clone() };
+        let end = flow::workload::unmeasured(&*node, unmeasured).await.unwrap();
+        let record = domain.node.journal().find(end.audit_id().unwrap()).unwrap();
+        let told = record.why.unwrap();
+        assert_eq!((told.check.as_str(), told.message), (check, why));
+        assert_eq!((record.event, record.outcome), (Event::WorkloadAttested, Outcome::Refused));
+        assert_eq!(record.attestation["pid"], "7");
     });
 }
 

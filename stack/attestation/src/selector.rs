@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// The longest selector, in bytes: a path may be 4,096 bytes long.
 pub const SELECTOR_BYTES_MAX: usize = 4_352;
-/// The most selectors of one process, host or rule.
-pub const SELECTORS_MAX: usize = 256;
+/// The most selectors of one process or host: two for each of its groups, one for each label of its
+/// container.
+pub const SELECTORS_MAX: usize = 1_024;
 
 /// One fact, such as `unix:uid:1000`: a kind, a colon, and the rest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,6 +36,19 @@ impl Selector {
             return Err(SelectorError::NoValue { kind: kind.to_owned() });
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// Those of the texts that can stand in a selector. The others are left out rather than
+    /// changed: no rule can ask for them.
+    pub(crate) fn those_that_read(
+        texts: impl Iterator<Item = String>,
+    ) -> Result<Selectors, SelectorError> {
+        Selectors::new(texts.filter_map(|text| Self::parse(&text).ok()))
+    }
+
+    /// What stands before the first colon: who found the fact.
+    pub fn kind(&self) -> &str {
+        self.0.split_once(':').map_or(&self.0, |(kind, _)| kind)
     }
 
     /// The whole text.
@@ -122,6 +136,11 @@ impl Selectors {
     /// True when every one of these is among `found`.
     pub fn all_in(&self, found: &Self) -> bool {
         self.0.is_subset(&found.0)
+    }
+
+    /// Whether this one is among them.
+    pub fn has(&self, selector: &Selector) -> bool {
+        self.0.contains(selector)
     }
 
     /// How many.

@@ -13,6 +13,7 @@ mod bom;
 mod jose;
 mod json;
 mod oauth;
+mod platform;
 mod provenance;
 mod rats;
 mod spiffe;
@@ -48,6 +49,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("oauth_form", oauth::form),
     ("oauth_metadata", oauth::metadata),
     ("oauth_text", oauth::text),
+    ("platform_cgroups", platform::cgroups),
+    ("platform_dbus", platform::dbus_message),
+    ("platform_docker", platform::docker_answer),
+    ("platform_kubernetes", platform::pods),
+    ("platform_script", platform::script),
     ("provenance_bundle", provenance::bundle),
     ("provenance_envelope", provenance::envelope),
     ("rats_cmw", rats::cmw),
