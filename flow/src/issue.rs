@@ -1,15 +1,19 @@
 //! A node asks for a credential for a workload that it measured (S1 §7, §8; CRED-02 to CRED-04,
-//! PROV-01, PROV-03, PROV-07): sign, record, release.
+//! PROV-01, PROV-03, PROV-07): sign, record, release. A SPIRE agent asks for one in the same way,
+//! and says only which record the workload matches (docs/decisions/0014).
 
 use attestation::Selectors;
+use attestation::mechanism::Role;
+use attestation::policy::RiskClass;
+use attestation::unix::Process;
 use credential::{KeyRing, Purpose, TokenText, jwt_svid, wit, x509_svid};
 use env::{
-    AssignedCredential, Change, Entropy, IssueKind, IssueOrder, Key, Recorded, Store, Unavailable,
-    World,
+    AssignedCredential, Change, Entropy, IssueKind, IssueOrder, Key, Receipt, Recorded, Store,
+    Unavailable, World,
 };
 use jose::PublicKey;
 use monitoring::Event;
-use provisioning::{CredentialKind, Demand, IssueRefusal};
+use provisioning::{CredentialKind, Demand, IssueRefusal, KeyHolding};
 use registry::{AgentRecord, NodeRecord};
 use spiffe::SpiffeId;
 use time::{Span, UnixTime};
@@ -46,6 +50,21 @@ pub enum Refusal {
     /// What the node measured is too much.
     #[error("the evidence does not read: {0}")]
     Evidence(String),
+    /// Policy takes no SPIRE agent's word for workloads of this risk class, or of agents that
+    /// joined in this way.
+    #[error("policy takes no spire agent's word for `{0}`")]
+    Claimed(String),
+    /// SEC-01, SEC-04: the record lets the process hold no key.
+    #[error("`{0}` holds no keys, and a spire agent hands them out")]
+    KeysKept(WorkloadId),
+    /// The request asks for another identifier than the record's.
+    #[error("the request asks for `{asked}`; the record is that of `{id}`")]
+    OtherName {
+        /// What it asks for.
+        asked: String,
+        /// Whose record it is.
+        id: WorkloadId,
+    },
 }
 
 impl Refusal {
@@ -63,12 +82,23 @@ impl Refusal {
             Self::Key(_) => "issue::Key",
             Self::Order(_) => "issue::Order",
             Self::Evidence(_) => "issue::Evidence",
+            Self::Claimed(_) => "issue::Claimed",
+            Self::KeysKept(_) => "issue::KeysKept",
+            Self::OtherName { .. } => "issue::OtherName",
         }
     }
 }
 
 /// A credential, or why there is none; recorded either way.
 pub type Issued = Recorded<Result<AssignedCredential, Refusal>>;
+
+/// What is asked for, and what is said of the process that gets it.
+struct Asked<'a> {
+    agent: &'a WorkloadId,
+    /// What a node of ours measured; `None` where a SPIRE agent says that it matches.
+    process: Option<&'a Process>,
+    kind: &'a IssueKind,
+}
 
 /// Issues. `node` is the identity that the connection proved, `proved` the epoch of its credential.
 pub async fn issue<W: World>(
@@ -77,10 +107,35 @@ pub async fn issue<W: World>(
     proved: Option<u64>,
     order: IssueOrder,
 ) -> Result<Issued, Unavailable> {
-    let kind = kind_of(&order.kind);
+    let process = Some(&order.process);
+    let asked = Asked { agent: &order.agent, process, kind: &order.kind };
+    let (made, receipt, _) = issue_asked(world, node, proved, &asked).await?;
+    Ok(Recorded::new(made, &receipt))
+}
+
+/// The same for a SPIRE agent, whose word is all there is; and when it was issued.
+pub async fn issue_claimed<W: World>(
+    world: &W,
+    node: &WorkloadId,
+    proved: Option<u64>,
+    agent: &WorkloadId,
+    kind: &IssueKind,
+) -> Result<(Issued, UnixTime), Unavailable> {
+    let asked = Asked { agent, process: None, kind };
+    let (made, receipt, now) = issue_asked(world, node, proved, &asked).await?;
+    Ok((Recorded::new(made, &receipt), now))
+}
+
+async fn issue_asked<W: World>(
+    world: &W,
+    node: &WorkloadId,
+    proved: Option<u64>,
+    asked: &Asked<'_>,
+) -> Result<(Result<AssignedCredential, Refusal>, Receipt, UnixTime), Unavailable> {
+    let kind = kind_of(asked.kind);
     let purpose = purpose_of(kind);
     let keys = vec![
-        Key::of::<AgentRecord>(order.agent.to_string()),
+        Key::of::<AgentRecord>(asked.agent.to_string()),
         Key::of::<NodeRecord>(node.to_string()),
         Key::of::<KeyRing>(purpose.name()),
     ];
@@ -88,15 +143,15 @@ pub async fn issue<W: World>(
     let now = issuing::now(world, &facts)?;
     let mut record = begin(world, Event::CredentialIssued);
     record.action = format!("credential.issue.{}", kind.name());
-    record.agent = Some(order.agent.to_string());
+    record.agent = Some(asked.agent.to_string());
     record.transport = Some(node.to_string());
     record.proof = Some("x509-svid".to_owned());
     record.policy = Some(facts.version());
     record.epoch = Some(facts.epoch.0);
-    describe(&mut record, &order);
+    describe(&mut record, asked);
     let ring = facts.rows.get::<KeyRing>(purpose.name())?;
     let ring = ring.ok_or_else(|| Unavailable::of("store", "no signing keys yet"))?;
-    let made = match decide(&facts, node, proved, &order, kind, now) {
+    let made = match decide(&facts, node, proved, asked, kind, now) {
         Ok((agent, id, life)) => {
             let jti = public_id(world);
             record.jti = Some(jti.clone());
@@ -104,7 +159,7 @@ pub async fn issue<W: World>(
             let issuer = facts.set().domain().jwt_svid.issuer.as_ref();
             let epoch = facts.epoch.0;
             let making = Making { agent: &agent, id: &id, life, jti, now, epoch, issuer };
-            make(world, &ring, &making, &order.kind).await?
+            make(world, &ring, &making, asked.kind).await?
         }
         Err(refusal) => Err(refusal),
     };
@@ -114,7 +169,7 @@ pub async fn issue<W: World>(
     }
     let commit = world.store().commit(Change::record(record)).await;
     let receipt = settled(commit)?.ok_or_else(overtaken)?;
-    Ok(Recorded::new(made, &receipt))
+    Ok((made, receipt, now))
 }
 
 /// Everything before a signature: the node, the agent, the evidence, the policy.
@@ -122,40 +177,95 @@ fn decide(
     facts: &Basis,
     node: &WorkloadId,
     proved: Option<u64>,
-    order: &IssueOrder,
+    asked: &Asked<'_>,
     kind: CredentialKind,
     now: UnixTime,
 ) -> Result<(AgentRecord, SpiffeId, Span), Refusal> {
-    let unknown = || Refusal::Unknown(order.agent.clone());
+    let unknown = || Refusal::Unknown(asked.agent.clone());
     let store = |error: Unavailable| Refusal::Order(error.to_string());
     let host = facts.rows.get::<NodeRecord>(&node.to_string()).map_err(store)?;
     let host = host.ok_or_else(|| Refusal::Node("it is not in the registry".to_owned()))?;
     let issued = proved.map(provisioning::Epoch);
     host.lifecycle.admits(issued).map_err(|error| Refusal::Node(error.to_string()))?;
-    let agent = facts.rows.get::<AgentRecord>(&order.agent.to_string()).map_err(store)?;
+    let agent = facts.rows.get::<AgentRecord>(&asked.agent.to_string()).map_err(store)?;
     let agent = agent.ok_or_else(unknown)?;
     let WorkloadId::Spiffe(id) = &agent.id else { return Err(unknown()) };
-    let found = selectors(order)?;
-    let classes = &facts.set().attestation().class;
-    let class = classes.get(&agent.entry.rule.class).ok_or_else(|| {
-        Refusal::Order(format!("policy has no risk class `{}`", agent.entry.rule.class))
-    })?;
-    let demand = Demand {
-        kind,
-        node,
-        found: &found,
-        rule: &agent.entry.rule,
-        lifecycle: &agent.lifecycle,
-        class,
-        lifetimes: &facts.set().domain().lifetimes,
+    let life = match asked.process {
+        Some(process) => {
+            if host.role == Role::SpireAgent {
+                return Err(Refusal::Node("it is a spire agent".to_owned()));
+            }
+            let found = process.selectors();
+            let found = found.map_err(|error| Refusal::Evidence(error.to_string()))?;
+            demand(facts, node, &agent, &found, kind)?
+        }
+        None => {
+            asks_for(asked.kind, &agent.id)?;
+            claimed(facts, &host, &agent, kind)?
+        }
     };
-    let life = demand.decide()?;
     debug_assert!(now > UnixTime::EPOCH, "a clock that was set");
     Ok(((*agent.value).clone(), id.clone(), life))
 }
 
-fn selectors(order: &IssueOrder) -> Result<Selectors, Refusal> {
-    order.process.selectors().map_err(|error| Refusal::Evidence(error.to_string()))
+/// The life of what a SPIRE agent gets for a workload of which it says that it is this one.
+pub(crate) fn claimed(
+    facts: &Basis,
+    host: &NodeRecord,
+    agent: &AgentRecord,
+    kind: CredentialKind,
+) -> Result<Span, Refusal> {
+    if host.role != Role::SpireAgent {
+        return Err(Refusal::Node("it is no spire agent".to_owned()));
+    }
+    // Policy may have changed since it joined.
+    let rule = facts.set().attestation().node.get(&host.mechanism);
+    if !rule.is_some_and(|rule| rule.spire_agents) {
+        return Err(Refusal::Claimed(host.mechanism.clone()));
+    }
+    if !class_of(facts, agent)?.spire_agents {
+        return Err(Refusal::Claimed(agent.entry.rule.class.clone()));
+    }
+    if agent.keys() == KeyHolding::Kept {
+        return Err(Refusal::KeysKept(agent.id.clone()));
+    }
+    // It is asked by the record's name, so what it says of the process is the record's rule.
+    demand(facts, &host.id, agent, &agent.entry.rule.selectors, kind)
+}
+
+fn demand(
+    facts: &Basis,
+    node: &WorkloadId,
+    agent: &AgentRecord,
+    found: &Selectors,
+    kind: CredentialKind,
+) -> Result<Span, Refusal> {
+    let demand = Demand {
+        kind,
+        node,
+        found,
+        rule: &agent.entry.rule,
+        lifecycle: &agent.lifecycle,
+        class: class_of(facts, agent)?,
+        lifetimes: &facts.set().domain().lifetimes,
+    };
+    Ok(demand.decide()?)
+}
+
+fn class_of<'a>(facts: &'a Basis, agent: &AgentRecord) -> Result<&'a RiskClass, Refusal> {
+    let name = &agent.entry.rule.class;
+    let missing = || Refusal::Order(format!("policy has no risk class `{name}`"));
+    facts.set().attestation().class.get(name).ok_or_else(missing)
+}
+
+/// A SPIRE agent writes into the request whose it is: then it is this one's.
+fn asks_for(kind: &IssueKind, id: &WorkloadId) -> Result<(), Refusal> {
+    let (IssueKind::X509 { request } | IssueKind::Wit { request }) = kind else { return Ok(()) };
+    let request = Request::verify(request).map_err(Refusal::Request)?;
+    match request.uri_names().iter().find(|asked| **asked != id.to_string()) {
+        None => Ok(()),
+        Some(asked) => Err(Refusal::OtherName { asked: asked.clone(), id: id.clone() }),
+    }
 }
 
 struct Making<'a> {
@@ -305,17 +415,26 @@ fn reasons(
 }
 
 /// OBS-07: the attestation state stands in the record.
-fn describe(record: &mut monitoring::Record, order: &IssueOrder) {
+fn describe(record: &mut monitoring::Record, asked: &Asked<'_>) {
     let mut put = |name: &str, value: String| record.attestation.insert(name.to_owned(), value);
-    put("mechanism", "unix".to_owned());
-    put("uid", order.process.uid.to_string());
-    if let Some(path) = &order.process.path {
-        put("path", path.clone());
+    match asked.process {
+        Some(process) => {
+            put("mechanism", "unix".to_owned());
+            put("uid", process.uid.to_string());
+            if let Some(path) = &process.path {
+                put("path", path.clone());
+            }
+            if let Some(sha256) = &process.sha256 {
+                put("sha256", sha256.clone());
+            }
+        }
+        // Nothing was measured for us; the rule that it says is met stands in the facts.
+        None => {
+            put("mechanism", "spire-agent".to_owned());
+            put("selectors", "as the spire agent says".to_owned());
+        }
     }
-    if let Some(sha256) = &order.process.sha256 {
-        put("sha256", sha256.clone());
-    }
-    if let IssueKind::Jwt { audiences } = &order.kind {
+    if let IssueKind::Jwt { audiences } = asked.kind {
         record.resource = audiences.first().cloned();
     }
 }

@@ -29,6 +29,9 @@ pub struct NodeRule {
     pub anchors: String,
     /// For `tpm_devid`: PEM certificates of the authorities that vouch for TPMs.
     pub endorsement_anchors: String,
+    /// Whether SPIRE agents may join by it, through SPIRE's own API.
+    #[serde(skip_serializing_if = "is_off")]
+    pub spire_agents: bool,
     /// For `tpm_devid`: the values that PCRs of the SHA-256 bank may have.
     pub pcrs: PcrValues,
     /// The mechanism's own settings, as they were written; it refuses what it does not know
@@ -55,6 +58,14 @@ pub struct RiskClass {
     /// An upper bound on their life, in seconds, below that of the domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime_max: Option<Span>,
+    /// Whether a SPIRE agent may measure them: the server has its word alone for what they are.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub spire_agents: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+const fn is_off(switch: &bool) -> bool {
+    !*switch
 }
 
 /// The credential kinds that a class may name.
@@ -109,7 +120,7 @@ mod tests {
     fn class(demands: &[&str], issues: &[&str], lifetime_max: Option<u64>) -> RiskClass {
         let own = |all: &[&str]| all.iter().map(|&one| one.to_owned()).collect();
         let lifetime_max = lifetime_max.map(Span::from_seconds);
-        RiskClass { demands: own(demands), issues: own(issues), lifetime_max }
+        RiskClass { demands: own(demands), issues: own(issues), lifetime_max, spire_agents: false }
     }
 
     /// req: ATT-07 (part)

@@ -144,6 +144,7 @@ mod tests {
                 demands: vec!["unix:path".to_owned()],
                 issues: ["x509", "wit", "jwt"].map(str::to_owned).to_vec(),
                 lifetime_max: None,
+                spire_agents: false,
             };
             Self {
                 node: node("a"),
