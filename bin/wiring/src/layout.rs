@@ -44,6 +44,9 @@ pub struct Settings {
     /// one in `https_web`, at the issuer's origin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub federation_port: Option<u16>,
+    /// The port at which SPIRE agents find SPIRE's server API; without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spire_port: Option<u16>,
     /// Private addresses (`10.1.0.0/16`) that bundles of other trust domains may be fetched from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fetch_addresses: Vec<String>,
@@ -136,6 +139,7 @@ impl Settings {
             plain_upstreams: Vec::new(),
             web_origins: Vec::new(),
             federation_port: None,
+            spire_port: None,
             fetch_addresses: Vec::new(),
             web_roots: None,
             server: None,
