@@ -80,7 +80,7 @@ pub(crate) async fn node(context: &Context, arguments: ConfigArgs) -> Result<(),
     pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let joined = node::join(&layout, &settings, Role::Node, &entrance, &pulse).await;
     let mut joined = joined.map_err(unavailable)?;
-    let served = node::serve(&mut joined, &layout, &entrance, &stopping).await;
+    let served = node::serve(&mut joined, &layout, &settings, &entrance, &stopping).await;
     served.map_err(unavailable)?;
     let socket = format!("unix://{}", layout.workload_socket().display());
     let line = serde_json::json!({ "id": joined.id, "workload_api": socket });

@@ -5,6 +5,7 @@
 //! In scope: opening stores, logs, keys and listeners, and handing them to each other. Not here:
 //! any decision (`stack`), the order of a request (`flow`), the command line (`bin/aims`).
 
+pub mod brokers;
 pub mod devid;
 pub mod evidence;
 pub mod federation;

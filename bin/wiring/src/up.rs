@@ -148,7 +148,7 @@ impl Up {
         let server = server::start(&layout, &settings, files, &pulse, &stopping).await?;
         let entrance = entrance(&server, &settings, Role::Node).await?;
         let mut node = node::join(&layout, &settings, Role::Node, &entrance, &pulse).await?;
-        node::serve(&mut node, &layout, &entrance, &stopping).await?;
+        node::serve(&mut node, &layout, &settings, &entrance, &stopping).await?;
         let entrance = self::entrance(&server, &settings, Role::Gateway).await?;
         let mut gateway = node::join(&layout, &settings, Role::Gateway, &entrance, &pulse).await?;
         let names = vec![settings.host.clone()];

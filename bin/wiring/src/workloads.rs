@@ -8,7 +8,7 @@ use std::time::Duration;
 use attestors::{HashCache, Peer};
 use env::{Clock, Unavailable, World};
 use flow::facts::basis;
-use flow::workload::{self as flows, Attested, Look, Refusal};
+use flow::workload::{self as flows, Asker, Attested, Broker, Look, Refusal};
 use spiffe::{BundleSet, SpiffeId, verify_jwt_svid};
 use time::{Span, UnixTime};
 use tokio::net::UnixStream;
@@ -63,32 +63,50 @@ pub async fn measure(
     measured.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
-/// What processes on this node get.
+/// What processes on this node get, or a broker for them.
 pub struct Identities<W> {
     world: Arc<W>,
     hashes: Arc<HashCache>,
+    broker: Option<Arc<Broker>>,
 }
 
 impl<W> Clone for Identities<W> {
     fn clone(&self) -> Self {
-        Self { world: Arc::clone(&self.world), hashes: Arc::clone(&self.hashes) }
+        Self {
+            world: Arc::clone(&self.world),
+            hashes: Arc::clone(&self.hashes),
+            broker: self.broker.clone(),
+        }
     }
 }
 
 impl<W: World> Identities<W> {
     /// The identities of this world's agents.
     pub fn new(world: Arc<W>, hashes: Arc<HashCache>) -> Self {
-        Self { world, hashes }
+        Self { world, hashes, broker: None }
+    }
+
+    /// The same, asked for by a broker.
+    pub fn for_broker(world: Arc<W>, hashes: Arc<HashCache>, broker: Broker) -> Self {
+        Self { world, hashes, broker: Some(Arc::new(broker)) }
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        match &self.broker {
+            None => Asker::Itself { wants_keys: true },
+            Some(broker) => Asker::Broker(broker),
+        }
     }
 
     /// Measures and attests, for a process that wants keys.
     async fn attested(&self, peer: &Peer) -> Result<Attested, Denied> {
         let process = measure(peer, &self.hashes).await.map_err(Denied::NoIdentity)?;
         let world = self.world.as_ref();
-        let mut end = flows::attest(world, process.clone(), true).await.map_err(unavailable)?;
+        let mut end =
+            flows::attest_for(world, process.clone(), self.asker()).await.map_err(unavailable)?;
         if matches!(end.value(), Err(Refusal::NoRecord)) {
             tokio::time::sleep(RECORD_ON_ITS_WAY).await;
-            end = flows::attest(world, process, true).await.map_err(unavailable)?;
+            end = flows::attest_for(world, process, self.asker()).await.map_err(unavailable)?;
         }
         let id = end.audit_id();
         end.into_value().map_err(|refusal| denied(&refusal, id))
@@ -97,7 +115,7 @@ impl<W: World> Identities<W> {
     /// The same, for a stream that goes on: `last` is what it was known as so far.
     async fn still(&self, peer: &Peer, last: &Attested) -> Result<Attested, Denied> {
         let process = measure(peer, &self.hashes).await.map_err(Denied::NoIdentity)?;
-        let look = flows::look_again(self.world.as_ref(), process, true, last).await;
+        let look = flows::look_again(self.world.as_ref(), process, self.asker(), last).await;
         match look.map_err(unavailable)? {
             Look::Same(attested) => Ok(attested),
             Look::New(end) => {
@@ -345,9 +363,11 @@ fn its_own(attested: &Attested, asked: Option<&SpiffeId>) -> Result<(), Denied> 
 /// agents there are, and why it is none of them, is the operator's to see.
 fn denied(refusal: &Refusal, id: Option<monitoring::RecordId>) -> Denied {
     let told = match refusal {
-        Refusal::Server(_) | Refusal::Evidence(_) | Refusal::Several(_) => {
-            "no identity for this process".to_owned()
-        }
+        Refusal::Server(_)
+        | Refusal::Evidence(_)
+        | Refusal::Several(_)
+        | Refusal::Broker { .. }
+        | Refusal::BrokerGone { .. } => "no identity for this process".to_owned(),
         Refusal::FeedLost { .. } => return Denied::Unavailable(refusal.to_string()),
         other => other.to_string(),
     };

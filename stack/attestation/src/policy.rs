@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::Span;
+use wimse::WorkloadId;
 
 use crate::mechanism::{ALL, by_name};
 use crate::selector::Selectors;
@@ -19,6 +20,17 @@ pub struct Policy {
     pub node: BTreeMap<String, NodeRule>,
     /// The risk classes of agents, by name.
     pub class: BTreeMap<String, RiskClass>,
+    /// The brokers, by identifier: workloads that may ask for others (SPIFFE Broker API).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub broker: BTreeMap<WorkloadId, Broker>,
+}
+
+/// Whom a broker may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    /// The risk classes of those workloads.
+    pub classes: Vec<String>,
 }
 
 /// What a host may join by.
@@ -108,6 +120,12 @@ impl Policy {
                 faults.push((format!("class.{name}.issues"), message));
             }
         }
+        for (id, broker) in &self.broker {
+            for class in broker.classes.iter().filter(|class| !self.class.contains_key(*class)) {
+                let message = format!("no risk class `{class}`");
+                faults.push((format!("broker.\"{id}\".classes"), message));
+            }
+        }
         faults
     }
 }
@@ -151,7 +169,8 @@ mod tests {
 
     #[test]
     fn s7_what_policy_names_must_exist() {
-        let mut policy = Policy { node: BTreeMap::new(), class: BTreeMap::new() };
+        let mut policy =
+            Policy { node: BTreeMap::new(), class: BTreeMap::new(), broker: BTreeMap::new() };
         policy.node.insert("x509pop".to_owned(), NodeRule::default());
         policy.class.insert("standard".to_owned(), class(&[], &KINDS, None));
         assert_eq!(policy.faults(), []);
