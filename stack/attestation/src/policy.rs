@@ -185,4 +185,43 @@ mod tests {
         let expect = expect.map(|(key, message)| (key.to_owned(), message.to_owned()));
         assert_eq!(policy.faults(), expect);
     }
+
+    /// req: PROV-10 (part)
+    #[test]
+    fn s4_1_a_broker_is_named_with_the_classes_that_there_are() {
+        let mut policy =
+            Policy { node: BTreeMap::new(), class: BTreeMap::new(), broker: BTreeMap::new() };
+        policy.class.insert("mesh".to_owned(), class(&[], &KINDS, None));
+        let classes = ["mesh", "none"].map(str::to_owned).to_vec();
+        let id = WorkloadId::parse("spiffe://demo.example/service/proxy").unwrap();
+        policy.broker.insert(id, Broker { classes });
+        let key = r#"broker."spiffe://demo.example/service/proxy".classes"#.to_owned();
+        assert_eq!(policy.faults(), [(key, "no risk class `none`".to_owned())]);
+        let broker = |text: &str| {
+            let text = format!(r#"{{"node":{{}},"class":{{}},"broker":{text}}}"#);
+            serde_json::from_str::<Policy>(&text)
+        };
+        assert!(broker(r#"{"spiffe://demo.example/a":{"classes":["mesh"]}}"#).is_ok());
+        for bad in [
+            r#"{"proxy":{"classes":["mesh"]}}"#,
+            r#"{"spiffe://demo.example/a":{}}"#,
+            r#"{"spiffe://demo.example/a":{"classes":[],"all":true}}"#,
+        ] {
+            assert!(broker(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// Nobody's word is taken that policy does not name.
+    #[test]
+    fn s7_no_spire_agent_is_believed_unless_policy_says_so() {
+        let node = serde_json::from_str::<NodeRule>;
+        let class = serde_json::from_str::<RiskClass>;
+        assert!(!node("{}").unwrap().spire_agents);
+        assert!(node(r#"{"spire_agents":true}"#).unwrap().spire_agents);
+        assert!(!class(r#"{"demands":[],"issues":[]}"#).unwrap().spire_agents);
+        let on = r#"{"demands":[],"issues":[],"spire_agents":true}"#;
+        assert!(class(on).unwrap().spire_agents);
+        assert_eq!(serde_json::to_string(&class(on).unwrap()).unwrap(), on);
+        assert!(class(r#"{"demands":[],"issues":[],"spire_agents":"yes"}"#).is_err());
+    }
 }
