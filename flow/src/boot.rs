@@ -8,6 +8,7 @@ use env::{Change, Clock, Entropy, Expect, Handle, Key, Keys, Store, Unavailable,
 use monitoring::Event;
 use policy::Files;
 use provisioning::Epoch;
+use spiffe::{SpiffeId, TrustDomain};
 use time::{Span, UnixTime};
 use x509::CertificateDer;
 
@@ -71,6 +72,28 @@ pub async fn server_identity<W: World>(
     names: &[String],
     addresses: &[IpAddr],
 ) -> Result<Identity, Unavailable> {
+    identity(world, rotate::server_id, names, addresses).await
+}
+
+/// The X.509-SVID that SPIRE agents ask for of their server.
+pub async fn spire_identity<W: World>(
+    world: &W,
+    names: &[String],
+    addresses: &[IpAddr],
+) -> Result<Identity, Unavailable> {
+    let id = |domain: &TrustDomain| {
+        SpiffeId::parse(&format!("spiffe://{domain}/spire/server"))
+            .map_err(|error| Unavailable::of("store", error))
+    };
+    identity(world, id, names, addresses).await
+}
+
+async fn identity<W: World>(
+    world: &W,
+    id: impl Fn(&TrustDomain) -> Result<SpiffeId, Unavailable>,
+    names: &[String],
+    addresses: &[IpAddr],
+) -> Result<Identity, Unavailable> {
     let purpose = Purpose::X509Authority;
     let facts = basis(world, vec![Key::of::<KeyRing>(purpose.name())]).await?;
     let now = issuing::now(world, &facts)?;
@@ -81,7 +104,7 @@ pub async fn server_identity<W: World>(
     let (key, public) = world.keys().generate(Purpose::Component, ALGORITHM).await?;
     let life = facts.set().domain().lifetimes.component;
     let order = x509_svid::Order {
-        id: &rotate::server_id(&facts.set().domain().trust_domain)?,
+        id: &id(&facts.set().domain().trust_domain)?,
         spki_der: public.spki_der(),
         dns_names: names.to_vec(),
         ip_names: addresses.to_vec(),

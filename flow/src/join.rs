@@ -61,6 +61,8 @@ pub struct Joined {
     pub id: WorkloadId,
     /// Certificates in DER, leaf first.
     pub chain: Vec<Vec<u8>>,
+    /// True when what it joined by serves once: it renews, and cannot attest again.
+    pub once: bool,
 }
 
 /// Why a host may not join.
@@ -300,6 +302,9 @@ impl<'a> Asked<'a> {
         let mechanism = named(mechanisms, name).ok_or_else(unknown)?;
         let role = attempt.role.name();
         let rule = facts.set().attestation().node.get(name);
+        // A SPIRE agent is believed more than a node of ours (docs/decisions/0014): policy says so
+        // by name.
+        let rule = rule.filter(|rule| attempt.role != Role::SpireAgent || rule.spire_agents);
         let rule = rule.ok_or_else(|| EvidenceRefusal::NotAllowed { name: name.clone(), role })?;
         let request = Request::verify(&attempt.request).map_err(Refusal::Request)?;
         Ok(Self { mechanism, rule, domain: &facts.set().domain().trust_domain, request })
@@ -406,11 +411,12 @@ async fn admit<W: World>(
         None => Expect::Absent,
     };
     change.writes.push(Write::put(&node, expect));
+    let once = found.appraisal.once;
     if let Some(token) = token.filter(|_| found.appraisal.once) {
         let used = token.used_by(found.id.clone(), now);
         change.writes.push(Write::put(&used, Expect::Version(token.version)));
     }
-    Ok(Ok(Joined { id: found.id, chain }))
+    Ok(Ok(Joined { id: found.id, chain, once }))
 }
 
 /// An X.509-SVID for a component of ours.

@@ -29,6 +29,7 @@ pub mod record;
 pub mod renew;
 pub mod rotate;
 pub mod sign;
+pub mod spire;
 pub mod token;
 mod turns;
 pub mod watch;

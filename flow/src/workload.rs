@@ -2,6 +2,8 @@
 //! PROV-03, AUTHN-12). The process is measured at each issuance; what it gets is renewed at half
 //! its life and withdrawn when its record says so.
 
+mod broker;
+
 use std::sync::Arc;
 
 use attestation::Selectors;
@@ -23,6 +25,8 @@ use wimse::{
 };
 use x509::{Certificate, Name, RequestTemplate};
 
+use self::broker::may_ask;
+pub use self::broker::{Broker, NotABroker, broker};
 use crate::agents::{overtaken, settled};
 use crate::facts::basis;
 use crate::record::{begin, refused};
@@ -58,6 +62,22 @@ pub enum Refusal {
         /// The agent.
         id: WorkloadId,
     },
+    /// Policy does not let this broker ask for agents of that risk class.
+    #[error("`{broker}` may not ask for agents of the risk class `{class}`")]
+    Broker {
+        /// Who asks.
+        broker: WorkloadId,
+        /// The risk class of the process's agent.
+        class: String,
+    },
+    /// The broker's own record is not in force, or not known here.
+    #[error("the broker `{broker}`: {why}")]
+    BrokerGone {
+        /// Who asks.
+        broker: WorkloadId,
+        /// Why.
+        why: String,
+    },
     /// The caller asked for another identity than its own.
     #[error("the identity asked for is not that of this process")]
     NotItsOwn,
@@ -85,6 +105,8 @@ impl Refusal {
             Self::Several(_) => "workload::Several",
             Self::NotInForce { .. } => "workload::NotInForce",
             Self::KeysKept { .. } => "workload::KeysKept",
+            Self::Broker { .. } => "workload::Broker",
+            Self::BrokerGone { .. } => "workload::BrokerGone",
             Self::NotItsOwn => "workload::NotItsOwn",
             Self::Server(_) => "workload::Server",
             Self::Evidence(_) => "workload::Evidence",
@@ -102,25 +124,46 @@ pub struct Attested {
     pub process: Process,
 }
 
+/// For whom a process is attested.
+#[derive(Clone, Copy, Debug)]
+pub enum Asker<'a> {
+    /// The process itself; whether it wants keys.
+    Itself {
+        /// Keys, or only to be known.
+        wants_keys: bool,
+    },
+    /// A broker, which gets the keys.
+    Broker(&'a Broker),
+}
+
 /// Finds the one record that a process matches. Recorded, whatever the end.
 pub async fn attest<W: World>(
     world: &W,
     process: Process,
     wants_keys: bool,
 ) -> Result<Recorded<Result<Attested, Refusal>>, Unavailable> {
-    let decided = measured(world, &process, wants_keys).await?;
-    attested(world, &process, decided).await
+    attest_for(world, process, Asker::Itself { wants_keys }).await
+}
+
+/// The same for whoever asks.
+pub async fn attest_for<W: World>(
+    world: &W,
+    process: Process,
+    asker: Asker<'_>,
+) -> Result<Recorded<Result<Attested, Refusal>>, Unavailable> {
+    let decided = measured(world, &process, asker).await?;
+    attested(world, &process, asker, decided).await
 }
 
 /// The same of a process that some record matches; where none does `None`, and nothing is recorded.
 pub async fn attest_if_known<W: World>(
     world: &W,
     process: &Process,
-    wants_keys: bool,
+    asker: Asker<'_>,
 ) -> Result<Option<Recorded<Result<Attested, Refusal>>>, Unavailable> {
-    match measured(world, process, wants_keys).await? {
+    match measured(world, process, asker).await? {
         Err(Refusal::NoRecord) => Ok(None),
-        decided => attested(world, process, decided).await.map(Some),
+        decided => attested(world, process, asker, decided).await.map(Some),
     }
 }
 
@@ -138,25 +181,25 @@ pub enum Look {
 pub async fn look_again<W: World>(
     world: &W,
     process: Process,
-    wants_keys: bool,
+    asker: Asker<'_>,
     last: &Attested,
 ) -> Result<Look, Unavailable> {
-    let decided = measured(world, &process, wants_keys).await?;
+    let decided = measured(world, &process, asker).await?;
     if let Ok(now) = &decided
         && (&now.agent.id, &now.process) == (&last.agent.id, &last.process)
     {
         return Ok(Look::Same(now.clone()));
     }
-    attested(world, &process, decided).await.map(Look::New)
+    attested(world, &process, asker, decided).await.map(Look::New)
 }
 
 async fn measured<W: World>(
     world: &W,
     process: &Process,
-    wants_keys: bool,
+    asker: Asker<'_>,
 ) -> Result<Result<Attested, Refusal>, Unavailable> {
     match process.selectors() {
-        Ok(found) => decide(world, process, &found, wants_keys).await,
+        Ok(found) => decide(world, process, &found, asker).await,
         Err(error) => Ok(Err(Refusal::Evidence(error.to_string()))),
     }
 }
@@ -165,10 +208,16 @@ async fn measured<W: World>(
 async fn attested<W: World>(
     world: &W,
     process: &Process,
+    asker: Asker<'_>,
     decided: Result<Attested, Refusal>,
 ) -> Result<Recorded<Result<Attested, Refusal>>, Unavailable> {
     let mut record = begin(world, Event::WorkloadAttested);
     record.proof = Some("pidfd".to_owned());
+    if let Asker::Broker(broker) = asker {
+        // The broker named the process; from then on it was held.
+        record.proof = Some("pid".to_owned());
+        record.transport = Some(broker.id.to_string());
+    }
     let told = match &decided {
         Ok(attested) => attested.process.clone(),
         Err(_) => process.clone().told_for(&Selectors::default()),
@@ -226,7 +275,7 @@ async fn decide<W: World>(
     world: &W,
     process: &Process,
     found: &Selectors,
-    wants_keys: bool,
+    asker: Asker<'_>,
 ) -> Result<Result<Attested, Refusal>, Unavailable> {
     if let Some(lost) = feed_lost(world).await? {
         return Ok(Err(lost));
@@ -252,8 +301,14 @@ async fn decide<W: World>(
     if let Err(why) = agent.lifecycle.is_active() {
         return Ok(Err(Refusal::NotInForce { id: agent.id.clone(), why }));
     }
+    let wants_keys = !matches!(asker, Asker::Itself { wants_keys: false });
     if wants_keys && agent.keys() == KeyHolding::Kept {
         return Ok(Err(Refusal::KeysKept { id: agent.id.clone() }));
+    }
+    if let Asker::Broker(broker) = asker
+        && let Err(refusal) = may_ask(world, broker, &agent).await?
+    {
+        return Ok(Err(refusal));
     }
     let process = process.clone().told_for(&agent.entry.rule.selectors);
     Ok(Ok(Attested { agent, process }))

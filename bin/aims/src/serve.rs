@@ -28,6 +28,7 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failu
         arguments.trust_domain.as_deref(),
         arguments.port_base,
         arguments.federation_port,
+        arguments.spire_port,
     );
     let (layout, settings, files) = prepared.map_err(|why| match why {
         up::Unprepared::Misused(why) => misused(why),

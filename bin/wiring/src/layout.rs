@@ -45,6 +45,12 @@ pub struct Settings {
     /// one in `https_web`, at the issuer's origin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub federation_port: Option<u16>,
+    /// The port at which SPIRE agents find SPIRE's server API; without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spire_port: Option<u16>,
+    /// Whether the node serves the SPIFFE Broker API, at `broker.sock`.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub broker: bool,
     /// Private addresses (`10.1.0.0/16`) that bundles of other trust domains may be fetched from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fetch_addresses: Vec<String>,
@@ -127,6 +133,11 @@ pub enum JoinBy {
     Idevid,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+const fn is_off(switch: &bool) -> bool {
+    !*switch
+}
+
 const fn port_base() -> u16 {
     PORT_BASE
 }
@@ -152,6 +163,8 @@ impl Settings {
             plain_upstreams: Vec::new(),
             web_origins: Vec::new(),
             federation_port: None,
+            spire_port: None,
+            broker: false,
             fetch_addresses: Vec::new(),
             web_roots: None,
             cluster_tokens: None,
@@ -237,6 +250,11 @@ impl Layout {
     /// The Workload API.
     pub fn workload_socket(&self) -> PathBuf {
         self.at("workload.sock")
+    }
+
+    /// The SPIFFE Broker API.
+    pub fn broker_socket(&self) -> PathBuf {
+        self.at("broker.sock")
     }
 
     /// Operators.

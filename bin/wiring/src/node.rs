@@ -17,9 +17,11 @@ use store::Memory;
 use time::{Span, UnixTime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use workload::broker;
 use workload::listener::Listener;
 use workload::server::{Profiles, Server as WorkloadServer};
 
+use super::brokers::NodeBrokers;
 use super::evidence::Evidence;
 use super::journal::{self, LogJournal};
 use super::layout::{Layout, Settings};
@@ -70,6 +72,8 @@ pub struct Joined {
     pub journal: Arc<LogJournal>,
     /// Its identifier.
     pub id: String,
+    /// The certificate that it shows now.
+    pub presented: Presented,
     /// Its tasks: renewal and feed.
     pub tasks: JoinSet<()>,
 }
@@ -113,7 +117,8 @@ pub async fn join(
     if pulse.takes_clock() {
         journal.take_clock(world.as_ref()).await?;
     }
-    let mut joined = Joined { world, journal, id, tasks: JoinSet::new() };
+    let mut joined =
+        Joined { world, journal, id, presented: presented.clone(), tasks: JoinSet::new() };
     joined.follow(pulse).await?;
     joined.renew(presented, handle, chain);
     joined.report();
@@ -290,6 +295,9 @@ pub async fn serve(
 ) -> Result<(), String> {
     let world = Arc::clone(&joined.world);
     let attestors = Arc::new(platform_attestors::attestors(settings, &layout.dir)?);
+    if settings.broker {
+        brokers(joined, layout, &attestors, stop)?;
+    }
     let strangers = Arc::new(Strangers::default());
     let listener = Listener::bind(&layout.workload_socket()).map_err(|error| error.to_string())?;
     let identities = Arc::new(Identities::new(Arc::clone(&world), Arc::clone(&attestors)));
@@ -322,6 +330,27 @@ pub async fn serve(
         loop {
             world.clock.sleep(Span::from_seconds(10)).await;
             strangers.record(world.as_ref()).await;
+        }
+    });
+    Ok(())
+}
+
+/// The Broker API, shown by the node's own certificate.
+fn brokers(
+    joined: &mut Joined,
+    layout: &Layout,
+    attestors: &Arc<attestors::Attestors>,
+    stop: &watch::Receiver<bool>,
+) -> Result<(), String> {
+    let listener = broker::Listener::bind(&layout.broker_socket());
+    let listener = listener.map_err(|error| error.to_string())?;
+    let config = broker::config(Arc::new(joined.presented.clone()));
+    let config = config.map_err(|error| error.to_string())?;
+    let brokers = Arc::new(NodeBrokers::new(Arc::clone(&joined.world), Arc::clone(attestors)));
+    let end = stopped(stop);
+    joined.tasks.spawn(async move {
+        if let Err(error) = broker::serve(listener, config, brokers, end).await {
+            tracing::error!(%error, "broker api");
         }
     });
     Ok(())

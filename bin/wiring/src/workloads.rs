@@ -8,7 +8,7 @@ use std::time::Duration;
 use attestors::{Attestors, MeasureError, Peer};
 use env::{Clock, Peers, Unavailable, World};
 use flow::facts::basis;
-use flow::workload::{self as flows, Attested, Look, Refusal, Unmeasured};
+use flow::workload::{self as flows, Asker, Attested, Broker, Look, Refusal, Unmeasured};
 use spiffe::{BundleSet, SpiffeId, verify_jwt_svid};
 use time::{Span, UnixTime};
 use tokio::net::UnixStream;
@@ -88,22 +88,39 @@ pub async fn measure<W: World>(
     Ok(Err(NotMeasured { error, id: recorded.audit_id() }))
 }
 
-/// What processes on this node get.
+/// What processes on this node get, or a broker for them.
 pub struct Identities<W> {
     world: Arc<W>,
     attestors: Arc<Attestors>,
+    broker: Option<Arc<Broker>>,
 }
 
 impl<W> Clone for Identities<W> {
     fn clone(&self) -> Self {
-        Self { world: Arc::clone(&self.world), attestors: Arc::clone(&self.attestors) }
+        Self {
+            world: Arc::clone(&self.world),
+            attestors: Arc::clone(&self.attestors),
+            broker: self.broker.clone(),
+        }
     }
 }
 
 impl<W: World> Identities<W> {
     /// The identities of this world's agents.
     pub fn new(world: Arc<W>, attestors: Arc<Attestors>) -> Self {
-        Self { world, attestors }
+        Self { world, attestors, broker: None }
+    }
+
+    /// The same, asked for by a broker.
+    pub fn for_broker(world: Arc<W>, attestors: Arc<Attestors>, broker: Broker) -> Self {
+        Self { world, attestors, broker: Some(Arc::new(broker)) }
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        match &self.broker {
+            None => Asker::Itself { wants_keys: true },
+            Some(broker) => Asker::Broker(broker),
+        }
     }
 
     async fn measured(&self, peer: &Peer) -> Result<attestation::unix::Process, Denied> {
@@ -120,7 +137,7 @@ impl<W: World> Identities<W> {
             // Read before the look: what is told meanwhile is news.
             let told = flow::feed::told(world).await.map_err(unavailable)?;
             let heard = flow::feed::heard(world).await.map_err(unavailable)?;
-            let known = flows::attest_if_known(world, &process, true).await;
+            let known = flows::attest_if_known(world, &process, self.asker()).await;
             if let Some(end) = known.map_err(unavailable)? {
                 break end;
             }
@@ -128,7 +145,9 @@ impl<W: World> Identities<W> {
             if !is_pending(world, heard.map_or(0, |feed| feed.seq)).await
                 || tokio::time::timeout_at(until, news).await.is_err()
             {
-                break flows::attest(world, process, true).await.map_err(unavailable)?;
+                break flows::attest_for(world, process, self.asker())
+                    .await
+                    .map_err(unavailable)?;
             }
         };
         let id = end.audit_id();
@@ -138,7 +157,7 @@ impl<W: World> Identities<W> {
     /// The same, for a stream that goes on: `last` is what it was known as so far.
     async fn still(&self, peer: &Peer, last: &Attested) -> Result<Attested, Denied> {
         let process = self.measured(peer).await?;
-        let look = flows::look_again(self.world.as_ref(), process, true, last).await;
+        let look = flows::look_again(self.world.as_ref(), process, self.asker(), last).await;
         match look.map_err(unavailable)? {
             Look::Same(attested) => Ok(attested),
             Look::New(end) => {
@@ -386,9 +405,11 @@ fn its_own(attested: &Attested, asked: Option<&SpiffeId>) -> Result<(), Denied> 
 /// agents there are, and why it is none of them, is the operator's to see.
 fn denied(refusal: &Refusal, id: Option<monitoring::RecordId>) -> Denied {
     let told = match refusal {
-        Refusal::Server(_) | Refusal::Evidence(_) | Refusal::Several(_) => {
-            "no identity for this process".to_owned()
-        }
+        Refusal::Server(_)
+        | Refusal::Evidence(_)
+        | Refusal::Several(_)
+        | Refusal::Broker { .. }
+        | Refusal::BrokerGone { .. } => "no identity for this process".to_owned(),
         Refusal::FeedLost { .. } => return Denied::Unavailable(refusal.to_string()),
         other => other.to_string(),
     };

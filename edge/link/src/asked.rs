@@ -17,7 +17,7 @@ use x509::CERTIFICATE_BYTES_MAX;
 use crate::wire;
 
 /// The longest name of an attestation mechanism, in bytes.
-const MECHANISM_BYTES_MAX: usize = 64;
+pub(crate) const MECHANISM_BYTES_MAX: usize = 64;
 /// The longest name of a user or group, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 /// The longest path of an executable, in bytes: `PATH_MAX` of Linux.
@@ -90,6 +90,8 @@ pub(crate) const fn role(role: Role) -> wire::Role {
     match role {
         Role::Node => wire::Role::Node,
         Role::Gateway => wire::Role::Gateway,
+        // It speaks another API; a server refuses this.
+        Role::SpireAgent => wire::Role::Unspecified,
     }
 }
 
@@ -306,22 +308,22 @@ fn platform(sent: Vec<String>) -> Result<Selectors, Malformed> {
     Ok(Selectors::new(all)?)
 }
 
-fn csr(field: &'static str, sent: Vec<u8>) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn csr(field: &'static str, sent: Vec<u8>) -> Result<Vec<u8>, Malformed> {
     bytes(field, &sent, CERTIFICATE_BYTES_MAX)?;
     if sent.is_empty() { Err(Malformed::Missing(field)) } else { Ok(sent) }
 }
 
-fn text(field: &'static str, value: &str, max: usize) -> Result<(), Malformed> {
+pub(crate) fn text(field: &'static str, value: &str, max: usize) -> Result<(), Malformed> {
     bytes(field, value.as_bytes(), max)?;
     if value.is_empty() { Err(Malformed::Missing(field)) } else { Ok(()) }
 }
 
-fn bytes(field: &'static str, value: &[u8], max: usize) -> Result<(), Malformed> {
+pub(crate) fn bytes(field: &'static str, value: &[u8], max: usize) -> Result<(), Malformed> {
     let bytes = value.len();
     if bytes > max { Err(Malformed::TooLong { field, bytes, max }) } else { Ok(()) }
 }
 
-fn many(field: &'static str, count: usize, max: usize) -> Result<(), Malformed> {
+pub(crate) fn many(field: &'static str, count: usize, max: usize) -> Result<(), Malformed> {
     if count > max { Err(Malformed::TooMany { field, count, max }) } else { Ok(()) }
 }
 

@@ -79,7 +79,8 @@ async fn ports(context: &Context, findings: &mut Vec<Finding>) {
     let doors = ["issuer", "mutual TLS", "node API", "gateway"];
     let doors = doors.into_iter().zip((0..).map(|offset| settings.port(offset)));
     let federation = settings.federation_port.map(|port| ("bundle endpoint", port));
-    for (door, port) in doors.chain(federation) {
+    let spire = settings.spire_port.map(|port| ("SPIRE API", port));
+    for (door, port) in doors.chain(federation).chain(spire) {
         let address = (settings.listen.clone(), port);
         let tried =
             tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect(address.clone())).await;
