@@ -6,6 +6,7 @@ use env::Site;
 use serde::{Deserialize, Serialize};
 
 use super::devid::JoinTpm;
+use super::key_place::KeyPlace;
 
 /// The first port, unless told otherwise: N the HTTPS origin, N+1 mutual TLS, N+2 the node API, N+3
 /// the gateway.
@@ -99,6 +100,9 @@ pub struct Settings {
     /// On a node or gateway of its own: a DevID in the TPM, to join by `tpm_devid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_tpm: Option<JoinTpm>,
+    /// Where private keys are made; without it in files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeyPlace>,
 }
 
 /// What a certificate with its key in a file is shown as.
@@ -153,6 +157,7 @@ impl Settings {
             join_key: None,
             join_by: None,
             join_tpm: None,
+            keys: None,
         }
     }
 

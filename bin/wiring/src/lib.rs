@@ -11,6 +11,7 @@ pub mod federation;
 pub mod gate;
 pub mod gateway;
 pub mod journal;
+pub mod key_place;
 pub mod layout;
 pub mod logs;
 pub mod node;

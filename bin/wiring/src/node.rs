@@ -75,7 +75,7 @@ pub async fn join(
     pulse: &Pulse,
 ) -> Result<Joined, String> {
     let part = role.name();
-    let keys = prepare::keys(layout, settings, part).await?;
+    let keys = prepare::keys(layout, settings, part, &pulse.devices).await?;
     let origin = format!("{}/log/{part}/{}", settings.trust_domain, entrance.name);
     let journal = journal::open(&layout.log(part), origin.clone(), &keys, None).await?;
     pulse.logs.add(part, Arc::clone(&journal));
@@ -114,7 +114,7 @@ pub async fn join(
 
 /// A key, a request that proves it, and the server's answer.
 async fn enter(
-    keys: &Arc<keys::Disk>,
+    keys: &Arc<keys::KeyStore>,
     role: Role,
     address: &Address,
     server: &SpiffeId,

@@ -61,7 +61,7 @@ pub async fn start(
     pulse: &Pulse,
     stop: &watch::Receiver<bool>,
 ) -> Result<Server, String> {
-    let keys = prepare::keys(layout, settings, "server").await?;
+    let keys = prepare::keys(layout, settings, "server", &pulse.devices).await?;
     pulse.set_sealed(keys.is_sealed());
     let database = layout.at("state.db");
     let origin = format!("{}/log/server", settings.trust_domain);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use env::{Clock, Entropy, Newest, Peers, Site, Store, World};
-use keys::Disk;
+use keys::KeyStore;
 use monitoring::Component;
 use time::{Span, UnixTime};
 
@@ -13,7 +13,7 @@ pub struct Wired<S, P> {
     /// State and record.
     pub store: S,
     /// Private keys.
-    pub keys: Arc<Disk>,
+    pub keys: Arc<KeyStore>,
     /// Our own other components.
     pub peers: P,
     /// The system's clock.
@@ -28,7 +28,7 @@ pub struct Wired<S, P> {
 
 impl<S: Store, P: Peers> World for Wired<S, P> {
     type Store = S;
-    type Keys = Disk;
+    type Keys = KeyStore;
     type Clock = SystemClock;
     type Entropy = SystemEntropy;
     type Peers = P;
@@ -37,7 +37,7 @@ impl<S: Store, P: Peers> World for Wired<S, P> {
         &self.store
     }
 
-    fn keys(&self) -> &Disk {
+    fn keys(&self) -> &KeyStore {
         &self.keys
     }
 

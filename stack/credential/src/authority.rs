@@ -30,8 +30,10 @@ pub enum Purpose {
     Log,
     /// The component's own identity towards the others (node, gateway, server).
     Component,
-    /// A workload's key, made and kept by its node.
+    /// A workload's key, made by its node and handed to it.
     Workload,
+    /// A workload's key that its node keeps, and signs with in its place.
+    Agent,
 }
 
 impl Purpose {
@@ -58,6 +60,7 @@ impl Purpose {
             Self::Log => "log",
             Self::Component => "component",
             Self::Workload => "workload",
+            Self::Agent => "agent",
         }
     }
 }
