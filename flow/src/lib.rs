@@ -25,6 +25,7 @@ pub mod record;
 pub mod renew;
 pub mod rotate;
 pub mod sign;
+pub mod superior;
 pub mod token;
 mod turns;
 pub mod workload;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::devid::JoinTpm;
 use super::key_place::KeyPlace;
+use super::superior::UpstreamAuthority;
 
 /// The first port, unless told otherwise: N the HTTPS origin, N+1 mutual TLS, N+2 the node API, N+3
 /// the gateway.
@@ -103,6 +104,9 @@ pub struct Settings {
     /// Where private keys are made; without it in files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeyPlace>,
+    /// On a server: who signs its X.509 authority; without it, it signs for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_authority: Option<UpstreamAuthority>,
 }
 
 /// What a certificate with its key in a file is shown as.
@@ -158,6 +162,7 @@ impl Settings {
             join_by: None,
             join_tpm: None,
             keys: None,
+            upstream_authority: None,
         }
     }
 

@@ -20,6 +20,7 @@ pub mod retention;
 pub mod run_socket;
 pub mod server;
 pub mod starter;
+pub mod superior;
 pub mod tls;
 pub mod up;
 pub mod workloads;

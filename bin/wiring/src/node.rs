@@ -100,6 +100,7 @@ pub async fn join(
         entropy: SystemEntropy::default(),
         component,
         site: settings.site(),
+        superior: None,
     });
     if pulse.takes_clock() {
         journal.take_clock(world.as_ref()).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use env::{Clock, Entropy, Newest, Peers, Site, Store, World};
+use env::{Clock, Entropy, Newest, Peers, Site, Store, Superior, World};
 use keys::KeyStore;
 use monitoring::Component;
 use time::{Span, UnixTime};
@@ -24,6 +24,8 @@ pub struct Wired<S, P> {
     pub component: Component,
     /// Where the installation is reached.
     pub site: Site,
+    /// On a server: the authority above its own.
+    pub superior: Option<Arc<dyn Superior>>,
 }
 
 impl<S: Store, P: Peers> World for Wired<S, P> {
@@ -51,6 +53,10 @@ impl<S: Store, P: Peers> World for Wired<S, P> {
 
     fn peers(&self) -> &P {
         &self.peers
+    }
+
+    fn superior(&self) -> Option<&dyn Superior> {
+        self.superior.as_deref()
     }
 
     fn component(&self) -> &Component {

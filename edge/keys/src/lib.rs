@@ -3,7 +3,8 @@
 //! [PKCS #11](https://docs.oasis-open.org/pkcs11/pkcs11-base/v3.0/), or in a TPM 2.0.
 //!
 //! In scope: making, keeping, using and forgetting keys; the form of their files; where the sealing
-//! key comes from; how long a device may take, and the way back when it was away. Not here: which
+//! key comes from; how long a device may take, and the way back when it was away; a company's
+//! authority above ours, whose key is one of these ([`Company`]). Not here: which
 //! key signs what and when it is replaced (`stack/credential`), public keys and signatures as such
 //! (`spec/jose`), the commands of a TPM (`edge/chip`).
 //!
@@ -30,6 +31,7 @@
 //! sign as this component for as long as he can, and takes no key away.
 
 mod chip;
+mod company;
 mod device;
 mod disk;
 mod file;
@@ -42,6 +44,7 @@ mod workers;
 
 pub use ::chip::{Address, NotATpm};
 pub use chip::{ChipError, TpmPlace};
+pub use company::{Company, CompanyError, CompanyFiles, CompanyKey};
 pub use device::Devices;
 pub use disk::{Disk, KEYS_MAX, OpenError, WORKLOAD_KEYS_MAX};
 pub use file::FileError;

@@ -424,6 +424,27 @@ pub struct Status {
     /// The newest record, where the clock jumped back behind it: nothing is issued until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jumped_back_from: Option<UnixTime>,
+    /// The authority above the X.509 authority, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superior: Option<SuperiorShown>,
+}
+
+/// How the authority above the X.509 authority stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuperiorShown {
+    /// Which it is, in words.
+    pub name: String,
+    /// Until when the intermediate that was had last signs.
+    pub signs_until: Option<UnixTime>,
+    /// Since when no other was had, though it was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<UnixTime>,
+    /// Why the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// When it is tried next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<UnixTime>,
 }
 
 /// A record of a log, as it lies there.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session as RawSession, UserType};
 use cryptoki::slot::Slot;
@@ -368,6 +369,21 @@ impl Session {
                 keys.extend(curves.iter().find_map(|curve| curve.key(&point)));
             }
             Ok(keys)
+        })
+    }
+
+    /// Signs with a key that others made, by its own label: that of a company's authority.
+    pub(crate) fn sign_as(
+        &mut self,
+        label: &str,
+        mechanism: &Mechanism<'_>,
+        data: &[u8],
+    ) -> Result<Vec<u8>, TokenError> {
+        let template = search(ObjectClass::PRIVATE_KEY, label.as_bytes(), None);
+        self.with(|open| match open.session.find_objects(&template)?.as_slice() {
+            [key] => Ok(open.session.sign(mechanism, *key, data)?),
+            [] => Err(TokenError::NoKey(label.to_owned())),
+            _ => Err(TokenError::BadKey("shares its label with another")),
         })
     }
 }
