@@ -38,11 +38,15 @@ pub enum Table {
     Holdings,
     /// Relations to other trust domains, by trust domain.
     Relations,
+    /// Documents about agents, by agent identifier.
+    Evidence,
+    /// Attestation results, by agent and host.
+    Results,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Agents,
         Self::Names,
         Self::Clients,
@@ -53,6 +57,8 @@ impl Table {
         Self::Singles,
         Self::Holdings,
         Self::Relations,
+        Self::Evidence,
+        Self::Results,
     ];
 
     /// The name that a database file shows.
@@ -68,6 +74,8 @@ impl Table {
             Self::Singles => "singles",
             Self::Holdings => "holdings",
             Self::Relations => "relations",
+            Self::Evidence => "evidence",
+            Self::Results => "results",
         }
     }
 
@@ -109,9 +117,19 @@ pub enum Index {
     Owner,
     /// Rows by state name.
     State,
+    /// Rows about an agent, by its identifier.
+    Agent,
 }
 
 impl Index {
+    /// All of them.
+    pub const EVERY: [Self; 5] = [Self::All, Self::Node, Self::Owner, Self::State, Self::Agent];
+
+    /// The index of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::EVERY.into_iter().find(|index| index.name() == name)
+    }
+
     /// The name that a database file shows.
     pub const fn name(self) -> &'static str {
         match self {
@@ -119,6 +137,7 @@ impl Index {
             Self::Node => "node",
             Self::Owner => "owner",
             Self::State => "state",
+            Self::Agent => "agent",
         }
     }
 }

@@ -89,6 +89,7 @@ pub async fn server_identity<W: World>(
         now,
         life,
         epoch: facts.epoch.0,
+        attributes: &spiffe::Attributes::default(),
     };
     let checked = x509_svid::build(&order, CERTIFICATE_ALGORITHM)
         .map_err(|fault| Unavailable::of("keys", fault))?;

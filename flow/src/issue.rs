@@ -1,26 +1,31 @@
 //! A node asks for a credential for a workload that it measured (S1 §7, §8; CRED-02 to CRED-04,
 //! PROV-01, PROV-03, PROV-07): sign, record, release.
 
+use std::collections::BTreeSet;
+
 use attestation::Selectors;
+use attestation::class::{Attribute, Shortfall};
 use credential::{KeyRing, Purpose, TokenText, jwt_svid, wit, x509_svid};
 use env::{
-    AssignedCredential, Change, Entropy, IssueKind, IssueOrder, Key, Recorded, Store, Unavailable,
-    World,
+    AssignedCredential, Change, CommitFault, Entropy, IssueKind, IssueOrder, Key, Recorded, Store,
+    Unavailable, World,
 };
 use jose::PublicKey;
 use monitoring::Event;
 use provisioning::{CredentialKind, Demand, IssueRefusal};
 use registry::{AgentRecord, NodeRecord};
-use spiffe::SpiffeId;
+use spiffe::{Attributes, SpiffeId};
 use time::{Span, UnixTime};
 use wimse::WorkloadId;
 use x509::{Request, RequestError};
 
-use crate::agents::{overtaken, settled};
+use crate::agents::overtaken;
+use crate::appraise::{self, Asking};
 use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, public_id, refused};
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
+use crate::turns::{TRIES_MAX, pause};
 
 /// Why no credential is issued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +63,13 @@ impl Refusal {
             Self::Issue(IssueRefusal::Node { .. }) => "provisioning::Node",
             Self::Issue(IssueRefusal::Evidence { .. }) => "provisioning::Evidence",
             Self::Issue(IssueRefusal::RuleTooWeak { .. }) => "provisioning::RuleTooWeak",
+            Self::Issue(IssueRefusal::Attestation(Shortfall::Contraindicated { .. })) => {
+                "attestation::Contraindicated"
+            }
+            Self::Issue(IssueRefusal::Attestation(Shortfall::Demand { .. })) => {
+                "attestation::Demand"
+            }
+            Self::Issue(IssueRefusal::Attestation(Shortfall::Fact { .. })) => "attestation::Fact",
             Self::Issue(IssueRefusal::Kind { .. }) => "provisioning::Kind",
             Self::Request(_) => "issue::Request",
             Self::Key(_) => "issue::Key",
@@ -77,34 +89,67 @@ pub async fn issue<W: World>(
     proved: Option<u64>,
     order: IssueOrder,
 ) -> Result<Issued, Unavailable> {
+    let mut spent = BTreeSet::new();
+    for turn in 0..TRIES_MAX {
+        match once(world, node, proved, &order, &spent).await? {
+            Ok(issued) => return Ok(issued),
+            // Of these documents a value was accepted before: they count for nothing.
+            Err(used) if !used.is_empty() => spent.extend(used),
+            // Somebody else's result came first: look again, which shows it.
+            Err(_) => pause(world, turn).await,
+        }
+    }
+    Err(overtaken())
+}
+
+/// [`issue`], unless another commit came first, or a document of these kinds was used before.
+async fn once<W: World>(
+    world: &W,
+    node: &WorkloadId,
+    proved: Option<u64>,
+    order: &IssueOrder,
+    spent: &BTreeSet<String>,
+) -> Result<Result<Issued, BTreeSet<String>>, Unavailable> {
     let kind = kind_of(&order.kind);
     let purpose = purpose_of(kind);
-    let keys = vec![
+    let mut keys = vec![
         Key::of::<AgentRecord>(order.agent.to_string()),
         Key::of::<NodeRecord>(node.to_string()),
         Key::of::<KeyRing>(purpose.name()),
     ];
+    keys.extend(appraise::keys(&order.agent.to_string(), &node.to_string()));
     let facts = basis(world, keys).await?;
     let now = issuing::now(world, &facts)?;
-    let mut record = begin(world, Event::CredentialIssued);
-    record.action = format!("credential.issue.{}", kind.name());
-    record.agent = Some(order.agent.to_string());
-    record.transport = Some(node.to_string());
-    record.proof = Some("x509-svid".to_owned());
-    record.policy = Some(facts.version());
-    record.epoch = Some(facts.epoch.0);
-    describe(&mut record, &order);
+    let mut record = record_of(world, &facts, node, order, kind);
     let ring = facts.rows.get::<KeyRing>(purpose.name())?;
     let ring = ring.ok_or_else(|| Unavailable::of("store", "no signing keys yet"))?;
-    let made = match decide(&facts, node, proved, &order, kind, now) {
-        Ok((agent, id, life)) => {
-            let jti = public_id(world);
-            record.jti = Some(jti.clone());
-            record.facts = reasons(&facts, &agent, kind, (now, life));
-            let issuer = facts.set().domain().jwt_svid.issuer.as_ref();
-            let epoch = facts.epoch.0;
-            let making = Making { agent: &agent, id: &id, life, jti, now, epoch, issuer };
-            make(world, &ring, &making, &order.kind).await?
+    let mut change = Change::default();
+    let mut kinds = BTreeSet::new();
+    let made = match admitted(&facts, node, proved, order) {
+        Ok(admitted) => {
+            let asking = admitted.asking(&facts, now)?;
+            let demand = demand(&facts, node, kind, &asking);
+            match demand.fits() {
+                Ok(()) => {
+                    let mut judged = appraise::judge(world, &facts, &asking, spent).await?;
+                    judged.describe(&mut record);
+                    kinds = judged.kinds();
+                    let decided = demand.decide(&judged.row.summary);
+                    judged.put(world, &mut change, now, decided.is_ok());
+                    match decided {
+                        Ok(life) => {
+                            let jti = public_id(world);
+                            record.jti = Some(jti.clone());
+                            record.facts = reasons(&facts, asking.agent, kind, (now, life));
+                            let said = attributes(&asking, kind, &judged.row.digest);
+                            let making = Making::new(&facts, asking.agent, life, jti, now, &said)?;
+                            make(world, &ring, &making, &order.kind).await?
+                        }
+                        Err(refusal) => Err(refusal.into()),
+                    }
+                }
+                Err(refusal) => Err(refusal.into()),
+            }
         }
         Err(refusal) => Err(refusal),
     };
@@ -112,20 +157,56 @@ pub async fn issue<W: World>(
         Ok(_) => record.outcome = monitoring::Outcome::Permitted,
         Err(refusal) => refused(&mut record, refusal.check(), refusal, None),
     }
-    let commit = world.store().commit(Change::record(record)).await;
-    let receipt = settled(commit)?.ok_or_else(overtaken)?;
-    Ok(Recorded::new(made, &receipt))
+    // The decision first: it is what the answer names.
+    change.records.insert(0, record);
+    match world.store().commit(change).await {
+        Ok(receipt) => Ok(Ok(Recorded::new(made, &receipt))),
+        Err(CommitFault::Used(_)) => Ok(Err(kinds)),
+        Err(CommitFault::Conflict(_)) => Ok(Err(BTreeSet::new())),
+        Err(CommitFault::Unavailable(why)) => Err(why),
+    }
 }
 
-/// Everything before a signature: the node, the agent, the evidence, the policy.
-fn decide(
+fn record_of<W: World>(
+    world: &W,
+    facts: &Basis,
+    node: &WorkloadId,
+    order: &IssueOrder,
+    kind: CredentialKind,
+) -> monitoring::Record {
+    let mut record = begin(world, Event::CredentialIssued);
+    record.action = format!("credential.issue.{}", kind.name());
+    record.agent = Some(order.agent.to_string());
+    record.transport = Some(node.to_string());
+    record.proof = Some("x509-svid".to_owned());
+    record.policy = Some(facts.version());
+    record.epoch = Some(facts.epoch.0);
+    describe(&mut record, order);
+    record
+}
+
+/// A host in force, an agent that policy knows, and what was measured.
+struct Admitted {
+    host: NodeRecord,
+    agent: AgentRecord,
+    found: Selectors,
+}
+
+impl Admitted {
+    fn asking<'a>(&'a self, facts: &'a Basis, now: UnixTime) -> Result<Asking<'a>, Unavailable> {
+        let class = facts.set().attestation().class.get(&self.agent.entry.rule.class);
+        let class = class.ok_or_else(|| Unavailable::of("store", "a class that is gone"))?;
+        Ok(Asking { agent: &self.agent, host: &self.host, found: &self.found, class, now })
+    }
+}
+
+/// Who asks, and for whom.
+fn admitted(
     facts: &Basis,
     node: &WorkloadId,
     proved: Option<u64>,
     order: &IssueOrder,
-    kind: CredentialKind,
-    now: UnixTime,
-) -> Result<(AgentRecord, SpiffeId, Span), Refusal> {
+) -> Result<Admitted, Refusal> {
     let unknown = || Refusal::Unknown(order.agent.clone());
     let store = |error: Unavailable| Refusal::Order(error.to_string());
     let host = facts.rows.get::<NodeRecord>(&node.to_string()).map_err(store)?;
@@ -134,24 +215,50 @@ fn decide(
     host.lifecycle.admits(issued).map_err(|error| Refusal::Node(error.to_string()))?;
     let agent = facts.rows.get::<AgentRecord>(&order.agent.to_string()).map_err(store)?;
     let agent = agent.ok_or_else(unknown)?;
-    let WorkloadId::Spiffe(id) = &agent.id else { return Err(unknown()) };
+    if !matches!(agent.id, WorkloadId::Spiffe(_)) {
+        return Err(unknown());
+    }
+    let class = &agent.entry.rule.class;
+    if !facts.set().attestation().class.contains_key(class) {
+        return Err(Refusal::Order(format!("policy has no risk class `{class}`")));
+    }
     let found = selectors(order)?;
-    let classes = &facts.set().attestation().class;
-    let class = classes.get(&agent.entry.rule.class).ok_or_else(|| {
-        Refusal::Order(format!("policy has no risk class `{}`", agent.entry.rule.class))
-    })?;
-    let demand = Demand {
+    Ok(Admitted { host: (*host.value).clone(), agent: (*agent.value).clone(), found })
+}
+
+/// What is asked of policy and of the record.
+fn demand<'a>(
+    facts: &'a Basis,
+    node: &'a WorkloadId,
+    kind: CredentialKind,
+    asking: &Asking<'a>,
+) -> Demand<'a> {
+    Demand {
         kind,
         node,
-        found: &found,
-        rule: &agent.entry.rule,
-        lifecycle: &agent.lifecycle,
-        class,
+        found: asking.found,
+        rule: &asking.agent.entry.rule,
+        lifecycle: &asking.agent.lifecycle,
+        class: asking.class,
         lifetimes: &facts.set().domain().lifetimes,
-    };
-    let life = demand.decide()?;
-    debug_assert!(now > UnixTime::EPOCH, "a clock that was set");
-    Ok(((*agent.value).clone(), id.clone(), life))
+    }
+}
+
+/// CRED-07: what policy lets the credential say about its agent.
+fn attributes(asking: &Asking<'_>, kind: CredentialKind, result: &str) -> Attributes {
+    let entry = &asking.agent.entry;
+    let said = |attribute| asking.class.attributes.contains(&attribute);
+    Attributes {
+        owner: said(Attribute::Owner).then(|| entry.owner.clone()),
+        capabilities: said(Attribute::Capabilities).then(|| entry.capabilities_hash()),
+        locator: entry.locator.clone().filter(|_| said(Attribute::Locator)),
+        result: said(Attribute::Result).then(|| result.to_owned()),
+        methods: if said(Attribute::Methods) {
+            kind.methods().iter().map(|&method| method.to_owned()).collect()
+        } else {
+            Vec::new()
+        },
+    }
 }
 
 fn selectors(order: &IssueOrder) -> Result<Selectors, Refusal> {
@@ -159,7 +266,6 @@ fn selectors(order: &IssueOrder) -> Result<Selectors, Refusal> {
 }
 
 struct Making<'a> {
-    agent: &'a AgentRecord,
     id: &'a SpiffeId,
     life: Span,
     jti: String,
@@ -167,6 +273,24 @@ struct Making<'a> {
     epoch: u64,
     /// `iss` of JWT-SVIDs.
     issuer: Option<&'a oauth::Issuer>,
+    attributes: &'a Attributes,
+}
+
+impl<'a> Making<'a> {
+    fn new(
+        facts: &'a Basis,
+        agent: &'a AgentRecord,
+        life: Span,
+        jti: String,
+        now: UnixTime,
+        attributes: &'a Attributes,
+    ) -> Result<Self, Unavailable> {
+        let WorkloadId::Spiffe(id) = &agent.id else {
+            return Err(Unavailable::of("store", "an agent without a SPIFFE ID"));
+        };
+        let issuer = facts.set().domain().jwt_svid.issuer.as_ref();
+        Ok(Self { id, life, jti, now, epoch: facts.epoch.0, issuer, attributes })
+    }
 }
 
 /// Builds, checks and signs. The outer error is ours, the inner one the asker's.
@@ -192,7 +316,7 @@ async fn make<W: World>(
                 now: making.now,
                 life: making.life,
                 epoch: making.epoch,
-                owner: Some(&making.agent.entry.owner),
+                attributes: making.attributes,
             };
             match wit::build(&order, ALGORITHM, &key.kid) {
                 Ok(checked) => {
@@ -211,6 +335,7 @@ async fn make<W: World>(
                 now: making.now,
                 life: making.life,
                 epoch: making.epoch,
+                attributes: making.attributes,
             };
             match jwt_svid::build(&order, ALGORITHM, &key.kid) {
                 Ok(checked) => {
@@ -247,6 +372,7 @@ async fn make_x509<W: World>(
         now: making.now,
         life: sign::life(key, making.life, making.now),
         epoch: making.epoch,
+        attributes: making.attributes,
     };
     let checked = match x509_svid::build(&order, CERTIFICATE_ALGORITHM) {
         Ok(checked) => checked,

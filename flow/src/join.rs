@@ -430,6 +430,7 @@ pub(crate) async fn component_svid<W: World>(
         now,
         life: sign::life(signer, facts.set().domain().lifetimes.component, now),
         epoch: facts.epoch.0,
+        attributes: &spiffe::Attributes::default(),
     };
     let checked = x509_svid::build(&order, CERTIFICATE_ALGORITHM)
         .map_err(|fault| Unavailable::of("keys", fault))?;

@@ -7,11 +7,13 @@
 
 pub mod agents;
 pub mod apply_policy;
+pub mod appraise;
 pub mod authorities;
 pub mod boot;
 pub mod call;
 pub mod clients;
 pub mod delegate;
+pub mod evidence;
 pub mod facts;
 pub mod federate;
 pub mod feed;
@@ -21,6 +23,7 @@ pub mod join;
 pub mod join_token;
 pub mod proxy;
 pub mod publish;
+pub mod reassess;
 pub mod record;
 pub mod renew;
 pub mod rotate;

@@ -42,6 +42,7 @@ restart() {
     kill "${STARTED[-1]}"
     wait "${STARTED[-1]}" || fail "it did not stop in good order"
     unset 'STARTED[-1]'
+    rm "$PEER_DIR/up.out"
     start_up "$DOMAIN"
 }
 
@@ -107,6 +108,7 @@ eventually issues
 # A wrong PIN: said at the start, and the token does not get locked by tries.
 kill "${STARTED[-1]}" && wait "${STARTED[-1]}" || true
 unset 'STARTED[-1]'
+rm "$PEER_DIR/up.out"
 printf 'wrong-pin\n' >"$PEER_DIR/pin"
 if "$AIMS_BIN" up --dir "$DATA" >"$PEER_DIR/wrong.out" 2>&1; then fail "it starts with a wrong pin"; fi
 cat "$PEER_DIR/wrong.out"

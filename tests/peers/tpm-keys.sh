@@ -42,6 +42,7 @@ issues() {
 stop_up() {
     kill "${STARTED[-1]}" && wait "${STARTED[-1]}" || true
     unset 'STARTED[-1]'
+    rm "$PEER_DIR/up.out"
 }
 
 mkdir "$PEER_DIR/tpm" "$PEER_DIR/other"

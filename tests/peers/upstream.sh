@@ -127,6 +127,7 @@ eventually changed
 # The same with the company's key in a token.
 kill "${STARTED[-1]}" && wait "${STARTED[-1]}" || true
 unset 'STARTED[-1]'
+rm "$PEER_DIR/up.out"
 mkdir "$PEER_DIR/tokens"
 printf 'directories.tokendir = %s\nlog.level = ERROR\n' "$PEER_DIR/tokens" >"$SOFTHSM2_CONF"
 softhsm2-util --init-token --free --label company --so-pin so-pin-1 --pin "$PIN"

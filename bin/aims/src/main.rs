@@ -4,15 +4,10 @@
 //! In scope: the command line, and the wiring of crates into processes. Not here: what is allowed
 //! (`stack`), what happens in which order (`flow`), the protocols (`edge`, `spec`).
 
-mod base64;
 mod cli;
 mod commands;
 mod demo;
-mod exit;
 mod files;
-mod http1;
-mod https;
-mod identity;
 mod output;
 mod place;
 mod serve;
@@ -21,6 +16,7 @@ mod span;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use reach::{base64, exit, http1, https, identity};
 
 use crate::cli::Cli;
 use crate::commands::Context;

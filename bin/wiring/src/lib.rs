@@ -16,6 +16,7 @@ pub mod layout;
 pub mod logs;
 pub mod node;
 pub mod prepare;
+pub mod reassessment;
 pub mod retention;
 pub mod run_socket;
 pub mod server;

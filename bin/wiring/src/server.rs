@@ -189,6 +189,7 @@ impl Server {
         let socket = admin::bind(&layout.admin_socket()).map_err(|error| fault(&error))?;
         let stopped = stopped(stop);
         self.tasks.spawn(async move { desk.serve(socket, stopped).await });
+        self.tasks.spawn(super::reassessment::follow(Arc::clone(&self.world)));
         let world = Arc::clone(&self.world);
         self.tasks.spawn(async move {
             loop {

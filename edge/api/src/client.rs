@@ -20,9 +20,10 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use crate::admin::messages::{
-    ClientInformation, Ending, JoinTokenShown, KeyOrder, Line, NewJoinToken, NodeShown, Page,
-    PolicyApplied, PolicyFiles, PolicyInForce, PolicyOrder, PolicyPlan, Problem, Reason,
-    RelationShown, RingShown, RotateOrder, Status, TraceShown,
+    ClientInformation, DocumentOrder, DocumentShown, Ending, EvidenceShown, JoinTokenShown,
+    KeyOrder, Line, NewJoinToken, NodeShown, Page, PolicyApplied, PolicyFiles, PolicyInForce,
+    PolicyOrder, PolicyPlan, Problem, Reason, RelationShown, RingShown, RotateOrder, Status,
+    TraceShown,
 };
 use crate::answer::{AUDIT_ID, JSON};
 use crate::lines::Broken;
@@ -140,6 +141,23 @@ impl Client {
     ) -> Result<Told<AgentRecord>, Fault> {
         let reason = Reason { reason: reason.to_owned() };
         self.post(&format!("/v1/agents/{name}/{act}"), &reason).await
+    }
+
+    /// The documents of an agent, and what was found out about it.
+    pub async fn evidence(&self, name: &AgentName) -> Result<EvidenceShown, Fault> {
+        self.get(&format!("/v1/evidence/{name}")).await
+    }
+
+    /// Brings a document about an agent, or takes away the one of that kind.
+    pub async fn change_evidence(
+        &self,
+        name: &AgentName,
+        kind: &str,
+        document: Option<&[u8]>,
+    ) -> Result<Told<Vec<DocumentShown>>, Fault> {
+        let kind = segment(kind);
+        let order = DocumentOrder { document: document.map(attestation::evidence::to_text) };
+        self.post(&format!("/v1/evidence/{name}/{kind}"), &order).await
     }
 
     /// Registers a client: RFC 7591 metadata as JSON, any members.

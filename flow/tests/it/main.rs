@@ -31,6 +31,8 @@ mod published;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod reassess;
+#[cfg(test)]
 mod superior;
 #[cfg(test)]
 mod token;

@@ -7,6 +7,7 @@ use jose::{
 use serde::{Deserialize, Serialize};
 use time::{Span, UnixTime};
 
+use crate::attributes::Attributes;
 use crate::bundle_set::BundleSet;
 use crate::id::{SpiffeId, TrustDomain};
 
@@ -74,6 +75,9 @@ pub struct JwtSvidClaims {
     /// The revocation epoch under which it was issued, if we issued it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aims_epoch: Option<u64>,
+    /// What it says about the workload beside who it is, if we issued it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aims_attributes: Option<Attributes>,
 }
 
 /// A JWT-SVID that the trust domain of its subject vouches for, for the audience that was

@@ -14,6 +14,7 @@
 //! Not here: WIT-SVIDs (`wimse` has the token; the keys are in [`Bundle::wit_keys`]), serving the
 //! Workload API (`edge/workload`), fetching bundles (`edge/fetch`).
 
+mod attributes;
 mod bundle;
 mod bundle_set;
 mod endpoint;
@@ -23,6 +24,7 @@ mod id;
 mod jwt_svid;
 mod x509_svid;
 
+pub use attributes::{ATTRIBUTES_CLAIM, Attributes};
 pub use bundle::{Bundle, BundleError, BundleKey, IgnoredEntry, Skipped};
 pub use bundle_set::{BundleMapError, BundleSet};
 pub use endpoint::{EndpointAddress, EndpointAddressError};

@@ -9,7 +9,7 @@ use jose::{
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-use spiffe::{BundleKey, BundleSet, JWT_SVID_ALGORITHMS, SpiffeId};
+use spiffe::{Attributes, BundleKey, BundleSet, JWT_SVID_ALGORITHMS, SpiffeId};
 use time::{Span, UnixTime};
 
 use crate::header::{HeaderError, check_token_syntax};
@@ -71,9 +71,9 @@ pub struct WitClaims {
     /// The revocation epoch under which it was issued, if we issued it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aims_epoch: Option<u64>,
-    /// Who answers for the agent. An attribute, not a second identity (workload-creds §4).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub aims_owner: Option<String>,
+    /// What it says about the workload beside who it is: no second identity (workload-creds §4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aims_attributes: Option<Attributes>,
     /// Whether there is an `aud`, whatever it says; never written.
     #[serde(rename = "aud", default, deserialize_with = "is_there", skip_serializing)]
     pub has_audience: bool,

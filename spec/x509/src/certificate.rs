@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use der::asn1::{AnyRef, BitStringRef, OctetStringRef};
+use der::asn1::{AnyRef, BitStringRef, OctetStringRef, Utf8StringRef};
 use der::{Decode, Encode, Tag, Tagged};
 use time::UnixTime;
 use x509_cert::Version;
 
-use crate::extension::{EPOCH, Extension, KeyUsage};
+use crate::extension::{ATTRIBUTES, EPOCH, Extension, KeyUsage};
 use crate::key::{self, BadSignature};
 use crate::name::Name;
 use crate::oid::Oid;
@@ -47,6 +47,7 @@ struct Known {
     authority_key_id: Option<Vec<u8>>,
     uri_constraints: bool,
     epoch: Option<u64>,
+    attributes: Option<String>,
 }
 
 impl Certificate {
@@ -198,6 +199,11 @@ impl Certificate {
     /// Whether it restricts the URIs in certificates below it.
     pub(crate) fn has_uri_constraints(&self) -> bool {
         self.0.known.uri_constraints
+    }
+
+    /// What it says about its holder beside who it is, if we issued it.
+    pub fn attributes(&self) -> Option<&str> {
+        self.0.known.attributes.as_deref()
     }
 
     /// The revocation epoch under which it was issued, if we issued it.
@@ -377,6 +383,9 @@ impl Known {
             self.uri_constraints = names_a_uri(&constraints);
         } else if *oid == EPOCH {
             self.epoch = Some(u64::from_der(der).map_err(malformed)?);
+        } else if *oid == ATTRIBUTES {
+            let text = Utf8StringRef::from_der(der).map_err(malformed)?;
+            self.attributes = Some(text.as_str().to_owned());
         }
         Ok(())
     }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use der::asn1::BitStringRef;
 
-use crate::encode::{BIT_STRING, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, TRUE, tlv, unsigned};
+use crate::encode::{
+    BIT_STRING, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, TRUE, UTF8_STRING, tlv, unsigned,
+};
 use crate::oid::Oid;
 
 /// The revocation epoch under which a certificate was issued: a `u64` as DER `INTEGER`, never
@@ -17,6 +19,14 @@ use crate::oid::Oid;
 pub const EPOCH: Oid = Oid::of(&[
     0x2a, 0x86, 0x48, 0x86, 0xf7, 0x14, 0x01, 0xbe, 0x40, 0x93, 0x7a, 0x81, 0xcd, 0x22, 0xef, 0x67,
     0x81, 0xef, 0x0f, 0x81, 0x9b, 0x33, 0x82, 0xf4, 0x7e, 0x87, 0x86, 0x8a, 0x4a, 0xcd, 0x81, 0x01,
+]);
+
+/// What a certificate says about its holder beside who it is: a `UTF8String` of JSON, never
+/// critical. Made of the UUID `5039b351-c018-4f1e-bb4c-8c68f16133cd` in the same way.
+pub const ATTRIBUTES: Oid = Oid::of(&[
+    0x2a, 0x86, 0x48, 0x86, 0xf7, 0x14, 0x01, 0xbe, 0x40, 0x93, 0x7a, 0x81, 0xa0, 0x39, 0x82, 0xe6,
+    0x51, 0x83, 0x80, 0x18, 0x81, 0x9e, 0x1e, 0x82, 0xf6, 0x4c, 0x84, 0xb1, 0xd1, 0x71, 0x83, 0x84,
+    0xe7, 0x4d,
 ]);
 
 /// One extension: identifier, whether who does not know it must refuse, and its DER value.
@@ -40,6 +50,11 @@ impl Extension {
 /// The extension that says under which epoch a certificate was issued.
 pub fn epoch_extension(epoch: u64) -> Extension {
     Extension { oid: EPOCH, critical: false, der: unsigned(&epoch.to_be_bytes()) }
+}
+
+/// The extension that says something about the holder.
+pub fn attributes_extension(text: &str) -> Extension {
+    Extension { oid: ATTRIBUTES, critical: false, der: tlv(UTF8_STRING, &[text.as_bytes()]) }
 }
 
 /// What a key may be used for (RFC 5280 §4.2.1.3): a set of bits. The empty set is what a
@@ -136,5 +151,12 @@ mod tests {
         );
         assert!(arcs.split('.').all(|arc| arc.parse::<u32>().unwrap() < 1 << 31));
         assert_eq!(Oid::parse(&arcs), Some(EPOCH));
+        let arcs = ATTRIBUTES.to_string();
+        assert_eq!(
+            arcs,
+            "1.2.840.113556.1.8000.2554.20537.45905.49176.20254.47948.9201905.6370253"
+        );
+        assert!(arcs.split('.').all(|arc| arc.parse::<u32>().unwrap() < 1 << 31));
+        assert_eq!(Oid::parse(&arcs), Some(ATTRIBUTES));
     }
 }

@@ -34,7 +34,9 @@ pub use cms::{CmsError, SIGNED_DATA_BYTES_MAX, SignedData};
 pub use device::{HARDWARE_SERIAL_BYTES_MAX, HardwareModuleName};
 pub use ecdsa::{EcdsaForm, ecdsa_der_from_fixed, ecdsa_fixed_from_der};
 pub use encoded::{CertificateDer, PemError};
-pub use extension::{EPOCH, Extension, KeyUsage, epoch_extension};
+pub use extension::{
+    ATTRIBUTES, EPOCH, Extension, KeyUsage, attributes_extension, epoch_extension,
+};
 pub use key::{BadSignature, KeyError, KeyKind, SignatureAlgorithm};
 pub use name::{Name, NameError};
 pub use oid::Oid;

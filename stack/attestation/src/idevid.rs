@@ -5,6 +5,7 @@
 //! Not here: that the key is in hardware. [`crate::tpm_devid`] proves that; this trusts the word of
 //! the authorities in policy.
 
+use rats::Claim;
 use x509::{Certificate, HardwareModuleName, Purpose};
 
 use crate::chain::{self, hex};
@@ -47,7 +48,9 @@ impl crate::mechanism::Mechanism for Mechanism {
             selectors.push(Selector::parse(&format!("idevid:ca:fingerprint:{fingerprint}"))?);
         }
         let selectors = Selectors::new(selectors)?;
-        Ok(Appraisal::new("idevid", fingerprint, selectors))
+        let found = Appraisal::new("idevid", fingerprint, selectors);
+        // Its maker vouches for it: AR4SI §2.3.4, hardware 2.
+        Ok(Appraisal { vector: found.vector.with(Claim::Hardware, 2), ..found })
     }
 }
 

@@ -2,13 +2,16 @@
 //! with what in it (draft-klrc-aiagent-auth §7, held as S1 §7; roles after RFC 9334; requirements
 //! ATT-01, ATT-02, ATT-12).
 //!
-//! In scope: the seam every mechanism fits ([`Mechanism`]), the mechanisms' pure halves, selectors,
+//! In scope: the seam every mechanism fits ([`Mechanism`]), that of documents about an agent
+//! ([`evidence`]), their pure halves, selectors, the verifier that makes one result of all of them,
 //! the rule of an agent's record, and what policy demands. Not here: reading evidence from a kernel
 //! or a socket (`edge/attestors`), and what is issued on a result (`provisioning`).
 
 pub mod aws_iid;
 pub mod azure_imds;
 mod chain;
+pub mod class;
+pub mod evidence;
 pub mod http_challenge;
 pub mod idevid;
 pub mod join_token;
@@ -22,6 +25,7 @@ pub mod selector;
 pub mod sshpop;
 pub mod tpm_devid;
 pub mod unix;
+pub mod verifier;
 pub mod x509pop;
 
 pub use mechanism::{Appraisal, Mechanism, Refusal};

@@ -1,6 +1,7 @@
 //! The seam that every way of joining fits: a name, perhaps a challenge, an appraisal
 //! (ATT-12). The issuer knows only this file.
 
+use rats::{Claim, Vector};
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
 
@@ -167,6 +168,8 @@ pub struct Appraisal {
     pub name: String,
     /// The facts.
     pub selectors: Selectors,
+    /// How far they let the host be trusted.
+    pub vector: Vector,
     /// True when what it joined by serves once: the join token is used up, and without one the
     /// name is (trust on first use): a known host of that name is refused.
     pub once: bool,
@@ -175,9 +178,13 @@ pub struct Appraisal {
 }
 
 impl Appraisal {
-    /// A host that may attest again, by evidence that may be shown again.
-    pub const fn new(mechanism: &'static str, name: String, selectors: Selectors) -> Self {
-        Self { mechanism, name, selectors, once: false, uses: Vec::new() }
+    /// A host that may attest again, by evidence that may be shown again, and of which is known
+    /// who it is, no more.
+    pub fn new(mechanism: &'static str, name: String, selectors: Selectors) -> Self {
+        // AR4SI §2.3.4: of instance-identity, 2 is "recognized, and the associated instance of the
+        // Attester is not known to be compromised."
+        let vector = Vector::NONE.with(Claim::InstanceIdentity, 2);
+        Self { mechanism, name, selectors, vector, once: false, uses: Vec::new() }
     }
 }
 
@@ -209,6 +216,18 @@ pub enum Step {
 }
 
 impl Step {
+    /// The name in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Form => "form",
+            Self::Signature => "signature",
+            Self::Chain => "chain",
+            Self::Binding => "binding",
+            Self::Content => "content",
+            Self::Policy => "policy",
+        }
+    }
+
     /// How records call a refusal at this step.
     pub const fn check(self) -> &'static str {
         match self {

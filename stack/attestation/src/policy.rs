@@ -5,20 +5,24 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use time::Span;
 
+use crate::evidence::{self, EvidenceRule};
 use crate::mechanism::{ALL, by_name};
-use crate::selector::Selectors;
 use crate::tpm_devid::{self, PcrValues};
 
+pub use crate::class::RiskClass;
+
 /// Which evidence, for whom, and what it may lead to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// How hosts and gateways may join, by mechanism name.
     pub node: BTreeMap<String, NodeRule>,
     /// The risk classes of agents, by name.
     pub class: BTreeMap<String, RiskClass>,
+    /// What documents about agents must be like, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<String, EvidenceRule>,
 }
 
 /// What a host may join by.
@@ -44,35 +48,6 @@ impl NodeRule {
     }
 }
 
-/// What policy demands of agents of a class, and gives them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RiskClass {
-    /// Selector names that a rule of this class must have: `unix:path`, `unix:sha256`.
-    pub demands: Vec<String>,
-    /// The credential kinds that it gets: `x509`, `wit`, `jwt`.
-    pub issues: Vec<String>,
-    /// An upper bound on their life, in seconds, below that of the domain.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lifetime_max: Option<Span>,
-}
-
-/// The credential kinds that a class may name.
-pub const KINDS: [&str; 3] = ["x509", "wit", "jwt"];
-
-impl RiskClass {
-    /// The first selector name that is demanded and that the rule's selectors lack.
-    pub fn undemanded(&self, rule: &Selectors) -> Option<String> {
-        let has = |name: &String| rule.iter().any(|selector| selector.name() == name);
-        self.demands.iter().find(|name| !has(name)).cloned()
-    }
-
-    /// `None` when the kind is not issued; else the bound on its life, if there is one.
-    pub fn issues(&self, kind: &str) -> Option<Option<Span>> {
-        self.issues.iter().any(|one| one == kind).then_some(self.lifetime_max)
-    }
-}
-
 impl Policy {
     /// What is wrong, as the key concerned and what to do.
     pub fn faults(&self) -> Vec<(String, String)> {
@@ -85,71 +60,57 @@ impl Policy {
         faults.extend(self.node.iter().filter_map(|(name, rule)| tpm_devid::fault(name, rule)));
         for (name, rule) in &self.node {
             let found = by_name(name).map(|one| one.faults(rule)).unwrap_or_default();
-            let below = |key: String| match key.as_str() {
-                "" => format!("node.{name}"),
-                key => format!("node.{name}.{key}"),
+            let found = found.into_iter();
+            faults.extend(found.map(|(key, why)| (below("node", name, &key), why)));
+        }
+        for (name, rule) in &self.evidence {
+            let Some(kind) = evidence::by_name(name) else {
+                let known: Vec<_> = evidence::KINDS.iter().map(|kind| kind.name()).collect();
+                let message = format!("no evidence `{name}`; known are {}", known.join(", "));
+                faults.push((format!("evidence.{name}"), message));
+                continue;
             };
-            faults.extend(found.into_iter().map(|(key, message)| (below(key), message)));
+            let found = kind.faults(rule).into_iter();
+            faults.extend(found.map(|(key, why)| (below("evidence", name, &key), why)));
         }
         for (name, class) in &self.class {
-            for kind in class.issues.iter().filter(|kind| !KINDS.contains(&kind.as_str())) {
-                let message = format!("no credential `{kind}`; known are {}", KINDS.join(", "));
-                faults.push((format!("class.{name}.issues"), message));
-            }
+            let found = class.faults().into_iter();
+            faults.extend(found.map(|(key, why)| (format!("class.{name}.{key}"), why)));
         }
         faults
+    }
+}
+
+/// The path of a key in `[table.name]`.
+fn below(table: &str, name: &str, key: &str) -> String {
+    match key {
+        "" => format!("{table}.{name}"),
+        key => format!("{table}.{name}.{key}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::selector::Selector;
-
-    fn class(demands: &[&str], issues: &[&str], lifetime_max: Option<u64>) -> RiskClass {
-        let own = |all: &[&str]| all.iter().map(|&one| one.to_owned()).collect();
-        let lifetime_max = lifetime_max.map(Span::from_seconds);
-        RiskClass { demands: own(demands), issues: own(issues), lifetime_max }
-    }
-
-    /// req: ATT-07 (part)
-    #[test]
-    fn s7_a_risk_class_demands_kinds_of_evidence_together() {
-        let check = |demands: &[&str], rule: &[&str], expect: Option<&str>| {
-            let rule = Selectors::new(rule.iter().map(|text| Selector::parse(text).unwrap()));
-            let lacks = class(demands, &[], None).undemanded(&rule.unwrap());
-            assert_eq!(lacks.as_deref(), expect);
-        };
-        check(&[], &["unix:uid:0"], None);
-        check(&["unix:path", "unix:sha256"], &["unix:path:/a", "unix:sha256:00"], None);
-        check(&["unix:path", "unix:sha256"], &["unix:path:/a"], Some("unix:sha256"));
-        // The value of one selector is not the name of another.
-        check(&["unix:sha256"], &["unix:path:/unix:sha256"], Some("unix:sha256"));
-        check(&["unix:uid"], &["unix:uid_:0"], Some("unix:uid"));
-    }
-
-    /// req: ATT-01 (part), PROV-11 (part)
-    #[test]
-    fn s7_a_risk_class_says_which_credentials_and_how_long() {
-        let short = class(&[], &["x509", "wit"], Some(600));
-        assert_eq!(short.issues("wit"), Some(Some(Span::from_seconds(600))));
-        assert_eq!(short.issues("jwt"), None);
-        assert_eq!(class(&[], &["jwt"], None).issues("jwt"), Some(None));
-        assert_eq!(class(&[], &[], None).issues("x509"), None);
-    }
+    use crate::class::KINDS;
 
     #[test]
     fn s7_what_policy_names_must_exist() {
-        let mut policy = Policy { node: BTreeMap::new(), class: BTreeMap::new() };
+        let mut policy = Policy::default();
+        let class = RiskClass::new;
         policy.node.insert("x509pop".to_owned(), NodeRule::default());
-        policy.class.insert("standard".to_owned(), class(&[], &KINDS, None));
+        policy.class.insert("standard".to_owned(), class(&[], &KINDS));
         assert_eq!(policy.faults(), []);
         policy.node.insert("tpm".to_owned(), NodeRule::default());
-        policy.class.insert("high".to_owned(), class(&[], &["x509", "pgp"], None));
+        policy.class.insert("high".to_owned(), class(&[], &["x509", "pgp"]));
         let known: Vec<_> = ALL.iter().map(|one| one.name()).collect();
+        policy.evidence.insert("horoscope".to_owned(), EvidenceRule::default());
         let unknown = format!("no mechanism `tpm`; known are {}", known.join(", "));
+        let kinds: Vec<_> = evidence::KINDS.iter().map(|kind| kind.name()).collect();
+        let no_kind = format!("no evidence `horoscope`; known are {}", kinds.join(", "));
         let expect = [
             ("node.tpm", unknown.as_str()),
+            ("evidence.horoscope", no_kind.as_str()),
             ("class.high.issues", "no credential `pgp`; known are x509, wit, jwt"),
         ];
         let expect = expect.map(|(key, message)| (key.to_owned(), message.to_owned()));

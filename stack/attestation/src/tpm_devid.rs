@@ -18,6 +18,7 @@ mod residency;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
+use rats::Claim;
 use serde::{Deserialize, Serialize};
 use x509::{Certificate, Purpose};
 
@@ -158,7 +159,13 @@ impl mechanism::Mechanism for Mechanism {
             selectors.push(Selector::parse(&format!("tpm_devid:pcr:{index}:{}", hex(&value)))?);
         }
         let (name, selectors) = (hex(&leaf.fingerprint_sha256()), Selectors::new(selectors)?);
-        Ok(Appraisal::new("tpm_devid", name, selectors))
+        let found = Appraisal::new("tpm_devid", name, selectors);
+        // AR4SI §2.3.4: the TPM is genuine; what runs is known where PCRs had allowed values. It
+        // hides nothing that the host computes or stores besides its own keys.
+        let vector = found.vector.with(Claim::Hardware, 2);
+        let measured = vector.with(Claim::Executables, 3).with(Claim::Configuration, 2);
+        let vector = if facts.rule.pcrs.is_empty() { vector } else { measured };
+        Ok(Appraisal { vector, ..found })
     }
 }
 

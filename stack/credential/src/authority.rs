@@ -24,6 +24,8 @@ pub enum Purpose {
     AccessToken,
     /// Transaction tokens.
     TxnToken,
+    /// Attestation results: the verifier's own (RFC 9334 §4.1).
+    AttestationResult,
     /// The authority of the HTTPS listeners' own certificates.
     WebAuthority,
     /// The key of an HTTPS listener.
@@ -40,12 +42,13 @@ pub enum Purpose {
 
 impl Purpose {
     /// Those whose keys others verify with, so that they are rotated by overlap.
-    pub const ROTATED: [Self; 6] = [
+    pub const ROTATED: [Self; 7] = [
         Self::X509Authority,
         Self::JwtSvid,
         Self::Wit,
         Self::AccessToken,
         Self::TxnToken,
+        Self::AttestationResult,
         Self::WebAuthority,
     ];
 
@@ -57,6 +60,7 @@ impl Purpose {
             Self::Wit => "wit",
             Self::AccessToken => "access-token",
             Self::TxnToken => "txn-token",
+            Self::AttestationResult => "attestation-result",
             Self::WebAuthority => "web-authority",
             Self::WebServer => "web-server",
             Self::Log => "log",

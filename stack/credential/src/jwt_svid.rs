@@ -1,7 +1,7 @@
 //! JWT-SVIDs (SPIFFE JWT-SVID; S1 §6; CRED-03): bearer, minutes, for named audiences.
 
 use jose::{Algorithm, Audience, KeyId, NumericDate, SigningInput, Unsignable};
-use spiffe::{JwtSvid, JwtSvidClaims, SpiffeId};
+use spiffe::{Attributes, JwtSvid, JwtSvidClaims, SpiffeId};
 use time::{Span, UnixTime};
 
 use crate::checked::Checked;
@@ -28,6 +28,8 @@ pub struct Order<'a> {
     pub life: Span,
     /// The revocation epoch that it is issued under.
     pub epoch: u64,
+    /// What it says about the agent.
+    pub attributes: &'a Attributes,
 }
 
 /// The claims, checked, ready to be signed by the key `kid`.
@@ -50,6 +52,7 @@ pub fn build(
         jti: Some(order.jti.clone()),
         iss: order.issuer.clone(),
         aims_epoch: Some(order.epoch),
+        aims_attributes: (!order.attributes.is_empty()).then(|| order.attributes.clone()),
     };
     Ok(Checked::assertion(SigningInput::new(algorithm, Some(kid), &claims)?))
 }
@@ -119,6 +122,7 @@ mod tests {
     fn s6_what_is_no_jwt_svid_is_not_signed() {
         let id = SpiffeId::parse("spiffe://demo.example/agent/a").unwrap();
         let audiences = ["https://issuer.example".to_owned()];
+        let attributes = Attributes::default();
         let base = || Order {
             id: &id,
             audiences: &audiences,
@@ -127,6 +131,7 @@ mod tests {
             now: UnixTime::from_seconds(1_700_000_000),
             life: Span::from_seconds(300),
             epoch: 7,
+            attributes: &attributes,
         };
         let check = |order: &Order<'_>, expect| assert_eq!(made(order, Algorithm::Es256), expect);
         check(&base(), Ok(()));

@@ -55,6 +55,9 @@ pub const ACCESS_TOKEN_SECONDS_MAX: u64 = 3_600;
 /// The longest life that policy may give to a transaction token, in seconds (docs/design.md §5).
 pub const TXN_TOKEN_SECONDS_MAX: u64 = 60;
 
+/// How long an attestation result may count at most.
+pub const RESULT_LIFE_MAX: Span = Span::from_seconds(86_400);
+
 impl Lifetimes {
     /// The settings that are zero, too long, or do not fit together, each with what is wrong.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
@@ -89,6 +92,7 @@ impl Lifetimes {
             Purpose::JwtSvid => (self.signing_key, self.jwt_svid),
             Purpose::Wit => (self.signing_key, self.wit),
             Purpose::TxnToken => (self.signing_key, self.txn_token),
+            Purpose::AttestationResult => (self.signing_key, RESULT_LIFE_MAX),
             _ => (self.signing_key, self.access_token),
         };
         Schedule { ahead: self.publish_ahead, signs, signed_life }

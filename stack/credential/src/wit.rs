@@ -2,7 +2,7 @@
 //! algorithm and a key that both profiles take.
 
 use jose::{Algorithm, KeyId, NumericDate, PublicKey, SigningInput, Unsignable};
-use spiffe::SpiffeId;
+use spiffe::{Attributes, SpiffeId};
 use time::{Span, UnixTime};
 use wimse::{Confirmation, Wit, WitClaims, WorkloadId};
 
@@ -23,8 +23,8 @@ pub struct Order<'a> {
     pub life: Span,
     /// The revocation epoch that it is issued under.
     pub epoch: u64,
-    /// Who answers for the agent.
-    pub owner: Option<&'a str>,
+    /// What it says about the agent.
+    pub attributes: &'a Attributes,
 }
 
 /// The claims, checked, ready to be signed by the key `kid`.
@@ -42,7 +42,7 @@ pub fn build(
         iss: None,
         cnf: Confirmation::new(order.key).ok_or(Fault::Algorithm { found: None })?,
         aims_epoch: Some(order.epoch),
-        aims_owner: order.owner.map(str::to_owned),
+        aims_attributes: (!order.attributes.is_empty()).then(|| order.attributes.clone()),
         has_audience: false,
     };
     check(&claims, algorithm, order)?;
@@ -122,6 +122,9 @@ mod tests {
     fn s6_what_is_no_wit_svid_is_not_signed() {
         let id = SpiffeId::parse("spiffe://demo.example/agent/a").unwrap();
         let key = PrivateKey::from_jwk_private_text(P256).unwrap();
+        let attributes =
+            |owner: &str| Attributes { owner: Some(owner.to_owned()), ..Attributes::default() };
+        let some = attributes("team-a");
         let base = || Order {
             id: &id,
             key: key.public(),
@@ -129,7 +132,7 @@ mod tests {
             now: NOW,
             life: Span::from_seconds(3_600),
             epoch: 7,
-            owner: Some("team-a"),
+            attributes: &some,
         };
         let check = |order: &Order<'_>, expect| assert_eq!(made(order, Algorithm::Es256), expect);
         check(&base(), Ok(()));
@@ -142,8 +145,8 @@ mod tests {
         let root = SpiffeId::parse("spiffe://demo.example").unwrap();
         check(&Order { id: &root, ..base() }, Err(Fault::NoPath));
         check(&Order { life: Span::ZERO, ..base() }, Err(Fault::NoLife));
-        let huge = "x".repeat(20_000);
-        let long = made(&Order { owner: Some(&huge), ..base() }, Algorithm::Es256);
+        let huge = attributes(&"x".repeat(20_000));
+        let long = made(&Order { attributes: &huge, ..base() }, Algorithm::Es256);
         assert!(matches!(long, Err(Fault::Unsignable(Unsignable::TooLong { .. }))), "{long:?}");
     }
 }

@@ -3,7 +3,9 @@
 //! (X509-SVID §5.1; S1 §6).
 
 use serde::{Deserialize, Serialize};
-use spiffe::{AuthorityError, SpiffeId, SvidError, TrustDomain, X509Svid, check_authority};
+use spiffe::{
+    Attributes, AuthorityError, SpiffeId, SvidError, TrustDomain, X509Svid, check_authority,
+};
 use time::{Span, UnixTime};
 use x509::{
     CHAIN_CERTIFICATES_MAX, Certificate, CertificateDer, ChainError, KeyUsage, Kind, Malformed,
@@ -211,6 +213,7 @@ impl Answered {
             now: order.now,
             life: LIFE_MIN,
             epoch: 0,
+            attributes: &Attributes::default(),
         };
         x509_svid::build(&order, SignatureAlgorithm::EcdsaP256Sha256)
     }

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use spiffe::SpiffeId;
+use spiffe::{Attributes, SpiffeId};
 use time::{Span, UnixTime};
 use x509::{
     Certificate, KeyUsage, Kind, Malformed, Name, Oid, Serial, SignatureAlgorithm, Template,
-    TemplateError, ToBeSigned, epoch_extension,
+    TemplateError, ToBeSigned, attributes_extension, epoch_extension,
 };
 
 use crate::checked::Checked;
@@ -35,11 +35,17 @@ pub struct Order<'a> {
     pub life: Span,
     /// The revocation epoch that it is issued under.
     pub epoch: u64,
+    /// What it says about the agent.
+    pub attributes: &'a Attributes,
 }
 
 /// What the certificate will say.
 pub fn template(order: &Order<'_>) -> Result<Template, Fault> {
     let ends = order.now.plus(order.life);
+    let mut extra = vec![epoch_extension(order.epoch)];
+    if !order.attributes.is_empty() {
+        extra.push(attributes_extension(&order.attributes.to_text()));
+    }
     Ok(Template {
         serial: Serial::from_random(order.random),
         issuer: order.authority.subject().clone(),
@@ -57,7 +63,7 @@ pub fn template(order: &Order<'_>) -> Result<Template, Fault> {
         extended_key_usages: vec![Oid::SERVER_AUTH, Oid::CLIENT_AUTH],
         authority_key_id: order.authority.subject_key_id().map(<[u8]>::to_vec),
         permitted_dns_names: Vec::new(),
-        extra: vec![epoch_extension(order.epoch)],
+        extra,
     })
 }
 
@@ -104,6 +110,10 @@ fn check(unsigned: &ToBeSigned, order: &Order<'_>) -> Result<(), Fault> {
     }
     if read.epoch() != Some(order.epoch) {
         return Err(Fault::Epoch);
+    }
+    let said = read.attributes().map(Attributes::from_text);
+    if said.unwrap_or_else(|| Some(Attributes::default())).as_ref() != Some(order.attributes) {
+        return Err(Fault::Attributes);
     }
     Ok(())
 }
@@ -152,6 +162,9 @@ pub enum Fault {
     /// The epoch is missing or another.
     #[error("the certificate carries another epoch")]
     Epoch,
+    /// Other attributes than the order's.
+    #[error("the certificate says other attributes")]
+    Attributes,
 }
 
 #[cfg(test)]
@@ -195,12 +208,14 @@ mod tests {
         id: SpiffeId,
         key: PrivateKey,
         authority: Certificate,
+        attributes: Attributes,
     }
 
     impl Parts {
         fn new() -> Self {
             let authority = authority(NOW.plus(Span::from_seconds(86_400)));
-            Self { id: id("/agent/a"), key: key(OTHER_KEY), authority }
+            let attributes = Attributes { owner: Some("team-a".into()), ..Attributes::default() };
+            Self { id: id("/agent/a"), key: key(OTHER_KEY), authority, attributes }
         }
 
         fn order(&self) -> Order<'_> {
@@ -214,6 +229,7 @@ mod tests {
                 now: NOW,
                 life: HOUR,
                 epoch: 7,
+                attributes: &self.attributes,
             }
         }
     }

@@ -110,7 +110,11 @@ impl Activity {
             Event::ClientRegistered if action == "client.disable" => named(Class::Entity, 9),
             Event::AgentRegistered | Event::ClientRegistered => named(Class::Entity, 6),
             Event::Started => named(Class::Entity, 10),
-            Event::NodeAttested | Event::WorkloadAttested => {
+            Event::EvidenceChanged => match action {
+                "evidence.add" => named(Class::Entity, 1),
+                _ => named(Class::Entity, 4),
+            },
+            Event::NodeAttested | Event::WorkloadAttested | Event::EvidenceAppraised => {
                 Self { class: Class::Entity, activity: OTHER, name: Some("attest".to_owned()) }
             }
         }
@@ -354,6 +358,8 @@ fn entity(record: &Record) -> Value {
             });
         }
         Event::CredentialIssued => ("Credential", record.jti.as_ref().or(record.agent.as_ref())),
+        Event::EvidenceAppraised => ("Attestation result", record.jti.as_ref()),
+        Event::EvidenceChanged => ("Document", resource),
         Event::NodeAttested | Event::NodeRenewed => ("Component", resource),
         Event::WorkloadAttested => ("Process", record.agent.as_ref()),
         Event::ClientRegistered => ("Client", record.subject.as_ref()),

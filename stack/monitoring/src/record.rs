@@ -84,6 +84,10 @@ pub enum Event {
     ClientRegistered,
     /// A process was measured and matched to a record, or not.
     WorkloadAttested,
+    /// Evidence about an agent, its process and its host was appraised.
+    EvidenceAppraised,
+    /// A document about an agent came, or was taken away.
+    EvidenceChanged,
     /// A credential was issued, renewed or refused.
     CredentialIssued,
     /// A token was issued or refused at the token endpoint.
@@ -117,6 +121,8 @@ impl Event {
             Self::AgentLifecycle => "agent_lifecycle",
             Self::ClientRegistered => "client_registered",
             Self::WorkloadAttested => "workload_attested",
+            Self::EvidenceAppraised => "evidence_appraised",
+            Self::EvidenceChanged => "evidence_changed",
             Self::CredentialIssued => "credential_issued",
             Self::TokenIssued => "token_issued",
             Self::CallDecided => "call_decided",

@@ -1,7 +1,9 @@
 //! Whether a credential is issued, which kind and for how long: evidence decides
 //! (S1 §7 "Agent Attestation", §8; ATT-01, PROV-03).
 
+use attestation::class::Shortfall;
 use attestation::policy::RiskClass;
+use attestation::verifier::Summary;
 use attestation::{Rule, Selectors};
 use credential::policy::Lifetimes;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,15 @@ impl CredentialKind {
             Self::X509 => "x509",
             Self::Wit => "wit",
             Self::Jwt => "jwt",
+        }
+    }
+
+    /// How whoever shows one may prove that it is its own (CRED-07).
+    pub const fn methods(self) -> &'static [&'static str] {
+        match self {
+            Self::X509 => &["mtls"],
+            Self::Wit => &["wpt"],
+            Self::Jwt => &["bearer"],
         }
     }
 
@@ -62,8 +73,9 @@ pub struct Demand<'a> {
 }
 
 impl Demand<'_> {
-    /// The life that the credential gets, or why there is none.
-    pub fn decide(&self) -> Result<Span, IssueRefusal> {
+    /// Whether the process is the agent at all, and may be here: only then is it worth an
+    /// appraisal.
+    pub fn fits(&self) -> Result<(), IssueRefusal> {
         self.lifecycle.is_active()?;
         if !self.rule.allows_node(self.node) {
             return Err(IssueRefusal::Node { node: self.node.clone() });
@@ -76,12 +88,19 @@ impl Demand<'_> {
         if let Some(name) = self.class.undemanded(&self.rule.selectors) {
             return Err(IssueRefusal::RuleTooWeak { name });
         }
-        let Some(bound) = self.class.issues(self.kind.name()) else {
+        Ok(())
+    }
+
+    /// The life that the credential gets, or why there is none. `result` is what the verifier found
+    /// out about the agent, its process and its host.
+    pub fn decide(&self, result: &Summary) -> Result<Span, IssueRefusal> {
+        self.fits()?;
+        let grade = self.class.grade(result)?;
+        let Some(bound) = self.class.issues(self.kind.name(), grade) else {
             return Err(IssueRefusal::Kind { kind: self.kind.name() });
         };
-        Ok(bound.map_or(self.kind.longest(self.lifetimes), |bound| {
-            bound.min(self.kind.longest(self.lifetimes))
-        }))
+        let longest = self.kind.longest(self.lifetimes);
+        Ok(bound.map_or(longest, |bound| bound.min(longest)))
     }
 }
 
@@ -109,6 +128,9 @@ pub enum IssueRefusal {
         /// The selector name that policy demands.
         name: String,
     },
+    /// What was found out is not enough for the risk class.
+    #[error(transparent)]
+    Attestation(#[from] Shortfall),
     /// Policy gives the risk class no such credential.
     #[error("policy issues no `{kind}` credential to this risk class")]
     Kind {
@@ -134,17 +156,14 @@ mod tests {
         rule: Rule,
         lifecycle: Lifecycle,
         class: RiskClass,
+        result: Summary,
         lifetimes: Lifetimes,
     }
 
     impl Facts {
         fn new() -> Self {
             let demanded = ["unix:path:/opt/a", "unix:uid:1000"];
-            let class = RiskClass {
-                demands: vec!["unix:path".to_owned()],
-                issues: ["x509", "wit", "jwt"].map(str::to_owned).to_vec(),
-                lifetime_max: None,
-            };
+            let class = RiskClass::new(&["unix:path"], &["x509", "wit", "jwt"]);
             Self {
                 node: node("a"),
                 found: selectors(&["unix:gid:5", demanded[0], demanded[1]]),
@@ -155,13 +174,14 @@ mod tests {
                 },
                 lifecycle: Lifecycle::begin(Epoch(1), UnixTime::EPOCH),
                 class,
+                result: Summary::default(),
                 lifetimes: Lifetimes::default(),
             }
         }
 
         fn ask(&self, kind: CredentialKind) -> Result<Span, IssueRefusal> {
-            let Self { node, found, rule, lifecycle, class, lifetimes } = self;
-            Demand { kind, node, found, rule, lifecycle, class, lifetimes }.decide()
+            let Self { node, found, rule, lifecycle, class, result, lifetimes } = self;
+            Demand { kind, node, found, rule, lifecycle, class, lifetimes }.decide(result)
         }
     }
 

@@ -43,6 +43,13 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// base64url(SHA-256) of what it is able to do: an array of strings in the order of their
+    /// octets, as RFC 8785 writes it. Control characters, which would be escaped, are refused.
+    pub fn capabilities_hash(&self) -> String {
+        let array = serde_json::json!(self.capabilities).to_string();
+        jose::TokenHash::of(&array).to_base64url()
+    }
+
     /// What keeps this from being a record.
     pub fn check(&self) -> Result<(), RegistrationRefusal> {
         self.rule.faults()?;

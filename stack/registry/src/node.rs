@@ -3,6 +3,7 @@
 use attestation::Selectors;
 use attestation::mechanism::Role;
 use provisioning::{Epoch, Lifecycle};
+use rats::Vector;
 use serde::{Deserialize, Serialize};
 use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
@@ -19,6 +20,9 @@ pub struct NodeRecord {
     pub mechanism: String,
     /// What was found out about it.
     pub selectors: Selectors,
+    /// How far that lets it be trusted.
+    #[serde(default)]
+    pub vector: Vector,
     /// When it joined first.
     pub joined: UnixTime,
     /// When its credential was last renewed, or it joined.
@@ -56,6 +60,7 @@ impl NodeRecord {
             role,
             mechanism: found.mechanism.to_owned(),
             selectors: found.selectors.clone(),
+            vector: found.vector,
             joined: now,
             renewed: now,
             key,

@@ -11,6 +11,7 @@ mod authzen;
 mod jose;
 mod json;
 mod oauth;
+mod rats;
 mod spiffe;
 mod ssh;
 mod time;
@@ -37,6 +38,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("oauth_form", oauth::form),
     ("oauth_metadata", oauth::metadata),
     ("oauth_text", oauth::text),
+    ("rats_cmw", rats::cmw),
+    ("rats_ear", rats::ear),
     ("spiffe_bundle", spiffe::bundle),
     ("spiffe_id", spiffe::id),
     ("spiffe_jwt_svid", spiffe::jwt_svid),

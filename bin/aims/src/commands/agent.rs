@@ -1,5 +1,6 @@
 //! `aims agent`: the one record of an agent or service, through its life.
 
+mod evidence;
 mod explain;
 mod registration;
 mod show;
@@ -43,6 +44,9 @@ pub(crate) enum Command {
         #[arg(value_parser = AgentName::parse)]
         name: AgentName,
     },
+    /// Documents about an agent: bills of materials, provenance, endorsements, bindings
+    #[command(subcommand)]
+    Evidence(evidence::Command),
     /// Stop an agent at once: what it holds is dead, and it gets nothing new
     #[command(after_help = "Example:\n  aims agent suspend researcher --reason \"odd calls\"")]
     Suspend(Moved),
@@ -77,6 +81,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             context.output.show(&agent, || show::one(&agent))
         }
         Command::Explain { name } => explain::run(context, &name).await,
+        Command::Evidence(command) => evidence::run(context, command).await,
         Command::Suspend(moved) => act(context, &moved, Act::Suspend).await,
         Command::Resume(moved) => act(context, &moved, Act::Resume).await,
         Command::Revoke(moved) => act(context, &moved, Act::Revoke).await,

@@ -6,6 +6,7 @@
 mod agents;
 mod authorities;
 mod clients;
+mod evidence;
 mod federation;
 pub mod messages;
 mod operator;

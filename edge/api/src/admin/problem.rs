@@ -1,6 +1,6 @@
 //! The one table from what keeps an order from being done to its status and [`Problem`].
 
-use flow::{agents, apply_policy, authorities, federate};
+use flow::{agents, apply_policy, authorities, evidence, federate};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use monitoring::RecordId;
@@ -90,6 +90,25 @@ impl From<&agents::Refusal> for Undone {
             Some(hint) => undone.hint(hint),
             None => undone,
         }
+    }
+}
+
+impl From<&evidence::Refusal> for Undone {
+    fn from(refusal: &evidence::Refusal) -> Self {
+        use evidence::Refusal as R;
+        let (status, hint) = match refusal {
+            R::Unknown { .. } => (StatusCode::NOT_FOUND, "`aims agent list` shows those there are"),
+            R::NoDocument { .. } => {
+                (StatusCode::NOT_FOUND, "`aims agent evidence list` shows those there are")
+            }
+            R::Kind { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "name one of them"),
+            R::NoRule { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "add the table to policy/attestation.toml: it says whom to believe",
+            ),
+            R::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "bring a smaller one"),
+        };
+        Self::new(status, Ending::Refused, refusal.check(), refusal).hint(hint)
     }
 }
 

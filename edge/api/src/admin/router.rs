@@ -8,7 +8,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use env::World;
 
 use crate::admin::problem::Undone;
-use crate::admin::{Shared, agents, authorities, clients, federation, policy, records, state};
+use crate::admin::{
+    Shared, agents, authorities, clients, evidence, federation, policy, records, state,
+};
 use crate::answer::Answer;
 use crate::refused::Unread;
 use crate::routes::{ORDERS, Order, Route};
@@ -31,6 +33,8 @@ fn method_router<W: World>(route: &Route<Order>) -> MethodRouter<Arc<Shared<W>>>
         Order::ListAgents => of(route, agents::list::<W>),
         Order::ShowAgent => of(route, agents::show::<W>),
         Order::MoveAgent => of(route, agents::act::<W>),
+        Order::ShowEvidence => of(route, evidence::show::<W>),
+        Order::ChangeEvidence => of(route, evidence::change::<W>),
         Order::RegisterClient => of(route, clients::register::<W>),
         Order::ListClients => of(route, clients::list::<W>),
         Order::ShowClient => of(route, clients::show::<W>),

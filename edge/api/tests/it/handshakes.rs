@@ -67,6 +67,7 @@ async fn svid(world: &TestWorld, id: &str) -> (Vec<CertificateDer<'static>>, Vec
         now: NOW,
         life: Span::from_seconds(600),
         epoch: 1,
+        attributes: &spiffe::Attributes::default(),
     };
     let checked = x509_svid::build(&order, sign::CERTIFICATE_ALGORITHM).unwrap();
     let leaf = sign::certificate(world, &sign::handle(purpose, signer), checked).await.unwrap();

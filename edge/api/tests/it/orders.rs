@@ -389,7 +389,15 @@ async fn keys_are_shown_by_their_public_side() {
     let office = Office::open().await;
     let rings = office.client.keys().await.unwrap();
     let purposes: Vec<_> = rings.iter().map(|ring| ring.purpose.as_str()).collect();
-    let all = ["x509-authority", "jwt-svid", "wit", "access-token", "txn-token", "web-authority"];
+    let all = [
+        "x509-authority",
+        "jwt-svid",
+        "wit",
+        "access-token",
+        "txn-token",
+        "attestation-result",
+        "web-authority",
+    ];
     assert_eq!(purposes, all);
     let text = serde_json::to_string(&rings).unwrap();
     assert!(!text.contains("\"d\""));

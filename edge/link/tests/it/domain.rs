@@ -84,6 +84,10 @@ impl Authority {
     }
 }
 
+/// CRED-07: a component's certificate says nothing beside who it is.
+static NO_ATTRIBUTES: std::sync::LazyLock<spiffe::Attributes> =
+    std::sync::LazyLock::new(spiffe::Attributes::default);
+
 fn order<'a>(
     id: &str,
     public: &'a jose::PublicKey,
@@ -101,6 +105,7 @@ fn order<'a>(
         now: clock.now(),
         life: Span::from_seconds(3_600),
         epoch: 1,
+        attributes: &NO_ATTRIBUTES,
     }
 }
 

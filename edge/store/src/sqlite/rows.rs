@@ -219,7 +219,7 @@ fn from_columns(table: Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> 
     let terms: String = row.get(4)?;
     let terms = stored_terms(&terms)?
         .into_iter()
-        .map(|(name, value)| index(&name).map(|index| (index, value)))
+        .map(|(name, value)| Index::parse(&name).map(|index| (index, value)))
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| unreadable(4, "an unknown index"))?;
     let expires = row.get::<_, Option<i64>>(5)?.map(i64::unsigned_abs).map(UnixTime::from_millis);
@@ -229,12 +229,6 @@ fn from_columns(table: Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> 
 
 fn stored_terms(text: &str) -> rusqlite::Result<Vec<(String, String)>> {
     if text.is_empty() { Ok(Vec::new()) } else { from_json(4, text) }
-}
-
-fn index(name: &str) -> Option<Index> {
-    [Index::All, Index::Node, Index::Owner, Index::State]
-        .into_iter()
-        .find(|index| index.name() == name)
 }
 
 /// SQLite's integers have a sign; what is beyond them ends at the largest.

@@ -66,6 +66,7 @@ fn jwt_svid_4_a_token_of_its_own_domain_is_verified() {
         jti: None,
         iss: None,
         aims_epoch: Some(3),
+        aims_attributes: None,
     };
     let input = SigningInput::<JwtSvid>::new(Algorithm::Es256, Some(&kid("jwt-1")), &claims);
     let input = input.unwrap();

@@ -112,7 +112,7 @@ impl Pair {
             "iat": NOW.seconds(),
             "cnf": {"jwk": jwk},
             "aims_epoch": 4,
-            "aims_owner": "owner@ours.example",
+            "aims_attributes": {"owner": "owner@ours.example"},
             "example.com/else": [1, 2],
         })
     }

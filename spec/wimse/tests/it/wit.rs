@@ -60,7 +60,10 @@ fn wimse_creds_5_1_what_is_issued_is_verified() {
         iss: None,
         cnf: Confirmation::new(workload.public()).unwrap(),
         aims_epoch: Some(4),
-        aims_owner: Some("owner".to_owned()),
+        aims_attributes: Some(spiffe::Attributes {
+            owner: Some("owner".to_owned()),
+            ..spiffe::Attributes::default()
+        }),
         has_audience: false,
     };
     let input = SigningInput::<Wit>::new(Algorithm::Es256, Some(&kid("k")), &claims).unwrap();
@@ -194,7 +197,7 @@ fn wimse_creds_5_1_claims_that_are_absent_or_of_another_type() {
         ("cnf", Some(json!({"jwk": symmetric}))),
         ("cnf", Some(json!({"jwk": mismatch}))),
         ("aims_epoch", Some(json!("4"))),
-        ("aims_owner", Some(json!({}))),
+        ("aims_attributes", Some(json!([]))),
     ] {
         let judged = judge(|_, claims| {
             let members = claims.as_object_mut().unwrap();

@@ -112,6 +112,8 @@ fn rfc5280_4_2_broken_known_extensions_are_refused() {
         (x509::EPOCH, vec![2, 1, 0xff]), // negative
         (x509::EPOCH, vec![2, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0]), // 2^64
         (x509::EPOCH, vec![4, 1, 1]),
+        (x509::ATTRIBUTES, vec![4, 1, 1]),
+        (x509::ATTRIBUTES, vec![0x0c, 1, 0xff]), // not UTF-8
     ] {
         let extension = Extension { oid: oid.clone(), critical: false, der };
         assert_eq!(with_extensions(vec![extension]).err(), Some(Malformed::Extension(oid)));
@@ -122,6 +124,9 @@ fn rfc5280_4_2_broken_known_extensions_are_refused() {
         assert_eq!(certificate.epoch(), Some(epoch));
         assert!(!certificate.is_critical(&x509::EPOCH));
     }
+    let certificate = with_extensions(vec![x509::attributes_extension("{}")]).unwrap();
+    assert_eq!(certificate.attributes(), Some("{}"));
+    assert!(!certificate.is_critical(&x509::ATTRIBUTES));
 }
 
 #[test]

@@ -15,4 +15,5 @@ mod sshpop;
 mod tokens;
 mod tpm_devid;
 mod tpm_recorded;
+mod verifier;
 mod x509pop;

@@ -124,6 +124,7 @@ pub(crate) fn svid(id: &str, signer: &PrivateKey) -> Vec<Vec<u8>> {
         now: NOW,
         life: HOUR,
         epoch: 7,
+        attributes: &spiffe::Attributes::default(),
     };
     let made = x509_svid::build(&order, SignatureAlgorithm::EcdsaP256Sha256).unwrap();
     vec![certificate(made.into_inner(), signer)]
@@ -139,7 +140,7 @@ pub(crate) fn wit(signer: &PrivateKey) -> String {
         now: NOW,
         life: HOUR,
         epoch: 7,
-        owner: None,
+        attributes: &spiffe::Attributes::default(),
     };
     let input = wit::build(&order, Algorithm::Es256, &kid("wit-1")).unwrap().into_inner();
     sealed(input, signer)

@@ -24,6 +24,7 @@ fn claims() -> JwtSvidClaims {
         jti: None,
         iss: None,
         aims_epoch: Some(7),
+        aims_attributes: None,
     }
 }
 

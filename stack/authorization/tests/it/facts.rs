@@ -173,6 +173,7 @@ pub(crate) fn workload(id: &str, epoch: u64) -> Caller {
         jti: None,
         iss: None,
         aims_epoch: Some(epoch),
+        aims_attributes: None,
     };
     let jwt = vec![BundleKey { kid: kid(), key: key().public().clone() }];
     let bundle = Bundle::new(1, Span::from_seconds(60), Vec::new(), jwt, Vec::new()).unwrap();

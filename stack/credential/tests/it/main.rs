@@ -5,8 +5,8 @@
 use credential::{jwt_svid, wit, x509_authority, x509_svid};
 use jose::{Algorithm, KeyId, Kind, PrivateKey, SigningInput};
 use spiffe::{
-    Bundle, BundleKey, BundleSet, JwtSvidError, SpiffeId, SvidError, TrustDomain, X509Svid,
-    verify_jwt_svid,
+    Attributes, Bundle, BundleKey, BundleSet, JwtSvidError, SpiffeId, SvidError, TrustDomain,
+    X509Svid, verify_jwt_svid,
 };
 use time::{Span, UnixTime};
 use wimse::{
@@ -73,6 +73,17 @@ fn bundles() -> BundleSet {
     set
 }
 
+/// CRED-07: what every kind says beside who it is.
+fn attributes() -> Attributes {
+    Attributes {
+        owner: Some("team-a".to_owned()),
+        capabilities: Some("hash".to_owned()),
+        locator: Some("https://a.example".to_owned()),
+        result: Some("digest".to_owned()),
+        methods: vec!["mtls".to_owned()],
+    }
+}
+
 /// req: CRED-02 (part), CRED-05 (part), CRED-01 (part)
 #[test]
 fn s6_an_x509_svid_is_accepted_until_it_ends() {
@@ -87,6 +98,7 @@ fn s6_an_x509_svid_is_accepted_until_it_ends() {
         now: NOW,
         life: HOUR,
         epoch: 7,
+        attributes: &attributes(),
     };
     let leaf = certificate(x509_svid::build(&order, X509).unwrap().into_inner());
     for purpose in [Purpose::Client, Purpose::Server] {
@@ -94,6 +106,7 @@ fn s6_an_x509_svid_is_accepted_until_it_ends() {
         assert_eq!((svid.spiffe_id(), svid.epoch()), (&id, Some(7)));
         assert_eq!(svid.spki_der(), workload.public().spki_der());
     }
+    assert_eq!(leaf.attributes().and_then(Attributes::from_text), Some(attributes()));
     let late = NOW.plus(HOUR).plus(SECOND);
     let refused = X509Svid::verify(&[leaf], &bundles(), Purpose::Client, late).err();
     let expired = ChainError::Expired { not_after: NOW.plus(HOUR), now: late };
@@ -111,7 +124,7 @@ fn s6_a_wit_binds_the_key_until_it_ends() {
         now: NOW,
         life: HOUR,
         epoch: 7,
-        owner: Some("team-a"),
+        attributes: &attributes(),
     };
     let text = token(wit::build(&order, Algorithm::Es256, &kid()).unwrap().into_inner());
     let mut anchors = TrustAnchors::new();
@@ -128,7 +141,7 @@ fn s6_a_wit_binds_the_key_until_it_ends() {
     assert_eq!(wit.as_wit_svid(), Some(&id));
     assert_eq!(wit.confirmation_key().thumbprint(), workload.public().thumbprint());
     assert_eq!((wit.epoch(), wit.expires()), (Some(7), NOW.plus(HOUR)));
-    assert_eq!(wit.claims().aims_owner.as_deref(), Some("team-a"));
+    assert_eq!(wit.claims().aims_attributes, Some(attributes()));
     let refused = verify_wit(&text, &anchors, policy, NOW.plus(HOUR)).err();
     let (exp, now) = (NOW.plus(HOUR), NOW.plus(HOUR));
     assert_eq!(refused, Some(WitError::Refused(jose::Refused::Expired { exp, now })));
@@ -148,6 +161,7 @@ fn s6_a_jwt_svid_is_for_its_audiences_until_it_ends() {
             life: Span::from_seconds(300),
             issuer: None,
             epoch: 7,
+            attributes: &attributes(),
         };
         let text = token(jwt_svid::build(&order, Algorithm::Es256, &kid()).unwrap().into_inner());
         for audience in &audiences {

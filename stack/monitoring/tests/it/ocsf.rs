@@ -149,6 +149,8 @@ fn s11_what_is_required_is_there_however_little_is_known() {
         Event::AgentLifecycle,
         Event::ClientRegistered,
         Event::WorkloadAttested,
+        Event::EvidenceAppraised,
+        Event::EvidenceChanged,
         Event::CredentialIssued,
         Event::TokenIssued,
         Event::CallDecided,

@@ -62,6 +62,7 @@ fn caller() -> Caller {
         jti: None,
         iss: None,
         aims_epoch: Some(4),
+        aims_attributes: None,
     };
     let input = SigningInput::<JwtSvid>::new(Algorithm::Es256, Some(&kid()), &claims).unwrap();
     let signature = key().sign(input.bytes());

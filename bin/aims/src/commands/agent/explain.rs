@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use api::admin::messages::ResultShown;
+use attestation::class::Grade;
 use identifier::AgentName;
 use monitoring::record::Term;
 use monitoring::{Event, Outcome, Record};
@@ -30,6 +32,8 @@ const REFUSALS: usize = 5;
 #[derive(Serialize)]
 struct Explained {
     agent: AgentRecord,
+    /// What the evidence amounted to on each host, when it was appraised last.
+    results: Vec<ResultShown>,
     /// The last of each kind.
     credentials: Vec<Issued>,
     /// The last refusals, newest last.
@@ -85,7 +89,8 @@ pub(super) async fn run(context: &Context, name: &AgentName) -> Result<(), Failu
     refusals.sort_by_key(|refused: &Refused| refused.time);
     refusals.drain(..refusals.len().saturating_sub(REFUSALS));
     let credentials = credentials.into_values().collect();
-    let explained = Explained { agent, credentials, refusals };
+    let results = server.evidence(name).await?.results;
+    let explained = Explained { agent, results, credentials, refusals };
     context.output.show(&explained, || human(context, &explained))
 }
 
@@ -133,7 +138,7 @@ fn take(record: Record, issued: &mut BTreeMap<String, Issued>, refusals: &mut Ve
 }
 
 fn human(context: &Context, explained: &Explained) -> String {
-    let Explained { agent, credentials, refusals } = explained;
+    let Explained { agent, results, credentials, refusals } = explained;
     let rule = &agent.entry.rule;
     let selectors: Vec<_> = rule.selectors.iter().map(ToString::to_string).collect();
     let life = &agent.lifecycle;
@@ -143,13 +148,16 @@ fn human(context: &Context, explained: &Explained) -> String {
         ("may be", format!("a process with {}", plain(&selectors.join(", ")))),
         ("risk class", rule.class.clone()),
     ]);
+    for result in results {
+        text.push_str(&appraised(context, result));
+    }
     if credentials.is_empty() {
         text.push_str("\nIt got no credential yet.\n");
     }
     for one in credentials {
         let facts = |name: &str| list(one.decided_by.get(name));
         let evidence: Vec<_> =
-            one.evidence.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            one.evidence.iter().filter(|(name, _)| is_measured(name)).map(told).collect();
         let lasts = one.ends.map_or_else(|| "-".to_owned(), when);
         let next = one.assessed_next.map_or_else(|| "at the next request".to_owned(), when);
         text.push_str(&format!("\n{}\n", context.output.bold(&one.kind)));
@@ -160,6 +168,7 @@ fn human(context: &Context, explained: &Explained) -> String {
             ("  class demands", facts("demands")),
             ("  class issues", facts("issues")),
             ("  policy", one.policy.clone().unwrap_or_default()),
+            ("  result", result_of(&one.evidence)),
             ("  assessed next", next),
             ("  audit id", one.audit_id.clone()),
         ]));
@@ -173,6 +182,44 @@ fn human(context: &Context, explained: &Explained) -> String {
         text.push_str(&format!("\n{}", table.render(context.output)));
     }
     text
+}
+
+/// The result on one host, part by part.
+fn appraised(context: &Context, result: &ResultShown) -> String {
+    let title = context.output.bold("attestation");
+    let gets = match result.grade {
+        Some(Grade::Full) => "everything of its class",
+        Some(Grade::Warned) => "what its class leaves after a warning",
+        None => "nothing",
+    };
+    let mut lines = vec![
+        ("  by host", plain(&result.host)),
+        ("  tier", format!("{}: it gets {gets}", result.tier)),
+    ];
+    let parts: Vec<_> =
+        result.parts.iter().map(|(name, told)| (format!("  {name}"), told)).collect();
+    lines.extend(parts.iter().map(|(name, told)| (name.as_str(), plain(told))));
+    lines.push(("  assessed next", format!("{} at the latest", when(result.until))));
+    lines.push(("  result", result.digest.clone()));
+    format!("\n{title}\n{}", pairs(lines))
+}
+
+/// Whether a line of the evidence was measured; the others tell what it amounted to.
+fn is_measured(name: &str) -> bool {
+    !name.starts_with("part.") && !matches!(name, "result" | "tier" | "grade")
+}
+
+fn told((name, value): (&String, &String)) -> String {
+    format!("{name} {value}")
+}
+
+/// The result that a credential was issued on.
+fn result_of(evidence: &BTreeMap<String, String>) -> String {
+    let part = |name: &str| evidence.get(name).map(|value| plain(value));
+    match (part("tier"), part("result")) {
+        (Some(tier), Some(digest)) => format!("{tier}, {digest}"),
+        _ => "-".to_owned(),
+    }
 }
 
 fn list(value: Option<&Value>) -> String {

@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_policy_lacks_is_named() {
-        let mut policy = Policy { node: Default::default(), class: Default::default() };
+        let mut policy = Policy::default();
         let available = Available { mechanism: "sshpop", by: "why".to_owned() };
         let lacks = finding(&available, Some(&policy));
         assert_eq!(lacks.state, State::Note);

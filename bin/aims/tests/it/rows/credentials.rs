@@ -218,9 +218,18 @@ async fn s6_no_static_secret_is_anybodys_identity() {
 async fn s7_what_a_process_is_decides_what_it_gets() {
     let stage = Stage::open("[lifetimes]\nx509_svid = 6\n").await;
     let (actor, site) = (&stage.actor, &stage.site);
-    // The owner of the record stands in the WIT; nobody wrote a credential by hand.
-    assert_eq!(claims(actor.wit.token.expose())["aims_owner"], "tests");
+    // CRED-07: what the record and its attestation say stands in both kinds; nobody wrote a
+    // credential by hand.
+    let said = &claims(actor.wit.token.expose())["aims_attributes"];
+    assert_eq!(said["owner"], "tests");
+    let digest = said["result"].as_str().unwrap();
     let first = x509::Certificate::parse(&actor.x509().await.chain).unwrap();
+    let attributes = spiffe::Attributes::from_text(first.attributes().unwrap()).unwrap();
+    assert_eq!(
+        (attributes.owner.as_deref(), attributes.result.as_deref()),
+        (Some("tests"), Some(digest))
+    );
+    assert_eq!(attributes.methods, ["mtls"]);
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     let next = x509::Certificate::parse(&actor.x509().await.chain).unwrap();
     assert_ne!(first.spki_der(), next.spki_der());
@@ -232,7 +241,14 @@ async fn s7_what_a_process_is_decides_what_it_gets() {
         assert_eq!(record["attestation"]["path"], json!(exe));
         assert_eq!(record["attestation"]["uid"], json!(nix::unistd::getuid().to_string()));
         assert_eq!(record["attestation"]["sha256"].as_str().unwrap().len(), 64);
+        // One result for all: nothing that it was made of changed.
+        assert_eq!(record["attestation"]["result"], json!(digest));
+        assert_eq!(record["attestation"]["part.host"], "affirming (instance-identity 2)");
     }
+    let appraised = records.iter().filter(|one| one["event"] == "evidence_appraised");
+    let appraised: Vec<_> = appraised.filter(|one| one["jti"] == json!(digest)).collect();
+    assert_eq!(appraised.len(), 1);
+    assert_eq!(appraised[0]["facts"]["eat_profile"], "tag:ietf.org,2026:rats/ear#04");
     let told = stage.done(&["agent", "explain", "desk"]);
     let x509 = told["credentials"].as_array().unwrap().iter().find(|one| one["kind"] == "x509");
     let x509 = x509.unwrap();

@@ -9,31 +9,31 @@ use api::client::Fault;
 /// Why a command was not done: what the operators' socket answers, or the same said here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.message)]
-pub(crate) struct Failure(Box<Problem>);
+pub struct Failure(Box<Problem>);
 
 impl Failure {
     /// Decided against, or found to be wrong.
-    pub(crate) fn refused(error: &str, message: impl ToString) -> Self {
+    pub fn refused(error: &str, message: impl ToString) -> Self {
         Self::new(Ending::Refused, error, message)
     }
 
     /// It makes no sense as it was given.
-    pub(crate) fn misused(message: impl ToString) -> Self {
+    pub fn misused(message: impl ToString) -> Self {
         Self::new(Ending::Misused, "misused", message)
     }
 
     /// Nothing could be decided or done.
-    pub(crate) fn unavailable(message: impl ToString) -> Self {
+    pub fn unavailable(message: impl ToString) -> Self {
         Self::new(Ending::Unavailable, "unavailable", message)
     }
 
     /// A file that cannot be read or written.
-    pub(crate) fn file(path: &Path, why: impl ToString) -> Self {
+    pub fn file(path: &Path, why: impl ToString) -> Self {
         Self::misused(format!("`{}`: {}", path.display(), why.to_string()))
     }
 
     /// A socket that nobody answers at.
-    pub(crate) fn unreachable(what: &str, socket: &Path, why: impl ToString) -> Self {
+    pub fn unreachable(what: &str, socket: &Path, why: impl ToString) -> Self {
         let why = why.to_string();
         Self::unavailable(format!("no {what} at `{}`: {why}", socket.display())).hint(
             "start it with `aims up`; if it runs: is this its directory (`--dir DIR`, or \
@@ -42,42 +42,42 @@ impl Failure {
     }
 
     /// What was found to be wrong was shown already.
-    pub(crate) fn shown(error: &str) -> Self {
+    pub fn shown(error: &str) -> Self {
         Self::refused(error, "")
     }
 
     /// Nobody reads the output any longer.
-    pub(crate) fn unread() -> Self {
+    pub fn unread() -> Self {
         Self::unavailable("")
     }
 
     /// With what to do about it.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
     /// With the record of the decision.
-    pub(crate) fn recorded(mut self, audit_id: Option<String>) -> Self {
+    pub fn recorded(mut self, audit_id: Option<String>) -> Self {
         self.0.audit_id = audit_id;
         self
     }
 
     /// With what is wrong in a policy set.
-    pub(crate) fn faults(mut self, faults: &[policy::Fault]) -> Self {
+    pub fn faults(mut self, faults: &[policy::Fault]) -> Self {
         self.0.faults = faults.iter().map(FaultShown::from).collect();
         self
     }
 
     /// What is said.
-    pub(crate) fn problem(&self) -> &Problem {
+    pub fn problem(&self) -> &Problem {
         &self.0
     }
 
     /// The exit code.
     ///
     /// docs/design.md §4: "Exit code 0 done / 1 refused / 2 misused / 3 unavailable".
-    pub(crate) fn code(&self) -> ExitCode {
+    pub fn code(&self) -> ExitCode {
         ExitCode::from(self.0.outcome.exit_code())
     }
 
@@ -103,13 +103,13 @@ impl From<Fault> for Failure {
 }
 
 /// `access/main.cedar:3:7: message`, as editors read it, and the fix on a line of its own.
-pub(crate) fn fault_text(fault: &FaultShown) -> String {
+pub fn fault_text(fault: &FaultShown) -> String {
     let FaultShown { file, line, column, message, fix } = fault.clone();
     policy::Fault { file, line, column, message, fix }.to_string()
 }
 
 /// The word before a failure's message.
-pub(crate) const fn word(outcome: Ending) -> &'static str {
+pub const fn word(outcome: Ending) -> &'static str {
     match outcome {
         Ending::Refused => "refused",
         Ending::Misused => "misused",

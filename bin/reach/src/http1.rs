@@ -15,20 +15,17 @@ const EXCHANGE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The status.
-    pub(crate) status: StatusCode,
+    pub status: StatusCode,
     /// The header fields.
-    pub(crate) headers: HeaderMap,
+    pub headers: HeaderMap,
     /// The body, whole.
-    pub(crate) body: Bytes,
+    pub body: Bytes,
 }
 
 /// Sends the request and reads the whole answer.
-pub(crate) async fn exchange<S>(
-    stream: S,
-    request: Request<Full<Bytes>>,
-) -> Result<Answer, ExchangeError>
+pub async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, ExchangeError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -55,7 +52,7 @@ where
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ExchangeError {
+pub enum ExchangeError {
     /// The connection broke, or what came is no HTTP within the bounds.
     #[error("no answer: {why}")]
     Broken {

@@ -5,7 +5,7 @@
 
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 /// Base64url without padding (RFC 7515 §2); `None` for anything else.
-pub(crate) fn decode_url(text: &str) -> Option<Vec<u8>> {
+pub fn decode_url(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let (mut held, mut bits) = (0_u32, 0_u32);
     for byte in text.bytes() {

@@ -22,17 +22,17 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The authority and, where one is to be shown, the identity.
 #[derive(Clone, Debug)]
-pub(crate) struct Https {
+pub struct Https {
     roots: Arc<RootCertStore>,
     identity: Option<Arc<Identity>>,
 }
 
 /// A chain (DER, leaf first) and its key (PKCS #8).
-pub(crate) struct Identity {
+pub struct Identity {
     /// The certificates.
-    pub(crate) chain: Vec<Vec<u8>>,
+    pub chain: Vec<Vec<u8>>,
     /// The key.
-    pub(crate) key: workload::SecretBytes,
+    pub key: workload::SecretBytes,
 }
 
 impl std::fmt::Debug for Identity {
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Identity {
 
 impl Https {
     /// A client that trusts the certificates of a PEM file.
-    pub(crate) fn trusting(ca: &Path) -> Result<Self, Failure> {
+    pub fn trusting(ca: &Path) -> Result<Self, Failure> {
         let hint =
             "name the authority of the issuer: `--ca FILE`; `aims up` leaves it in DIR/ca.pem";
         let text =
@@ -59,12 +59,12 @@ impl Https {
     }
 
     /// The same client, showing an identity where the server asks for one.
-    pub(crate) fn with_identity(&self, identity: Identity) -> Self {
+    pub fn with_identity(&self, identity: Identity) -> Self {
         Self { roots: Arc::clone(&self.roots), identity: Some(Arc::new(identity)) }
     }
 
     /// Reads a document. Anything but 200 is a failure.
-    pub(crate) async fn get(&self, url: &str) -> Result<Bytes, Failure> {
+    pub async fn get(&self, url: &str) -> Result<Bytes, Failure> {
         let answer = self.send(Method::GET, url, Vec::new(), Bytes::new()).await?;
         if answer.status != http::StatusCode::OK {
             let status = answer.status;
@@ -75,7 +75,7 @@ impl Https {
     }
 
     /// Sends a form (RFC 6749 §4.4.2: "using the "application/x-www-form-urlencoded" format").
-    pub(crate) async fn post_form(
+    pub async fn post_form(
         &self,
         url: &str,
         form: &[(&str, &str)],
@@ -90,7 +90,7 @@ impl Https {
     }
 
     /// Sends any request.
-    pub(crate) async fn send(
+    pub async fn send(
         &self,
         method: Method,
         url: &str,

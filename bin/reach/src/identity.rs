@@ -15,35 +15,35 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A connection to the Workload API.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity {
+pub struct Identity {
     client: Client,
     address: EndpointAddress,
 }
 
 impl Identity {
     /// Connects.
-    pub(crate) async fn at(address: EndpointAddress) -> Result<Self, Failure> {
+    pub async fn at(address: EndpointAddress) -> Result<Self, Failure> {
         let client = Client::connect(&address).await;
         let client = client.map_err(|error| failure(&address, &error))?;
         Ok(Self { client, address })
     }
 
     /// The X.509-SVID of `id`, or the default one.
-    pub(crate) async fn x509(&self, id: Option<&SpiffeId>) -> Result<X509Svid, Failure> {
+    pub async fn x509(&self, id: Option<&SpiffeId>) -> Result<X509Svid, Failure> {
         let stream = self.client.x509().await.map_err(|error| self.failure(&error))?;
         let svids = self.first(stream).await?.svids;
         of(svids, id, |svid| &svid.spiffe_id)
     }
 
     /// The WIT-SVID of `id`, or the default one.
-    pub(crate) async fn wit(&self, id: Option<&SpiffeId>) -> Result<WitSvid, Failure> {
+    pub async fn wit(&self, id: Option<&SpiffeId>) -> Result<WitSvid, Failure> {
         let stream = self.client.wit(id).await.map_err(|error| self.failure(&error))?;
         let svids = self.first(stream).await?.svids;
         of(svids, id, |svid| &svid.spiffe_id)
     }
 
     /// A JWT-SVID for these audiences, of `id` or of the default identity.
-    pub(crate) async fn jwt(
+    pub async fn jwt(
         &self,
         audiences: &[&str],
         id: Option<&SpiffeId>,
@@ -53,12 +53,12 @@ impl Identity {
     }
 
     /// The connection itself, for what has no identity in it.
-    pub(crate) const fn client(&self) -> &Client {
+    pub const fn client(&self) -> &Client {
         &self.client
     }
 
     /// The first item of a stream; what comes later replaces it, for those who stay.
-    pub(crate) async fn first<T>(
+    pub async fn first<T>(
         &self,
         stream: impl Stream<Item = Result<T, CallError>>,
     ) -> Result<T, Failure> {
@@ -71,7 +71,7 @@ impl Identity {
     }
 
     /// What a call's error means for the command.
-    pub(crate) fn failure(&self, error: &CallError) -> Failure {
+    pub fn failure(&self, error: &CallError) -> Failure {
         failure(&self.address, error)
     }
 
@@ -81,14 +81,14 @@ impl Identity {
 }
 
 /// The certificates as PEM, in their order.
-pub(crate) fn pem(concatenated: &[u8]) -> Result<String, Failure> {
+pub fn pem(concatenated: &[u8]) -> Result<String, Failure> {
     workload::pem::certificates(concatenated).map_err(|error| {
         Failure::refused("workload::Certificates", format!("what the Workload API sent: {error}"))
     })
 }
 
 /// The one of `id`, or the default one.
-pub(crate) fn of<T>(
+pub fn of<T>(
     svids: Vec<T>,
     id: Option<&SpiffeId>,
     of: impl Fn(&T) -> &SpiffeId,

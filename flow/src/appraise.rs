@@ -1,0 +1,261 @@
+//! The attestation result for an agent on a host (S1 §7; ATT-01, ATT-04): the one that was made
+//! last, while everything that it was made of is the same, or a new one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use attestation::class::{Grade, RiskClass};
+use attestation::verifier::{self, Assessment, Document, Host, Inquiry};
+use attestation::{Selectors, evidence};
+use credential::{KeyRing, Purpose};
+use env::rows::{Documents, ResultRow};
+use env::{Change, Expect, Key, SingleUse, Stored, Unavailable, World, Write};
+use jose::TokenHash;
+use monitoring::record::Used;
+use monitoring::{Event, Outcome, Record};
+use registry::{AgentRecord, NodeRecord};
+use time::UnixTime;
+
+use crate::facts::Basis;
+use crate::record::{begin, single_use};
+use crate::sign::{self, ALGORITHM};
+
+/// The rows that an appraisal reads beside the [`Basis`].
+pub(crate) fn keys(agent: &str, host: &str) -> [Key; 3] {
+    [
+        Key::of::<ResultRow>(ResultRow::row(agent, host)),
+        Key::of::<Documents>(agent),
+        Key::of::<KeyRing>(Purpose::AttestationResult.name()),
+    ]
+}
+
+/// What is appraised.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) agent: &'a AgentRecord,
+    pub(crate) host: &'a NodeRecord,
+    pub(crate) found: &'a Selectors,
+    pub(crate) class: &'a RiskClass,
+    pub(crate) now: UnixTime,
+}
+
+/// A result, and what is to be stored and recorded of it.
+pub(crate) struct Judged {
+    pub(crate) row: ResultRow,
+    /// What stands in the store: nothing, or an older result, or this one.
+    expect: Expect,
+    fresh: Option<Fresh>,
+}
+
+/// What comes with a result that was made just now.
+struct Fresh {
+    claims: serde_json::Value,
+    /// The documents of which single-use values are taken.
+    accepted: Option<(Documents, u64)>,
+    uses: Vec<(SingleUse, Used)>,
+    kinds: BTreeSet<String>,
+}
+
+/// The result. Of the documents named in `spent` a single-use value was accepted before, for
+/// another document: they count for nothing.
+pub(crate) async fn judge<W: World>(
+    world: &W,
+    facts: &Basis,
+    asking: &Asking<'_>,
+    spent: &BTreeSet<String>,
+) -> Result<Judged, Unavailable> {
+    let (agent, host) = (asking.agent.id.to_string(), asking.host.id.to_string());
+    let kept = facts.rows.get::<ResultRow>(&ResultRow::row(&agent, &host))?;
+    let documents = facts.rows.get::<Documents>(&agent)?;
+    let basis = basis_of(facts, asking, documents.as_ref(), spent);
+    let expect = kept.as_ref().map_or(Expect::Absent, |row| Expect::Version(row.version));
+    if let Some(row) = &kept
+        && row.basis == basis
+        && asking.now < row.until
+    {
+        return Ok(Judged { row: (*row.value).clone(), expect, fresh: None });
+    }
+    let ring = facts.rows.get::<KeyRing>(Purpose::AttestationResult.name())?;
+    let ring = ring.ok_or_else(|| Unavailable::of("store", "the verifier has no key yet"))?;
+    let (assessment, claims) = assess(facts, asking, documents.as_ref(), spent);
+    let result = serde_json::from_value(claims.clone())
+        .map_err(|error| Unavailable::of("verifier", error))?;
+    let key = sign::signer(&ring, asking.now)?;
+    let sealed = verifier::sealed(&result, asking.now, ALGORITHM, &key.kid)
+        .map_err(|error| Unavailable::of("verifier", error))?;
+    let token = sign::token(world, &sign::handle(ring.purpose, key), sealed).await?;
+    let summary = assessment.summary(Some(&asking.host.mechanism));
+    let row = ResultRow {
+        basis,
+        digest: token.hash().to_base64url(),
+        token: token.expose().to_owned(),
+        grade: asking.class.grade(&summary).ok(),
+        summary,
+        told: assessment.parts.iter().map(|(name, part)| (name.clone(), part.told())).collect(),
+        selectors: asking.found.clone(),
+        until: assessment.until,
+        held: kept.as_ref().and_then(|row| row.held),
+        asked: asking.now,
+        agent,
+        host,
+    };
+    let fresh = fresh(claims, &assessment, documents, &row.agent);
+    Ok(Judged { row, expect, fresh: Some(fresh) })
+}
+
+/// What the same evidence shows now, without a result being made: for whoever only looks whether
+/// it got worse.
+pub(crate) fn look(facts: &Basis, asking: &Asking<'_>) -> Result<Option<Grade>, Unavailable> {
+    let documents = facts.rows.get::<Documents>(&asking.agent.id.to_string())?;
+    let (assessment, _) = assess(facts, asking, documents.as_ref(), &BTreeSet::new());
+    let summary = assessment.summary(Some(&asking.host.mechanism));
+    Ok(asking.class.grade(&summary).ok())
+}
+
+/// The identifier of the verifier of a trust domain: whom a result names as its issuer.
+pub fn issuer(domain: &spiffe::TrustDomain) -> String {
+    format!("spiffe://{domain}/aims/verifier")
+}
+
+fn assess(
+    facts: &Basis,
+    asking: &Asking<'_>,
+    documents: Option<&Stored<Documents>>,
+    spent: &BTreeSet<String>,
+) -> (Assessment, serde_json::Value) {
+    let read: Vec<_> = documents
+        .iter()
+        .flat_map(|row| &row.kinds)
+        .map(|(kind, kept)| (kind, &kept.sha256, evidence::from_text(&kept.text)))
+        .collect();
+    let documents: Vec<_> = read
+        .iter()
+        .map(|(kind, sha256, bytes)| Document {
+            kind,
+            sha256,
+            bytes: bytes.as_deref().unwrap_or_default(),
+        })
+        .collect();
+    let policy = facts.version();
+    let host = asking.host;
+    let inquiry = Inquiry {
+        agent: &asking.agent.id,
+        host: Some(Host { mechanism: &host.mechanism, vector: host.vector, joined: host.joined }),
+        found: Some(asking.found),
+        rule: &asking.agent.entry.rule,
+        key: None,
+        documents: &documents,
+        rules: &facts.set().attestation().evidence,
+        policy: &policy,
+        now: asking.now,
+        life: asking.class.reassess,
+        skew: facts.set().domain().bounds.clock_skew,
+    };
+    let mut assessment = verifier::assess(&inquiry);
+    for kind in spent {
+        assessment.used_before(kind, "a value of this document");
+    }
+    let issuer = issuer(&facts.set().domain().trust_domain);
+    let result = assessment.result(&inquiry, &issuer, None);
+    (assessment, serde_json::to_value(&result).unwrap_or_default())
+}
+
+/// Names all that a result is made of.
+fn basis_of(
+    facts: &Basis,
+    asking: &Asking<'_>,
+    documents: Option<&Stored<Documents>>,
+    spent: &BTreeSet<String>,
+) -> String {
+    let host = asking.host;
+    let documents: BTreeMap<_, _> = documents
+        .iter()
+        .flat_map(|row| &row.kinds)
+        .map(|(kind, kept)| (kind, &kept.sha256))
+        .collect();
+    let all = serde_json::json!([
+        facts.version(),
+        asking.agent.entry.rule,
+        [&host.mechanism, &host.joined.to_string(), &host.vector.to_string()],
+        asking.found,
+        documents,
+        spent,
+    ]);
+    TokenHash::of(&all.to_string()).to_base64url()
+}
+
+/// A document whose values were not taken yet takes them with the first result that it is in.
+fn fresh(
+    claims: serde_json::Value,
+    assessment: &Assessment,
+    documents: Option<Stored<Documents>>,
+    agent: &str,
+) -> Fresh {
+    let mut fresh = Fresh { claims, accepted: None, uses: Vec::new(), kinds: BTreeSet::new() };
+    let Some(row) = documents else { return fresh };
+    let mut accepted = (*row.value).clone();
+    for (kind, once) in &assessment.uses {
+        let Some(document) = accepted.kinds.get_mut(*kind) else { continue };
+        if row.kinds.get(*kind).is_some_and(|kept| kept.accepted) {
+            continue;
+        }
+        document.accepted = true;
+        fresh.uses.push(single_use(&format!("evidence/{kind}/{agent}"), &once.value, once.until));
+        fresh.kinds.insert((*kind).to_owned());
+    }
+    if !fresh.kinds.is_empty() {
+        fresh.accepted = Some((accepted, row.version));
+    }
+    fresh
+}
+
+impl Judged {
+    /// Puts into a change what is to be stored, and the record of a new result. `granted` tells
+    /// whether something is issued on it.
+    pub(crate) fn put<W: World>(
+        &mut self,
+        world: &W,
+        change: &mut Change,
+        now: UnixTime,
+        granted: bool,
+    ) {
+        let held = if granted { self.row.held.max(self.row.grade) } else { self.row.held };
+        let late = now.since(self.row.asked) >= ResultRow::ASKED_AGAIN;
+        if self.fresh.is_none() && !late && held == self.row.held {
+            return;
+        }
+        (self.row.held, self.row.asked) = (held, now);
+        change.writes.push(Write::put(&self.row, self.expect));
+        let Some(fresh) = &self.fresh else { return };
+        let mut record = begin(world, Event::EvidenceAppraised);
+        record.agent = Some(self.row.agent.clone());
+        record.transport = Some(self.row.host.clone());
+        record.jti = Some(self.row.digest.clone());
+        record.facts = fresh.claims.clone();
+        record.outcome = Outcome::Done;
+        for (use_, used) in &fresh.uses {
+            change.uses.push(use_.clone());
+            record.used.push(used.clone());
+        }
+        if let Some((documents, version)) = &fresh.accepted {
+            change.writes.push(Write::put(documents, Expect::Version(*version)));
+        }
+        self.describe(&mut record);
+        change.records.push(record);
+    }
+
+    /// The kinds of documents whose values are taken with the change.
+    pub(crate) fn kinds(&self) -> BTreeSet<String> {
+        self.fresh.as_ref().map(|fresh| fresh.kinds.clone()).unwrap_or_default()
+    }
+
+    /// OBS-07: the attestation state, in the record of what was decided by it.
+    pub(crate) fn describe(&self, record: &mut Record) {
+        let mut put = |name: String, value: String| record.attestation.insert(name, value);
+        put("result".to_owned(), self.row.digest.clone());
+        put("tier".to_owned(), self.row.summary.tier().to_string());
+        put("grade".to_owned(), self.row.grade.map_or("none", Grade::name).to_owned());
+        for (name, told) in &self.row.told {
+            put(format!("part.{name}"), told.clone());
+        }
+    }
+}

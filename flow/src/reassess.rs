@@ -1,0 +1,173 @@
+//! Looking again at results that count (ATT-07, PROV-11, OBS-10): when their time is up, when
+//! policy or a document changed. Where an agent's result got worse, what it holds is ended as the
+//! agent's risk class says. A job that any server may run at any time.
+
+use attestation::class::{Fall, Grade};
+use env::rows::{Documents, DomainEpoch, ResultRow};
+use env::{Change, Clock, Entity, Expect, Index, Key, Store, Unavailable, World, Write};
+use monitoring::{Event, Outcome};
+use provisioning::{Act, Epoch};
+use registry::{AgentRecord, NodeRecord};
+use time::UnixTime;
+
+use crate::agents::settled;
+use crate::appraise::{self, Asking};
+use crate::facts::{Basis, basis};
+use crate::record::begin;
+
+/// Results of one page.
+const PAGE: usize = 200;
+
+/// Which results are looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those of agents that hold more than their result allows.
+    Fallen,
+    /// Those of an agent: a document of it changed.
+    Agent(String),
+    /// Those whose time was up in a span.
+    Due {
+        /// Since then.
+        after: UnixTime,
+        /// Until now.
+        before: UnixTime,
+    },
+    /// All.
+    All,
+}
+
+impl Which {
+    fn index(&self) -> (Index, &str) {
+        match self {
+            Self::Fallen => (Index::State, ResultRow::FALLEN),
+            Self::Agent(agent) => (Index::Agent, agent),
+            Self::Due { .. } | Self::All => (Index::All, ""),
+        }
+    }
+}
+
+/// Looks, and ends what is to be ended. Returns how many agents fell.
+pub async fn step<W: World>(world: &W, which: &Which) -> Result<usize, Unavailable> {
+    let (index, value) = which.index();
+    let (mut after, mut fallen) = (None::<String>, 0);
+    loop {
+        let store = world.store();
+        let page = store.scan(ResultRow::TABLE, index, value, after.as_deref(), PAGE).await?;
+        for row in &page.rows {
+            let Some(result) = row.value::<ResultRow>().map_err(env_fault)? else { continue };
+            let waits = match which {
+                Which::Due { after, before } => result.until < *after || *before <= result.until,
+                _ => false,
+            };
+            if !waits && look(world, &result).await? {
+                fallen += 1;
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(fallen);
+        }
+    }
+}
+
+fn env_fault(error: env::Unreadable) -> Unavailable {
+    Unavailable::of("store", error)
+}
+
+/// Looks at one result; true if its agent fell.
+async fn look<W: World>(world: &W, seen: &ResultRow) -> Result<bool, Unavailable> {
+    let mut keys = vec![
+        Key::of::<AgentRecord>(&seen.agent),
+        Key::of::<NodeRecord>(&seen.host),
+        Key::of::<DomainEpoch>(DomainEpoch::ID),
+    ];
+    keys.extend(appraise::keys(&seen.agent, &seen.host));
+    let facts = basis(world, keys).await?;
+    let row = facts.rows.get::<ResultRow>(&seen.id())?;
+    let agent = facts.rows.get::<AgentRecord>(&seen.agent)?;
+    let (Some(row), Some(agent)) = (row, agent) else { return Ok(false) };
+    let now = world.clock().now();
+    let found = grade(&facts, &row, &agent, now)?;
+    let held = row.held;
+    if found >= held || agent.lifecycle.is_active().is_err() {
+        return Ok(false);
+    }
+    let class = facts.set().attestation().class.get(&agent.entry.rule.class);
+    // A class that is gone gives nothing, and leaves nothing.
+    let fall = class.map_or(Fall::End, |class| class.fall);
+    let settled_row = ResultRow { grade: found, held: found, ..(*row.value).clone() };
+    let mut change = Change::default();
+    change.writes.push(Write::put(&settled_row, Expect::Version(row.version)));
+    let mut record = begin(world, Event::AgentLifecycle);
+    record.action = format!("agent.{}", action(fall));
+    record.agent = Some(seen.agent.clone());
+    record.transport = Some(seen.host.clone());
+    record.policy = Some(facts.version());
+    record.outcome = Outcome::Done;
+    let name = |grade: Option<Grade>| grade.map_or("none", Grade::name);
+    let reason = format!("its attestation fell from `{}` to `{}`", name(held), name(found));
+    record.facts = serde_json::json!({ "reason": reason, "result": row.digest, "fall": fall });
+    end(&facts, &agent, fall, reason, now, &mut change, &mut record)?;
+    change.records.push(record);
+    Ok(settled(world.store().commit(change).await)?.is_some())
+}
+
+/// Adds to the change what ends the agent's credentials.
+fn end(
+    facts: &Basis,
+    agent: &env::Stored<AgentRecord>,
+    fall: Fall,
+    reason: String,
+    now: UnixTime,
+    change: &mut Change,
+    record: &mut monitoring::Record,
+) -> Result<(), Unavailable> {
+    let row = facts.rows.get::<DomainEpoch>(DomainEpoch::ID)?;
+    let next = row.as_ref().map_or(Epoch(0), |row| row.epoch).next();
+    let lifecycle = match fall {
+        Fall::Keep => return Ok(()),
+        Fall::End => agent.lifecycle.renewed(next),
+        Fall::Suspend => agent
+            .lifecycle
+            .after(Act::Suspend, next, reason, now)
+            .map_err(|refusal| Unavailable::of("store", refusal))?,
+    };
+    record.epoch = Some(next.0);
+    let moved = AgentRecord { lifecycle, ..(*agent.value).clone() };
+    change.writes.push(Write::put(&moved, Expect::Version(agent.version)));
+    let expect = row.map_or(Expect::Absent, |row| Expect::Version(row.version));
+    change.writes.push(Write::put(&DomainEpoch { epoch: next }, expect));
+    Ok(())
+}
+
+/// What the records call it.
+const fn action(fall: Fall) -> &'static str {
+    match fall {
+        Fall::Keep => "fell",
+        Fall::End => "end",
+        Fall::Suspend => "suspend",
+    }
+}
+
+/// What the evidence shows now: as much as it did, or less.
+fn grade(
+    facts: &Basis,
+    row: &ResultRow,
+    agent: &AgentRecord,
+    now: UnixTime,
+) -> Result<Option<Grade>, Unavailable> {
+    let host = facts.rows.get::<NodeRecord>(&row.host)?;
+    let class = facts.set().attestation().class.get(&agent.entry.rule.class);
+    let (Some(host), Some(class)) = (host, class) else { return Ok(None) };
+    let asking = Asking { agent, host: &host, found: &row.selectors, class, now };
+    appraise::look(facts, &asking)
+}
+
+/// Which results a change of rows makes worth a look.
+pub fn concerned(row: &env::Row) -> Option<Which> {
+    if row.key.table == Documents::TABLE {
+        return Some(Which::Agent(row.key.id.clone()));
+    }
+    let is_policy = row.key == Key::of::<env::rows::InForce>(env::rows::InForce::ID);
+    is_policy.then_some(Which::All)
+}
