@@ -9,7 +9,7 @@ use jose::{Algorithm, PublicKey};
 
 /// DER of the object identifier of P-256 (RFC 5480 §2.1.1.1).
 const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
-/// DER of the PrintableString `edwards25519` (PKCS #11 v3.0 §2.3.10: "curveName").
+/// DER of the PrintableString `edwards25519`, as CKA_EC_PARAMS names that curve.
 const EDWARDS: &[u8] = b"\x13\x0cedwards25519";
 /// `SubjectPublicKeyInfo` of a point on P-256, up to the point (RFC 5480 §2).
 const P256_SPKI: &[u8] = &[
@@ -64,8 +64,8 @@ impl Curve {
     /// The mechanism that signs, and what it is given for a message.
     pub(super) fn signing(self, message: &[u8]) -> (Mechanism<'static>, Vec<u8>) {
         match self {
-            // PKCS #11 v3.0 §2.3.6: CKM_ECDSA is "ECDSA without hashing", its signature r and s one
-            // after the other.
+            // PKCS #11 calls CKM_ECDSA "ECDSA without hashing"; its signature is r and s, one after
+            // the other.
             Self::P256 => {
                 let digest = digest::digest(&digest::SHA256, message);
                 (Mechanism::Ecdsa, digest.as_ref().to_vec())
