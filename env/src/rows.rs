@@ -126,6 +126,7 @@ json_entity!(Told, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Taints, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Alarms, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Troubles, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(SuperiorRow, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(LogMark, Table::Singles, one => one.log.clone());
 
 /// A policy set as stored: its files, and who applied it.
@@ -294,6 +295,33 @@ pub struct Troubles {
 impl Troubles {
     /// Its row.
     pub const ID: &'static str = "troubles";
+}
+
+/// How the authority above ours stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuperiorRow {
+    /// Which it is, in words.
+    pub name: String,
+    /// Since when nothing was had of it.
+    pub failing: Option<Failing>,
+}
+
+/// What was not had, and when it is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// Since when.
+    pub since: UnixTime,
+    /// How often in a row.
+    pub tries: u32,
+    /// When it is tried next.
+    pub again: UnixTime,
+    /// Why the last time.
+    pub why: String,
+}
+
+impl SuperiorRow {
+    /// Its row.
+    pub const ID: &'static str = "superior";
 }
 
 /// The last checkpoint of a log that the state database knows: a log that is shorter was rolled

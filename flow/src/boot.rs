@@ -102,7 +102,7 @@ async fn identity<W: World>(
     let signer = sign::signer(&ring, now)?;
     let authority = sign::authority(signer)?;
     let (key, public) = world.keys().generate(Purpose::Component, ALGORITHM).await?;
-    let life = facts.set().domain().lifetimes.component;
+    let life = sign::life(signer, facts.set().domain().lifetimes.component, now);
     let order = x509_svid::Order {
         id: &id(&facts.set().domain().trust_domain)?,
         spki_der: public.spki_der(),
@@ -119,7 +119,12 @@ async fn identity<W: World>(
         .map_err(|fault| Unavailable::of("keys", fault))?;
     let leaf = sign::certificate(world, &sign::handle(purpose, signer), checked).await?;
     let renew = now.plus(Span::from_millis(life.millis() / 2));
-    Ok(Identity { chain: vec![leaf], key, renew })
+    let mut chain = vec![leaf];
+    for issuer in sign::issuers(signer) {
+        let issuer = CertificateDer::from_der(issuer);
+        chain.push(issuer.map_err(|error| Unavailable::of("store", error))?);
+    }
+    Ok(Identity { chain, key, renew })
 }
 
 /// A certificate for the HTTPS listeners, of the authority that `ca.pem` holds.

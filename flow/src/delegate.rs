@@ -69,6 +69,7 @@ pub async fn delegate<W: World>(
             kid: kid.clone(),
             public: public.with_kid(kid.clone()),
             certificate: None,
+            above: None,
             published: now,
             signs_from: now,
             signs_until: until,

@@ -440,12 +440,14 @@ pub(crate) async fn component_svid<W: World>(
         authority: &authority,
         random: world.entropy().public(),
         now,
-        life: facts.set().domain().lifetimes.component,
+        life: sign::life(signer, facts.set().domain().lifetimes.component, now),
         epoch: facts.epoch.0,
         attributes: &spiffe::Attributes::default(),
     };
     let checked = x509_svid::build(&order, CERTIFICATE_ALGORITHM)
         .map_err(|fault| Unavailable::of("keys", fault))?;
     let leaf = sign::certificate(world, &sign::handle(purpose, signer), checked).await?;
-    Ok(vec![leaf.into_bytes()])
+    let mut chain = vec![leaf.into_bytes()];
+    chain.extend(sign::issuers(signer));
+    Ok(chain)
 }

@@ -30,6 +30,7 @@ pub mod renew;
 pub mod rotate;
 pub mod sign;
 pub mod spire;
+pub mod superior;
 pub mod token;
 mod turns;
 pub mod watch;

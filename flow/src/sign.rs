@@ -3,7 +3,7 @@
 use credential::{AuthorityKey, Checked, KeyRing, Purpose, TokenText};
 use env::{Handle, Keys, Unavailable, World};
 use jose::{Algorithm, Kind, SigningInput};
-use time::UnixTime;
+use time::{Span, UnixTime};
 use x509::{Certificate, CertificateDer, SignatureAlgorithm, ToBeSigned, ecdsa_der_from_fixed};
 
 /// What our own keys sign with, unless a profile needs another (docs/design.md §5).
@@ -45,6 +45,26 @@ pub async fn certificate<W: World>(
     let der = ecdsa_der_from_fixed(signature.as_bytes())
         .map_err(|error| Unavailable::of("keys", error))?;
     Ok(unsigned.attach(&der))
+}
+
+/// What stands between a leaf that this key signs and a root, the nearest first: nothing if the key
+/// is its own authority.
+pub fn issuers(key: &AuthorityKey) -> impl Iterator<Item = Vec<u8>> {
+    let above = key.above.iter();
+    above.flat_map(|above| key.certificate.iter().chain(&above.issuers)).cloned()
+}
+
+/// What verifiers begin with: the roots above this key, or the key's own certificate.
+pub fn roots(key: &AuthorityKey) -> Result<Vec<Certificate>, Unavailable> {
+    let Some(above) = &key.above else { return Ok(vec![authority(key)?]) };
+    let parse = |der: &Vec<u8>| Certificate::parse(der);
+    let roots = above.roots.iter().map(parse).collect::<Result<_, _>>();
+    roots.map_err(|error| Unavailable::of("store", error))
+}
+
+/// How long what this key signs may live: no longer than it and all that stands above it.
+pub fn life(key: &AuthorityKey, wanted: Span, now: UnixTime) -> Span {
+    wanted.min(key.kept_until.since(now))
 }
 
 /// The certificate of an X.509 authority's key.

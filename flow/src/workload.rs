@@ -12,7 +12,7 @@ use credential::TokenText;
 use env::rows::{Feed, Held, Holding, Taints, TrustRow};
 use env::{
     AssignedCredential, Change, Clock, Entropy, Expect, Handle, Index, IssueKind, IssueOrder, Key,
-    Keys, PeerFault, Peers, Recorded, Store, Table, Unavailable, World, Write,
+    Keys, PeerFault, Peers, Purpose, Recorded, Store, Table, Unavailable, World, Write,
 };
 use jose::{PublicKey, Unverified};
 use monitoring::Event;
@@ -405,6 +405,8 @@ fn spiffe_id(agent: &AgentRecord) -> Result<SpiffeId, Unavailable> {
 /// suspension, and nobody mistrusts the key that signed it.
 fn serves<T>(held: &Held<T>, agent: &AgentRecord, taints: &Taints, now: UnixTime) -> bool {
     now < held.renew
+        // Its record may have changed between keys that it holds and keys that stay here.
+        && held.key.purpose == purpose_of(agent)
         && agent.lifecycle.admits(Some(held.epoch)).is_ok()
         && !taints.has(&held.signer)
 }
@@ -464,7 +466,7 @@ async fn held_x509<W: World>(
     if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, &taints, now)) {
         return Ok(Ok(held));
     }
-    let (handle, request) = new_key(world).await?;
+    let (handle, request) = new_key(world, &attested.agent).await?;
     match order(world, attested, IssueKind::X509 { request }).await {
         Ok(Ok(AssignedCredential::X509 { chain })) => {
             let leaf = chain.first().map(|der| Certificate::parse(der));
@@ -495,7 +497,7 @@ pub async fn held_wit<W: World>(
     if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, &taints, now)) {
         return Ok(Ok(held));
     }
-    let (handle, request) = new_key(world).await?;
+    let (handle, request) = new_key(world, &attested.agent).await?;
     match order(world, attested, IssueKind::Wit { request }).await {
         Ok(Ok(AssignedCredential::Wit { token })) => {
             let wit = verified(world, &token, now).await?;
@@ -602,10 +604,21 @@ async fn keep<W: World, T: Clone + Send>(
 }
 
 /// A fresh key (CRED-11), and the request that proves it (PROV-07).
-async fn new_key<W: World>(world: &W) -> Result<(Handle, Vec<u8>), Unavailable> {
-    let (handle, public) = world.keys().generate(env::Purpose::Workload, ALGORITHM).await?;
+async fn new_key<W: World>(
+    world: &W,
+    agent: &AgentRecord,
+) -> Result<(Handle, Vec<u8>), Unavailable> {
+    let (handle, public) = world.keys().generate(purpose_of(agent), ALGORITHM).await?;
     let request = request(world, &handle, &public).await?;
     Ok((handle, request))
+}
+
+/// What a key for this agent is: one that its record lets it hold, or one that stays here.
+fn purpose_of(agent: &AgentRecord) -> Purpose {
+    match agent.keys() {
+        KeyHolding::Kept => Purpose::Agent,
+        KeyHolding::Handed => Purpose::Workload,
+    }
 }
 
 /// A PKCS#10 request for a key behind the door.

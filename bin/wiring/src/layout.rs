@@ -6,7 +6,9 @@ use env::Site;
 use serde::{Deserialize, Serialize};
 
 use super::devid::JoinTpm;
+use super::key_place::KeyPlace;
 use super::platform_attestors::Workloads;
+use super::superior::UpstreamAuthority;
 
 /// The first port, unless told otherwise: N the HTTPS origin, N+1 mutual TLS, N+2 the node API, N+3
 /// the gateway.
@@ -121,6 +123,12 @@ pub struct Settings {
     /// On a node: who is asked about its workloads, besides the kernel.
     #[serde(default, skip_serializing_if = "Workloads::is_empty")]
     pub workloads: Workloads,
+    /// Where private keys are made; without it in files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeyPlace>,
+    /// On a server: who signs its X.509 authority; without it, it signs for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_authority: Option<UpstreamAuthority>,
 }
 
 /// What a certificate with its key in a file is shown as.
@@ -186,6 +194,8 @@ impl Settings {
             join_by: None,
             join_tpm: None,
             workloads: Workloads::default(),
+            keys: None,
+            upstream_authority: None,
         }
     }
 

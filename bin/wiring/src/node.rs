@@ -87,7 +87,7 @@ pub async fn join(
     pulse: &Pulse,
 ) -> Result<Joined, String> {
     let part = role.name();
-    let keys = prepare::keys(layout, settings, part).await?;
+    let keys = prepare::keys(layout, settings, part, &pulse.devices).await?;
     let origin = format!("{}/log/{part}/{}", settings.trust_domain, entrance.name);
     let journal = journal::open(&layout.log(part), origin.clone(), &keys, None).await?;
     pulse.logs.add(part, Arc::clone(&journal));
@@ -113,6 +113,7 @@ pub async fn join(
         component,
         site: settings.site(),
         platforms: None,
+        superior: None,
     });
     if pulse.takes_clock() {
         journal.take_clock(world.as_ref()).await?;
@@ -129,7 +130,7 @@ pub async fn join(
 
 /// A key, a request that proves it, and the server's answer.
 async fn enter(
-    keys: &Arc<keys::Disk>,
+    keys: &Arc<keys::KeyStore>,
     role: Role,
     address: &Address,
     server: &SpiffeId,

@@ -45,6 +45,10 @@ const ROTATE_EVERY: Span = Span::from_seconds(60);
 pub const CLOCK_HINT: &str = "set the clock right (NTP) and start again; if it was ahead before \
                               and is right now, start once with `--clock-was-ahead`";
 
+/// What to do where the first intermediate was not had.
+const SUPERIOR_HINT: &str = "a server without an X.509 authority can issue nothing: mend what \
+                             `[upstream_authority]` in aims.toml names, and start again";
+
 /// A running server.
 pub struct Server {
     /// Its world.
@@ -64,7 +68,7 @@ pub async fn start(
     pulse: &Pulse,
     stop: &watch::Receiver<bool>,
 ) -> Result<Server, String> {
-    let keys = prepare::keys(layout, settings, "server").await?;
+    let keys = prepare::keys(layout, settings, "server", &pulse.devices).await?;
     pulse.set_sealed(keys.is_sealed());
     let database = layout.at("state.db");
     let origin = format!("{}/log/server", settings.trust_domain);
@@ -72,6 +76,10 @@ pub async fn start(
     let journal = journal::open(&layout.log("server"), origin.clone(), &keys, mark).await?;
     pulse.logs.add("server", Arc::clone(&journal));
     let store = open_store(&database, &journal).await?;
+    let superior = match &settings.upstream_authority {
+        Some(authority) => Some(authority.open(&layout.dir, &pulse.devices).await?),
+        None => None,
+    };
     let world = Arc::new(ServerWorld {
         store,
         keys: Arc::clone(&keys),
@@ -81,6 +89,7 @@ pub async fn start(
         component: Component("server".to_owned()),
         site: settings.site(),
         platforms: Some(Arc::new(Asker::new(settings, &layout.dir)?)),
+        superior,
     });
     let names = vec![settings.host.clone()];
     if pulse.takes_clock() {
@@ -101,6 +110,9 @@ pub async fn start(
 fn not_ready(why: &Unavailable) -> String {
     if why.part == issuing::PART {
         return format!("{why}\n  hint: {CLOCK_HINT}");
+    }
+    if why.part == flow::superior::PART {
+        return format!("{why}\n  hint: {SUPERIOR_HINT}");
     }
     why.to_string()
 }

@@ -153,7 +153,7 @@ async fn make_x509<W: World>(
         authority: &authority,
         random: world.entropy().public(),
         now: making.now,
-        life: making.life,
+        life: sign::life(key, making.life, making.now),
         epoch: making.epoch,
         attributes: making.attributes,
     };
@@ -162,7 +162,9 @@ async fn make_x509<W: World>(
         Err(fault) => return Ok(Err(Refusal::Order(fault.to_string()))),
     };
     let leaf = sign::certificate(world, &sign::handle(ring.purpose, key), checked).await?;
-    Ok(Ok(AssignedCredential::X509 { chain: vec![leaf.into_bytes()] }))
+    let mut chain = vec![leaf.into_bytes()];
+    chain.extend(sign::issuers(key));
+    Ok(Ok(AssignedCredential::X509 { chain }))
 }
 
 /// The key that a request proves, with its one algorithm.

@@ -14,7 +14,6 @@ use jose::Jwk;
 use oauth::client_metadata::ClientMetadata;
 use policy::{Difference, Fault, Files};
 use provisioning::Lifecycle;
-use provisioning::alarm::{Alarm, Outage};
 use provisioning::renewal::{Heard, Trouble};
 use rats::Tier;
 use registry::{ClientRecord, ClientState, NodeRecord};
@@ -24,7 +23,9 @@ use spiffe::federation::{EndpointUrl, Profile};
 use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
 
-use crate::health::{FeedState, LogState};
+mod status;
+
+pub use status::{Status, SuperiorShown};
 
 /// How long a join token lives unless the order says otherwise, in seconds.
 pub const JOIN_TOKEN_SECONDS: u64 = 600;
@@ -522,40 +523,6 @@ impl From<flow::federate::Shown> for RelationShown {
             next,
         }
     }
-}
-
-/// `GET /v1/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// Version of the program.
-    pub version: String,
-    /// The issuer identifier.
-    pub issuer: String,
-    /// What is missing before it can serve; none if it serves.
-    pub not_ready: Option<String>,
-    /// The trust domain; none before the first policy.
-    pub trust_domain: Option<String>,
-    /// The policy version in force.
-    pub policy: Option<String>,
-    /// The number of revocations so far.
-    pub epoch: Option<u64>,
-    /// Whether private keys lie sealed on disk.
-    pub keys_sealed: bool,
-    /// The logs.
-    pub logs: Vec<LogState>,
-    /// The components in this process that follow the server.
-    pub feeds: Vec<FeedState>,
-    /// Now, by the server's clock.
-    pub now: UnixTime,
-    /// The newest record, where the clock jumped back behind it: nothing is issued until then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jumped_back_from: Option<UnixTime>,
-    /// What is not renewed in time.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub alarms: Vec<Alarm>,
-    /// How long others go on without this server, by the policy in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outage: Option<Outage>,
 }
 
 /// A record of a log, as it lies there.

@@ -1,4 +1,4 @@
-//! Commands and responses (TPM 2.0 Part 3), as far as an attester needs them.
+//! Commands and responses (TPM 2.0 Part 3), as far as somebody here needs them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,14 +9,14 @@ use tpm::wire::{Reader, Writer};
 use tpm::{Hash, Malformed, PcrSelection, Public, Signature};
 use zeroize::Zeroizing;
 
-use super::address::{Address, Transport};
+use crate::address::{Address, Transport};
 
 /// A handle: an object, a session, a hierarchy or an index.
-pub(super) type Handle = u32;
+pub type Handle = u32;
 /// `TPM_RH_OWNER`.
-pub(super) const OWNER: Handle = 0x4000_0001;
+pub const OWNER: Handle = 0x4000_0001;
 /// `TPM_RH_ENDORSEMENT`.
-pub(super) const ENDORSEMENT: Handle = 0x4000_000b;
+pub const ENDORSEMENT: Handle = 0x4000_000b;
 /// `TPM_RH_NULL`.
 const NO_HANDLE: Handle = 0x4000_0007;
 /// `TPM_RS_PW`: the authorization is a password.
@@ -25,6 +25,8 @@ const PASSWORD: Handle = 0x4000_0009;
 const NO_SESSIONS: u16 = 0x8001;
 const SESSIONS: u16 = 0x8002;
 const NULL: u16 = 0x0010;
+/// `TPM_ST_HASHCHECK`.
+const HASH_CHECK: u16 = 0x8024;
 /// `TPM_SE_POLICY`.
 const POLICY: u8 = 1;
 /// Responses that mean "ask again": `TPM_RC_YIELDED`, `TPM_RC_TESTING`, `TPM_RC_RETRY`.
@@ -87,19 +89,26 @@ fn meaning(code: u32) -> &'static str {
 }
 
 /// What a key was loaded or made with.
-pub(super) struct Made {
-    pub(super) private: Vec<u8>,
-    pub(super) public: Vec<u8>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// TPM2B_PRIVATE without its size: wrapped by the TPM, of use to no other.
+    pub private: Vec<u8>,
+    /// TPMT_PUBLIC.
+    pub public: Vec<u8>,
 }
 
 /// How a handle is authorized.
-pub(super) enum Auth<'a> {
+#[derive(Debug)]
+pub enum Auth<'a> {
+    /// By a password, empty for none.
     Password(&'a [u8]),
+    /// By a session.
     Session(Handle),
 }
 
 /// An open TPM.
-pub(super) struct Tpm {
+#[derive(Debug)]
+pub struct Tpm {
     transport: Transport,
     address: Address,
 }
@@ -139,7 +148,8 @@ impl Answer {
 }
 
 impl Tpm {
-    pub(super) fn open(address: &Address) -> Result<Self, TpmError> {
+    /// Opens the way there.
+    pub fn open(address: &Address) -> Result<Self, TpmError> {
         let transport = address.open().map_err(|source| unreachable_at(address, source))?;
         Ok(Self { transport, address: address.clone() })
     }
@@ -169,7 +179,7 @@ impl Tpm {
     }
 
     /// Part 3 §24.1. Returns the handle and the TPMT_PUBLIC.
-    pub(super) fn create_primary(
+    pub fn create_primary(
         &mut self,
         hierarchy: Handle,
         auth: &[u8],
@@ -186,7 +196,7 @@ impl Tpm {
     }
 
     /// Part 3 §12.1.
-    pub(super) fn create(&mut self, parent: Handle, template: &Public) -> Result<Made, TpmError> {
+    pub fn create(&mut self, parent: Handle, template: &Public) -> Result<Made, TpmError> {
         let parameters = creation(template);
         let (command, auths) = (command("TPM2_Create", 0x153), [Auth::Password(&[])]);
         self.run(&command, &[parent], &auths, &parameters)?.read(|reader| {
@@ -195,20 +205,20 @@ impl Tpm {
     }
 
     /// Part 3 §12.2.
-    pub(super) fn load(&mut self, parent: Handle, key: &Made) -> Result<Handle, TpmError> {
+    pub fn load(&mut self, parent: Handle, key: &Made) -> Result<Handle, TpmError> {
         let parameters = Writer::default().sized(&key.private).sized(&key.public).into_bytes();
         let (command, auths) = (making("TPM2_Load", 0x157), [Auth::Password(&[])]);
         Ok(self.run(&command, &[parent], &auths, &parameters)?.handle)
     }
 
     /// Part 3 §28.4.
-    pub(super) fn flush(&mut self, handle: Handle) -> Result<(), TpmError> {
+    pub fn flush(&mut self, handle: Handle) -> Result<(), TpmError> {
         let parameters = Writer::default().u32(handle).into_bytes();
         self.run(&command("TPM2_FlushContext", 0x165), &[], &[], &parameters).map(|_| ())
     }
 
     /// Part 3 §11.1 and §23.4: a policy session that satisfies PolicyA.
-    pub(super) fn endorsement_session(&mut self, auth: &[u8]) -> Result<Handle, TpmError> {
+    pub fn endorsement_session(&mut self, auth: &[u8]) -> Result<Handle, TpmError> {
         let parameters = Writer::default()
             .sized(&[0; 16])
             .sized(&[])
@@ -233,7 +243,7 @@ impl Tpm {
     }
 
     /// Part 3 §12.5. The session ends with it.
-    pub(super) fn activate(
+    pub fn activate(
         &mut self,
         attestation: Handle,
         endorsement: Handle,
@@ -254,7 +264,7 @@ impl Tpm {
     }
 
     /// Part 3 §18.2: TPMS_ATTEST and TPMT_SIGNATURE.
-    pub(super) fn certify(
+    pub fn certify(
         &mut self,
         key: (Handle, &[u8]),
         attestation: Handle,
@@ -270,7 +280,7 @@ impl Tpm {
     }
 
     /// Part 3 §18.4: TPMS_ATTEST and TPMT_SIGNATURE.
-    pub(super) fn quote(
+    pub fn quote(
         &mut self,
         attestation: Handle,
         nonce: &[u8],
@@ -283,7 +293,7 @@ impl Tpm {
     }
 
     /// Part 3 §15.4 and §20.2: the TPM hashes, so that a restricted key signs too.
-    pub(super) fn sign(
+    pub fn sign(
         &mut self,
         key: (Handle, &[u8]),
         hash: Hash,
@@ -301,8 +311,22 @@ impl Tpm {
         self.run(&command, &[key.0], &auths, &parameters)?.read(Signature::read)
     }
 
+    /// Part 3 §20.2, of what was hashed here: for keys that are not restricted.
+    pub fn sign_digest(
+        &mut self,
+        key: Handle,
+        digest: &[u8],
+        scheme: Option<tpm::Scheme>,
+    ) -> Result<Signature, TpmError> {
+        let digest = Writer::default().sized(digest);
+        // Part 3 §20.2: a restricted key alone needs the ticket of a hash; this is a null one.
+        let ticket = tpm::Scheme::write(scheme, digest).u16(HASH_CHECK).u32(NO_HANDLE).sized(&[]);
+        let (command, auths) = (command("TPM2_Sign", 0x15d), [Auth::Password(&[])]);
+        self.run(&command, &[key], &auths, &ticket.into_bytes())?.read(Signature::read)
+    }
+
     /// Part 3 §22.4, as often as the TPM needs for all of them.
-    pub(super) fn pcrs(&mut self, indices: &[u8]) -> Result<BTreeMap<u8, Vec<u8>>, TpmError> {
+    pub fn pcrs(&mut self, indices: &[u8]) -> Result<BTreeMap<u8, Vec<u8>>, TpmError> {
         let mut values = BTreeMap::new();
         for _ in 0..indices.len() {
             let missing = indices.iter().copied().filter(|index| !values.contains_key(index));
@@ -325,7 +349,7 @@ impl Tpm {
     }
 
     /// Part 3 §31.6 and §31.13: the contents of an index that anybody may read.
-    pub(super) fn nv(&mut self, index: Handle) -> Result<Vec<u8>, TpmError> {
+    pub fn nv(&mut self, index: Handle) -> Result<Vec<u8>, TpmError> {
         let public = self.run(&command("TPM2_NV_ReadPublic", 0x169), &[index], &[], &[])?;
         let size = public.read(|reader| {
             let mut area = Reader::new(reader.sized()?)?;

@@ -42,7 +42,7 @@ impl Address {
         }
     }
 
-    pub(super) fn open(&self) -> io::Result<Transport> {
+    pub(crate) fn open(&self) -> io::Result<Transport> {
         match self {
             Self::Device(path) => {
                 OpenOptions::new().read(true).write(true).open(path).map(Transport::Device)
@@ -80,18 +80,24 @@ impl fmt::Display for Address {
 )]
 pub struct NotATpm(String);
 
-pub(super) trait Stream: Read + Write + Send {}
+pub(crate) trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 /// An open way to a TPM.
-pub(super) enum Transport {
+pub(crate) enum Transport {
     Device(File),
     Stream(Box<dyn Stream>),
 }
 
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Transport")
+    }
+}
+
 impl Transport {
     /// One command, one response, both whole.
-    pub(super) fn exchange(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
+    pub(crate) fn exchange(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
         let mut response = vec![0; STRUCTURE_BYTES_MAX];
         let length = match self {
             // The device takes a command in one write and gives its response in one read.
