@@ -12,13 +12,13 @@ use spiffe::{SpiffeId, TrustDomain};
 use time::{Span, UnixTime};
 use x509::CertificateDer;
 
-use crate::agents::{Operator, settled};
 use crate::apply_policy;
 use crate::facts::basis;
 use crate::issuing;
 use crate::record::begin;
 use crate::rotate;
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
+use crate::turns::{Operator, settled};
 
 /// A certificate of our own and the handle of its key.
 #[derive(Debug)]

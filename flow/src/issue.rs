@@ -24,12 +24,12 @@ use wimse::WorkloadId;
 use x509::{Request, RequestError};
 
 use self::making::Making;
-use crate::agents::{overtaken, settled};
 use crate::appraise::{self, Asking};
 use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, public_id, refused};
 use crate::turns::{TRIES_MAX, pause};
+use crate::turns::{overtaken, settled};
 
 /// How many lives of a credential a row about its node lasts.
 const HOSTED_LIVES: u64 = 4;

@@ -17,12 +17,12 @@ use time::UnixTime;
 use wimse::WorkloadId;
 use x509::{Request, RequestError};
 
-use crate::agents::overtaken;
 use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::join_token::hash_of;
 use crate::record::{begin, refused, single_use};
 use crate::sign::{self, CERTIFICATE_ALGORITHM};
+use crate::turns::overtaken;
 
 /// What a host presents.
 #[derive(Clone)]
@@ -279,7 +279,7 @@ async fn replayed<W: World>(
     let mut record = record_of(world, facts, attempt);
     refused(&mut record, Refusal::Replayed.check(), &Refusal::Replayed, None);
     let commit = world.store().commit(Change::record(record)).await;
-    let receipt = crate::agents::settled(commit)?.ok_or_else(overtaken)?;
+    let receipt = crate::turns::settled(commit)?.ok_or_else(overtaken)?;
     Ok(End::Decided(Recorded::new(Err(Refusal::Replayed), &receipt)))
 }
 

@@ -10,10 +10,10 @@ use provisioning::{Act, Epoch};
 use registry::{AgentRecord, NodeRecord};
 use time::UnixTime;
 
-use crate::agents::settled;
 use crate::appraise::{self, Asking};
 use crate::facts::{Basis, basis};
 use crate::record::begin;
+use crate::turns::settled;
 
 /// Results of one page.
 const PAGE: usize = 200;

@@ -10,11 +10,11 @@ use registry::NodeRecord;
 use wimse::WorkloadId;
 use x509::{Request, RequestError};
 
-use crate::agents::{overtaken, settled};
 use crate::facts::basis;
 use crate::issuing;
 use crate::join::component_svid;
 use crate::record::{begin, refused};
+use crate::turns::{overtaken, settled};
 
 /// Why a credential is not renewed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

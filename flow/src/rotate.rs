@@ -16,11 +16,11 @@ use spiffe::{BundleKey, SpiffeId};
 use time::{Span, UnixTime};
 use x509::Certificate;
 
-use crate::agents::settled;
 use crate::issuing;
 use crate::record::begin;
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
 use crate::superior;
+use crate::turns::settled;
 
 /// How often peers are told to look at our bundle.
 const REFRESH_HINT: Span = Span::from_seconds(300);

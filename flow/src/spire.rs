@@ -22,10 +22,11 @@ use spiffe::{Bundle, SpiffeId, TrustDomain};
 use time::{Span, UnixTime};
 use wimse::WorkloadId;
 
-use crate::agents::{identifier_of, overtaken, settled};
+use crate::agents::identifier_of;
 use crate::facts::{Basis, basis};
 use crate::issue::{self, claimed, issue_claimed};
 use crate::record::{begin, refused};
+use crate::turns::{overtaken, settled};
 
 /// The most records that are looked through for one agent.
 const RECORDS_MAX: usize = 100_000;

@@ -13,10 +13,10 @@ use monitoring::{Event, Outcome};
 use time::{Span, UnixTime};
 use x509::{Name, RequestTemplate, ecdsa_der_from_fixed};
 
-use crate::agents::settled;
 use crate::record::{begin, refused};
 use crate::rotate::{Making, server_id};
 use crate::sign::{self, CERTIFICATE_ALGORITHM};
+use crate::turns::settled;
 
 /// Which door is said to be shut.
 pub const PART: &str = "upstream authority";

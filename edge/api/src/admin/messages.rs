@@ -1,21 +1,17 @@
 //! What crosses the operators' socket: the same types at both ends. Times are milliseconds since
 //! the epoch, as in the records.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use attestation::class::Grade;
 use attestation::mechanism::Role;
 use credential::federation::{Fetched, Keeper, LastFault, Relation, Standing, Terms};
 use credential::{AuthorityKey, KeyRing};
-use env::rows::{Documents, KeptDocument, ResultRow};
 use identifier::AgentName;
 use jose::Jwk;
 use oauth::client_metadata::ClientMetadata;
 use policy::{Difference, Fault, Files};
 use provisioning::Lifecycle;
 use provisioning::renewal::{Heard, Trouble};
-use rats::Tier;
 use registry::{ClientRecord, ClientState, NodeRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -23,8 +19,10 @@ use spiffe::federation::{EndpointUrl, Profile};
 use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
 
+mod evidence;
 mod status;
 
+pub use evidence::{DocumentOrder, DocumentShown, EvidenceShown, ResultShown};
 pub use status::{Status, SuperiorShown};
 
 /// How long a join token lives unless the order says otherwise, in seconds.
@@ -82,83 +80,6 @@ pub struct Page<T> {
 pub struct Reason {
     /// Why, in the operator's words; 1 to [`REASON_BYTES_MAX`] bytes.
     pub reason: String,
-}
-
-/// `POST /v1/evidence/{name}/{kind}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DocumentOrder {
-    /// The document, base64url without padding; `null`: the one that is there goes.
-    pub document: Option<String>,
-}
-
-/// `GET /v1/evidence/{name}`: what was said about an agent, and what was found out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EvidenceShown {
-    /// The agent's identifier.
-    pub agent: String,
-    /// Its documents.
-    pub documents: Vec<DocumentShown>,
-    /// The last result on each host.
-    pub results: Vec<ResultShown>,
-}
-
-/// A document about an agent, without itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DocumentShown {
-    /// Its kind.
-    pub kind: String,
-    /// SHA-256 of it, hex.
-    pub sha256: String,
-    /// Since when it is there.
-    pub since: UnixTime,
-    /// Who brought it.
-    pub by: String,
-}
-
-impl DocumentShown {
-    pub(crate) fn all(kept: &Documents) -> Vec<Self> {
-        let shown = |(kind, one): (&String, &KeptDocument)| Self {
-            kind: kind.clone(),
-            sha256: one.sha256.clone(),
-            since: one.since,
-            by: one.by.clone(),
-        };
-        kept.kinds.iter().map(shown).collect()
-    }
-}
-
-/// An attestation result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResultShown {
-    /// The host that measured.
-    pub host: String,
-    /// The tier of the part trusted least.
-    pub tier: Tier,
-    /// How much of its risk class the agent gets: `full`, `warned`; `null`: nothing.
-    pub grade: Option<Grade>,
-    /// Each part in words.
-    pub parts: BTreeMap<String, String>,
-    /// When everything is appraised again at the latest.
-    pub until: UnixTime,
-    /// base64url(SHA-256) of the signed result: what credentials and records name it by.
-    pub digest: String,
-    /// The signed result itself, a JWT of the profile `tag:ietf.org,2026:rats/ear#04`.
-    pub token: String,
-}
-
-impl ResultShown {
-    pub(crate) fn of(row: &ResultRow) -> Self {
-        Self {
-            host: row.host.clone(),
-            tier: row.summary.tier(),
-            grade: row.grade,
-            parts: row.told.clone(),
-            until: row.until,
-            digest: row.digest.clone(),
-            token: row.token.clone(),
-        }
-    }
 }
 
 /// A client as RFC 7591 §3.2.1 answers a registration, and whether it gets tokens. There is no

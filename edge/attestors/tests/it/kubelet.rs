@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::child::{Meeting, Started};
 use crate::incgroup::InCgroup;
 
-const PODS: &str = include_str!("../../../../stack/attestation/vectors/kubernetes/pods.json");
+const PODS: &str = include_str!("../../../../stack/process/vectors/kubernetes/pods.json");
 const UID: &str = "2c48913c-b29f-11e7-9350-020968147796";
 
 /// A kubelet that gives these answers, the last for ever, and what it was asked.

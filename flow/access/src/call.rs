@@ -17,10 +17,10 @@ use pdp::{Circumstances, Decision, Denial, Fact, Permit, Question, Resource};
 use registry::AgentRecord;
 use time::UnixTime;
 
-use crate::agents::{overtaken, settled};
 use crate::facts::{Basis, basis};
 use crate::feed;
 use crate::record::{begin, refused, single_use};
+use crate::turns::{overtaken, settled};
 
 pub use caller::{Verdicts, Verified};
 pub use exchange::Delegate;

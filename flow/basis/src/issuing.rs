@@ -6,9 +6,9 @@ use env::{Change, Clock, Store, Unavailable, World};
 use monitoring::{Event, Record};
 use time::{Span, UnixTime};
 
-use crate::agents::{overtaken, settled};
 use crate::facts::Basis;
 use crate::record::begin;
+use crate::turns::{overtaken, settled};
 
 /// Which door is said to be shut.
 pub const PART: &str = "issuing";

@@ -24,11 +24,11 @@ use pdp::{Circumstances, Denial, Permitted, Principal, PrincipalKind, Question};
 use registry::{AgentRecord, ClientRecord};
 use time::UnixTime;
 
-use crate::agents::{overtaken, settled};
 use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, public_id, refused, single_use};
 use crate::sign::{self, ALGORITHM};
+use crate::turns::{overtaken, settled};
 
 pub use client::ClientRefusal;
 pub use target::TargetRefusal;

@@ -9,10 +9,10 @@ use provisioning::{Epoch, NotInForce};
 use registry::NodeRecord;
 use wimse::WorkloadId;
 
-use crate::agents::{overtaken, settled};
 use crate::facts::basis;
 use crate::issuing;
 use crate::record::{begin, refused};
+use crate::turns::{overtaken, settled};
 
 /// Why no leave is given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

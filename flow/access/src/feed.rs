@@ -15,7 +15,7 @@ use registry::{AgentRecord, NodeRecord};
 use time::UnixTime;
 use wimse::WorkloadId;
 
-use crate::agents::settled;
+use crate::turns::settled;
 
 /// The most rows of one message.
 pub const ROWS_MAX: usize = 256;
@@ -182,7 +182,7 @@ async fn commit<W: World>(world: &W, writes: Vec<Write>) -> Result<(), Unavailab
 
 /// Whether what was heard at `heard` may be decided on. Heard in the future means that the clock
 /// went back: nobody knows how long ago that was.
-pub(crate) fn is_fresh(heard: UnixTime, now: UnixTime, domain: &Domain) -> bool {
+pub fn is_fresh(heard: UnixTime, now: UnixTime, domain: &Domain) -> bool {
     let (bound, skew) = (domain.revocation.feed_lost_after, domain.bounds.clock_skew);
     now.since(heard) <= bound && heard.since(now) <= skew
 }
