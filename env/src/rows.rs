@@ -388,6 +388,9 @@ pub struct KeptDocument {
     pub by: String,
     /// Whether the values of it that serve once were taken: it is known again by its hash.
     pub accepted: bool,
+    /// Whether such a value had been taken for another document: it counts for nothing.
+    #[serde(default)]
+    pub spent: bool,
 }
 
 /// The last attestation result of an agent on a host.

@@ -99,7 +99,7 @@ pub(crate) async fn judge<W: World>(
         agent,
         host,
     };
-    let fresh = fresh(claims, &assessment, documents, &row.agent);
+    let fresh = fresh(claims, &assessment, documents, &row.agent, spent);
     Ok(Judged { row, expect, fresh: Some(fresh) })
 }
 
@@ -120,10 +120,10 @@ pub fn issuer(domain: &spiffe::TrustDomain) -> String {
 fn assess(
     facts: &Basis,
     asking: &Asking<'_>,
-    documents: Option<&Stored<Documents>>,
+    kept: Option<&Stored<Documents>>,
     spent: &BTreeSet<String>,
 ) -> (Assessment, serde_json::Value) {
-    let read: Vec<_> = documents
+    let read: Vec<_> = kept
         .iter()
         .flat_map(|row| &row.kinds)
         .map(|(kind, kept)| (kind, &kept.sha256, evidence::from_text(&kept.text)))
@@ -152,7 +152,9 @@ fn assess(
         skew: facts.set().domain().bounds.clock_skew,
     };
     let mut assessment = verifier::assess(&inquiry);
-    for kind in spent {
+    let known = kept.iter().flat_map(|row| &row.kinds);
+    let known = known.filter(|(_, document)| document.spent).map(|(kind, _)| kind);
+    for kind in known.chain(spent) {
         assessment.used_before(kind, "a value of this document");
     }
     let issuer = issuer(&facts.set().domain().trust_domain);
@@ -171,7 +173,7 @@ fn basis_of(
     let documents: BTreeMap<_, _> = documents
         .iter()
         .flat_map(|row| &row.kinds)
-        .map(|(kind, kept)| (kind, &kept.sha256))
+        .map(|(kind, kept)| (kind, (&kept.sha256, kept.spent || spent.contains(kind))))
         .collect();
     let all = serde_json::json!([
         facts.version(),
@@ -179,7 +181,6 @@ fn basis_of(
         [&host.mechanism, &host.joined.to_string(), &host.vector.to_string()],
         asking.found,
         documents,
-        spent,
     ]);
     TokenHash::of(&all.to_string()).to_base64url()
 }
@@ -190,10 +191,16 @@ fn fresh(
     assessment: &Assessment,
     documents: Option<Stored<Documents>>,
     agent: &str,
+    spent: &BTreeSet<String>,
 ) -> Fresh {
     let mut fresh = Fresh { claims, accepted: None, uses: Vec::new(), kinds: BTreeSet::new() };
     let Some(row) = documents else { return fresh };
     let mut accepted = (*row.value).clone();
+    for kind in spent {
+        if let Some(document) = accepted.kinds.get_mut(kind) {
+            document.spent = true;
+        }
+    }
     for (kind, once) in &assessment.uses {
         let Some(document) = accepted.kinds.get_mut(*kind) else { continue };
         if row.kinds.get(*kind).is_some_and(|kept| kept.accepted) {
@@ -203,7 +210,7 @@ fn fresh(
         fresh.uses.push(single_use(&format!("evidence/{kind}/{agent}"), &once.value, once.until));
         fresh.kinds.insert((*kind).to_owned());
     }
-    if !fresh.kinds.is_empty() {
+    if !fresh.kinds.is_empty() || !spent.is_empty() {
         fresh.accepted = Some((accepted, row.version));
     }
     fresh

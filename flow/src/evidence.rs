@@ -178,6 +178,7 @@ fn decide<W: World>(
             let kept = KeptDocument {
                 text: kinds::to_text(document),
                 accepted: same.is_some_and(|kept| kept.accepted),
+                spent: same.is_some_and(|kept| kept.spent),
                 sha256,
                 since: world.clock().now(),
                 by: operator.0.clone(),

@@ -284,11 +284,12 @@ impl From<Refusal> for Failure {
         let step = match &refusal {
             Refusal::NoText | Refusal::Malformed(_) => Step::Form,
             Refusal::Token(Refused::Expired { .. } | Refused::NotYetValid { .. })
+            // A key that nobody knows is no other one: it counts for nothing.
+            | Refusal::KeyUnknown
             | Refusal::Facts { .. } => Step::Content,
             Refusal::Token(_) => Step::Signature,
             Refusal::Agent { .. }
             | Refusal::NoThumbprint
-            | Refusal::KeyUnknown
             | Refusal::Key { .. }
             | Refusal::Audience { .. } => Step::Binding,
             Refusal::Settings(_)

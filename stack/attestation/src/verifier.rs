@@ -258,6 +258,7 @@ impl Assessment {
 
     /// The part of this document counts for nothing: a value of it was accepted before.
     pub fn used_before(&mut self, kind: &str, value: &str) {
+        self.uses.retain(|(of, _)| *of != kind);
         if let Some(part) = self.parts.get_mut(kind) {
             let failure = Failure::new(Step::Binding, format!("`{value}` was accepted before"));
             *part = Part { claims: std::mem::take(&mut part.claims), ..Part::failed(failure) };

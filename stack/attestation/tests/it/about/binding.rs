@@ -115,7 +115,7 @@ fn s3_1_each_check_of_a_binding_refuses() {
     story.refuses(|it| it.cnf = jwk, Step::Binding, "`cnf` has no `jkt`");
     let mut keyless = case.under("/none", Value::Null);
     keyless.key = None;
-    keyless.refuses(&story.token(|_| {}), Step::Binding, "the key of the agent is not known");
+    keyless.refuses(&story.token(|_| {}), Step::Content, "the key of the agent is not known");
     let elsewhere = Audience::one("spiffe://other.example/aims/server");
     story.refuses(|it| it.aud = Some(elsewhere), Step::Binding, "another audience");
     // Policy: for whom, what, how long.
