@@ -5,12 +5,12 @@ set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"
 PATH="$PATH:/usr/sbin"
-need_command docker
-need_command dockerd
-need_command containerd
-need_command runc
+# Not every machine lets a daemon of containers start: where it does, this test runs.
+for program in docker dockerd containerd runc; do
+    command -v "$program" >/dev/null || not_here "no \`$program\`; run tests/peers/install.sh --system"
+done
 need_command ldd
-[[ $(id -u) -eq 0 ]] || missing "root, who may start a Docker daemon"
+[[ $(id -u) -eq 0 ]] || not_here "root alone may start a Docker daemon"
 
 readonly DOMAIN=docker.example
 export DOCKER_HOST="unix://$PEER_DIR/docker.sock"
@@ -30,10 +30,10 @@ start_daemon() {
     local turn
     for ((turn = 0; turn < WAIT_TURNS_MAX; turn++)); do
         docker version >"$PEER_DIR/version" 2>&1 && return
-        kill -0 "$DOCKERD" 2>/dev/null || missing "a Docker daemon that starts here: $(tail -n 1 "$PEER_DIR/dockerd.out")"
+        kill -0 "$DOCKERD" 2>/dev/null || not_here "no Docker daemon starts here: $(tail -n 1 "$PEER_DIR/dockerd.out")"
         sleep 0.1
     done
-    missing "a Docker daemon that answers here"
+    not_here "no Docker daemon answers here"
 }
 
 # An image of a shell and what our binary is linked to; the binary itself is mounted.

@@ -9,7 +9,8 @@
 #   AIMS_PORT_BASE   first of 20 ports that no other peer test uses
 #   PEER_DIR         an empty folder of its own, removed when it passes
 #   PEERS            this folder; `. "$PEERS/need.bash"` gives the functions that look for a peer
-# and says by its exit code how it went: 0 it holds, 77 its peer is missing, else it does not hold.
+# and says by its exit code how it went: 0 it holds, 77 its peer is missing, 78 this machine cannot have
+# its peer, else it does not hold.
 # With CI=true a missing peer is a failure. A test whose peer the installer does not install runs only
 # when it is named.
 set -uo pipefail
@@ -17,13 +18,14 @@ cd "$(dirname "$0")/../.." || exit 2
 
 readonly TEST_SECONDS_MAX=300
 readonly MISSING=77
+readonly NOT_HERE=78
 readonly PORT_FIRST=21000
 readonly PORTS_EACH=20
 readonly WHEN_NAMED=" spire "
 readonly TARGET="${CARGO_TARGET_DIR:-target}"
 
 main() {
-    local names=("$@") name port=$PORT_FIRST failed=() missing=() passed=0 code
+    local names=("$@") name port=$PORT_FIRST failed=() missing=() elsewhere=() passed=0 code
     [[ ${#names[@]} -gt 0 ]] || mapfile -t names < <(all_tests)
     AIMS_BIN=$(realpath "${AIMS_BIN:-$TARGET/debug/aims}") && [[ -x "$AIMS_BIN" ]] || {
         echo "peers: no binary at \`${AIMS_BIN:-$TARGET/debug/aims}\`: cargo build --bin aims, or set AIMS_BIN" >&2
@@ -38,10 +40,11 @@ main() {
         case $code in
             0) passed=$((passed + 1)) ;;
             "$MISSING") missing+=("$name") ;;
+            "$NOT_HERE") elsewhere+=("$name") ;;
             *) failed+=("$name") ;;
         esac
     done
-    echo "peers: $passed passed, ${#failed[@]} failed (${failed[*]}), ${#missing[@]} without their peer (${missing[*]})"
+    echo "peers: $passed passed, ${#failed[@]} failed (${failed[*]}), ${#missing[@]} without their peer (${missing[*]}), ${#elsewhere[@]} not on this machine (${elsewhere[*]})"
     [[ ${#failed[@]} -eq 0 ]] || exit 1
     if [[ ${#missing[@]} -gt 0 && "${CI:-}" == "true" ]]; then
         echo "peers: CI=true, so a missing peer is a failure" >&2
@@ -77,10 +80,11 @@ run_one() {
     case $code in
         0) echo "ok      $name ($((SECONDS - started)) s)" && rm -rf "$folder" ;;
         "$MISSING") echo "missing $name: $(tail -n 1 "$folder/output")" && rm -rf "$folder" ;;
+        "$NOT_HERE") echo "not here $name: $(tail -n 1 "$folder/output")" && rm -rf "$folder" ;;
         124 | 137) echo "FAILED  $name: more than $TEST_SECONDS_MAX s; kept $folder" ;;
         *) echo "FAILED  $name: exit code $code; kept $folder" ;;
     esac
-    [[ $code -eq 0 || $code -eq $MISSING ]] || tail -n 60 "$folder/output" | sed 's/^/    /'
+    [[ $code -eq 0 || $code -eq $MISSING || $code -eq $NOT_HERE ]] || tail -n 60 "$folder/output" | sed 's/^/    /'
     return $code
 }
 
