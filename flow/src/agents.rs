@@ -230,9 +230,7 @@ pub async fn list<W: World>(
 }
 
 /// `None` when another commit came first and all is to be decided again.
-pub(crate) fn settled(
-    commit: Result<Receipt, CommitFault>,
-) -> Result<Option<Receipt>, Unavailable> {
+pub fn settled(commit: Result<Receipt, CommitFault>) -> Result<Option<Receipt>, Unavailable> {
     match commit {
         Ok(receipt) => Ok(Some(receipt)),
         Err(CommitFault::Conflict(_)) => Ok(None),
@@ -241,7 +239,7 @@ pub(crate) fn settled(
     }
 }
 
-pub(crate) fn overtaken() -> Unavailable {
+pub fn overtaken() -> Unavailable {
     Unavailable::of("store", "other changes kept coming first; try again")
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use attestation::Selectors;
-use attestation::class::{Attribute, Shortfall};
+use attestation::class::{Attribute, RiskClass, Shortfall};
 use credential::{KeyRing, Purpose, TokenText, jwt_svid, wit, x509_svid};
 use env::rows::Hosted;
 use env::{
@@ -64,7 +64,7 @@ impl Refusal {
             Self::Node(_) => "issue::Node",
             Self::Unknown(_) => "issue::Unknown",
             Self::Issue(IssueRefusal::NotInForce(_)) => "provisioning::NotInForce",
-            Self::Issue(IssueRefusal::Node { .. }) => "provisioning::Node",
+            Self::Issue(IssueRefusal::Node { .. } | IssueRefusal::NoNode) => "provisioning::Node",
             Self::Issue(IssueRefusal::Evidence { .. }) => "provisioning::Evidence",
             Self::Issue(IssueRefusal::RuleTooWeak { .. }) => "provisioning::RuleTooWeak",
             Self::Issue(IssueRefusal::Attestation(Shortfall::Contraindicated { .. })) => {
@@ -198,7 +198,7 @@ async fn issued<W: World>(
     let (jti, now) = (public_id(world), asking.now);
     record.jti = Some(jti.clone());
     record.facts = reasons(facts, asking.agent, *kind, (now, life));
-    let said = attributes(asking, *kind, &judged.row.digest);
+    let said = attributes(asking.agent, asking.class, *kind, &judged.row.digest);
     let making = Making::new(facts, asking.agent, life, jti, now, &said)?;
     Ok((make(world, ring, &making, &order.kind).await?, judged.kinds()))
 }
@@ -322,7 +322,7 @@ fn demand<'a>(
 ) -> Demand<'a> {
     Demand {
         kind,
-        node,
+        node: Some(node),
         found: asking.found,
         rule: &asking.agent.entry.rule,
         lifecycle: &asking.agent.lifecycle,
@@ -332,9 +332,14 @@ fn demand<'a>(
 }
 
 /// CRED-07: what policy lets the credential say about its agent.
-fn attributes(asking: &Asking<'_>, kind: CredentialKind, result: &str) -> Attributes {
-    let entry = &asking.agent.entry;
-    let said = |attribute| asking.class.attributes.contains(&attribute);
+pub fn attributes(
+    agent: &AgentRecord,
+    class: &RiskClass,
+    kind: CredentialKind,
+    result: &str,
+) -> Attributes {
+    let entry = &agent.entry;
+    let said = |attribute| class.attributes.contains(&attribute);
     Attributes {
         owner: said(Attribute::Owner).then(|| entry.owner.clone()),
         capabilities: said(Attribute::Capabilities).then(|| entry.capabilities_hash()),
@@ -352,7 +357,8 @@ fn selectors(order: &IssueOrder) -> Result<Selectors, Refusal> {
     order.process.selectors().map_err(|error| Refusal::Evidence(error.to_string()))
 }
 
-struct Making<'a> {
+/// A credential as it is to be made.
+pub struct Making<'a> {
     id: &'a SpiffeId,
     life: Span,
     jti: String,
@@ -365,7 +371,8 @@ struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    fn new(
+    /// For this agent, with this life and id.
+    pub fn new(
         facts: &'a Basis,
         agent: &'a AgentRecord,
         life: Span,
@@ -383,7 +390,7 @@ impl<'a> Making<'a> {
 }
 
 /// Builds, checks and signs. The outer error is ours, the inner one the asker's.
-async fn make<W: World>(
+pub async fn make<W: World>(
     world: &W,
     ring: &KeyRing,
     making: &Making<'_>,
@@ -488,7 +495,8 @@ fn kind_of(kind: &IssueKind) -> CredentialKind {
     }
 }
 
-fn purpose_of(kind: CredentialKind) -> Purpose {
+/// Which of our keys sign it.
+pub fn purpose_of(kind: CredentialKind) -> Purpose {
     match kind {
         CredentialKind::X509 => Purpose::X509Authority,
         CredentialKind::Wit => Purpose::Wit,
@@ -498,7 +506,7 @@ fn purpose_of(kind: CredentialKind) -> Purpose {
 
 /// What decided: the record's rule, what policy demands and gives of its risk class, and how long
 /// it lives. An issuance can be explained by its record alone, under whatever policy came later.
-fn reasons(
+pub fn reasons(
     facts: &Basis,
     agent: &AgentRecord,
     kind: CredentialKind,

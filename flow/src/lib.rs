@@ -3,7 +3,7 @@
 //! <https://datatracker.ietf.org/doc/draft-klrc-aiagent-auth/>).
 //!
 //! In scope: the order of things for each request of the server, the node and the gateway. Not
-//! here: any decision (`stack`), any socket, table or file (`edge`).
+//! here: any decision (`stack`), enrolment (`flow/enrol`), any socket, table or file (`edge`).
 
 pub mod agents;
 pub mod apply_policy;
@@ -30,6 +30,6 @@ pub mod renew;
 pub mod rotate;
 pub mod sign;
 pub mod token;
-mod turns;
+pub mod turns;
 pub mod watch;
 pub mod workload;

@@ -129,6 +129,11 @@ pub trait Mechanism: Sync {
     /// The name in policy, records and identifiers; SPIRE's where SPIRE has the mechanism.
     fn name(&self) -> &'static str;
 
+    /// The registered media types of its evidence, for wrappers, beside the one of ours.
+    fn media_types(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The challenge to send, or `None` where the evidence stands alone.
     fn challenge(&self, evidence: &[u8], facts: &Facts<'_>) -> Result<Option<Vec<u8>>, Refusal>;
 

@@ -1,0 +1,6 @@
+//! Enrolment as stories, over one world from one seed.
+
+#[cfg(test)]
+mod enrol;
+#[cfg(test)]
+mod maker;
