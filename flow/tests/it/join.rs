@@ -105,12 +105,7 @@ impl Maker {
         Self { key: new_key(), name: Name::new(None, Some("maker")).unwrap(), now }
     }
 
-    pub(crate) fn certify(
-        &self,
-        key: &PrivateKey,
-        kind: x509::Kind,
-        usage: KeyUsage,
-    ) -> CertificateDer {
+    fn certify(&self, key: &PrivateKey, kind: x509::Kind, usage: KeyUsage) -> CertificateDer {
         let is_own = kind != x509::Kind::Leaf;
         let template = Template {
             serial: Serial::from_random([7; 16]),
