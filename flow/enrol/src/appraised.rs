@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 
 use attestation::evidence;
-use attestation::verifier::{self, Document, Inquiry, Platform, Summary};
+use attestation::verifier::{self, Assessment, Document, Inquiry, Platform, Summary};
 use env::rows::Documents;
-use env::{Expect, Unavailable, World, Write};
+use env::{Expect, Stored, Unavailable, World, Write};
 use flow::appraise;
 use flow::record::begin;
 use monitoring::{Event, Outcome, Record};
 use time::UnixTime;
 
-use crate::enrol::Asking;
+use crate::enrol::{Asking, LIFE_MIN};
+use crate::refusal::Refusal;
 use crate::settle::{Of, Uses};
 
 /// A result, signed.
@@ -37,7 +38,7 @@ pub(crate) async fn judge<W: World>(
     world: &W,
     asking: &Asking<'_>,
     uses: &mut Uses,
-) -> Result<Judged, Unavailable> {
+) -> Result<Result<Judged, Refusal>, Unavailable> {
     let Asking { facts, agent, asker, spent, now } = asking;
     let id = agent.id.to_string();
     let kept = facts.rows.get::<Documents>(&id)?;
@@ -63,10 +64,15 @@ pub(crate) async fn judge<W: World>(
         rules: &facts.set().attestation().evidence,
         policy: &policy,
         now: *now,
-        life: class.reassess,
+        life: found.until.map_or(class.reassess, |end| class.reassess.min(end.since(*now))),
         skew: facts.set().domain().bounds.clock_skew,
     };
     let mut assessment = verifier::assess(&inquiry);
+    // What ended a moment ago passes where clocks may differ, and gives nothing.
+    let until = assessment.until;
+    if until <= *now || until.since(*now) < LIFE_MIN {
+        return Ok(Err(Refusal::Ended { until, now: *now }));
+    }
     for kind in *spent {
         assessment.used_before(kind, "a value of this document");
     }
@@ -74,24 +80,10 @@ pub(crate) async fn judge<W: World>(
     let result = assessment.result(&inquiry, &issuer, None);
     let claims = serde_json::to_value(&result).unwrap_or_default();
     let token = appraise::signed(world, facts, &claims, *now).await?;
-    let mut accepted = kept.as_ref().map(|row| (*row.value).clone()).unwrap_or_default();
-    let brought = |kind: &str| asker.documents.iter().any(|one| one.kind == kind);
-    for (kind, once) in assessment.uses.iter().filter(|(kind, _)| !spent.contains(*kind)) {
-        if !brought(kind) {
-            let Some(document) = accepted.kinds.get_mut(*kind) else { continue };
-            if std::mem::replace(&mut document.accepted, true) {
-                continue;
-            }
-        }
-        let space = format!("evidence/{kind}/{id}");
-        uses.add(Of::Document((*kind).to_owned()), &space, &once.value, once.until);
-    }
-    let accepted = kept
-        .filter(|row| *row.value != accepted)
-        .map(|row| Write::put(&accepted, Expect::Version(row.version)));
+    let accepted = taken(asking, &assessment, kept, uses);
     let mut summary = assessment.summary(None);
     summary.platform = Some(found.mechanism.to_owned());
-    Ok(Judged {
+    Ok(Ok(Judged {
         digest: token.hash().to_base64url(),
         summary,
         told: assessment.parts.iter().map(|(name, part)| (name.clone(), part.told())).collect(),
@@ -99,7 +91,33 @@ pub(crate) async fn judge<W: World>(
         until: assessment.until,
         accepted,
         claims,
-    })
+    }))
+}
+
+/// Takes the values of documents that serve once; those that an operator keeps are marked.
+fn taken(
+    asking: &Asking<'_>,
+    assessment: &Assessment,
+    kept: Option<Stored<Documents>>,
+    uses: &mut Uses,
+) -> Option<Write> {
+    let brought = |kind: &str| asking.asker.documents.iter().any(|one| one.kind == kind);
+    let mut accepted = kept.as_ref().map(|row| (*row.value).clone()).unwrap_or_default();
+    for (kind, once) in &assessment.uses {
+        if asking.spent.contains(*kind) {
+            continue;
+        }
+        if !brought(kind) {
+            let Some(document) = accepted.kinds.get_mut(*kind) else { continue };
+            if std::mem::replace(&mut document.accepted, true) {
+                continue;
+            }
+        }
+        let space = format!("evidence/{kind}/{}", asking.agent.id);
+        uses.add(Of::Document((*kind).to_owned()), &space, &once.value, once.until);
+    }
+    kept.filter(|row| *row.value != accepted)
+        .map(|row| Write::put(&accepted, Expect::Version(row.version)))
 }
 
 /// The documents by their kinds: what the agent brought counts before what is kept for it.

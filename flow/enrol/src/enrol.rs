@@ -261,7 +261,10 @@ async fn admit<W: World>(
     if is_full(world, &asking.agent.id, now).await? {
         return Ok(Err(Refusal::TooMany));
     }
-    let judged = judge(world, asking, uses).await?;
+    let judged = match judge(world, asking, uses).await? {
+        Ok(judged) => judged,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     judged.describe(record);
     change.records.push(judged.record(world, asking));
     change.writes.extend(judged.accepted.clone());

@@ -11,8 +11,8 @@ use crate::join_token::{self, JoinToken};
 use crate::policy::NodeRule;
 use crate::selector::{SelectorError, Selectors};
 use crate::{
-    aws_iid, azure_imds, http_challenge, k8s_psat, platform_token, snp, sshpop, tdx, tpm_devid,
-    x509pop,
+    aws_iid, azure_imds, ear, http_challenge, k8s_psat, platform_token, snp, sshpop, tdx,
+    tpm_devid, x509pop,
 };
 
 /// The largest evidence of any mechanism, in bytes.
@@ -184,6 +184,7 @@ pub const ALL: &[&dyn Mechanism] = &[
     &http_challenge::Mechanism,
     &tpm_devid::Mechanism,
     &idevid::Mechanism,
+    &ear::Mechanism,
     &snp::Mechanism,
     &tdx::Mechanism,
 ];
@@ -214,6 +215,8 @@ pub struct Appraisal {
     pub once: bool,
     /// Values of the evidence that may be accepted once.
     pub uses: Vec<Use>,
+    /// Until when it counts, where the evidence says so.
+    pub until: Option<UnixTime>,
 }
 
 impl Appraisal {
@@ -223,7 +226,7 @@ impl Appraisal {
         // AR4SI §2.3.4: of instance-identity, 2 is "recognized, and the associated instance of the
         // Attester is not known to be compromised."
         let vector = Vector::NONE.with(Claim::InstanceIdentity, 2);
-        Self { mechanism, name, selectors, vector, once: false, uses: Vec::new() }
+        Self { mechanism, name, selectors, vector, once: false, uses: Vec::new(), until: None }
     }
 }
 

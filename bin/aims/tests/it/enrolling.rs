@@ -244,11 +244,16 @@ async fn s3_1_an_agent_without_a_host_enrols_works_and_renews_over_https() {
     assert_eq!(renewed.status, 201, "{}", renewed.json());
     assert_eq!(renewed.json()["agent"], bot);
 
-    // By a certificate and an answer to our challenge.
+    by_certificate(&site, &maker).await;
+    assert_eq!(running.stop(), 0);
+}
+
+/// By a certificate and an answer to our challenge; and what is refused before anything is proved.
+async fn by_certificate(site: &Site, maker: &PrivateKey) {
     let (owner, key) = (new_key(), new_key());
-    let chain = STANDARD.encode(certificate(&maker, &owner, x509::Kind::Leaf).as_bytes());
+    let chain = STANDARD.encode(certificate(maker, &owner, x509::Kind::Leaf).as_bytes());
     let evidence = json!({ "certificates": [chain] }).to_string().into_bytes();
-    let (nonce, challenge) = session(&site, "x509pop", &key, Some(&evidence)).await;
+    let (nonce, challenge) = session(site, "x509pop", &key, Some(&evidence)).await;
     let challenge: Value = serde_json::from_slice(&challenge.unwrap()).unwrap();
     let theirs = STANDARD.decode(challenge["nonce"].as_str().unwrap()).unwrap();
     let signature = der_signature(&owner, &[&theirs[..], &[9; 32]].concat());
@@ -260,15 +265,14 @@ async fn s3_1_an_agent_without_a_host_enrols_works_and_renews_over_https() {
         "response": to_text(response.to_string().as_bytes()), "kinds": ["wit"],
         "evidence": { "platform": ["application/vnd.aims.evidence.x509pop", to_text(&evidence)] },
     });
-    let enrolled = post(&site, "/enrol", &[], &body).await;
+    let enrolled = post(site, "/enrol", &[], &body).await;
     assert_eq!(enrolled.status, 201, "{}", enrolled.json());
 
     // What does not read, and what is not there.
-    let broken = post(&site, "/enrol", &[], &json!({ "nonce": "" })).await;
+    let broken = post(site, "/enrol", &[], &json!({ "nonce": "" })).await;
     assert_eq!((broken.status, broken.json()["error"].as_str()), (400, Some("invalid_request")));
     let key = to_text(new_key().public().spki_der());
     let closed = json!({ "mechanism": "sshpop", "key": key });
-    let closed = post(&site, "/enrol/session", &[], &closed).await;
+    let closed = post(site, "/enrol/session", &[], &closed).await;
     assert_eq!((closed.status, closed.json()["error"].as_str()), (403, Some("access_denied")));
-    assert_eq!(running.stop(), 0);
 }

@@ -15,15 +15,16 @@ use jose::{Algorithm, KeyId, KeySet, PrivateKey, SigningInput, TokenHash};
 use monitoring::{Event, Outcome};
 use oauth::id_token::IdToken;
 use provisioning::Act;
+use rats::EarToken;
 use registry::Registration;
 use serde_json::{Value, json};
 use testkit::Sim;
 use testkit::fixture::{DOMAIN, Domain, ISSUER, files_but, registration, story};
 use time::Span;
 use wimse::{Proof, WorkloadId};
-use x509::{KeyUsage, Name, RequestTemplate, SignatureAlgorithm};
+use x509::KeyUsage;
 
-use crate::maker::{Maker, answer, evidence, new_key};
+use crate::maker::{Maker, answer, csr, evidence, new_key};
 
 const BOT: &str = "spiffe://demo.example/agent/bot";
 const GITHUB: &str = "github_actions";
@@ -59,6 +60,7 @@ impl Bureau {
             "[node.join_token]\n\
              [enrol.x509pop]\nanchors = '''\n{}'''\n\
              [enrol.{GITHUB}]\nkeys = '{keys}'\nclaims.repository = [\"acme/*\"]\n\
+             [enrol.ear]\nissuer = \"https://verifier.example\"\nkeys = '{keys}'\nparts = [\"cpu\"]\n\
              [class.standard]\ndemands = []\nissues = [\"x509\", \"wit\", \"jwt\"]\n\
              [class.quiet]\ndemands = []\nissues = [\"x509\"]\n\
              [class.strict]\ndemands = [\"{GITHUB}:repository\"]\nissues = [\"x509\"]\n\
@@ -71,6 +73,7 @@ impl Bureau {
             ("bot", "github_actions:repository:acme/bot"),
             ("pop", "x509pop:san:dns:host-1.example"),
             ("other", "github_actions:repository:acme/other"),
+            ("guest", "ear:part:cpu:affirming"),
         ] {
             domain.register(of(name, selector)).await;
         }
@@ -91,6 +94,27 @@ impl Bureau {
         let claims = serde_json::from_value(claims).unwrap();
         let kid = KeyId::parse("k1").unwrap();
         let input = SigningInput::<IdToken>::new(Algorithm::Es256, Some(&kid), &claims).unwrap();
+        let signature = self.platform.sign(input.bytes());
+        input.attach(signature).into_string().into_bytes()
+    }
+
+    /// What a verifier elsewhere finds out about whoever has `key`, for this session.
+    fn result(&self, session: &Opened, key: &PrivateKey) -> Vec<u8> {
+        let challenge: Value = serde_json::from_slice(session.challenge.as_ref().unwrap()).unwrap();
+        let now = self.domain.now().seconds();
+        let claims = json!({
+            "eat_profile": "tag:ietf.org,2026:rats/ear#04", "iss": "https://verifier.example",
+            "iat": now, "exp": now + 120, "eat_nonce": challenge["nonce"],
+            "ear_verifier_id": { "developer": "https://verifier.example", "build": "1" },
+            "submods": { "cpu": {
+                "ear_status": "affirming", "ear_trustworthiness_vector": { "hardware": 2 },
+                "ear_appraisal_policy_ids": ["p"],
+                "ear_veraison_key_attestation": { "akpub": to_text(key.public().spki_der()) }
+            } }
+        });
+        let claims = serde_json::from_value(claims).unwrap();
+        let kid = KeyId::parse("k1").unwrap();
+        let input = SigningInput::<EarToken>::new(Algorithm::Es256, Some(&kid), &claims).unwrap();
         let signature = self.platform.sign(input.bytes());
         input.attach(signature).into_string().into_bytes()
     }
@@ -223,18 +247,6 @@ fn of(name: &str, selector: &str) -> Registration {
     entry
 }
 
-fn csr(key: &PrivateKey) -> Vec<u8> {
-    let template = RequestTemplate {
-        subject: Name::empty(),
-        spki_der: key.public().spki_der().to_vec(),
-        uri_names: Vec::new(),
-        dns_names: Vec::new(),
-    };
-    let unsigned = template.to_be_signed(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
-    let signature = key.sign(unsigned.bytes());
-    unsigned.attach(&x509::ecdsa_der_from_fixed(signature.as_bytes()).unwrap())
-}
-
 fn wit_of(enrolled: &Enrolled) -> String {
     let of = |one: &AssignedCredential| match one {
         AssignedCredential::Wit { token } => Some(token.expose().to_owned()),
@@ -350,6 +362,34 @@ fn answered(owner: &PrivateKey, session: &Opened) -> Vec<u8> {
     let challenge: Value = serde_json::from_slice(session.challenge.as_ref().unwrap()).unwrap();
     let nonce = STANDARD.decode(challenge["nonce"].as_str().unwrap()).unwrap();
     answer(owner, &nonce.try_into().unwrap())
+}
+
+/// req: ATT-04 (part), ATT-12 (part)
+#[test]
+fn rfc9334_5_1_an_agent_enrols_by_the_result_of_another_verifier() {
+    story(|sim| async move {
+        let bureau = Bureau::open(&sim).await;
+        let (key, thief) = (new_key(), new_key());
+        let asking = Asking { agent: "guest", mechanism: "ear", ..bureau.bot(&key) };
+        let session = bureau.session(&asking, false).await.unwrap();
+        assert!(session.accept.contains(&"application/eat+jwt".to_owned()));
+        let of = |session: &Opened, key: &PrivateKey| Asking {
+            evidence: bureau.result(session, key),
+            ..asking.clone()
+        };
+        // A result for another session, and for another key.
+        let other = bureau.session(&asking, false).await.unwrap();
+        let refused = bureau.attempt(&of(&other, &key), &session.nonce).await.unwrap_err();
+        assert_eq!(refused.check(), "attestation::Binding");
+        let session = bureau.session(&asking, false).await.unwrap();
+        let refused = bureau.attempt(&of(&session, &thief), &session.nonce).await.unwrap_err();
+        assert_eq!(refused.check(), "attestation::Binding");
+        let session = bureau.session(&asking, false).await.unwrap();
+        let enrolled = bureau.attempt(&of(&session, &key), &session.nonce).await.unwrap();
+        assert_eq!(enrolled.id.as_str(), "spiffe://demo.example/agent/guest");
+        // It counts no longer than the result that it stands on.
+        assert_eq!(enrolled.until, bureau.domain.now().plus(Span::from_seconds(120)));
+    });
 }
 
 /// The order of the checks: each refuses by its name, whatever else is right.

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jose::PrivateKey;
 use time::{Span, UnixTime};
-use x509::{CertificateDer, KeyUsage, Name, Serial, SignatureAlgorithm, Template};
+use x509::{CertificateDer, KeyUsage, Name, RequestTemplate, Serial, SignatureAlgorithm, Template};
 
 /// A certificate of a manufacturer or an operator's own authority.
 pub(crate) struct Maker {
@@ -79,4 +79,17 @@ pub(crate) fn answer(key: &PrivateKey, nonce: &[u8; 32]) -> Vec<u8> {
     let der = x509::ecdsa_der_from_fixed(signature.as_bytes()).unwrap();
     let (nonce, signature) = (STANDARD.encode(own), STANDARD.encode(der));
     serde_json::json!({ "nonce": nonce, "signature": signature }).to_string().into_bytes()
+}
+
+/// A request for `key`, proved.
+pub(crate) fn csr(key: &PrivateKey) -> Vec<u8> {
+    let template = RequestTemplate {
+        subject: Name::empty(),
+        spki_der: key.public().spki_der().to_vec(),
+        uri_names: Vec::new(),
+        dns_names: Vec::new(),
+    };
+    let unsigned = template.to_be_signed(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+    let signature = key.sign(unsigned.bytes());
+    unsigned.attach(&x509::ecdsa_der_from_fixed(signature.as_bytes()).unwrap())
 }
