@@ -1,5 +1,7 @@
 //! Agents without a host of ours, over the real listener: enrolled, at work, renewed, refused.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use attestation::evidence::to_text;
 use attestation::oidc::bound_audience;
 use aws_lc_rs::rand::SystemRandom;
@@ -275,4 +277,51 @@ async fn by_certificate(site: &Site, maker: &PrivateKey) {
     let closed = json!({ "mechanism": "sshpop", "key": key });
     let closed = post(site, "/enrol/session", &[], &closed).await;
     assert_eq!((closed.status, closed.json()["error"].as_str()), (403, Some("access_denied")));
+}
+
+/// The command does the whole exchange, and leaves files that it renews by.
+/// req: PROV-01 (part), PROV-02 (part), CRED-11 (part)
+#[test]
+fn s8_the_command_enrols_and_renews_with_files_and_no_node() {
+    let (site, platform, maker, owner) = (Site::new(), new_key(), new_key(), new_key());
+    lay_policy(&site, &platform, &maker);
+    let running = site.up();
+    register(&site, "partner", "x509pop:san:dns:bot.partner.example");
+    let own = site.folder.path().join("own.key");
+    let pem =
+        workload::pem::private_key(&workload::SecretBytes::new(owner.to_pkcs8().unwrap().to_vec()));
+    std::fs::write(&own, pem.expose()).unwrap();
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let chain = certificate(&maker, &owner, x509::Kind::Leaf).to_pem();
+    std::fs::write(site.folder.path().join("own.pem"), chain).unwrap();
+    let server = site.url(0);
+    let enrol = ["enrol", "--server", &server, "--agent", "partner", "--mechanism", "x509pop"];
+    let by = ["--certificates", "own.pem", "--certificate-key", "own.key", "--into", "id"];
+    let done = site.aims(&[&enrol[..], &by[..]].concat());
+    assert_eq!(done.code, 0, "{}", done.err);
+    let file = |name: &str| std::fs::read_to_string(site.folder.path().join("id").join(name));
+    let held = ["svid.pem", "key.pem", "wit.jwt", "wit_key.jwk"].map(|name| file(name).unwrap());
+    let mode = |name: &str| {
+        let path = site.folder.path().join("id").join(name);
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(["key.pem", "wit_key.jwk", "enrolment.json"].map(mode), [0o600; 3]);
+    let renewed = site.aims(&["enrol", "--renew", "--into", "id", "--output", "json"]);
+    assert_eq!(renewed.code, 0, "{}", renewed.err);
+    assert!(renewed.out.contains("/agent/partner"), "{}", renewed.out);
+    for (name, before) in ["svid.pem", "key.pem", "wit.jwt", "wit_key.jwk"].iter().zip(&held) {
+        assert_ne!(&file(name).unwrap(), before, "{name}");
+    }
+    // The key of before is none any more.
+    let folder = site.folder.path().join("id");
+    std::fs::write(folder.join("wit.jwt"), &held[2]).unwrap();
+    std::fs::write(folder.join("wit_key.jwk"), &held[3]).unwrap();
+    let late = site.aims(&["enrol", "--renew", "--into", "id"]);
+    assert_eq!(late.code, 1, "{}", late.err);
+    assert!(late.err.contains("the enrolment is not that of the credential"), "{}", late.err);
+    let other = ["enrol", "--server", &server, "--agent", "partner", "--mechanism", "magic"];
+    let other = site.aims(&[&other[..], &["--evidence-command", "echo", "--into", "x"]].concat());
+    assert_eq!(other.code, 1, "{}", other.err);
+    assert!(other.err.contains("policy does not let an agent enrol by `magic`"), "{}", other.err);
+    assert_eq!(running.stop(), 0);
 }
