@@ -26,13 +26,13 @@ use x509::KeyUsage;
 
 use crate::maker::{Maker, answer, csr, evidence, new_key};
 
-const BOT: &str = "spiffe://demo.example/agent/bot";
-const GITHUB: &str = "github_actions";
+pub(crate) const BOT: &str = "spiffe://demo.example/agent/bot";
+pub(crate) const GITHUB: &str = "github_actions";
 const HALF_HOUR: Span = Span::from_seconds(1_800);
 
 /// A domain that lets agents enrol by a token of a platform and by a certificate.
-struct Bureau {
-    domain: Domain,
+pub(crate) struct Bureau {
+    pub(crate) domain: Domain,
     maker: Maker,
     platform: PrivateKey,
     sessions: Sessions,
@@ -41,17 +41,22 @@ struct Bureau {
 
 /// What an agent without a host asks with.
 #[derive(Clone)]
-struct Asking<'a> {
+pub(crate) struct Asking<'a> {
     agent: &'a str,
     mechanism: &'a str,
     kinds: &'a [&'a str],
     key: &'a PrivateKey,
-    evidence: Vec<u8>,
+    pub(crate) evidence: Vec<u8>,
     response: Option<Vec<u8>>,
 }
 
 impl Bureau {
     async fn open(sim: &Sim) -> Self {
+        Self::with(sim, "").await
+    }
+
+    /// The same with these tables of policy besides.
+    pub(crate) async fn with(sim: &Sim, tables: &str) -> Self {
         let now = env::Clock::now(&testkit::SimClock::new(sim));
         let (maker, platform) = (Maker::new(now), new_key());
         let jwk = platform.public().to_jwk().with_kid(KeyId::parse("k1").unwrap());
@@ -64,7 +69,7 @@ impl Bureau {
              [class.standard]\ndemands = []\nissues = [\"x509\", \"wit\", \"jwt\"]\n\
              [class.quiet]\ndemands = []\nissues = [\"x509\"]\n\
              [class.strict]\ndemands = [\"{GITHUB}:repository\"]\nissues = [\"x509\"]\n\
-             [[class.strict.attested]]\nof = [\"platform.x509pop\"]\n",
+             [[class.strict.attested]]\nof = [\"platform.x509pop\"]\n{tables}",
             maker.own().to_pem()
         );
         let domain =
@@ -119,12 +124,16 @@ impl Bureau {
         input.attach(signature).into_string().into_bytes()
     }
 
-    fn bot<'a>(&self, key: &'a PrivateKey) -> Asking<'a> {
+    pub(crate) fn bot<'a>(&self, key: &'a PrivateKey) -> Asking<'a> {
         let evidence = self.token(key, "acme/bot");
         Asking { agent: "bot", mechanism: GITHUB, kinds: &["wit"], key, evidence, response: None }
     }
 
-    async fn session(&self, asking: &Asking<'_>, with_evidence: bool) -> Result<Opened, Refusal> {
+    pub(crate) async fn session(
+        &self,
+        asking: &Asking<'_>,
+        with_evidence: bool,
+    ) -> Result<Opened, Refusal> {
         let evidence = with_evidence.then(|| to_text(&asking.evidence));
         let body = json!({
             "mechanism": asking.mechanism, "evidence": evidence,
@@ -148,7 +157,7 @@ impl Bureau {
         self.send(&body).await
     }
 
-    async fn send(&self, body: &Value) -> Result<Enrolled, Refusal> {
+    pub(crate) async fn send(&self, body: &Value) -> Result<Enrolled, Refusal> {
         let request = EnrolRequest::parse(body.to_string().as_bytes()).unwrap();
         let attempt = Attempt { request, source: "192.0.2.7".to_owned() };
         let before = self.domain.server.journal().len();
@@ -241,7 +250,7 @@ enum Proving<'a> {
     Wit(&'a str, &'a PrivateKey, &'a str),
 }
 
-fn of(name: &str, selector: &str) -> Registration {
+pub(crate) fn of(name: &str, selector: &str) -> Registration {
     let mut entry = registration(name, &[]);
     entry.rule.selectors = Selectors::new([Selector::parse(selector).unwrap()]).unwrap();
     entry
