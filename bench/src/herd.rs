@@ -14,7 +14,7 @@ use attestation::mechanism::Role;
 use credential::Purpose;
 use env::{Journal, Keys, Newest, Sealed, Seq, Store, Unavailable};
 use flow::{agents, join_token};
-use keys::Disk;
+use keys::{Disk, KeyStore};
 use link::{Address, JoinOrder, Link, Presented};
 use monitoring::Component;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -61,7 +61,7 @@ impl Journal for Forgotten {
 /// Nodes, their keys, and how far each has heard.
 struct Herd {
     nodes: Vec<Node>,
-    keys: Arc<Disk>,
+    keys: Arc<KeyStore>,
     heard: Arc<Notify>,
     _folder: TempDir,
 }
@@ -125,7 +125,7 @@ pub(crate) async fn measure(all: &Installation) -> Measured {
 impl Herd {
     fn new() -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
-        let keys = Arc::new(Disk::open(folder.path(), None)?);
+        let keys = Arc::new(KeyStore::on_disk(Disk::open(folder.path(), None)?));
         let heard = Arc::new(Notify::new());
         Ok(Self { nodes: Vec::new(), keys, heard, _folder: folder })
     }
@@ -183,6 +183,7 @@ impl Herd {
                 keys: Arc::clone(&self.keys),
                 peers: link,
                 platforms: None,
+                superior: None,
                 clock: SystemClock { newest: Arc::new(Newest::default()) },
                 entropy: SystemEntropy::default(),
                 component: Component("node:herd".to_owned()),

@@ -65,6 +65,9 @@ pub(crate) fn process(name: &str) -> Process {
         supplementary: Vec::new(),
         path: Some(format!("/opt/{name}")),
         sha256: Some("ab".repeat(32)),
+        supplementary_names: Vec::new(),
+        script: None,
+        platform: attestation::Selectors::default(),
         peer: PeerProof::Pidfd,
     }
 }

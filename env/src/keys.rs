@@ -51,8 +51,8 @@ impl From<KeyFault> for Unavailable {
 
 /// The key store of one component. Whoever can read its files can be this component.
 pub trait Keys: Send + Sync + 'static {
-    /// Makes a key, durable when it answers (save [`Purpose::Workload`] keys, which live in
-    /// memory).
+    /// Makes a key, durable when it answers (save [`Purpose::Workload`] and [`Purpose::Agent`]
+    /// keys, which end with the process).
     fn generate(
         &self,
         purpose: Purpose,

@@ -14,6 +14,7 @@ mod peers;
 mod platforms;
 pub mod rows;
 mod store;
+mod superior;
 
 pub use clock::{Clock, Entropy, Newest};
 pub use journal::{Appending, Journal, Receipt, Recorded, Sealed};
@@ -26,6 +27,7 @@ pub use store::{
     Change, CommitFault, Entity, Expect, Index, Key, Page, Row, Seq, SingleUse, Snapshot, Store,
     Stored, Table, Unreadable, Write,
 };
+pub use superior::{Answering, Superior, SuperiorAnswer, SuperiorFault, SuperiorOrder};
 
 use monitoring::Component;
 
@@ -72,6 +74,10 @@ pub trait World: Send + Sync + 'static {
     fn peers(&self) -> &Self::Peers;
     /// Whom a verifier of evidence may ask; `None` where there is no client for that.
     fn platforms(&self) -> Option<&dyn Platforms> {
+        None
+    }
+    /// The authority above our X.509 authority; `None` where that signs for itself.
+    fn superior(&self) -> Option<&dyn Superior> {
         None
     }
     /// Who writes the records here.

@@ -1,5 +1,7 @@
 //! What is stored in which table, and under what it is found.
 
+mod enrolment;
+
 use std::collections::BTreeMap;
 
 use attestation::Selectors;
@@ -20,6 +22,8 @@ use time::{Span, UnixTime};
 
 use crate::keys::Handle;
 use crate::store::{Entity, Index, Table, Unreadable};
+
+pub use enrolment::Enrolment;
 
 /// How long a join token's row outlives the token, so that a late second use is told for what it
 /// is.
@@ -126,6 +130,7 @@ json_entity!(Told, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Taints, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Alarms, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Troubles, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(SuperiorRow, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(LogMark, Table::Singles, one => one.log.clone());
 
 /// A policy set as stored: its files, and who applied it.
@@ -296,6 +301,33 @@ impl Troubles {
     pub const ID: &'static str = "troubles";
 }
 
+/// How the authority above ours stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuperiorRow {
+    /// Which it is, in words.
+    pub name: String,
+    /// Since when nothing was had of it.
+    pub failing: Option<Failing>,
+}
+
+/// What was not had, and when it is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// Since when.
+    pub since: UnixTime,
+    /// How often in a row.
+    pub tries: u32,
+    /// When it is tried next.
+    pub again: UnixTime,
+    /// Why the last time.
+    pub why: String,
+}
+
+impl SuperiorRow {
+    /// Its row.
+    pub const ID: &'static str = "superior";
+}
+
 /// The last checkpoint of a log that the state database knows: a log that is shorter was rolled
 /// back (docs/design.md §7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -432,61 +464,6 @@ impl Entity for ResultRow {
 
     fn expires(&self) -> Option<UnixTime> {
         Some(self.asked.plus(Self::KEPT))
-    }
-}
-
-/// An instance of an agent that enrolled from no host of ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Enrolment {
-    /// SHA-256 of the handle that it renews by.
-    pub handle: String,
-    /// The agent.
-    pub agent: String,
-    /// By which mechanism.
-    pub mechanism: String,
-    /// What that proved.
-    pub selectors: Selectors,
-    /// RFC 7638 thumbprint, base64url, of the key that its credentials bind now.
-    pub key: String,
-    /// SHA-256 of what else the result was made of: policy, and what an operator brought.
-    pub basis: String,
-    /// base64url(SHA-256) of the signed result.
-    pub digest: String,
-    /// The tier of each part of it.
-    pub summary: Summary,
-    /// Each part in words.
-    pub told: BTreeMap<String, String>,
-    /// SHA-256 of each document that was appraised, lower-case hex, by its kind.
-    pub documents: BTreeMap<String, String>,
-    /// When it enrolled.
-    pub enrolled: UnixTime,
-    /// When it was last given credentials.
-    pub renewed: UnixTime,
-    /// Until when the result counts: nothing issued on it lives longer.
-    pub until: UnixTime,
-}
-
-impl Entity for Enrolment {
-    const TABLE: Table = Table::Enrolments;
-
-    fn id(&self) -> String {
-        self.handle.clone()
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn terms(&self) -> Vec<(Index, String)> {
-        vec![(Index::Agent, self.agent.clone())]
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        Some(self.until)
     }
 }
 

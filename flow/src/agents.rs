@@ -1,10 +1,7 @@
 //! Operators and the registry: registering an agent, and moving it through its life.
 
 use env::rows::DomainEpoch;
-use env::{
-    Change, Clock, CommitFault, Entity, Expect, Index, Key, Receipt, Recorded, Store, Unavailable,
-    World, Write,
-};
+use env::{Change, Clock, Entity, Expect, Index, Key, Recorded, Store, Unavailable, World, Write};
 use identifier::{AgentName, AssignRefusal, Assignment, assign};
 use monitoring::{Event, Record};
 use provisioning::{Act, Epoch, Lifecycle, TransitionRefusal};
@@ -12,14 +9,12 @@ use registry::{AgentRecord, Registration, RegistrationRefusal};
 
 use crate::facts::{Basis, basis};
 use crate::record::{begin, refused};
-use crate::turns::{TRIES_MAX, pause};
+use crate::turns::{TRIES_MAX, overtaken, pause, settled};
+
+pub use crate::turns::Operator;
 
 /// The most records of one page.
 pub const PAGE_MAX: usize = 500;
-
-/// Who orders something: a person of this machine, `uid:1000`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operator(pub String);
 
 /// Why an order of an operator is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -227,20 +222,6 @@ pub async fn list<W: World>(
     limit: usize,
 ) -> Result<(Vec<AgentRecord>, Option<String>), Unavailable> {
     page::<W, AgentRecord>(world, after, limit).await
-}
-
-/// `None` when another commit came first and all is to be decided again.
-pub fn settled(commit: Result<Receipt, CommitFault>) -> Result<Option<Receipt>, Unavailable> {
-    match commit {
-        Ok(receipt) => Ok(Some(receipt)),
-        Err(CommitFault::Conflict(_)) => Ok(None),
-        Err(CommitFault::Used(_)) => Err(Unavailable::of("store", "an unexpected second use")),
-        Err(CommitFault::Unavailable(why)) => Err(why),
-    }
-}
-
-pub fn overtaken() -> Unavailable {
-    Unavailable::of("store", "other changes kept coming first; try again")
 }
 
 /// A page of any table, for the records that operators list.

@@ -8,8 +8,9 @@ use env::{Change, Expect, Recorded, Store, Unavailable, World, Write};
 use monitoring::Event;
 use policy::{Difference, Fault, Files, PolicySet, difference};
 
-use crate::agents::{Operator, PAGE_MAX, overtaken, settled};
+use crate::agents::PAGE_MAX;
 use crate::record::{begin, refused};
+use crate::turns::{Operator, overtaken, settled};
 use crate::turns::{TRIES_MAX, pause};
 
 pub use crate::federate::Refusal as FederationRefusal;

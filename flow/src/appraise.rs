@@ -33,7 +33,8 @@ pub(crate) fn keys(agent: &str, host: &str) -> [Key; 3] {
 pub(crate) struct Asking<'a> {
     pub(crate) agent: &'a AgentRecord,
     pub(crate) host: &'a NodeRecord,
-    pub(crate) found: &'a Selectors,
+    /// What a node of ours measured; `None` where nothing was.
+    pub(crate) found: Option<&'a Selectors>,
     pub(crate) class: &'a RiskClass,
     pub(crate) now: UnixTime,
 }
@@ -84,7 +85,7 @@ pub(crate) async fn judge<W: World>(
         grade: asking.class.grade(&summary).ok(),
         summary,
         told: assessment.parts.iter().map(|(name, part)| (name.clone(), part.told())).collect(),
-        selectors: asking.found.clone(),
+        selectors: asking.found.cloned().unwrap_or_default(),
         until: assessment.until,
         held: kept.as_ref().and_then(|row| row.held),
         asked: asking.now,
@@ -151,7 +152,7 @@ fn assess(
         agent: &asking.agent.id,
         host: Some(Host { mechanism: &host.mechanism, vector: host.vector, joined: host.joined }),
         platform: None,
-        found: Some(asking.found),
+        found: asking.found,
         rule: &asking.agent.entry.rule,
         key: None,
         documents: &documents,

@@ -13,10 +13,10 @@ use monitoring::{Event, Record};
 use time::{Span, UnixTime};
 use x509::Certificate;
 
-use crate::agents::{Operator, overtaken, settled};
 use crate::issuing;
 use crate::record::{begin, refused};
 use crate::rotate;
+use crate::turns::{Operator, overtaken, settled};
 use crate::turns::{TRIES_MAX, pause};
 use crate::workload::{hex, signer_of, taints};
 

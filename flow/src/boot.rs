@@ -8,16 +8,17 @@ use env::{Change, Clock, Entropy, Expect, Handle, Key, Keys, Store, Unavailable,
 use monitoring::Event;
 use policy::Files;
 use provisioning::Epoch;
+use spiffe::{SpiffeId, TrustDomain};
 use time::{Span, UnixTime};
 use x509::CertificateDer;
 
-use crate::agents::{Operator, settled};
 use crate::apply_policy;
 use crate::facts::basis;
 use crate::issuing;
 use crate::record::begin;
 use crate::rotate;
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
+use crate::turns::{Operator, settled};
 
 /// A certificate of our own and the handle of its key.
 #[derive(Debug)]
@@ -71,6 +72,28 @@ pub async fn server_identity<W: World>(
     names: &[String],
     addresses: &[IpAddr],
 ) -> Result<Identity, Unavailable> {
+    identity(world, rotate::server_id, names, addresses).await
+}
+
+/// The X.509-SVID that SPIRE agents ask for of their server.
+pub async fn spire_identity<W: World>(
+    world: &W,
+    names: &[String],
+    addresses: &[IpAddr],
+) -> Result<Identity, Unavailable> {
+    let id = |domain: &TrustDomain| {
+        SpiffeId::parse(&format!("spiffe://{domain}/spire/server"))
+            .map_err(|error| Unavailable::of("store", error))
+    };
+    identity(world, id, names, addresses).await
+}
+
+async fn identity<W: World>(
+    world: &W,
+    id: impl Fn(&TrustDomain) -> Result<SpiffeId, Unavailable>,
+    names: &[String],
+    addresses: &[IpAddr],
+) -> Result<Identity, Unavailable> {
     let purpose = Purpose::X509Authority;
     let facts = basis(world, vec![Key::of::<KeyRing>(purpose.name())]).await?;
     let now = issuing::now(world, &facts)?;
@@ -79,9 +102,9 @@ pub async fn server_identity<W: World>(
     let signer = sign::signer(&ring, now)?;
     let authority = sign::authority(signer)?;
     let (key, public) = world.keys().generate(Purpose::Component, ALGORITHM).await?;
-    let life = facts.set().domain().lifetimes.component;
+    let life = sign::life(signer, facts.set().domain().lifetimes.component, now);
     let order = x509_svid::Order {
-        id: &rotate::server_id(&facts.set().domain().trust_domain)?,
+        id: &id(&facts.set().domain().trust_domain)?,
         spki_der: public.spki_der(),
         dns_names: names.to_vec(),
         ip_names: addresses.to_vec(),
@@ -96,7 +119,12 @@ pub async fn server_identity<W: World>(
         .map_err(|fault| Unavailable::of("keys", fault))?;
     let leaf = sign::certificate(world, &sign::handle(purpose, signer), checked).await?;
     let renew = now.plus(Span::from_millis(life.millis() / 2));
-    Ok(Identity { chain: vec![leaf], key, renew })
+    let mut chain = vec![leaf];
+    for issuer in sign::issuers(signer) {
+        let issuer = CertificateDer::from_der(issuer);
+        chain.push(issuer.map_err(|error| Unavailable::of("store", error))?);
+    }
+    Ok(Identity { chain, key, renew })
 }
 
 /// A certificate for the HTTPS listeners, of the authority that `ca.pem` holds.

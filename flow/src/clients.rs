@@ -5,8 +5,9 @@ use monitoring::Event;
 use oauth::client_metadata::ClientMetadata;
 use registry::{ClientRecord, ClientState};
 
-use crate::agents::{Operator, overtaken, page, settled};
+use crate::agents::page;
 use crate::record::{begin, public_id};
+use crate::turns::{Operator, overtaken, settled};
 
 /// Registers a client with its public keys. Metadata with a secret in it does not even read.
 pub async fn register<W: World>(

@@ -11,9 +11,10 @@ use identifier::AgentName;
 use monitoring::Event;
 use registry::AgentRecord;
 
-use crate::agents::{Operator, identifier_of, overtaken, settled};
+use crate::agents::identifier_of;
 use crate::facts::{Basis, basis};
 use crate::record::{begin, refused};
+use crate::turns::{Operator, overtaken, settled};
 use crate::turns::{TRIES_MAX, pause};
 
 /// What is to be done with a document.

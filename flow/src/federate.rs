@@ -20,9 +20,9 @@ use spiffe::federation::EndpointUrl;
 use spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain};
 use time::UnixTime;
 
-use crate::agents::{Operator, overtaken, settled};
 use crate::facts::{basis, one};
 use crate::record::{begin, refused};
+use crate::turns::{Operator, overtaken, settled};
 use crate::turns::{TRIES_MAX, pause};
 
 /// Why an order about a relation is refused.

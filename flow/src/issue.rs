@@ -1,32 +1,35 @@
 //! A node asks for a credential for a workload that it measured (S1 §7, §8; CRED-02 to CRED-04,
-//! PROV-01, PROV-03, PROV-07): sign, record, release.
+//! PROV-01, PROV-03, PROV-07): appraise, decide, sign, record, release. A SPIRE agent asks for one
+//! in the same way, and says only which record the workload matches (docs/decisions/0014).
+
+pub mod making;
 
 use std::collections::BTreeSet;
 
 use attestation::Selectors;
-use attestation::class::{Attribute, RiskClass, Shortfall};
-use credential::{KeyRing, Purpose, TokenText, jwt_svid, wit, x509_svid};
+use attestation::class::{RiskClass, Shortfall};
+use attestation::mechanism::Role;
+use attestation::unix::Process;
+use credential::{KeyRing, Purpose};
 use env::rows::Hosted;
 use env::{
-    AssignedCredential, Change, CommitFault, Entropy, Expect, IssueKind, IssueOrder, Key, Recorded,
-    Store, Unavailable, World, Write,
+    AssignedCredential, Change, CommitFault, Expect, IssueKind, IssueOrder, Key, Recorded, Store,
+    Unavailable, World, Write,
 };
-use jose::PublicKey;
 use monitoring::Event;
-use provisioning::{CredentialKind, Demand, IssueRefusal};
+use provisioning::{CredentialKind, Demand, IssueRefusal, KeyHolding};
 use registry::{AgentRecord, NodeRecord};
-use spiffe::{Attributes, SpiffeId};
 use time::{Span, UnixTime};
 use wimse::WorkloadId;
-use x509::{DnsName, Request, RequestError};
+use x509::{Request, RequestError};
 
-use crate::agents::{overtaken, settled};
+use self::making::Making;
 use crate::appraise::{self, Asking};
 use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, public_id, refused};
-use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
 use crate::turns::{TRIES_MAX, pause};
+use crate::turns::{overtaken, settled};
 
 /// How many lives of a credential a row about its node lasts.
 const HOSTED_LIVES: u64 = 4;
@@ -55,6 +58,21 @@ pub enum Refusal {
     /// What the node measured is too much.
     #[error("the evidence does not read: {0}")]
     Evidence(String),
+    /// Policy takes no SPIRE agent's word for workloads of this risk class, or of agents that
+    /// joined in this way.
+    #[error("policy takes no spire agent's word for `{0}`")]
+    Claimed(String),
+    /// SEC-01, SEC-04: the record lets the process hold no key.
+    #[error("`{0}` holds no keys, and a spire agent hands them out")]
+    KeysKept(WorkloadId),
+    /// The request asks for another identifier than the record's.
+    #[error("the request asks for `{asked}`; the record is that of `{id}`")]
+    OtherName {
+        /// What it asks for.
+        asked: String,
+        /// Whose record it is.
+        id: WorkloadId,
+    },
 }
 
 impl Refusal {
@@ -79,12 +97,23 @@ impl Refusal {
             Self::Key(_) => "issue::Key",
             Self::Order(_) => "issue::Order",
             Self::Evidence(_) => "issue::Evidence",
+            Self::Claimed(_) => "issue::Claimed",
+            Self::KeysKept(_) => "issue::KeysKept",
+            Self::OtherName { .. } => "issue::OtherName",
         }
     }
 }
 
 /// A credential, or why there is none; recorded either way.
 pub type Issued = Recorded<Result<AssignedCredential, Refusal>>;
+
+/// What is asked for, and what is said of the process that gets it.
+struct Asked<'a> {
+    agent: &'a WorkloadId,
+    /// What a node of ours measured; `None` where a SPIRE agent says that it matches.
+    process: Option<&'a Process>,
+    kind: &'a IssueKind,
+}
 
 /// Issues. `node` is the identity that the connection proved, `proved` the epoch of its credential.
 pub async fn issue<W: World>(
@@ -93,9 +122,31 @@ pub async fn issue<W: World>(
     proved: Option<u64>,
     order: IssueOrder,
 ) -> Result<Issued, Unavailable> {
+    let process = Some(&order.process);
+    let asked = Asked { agent: &order.agent, process, kind: &order.kind };
+    Ok(issue_asked(world, node, proved, &asked).await?.0)
+}
+
+/// The same for a SPIRE agent, whose word is all there is; and when it was issued.
+pub async fn issue_claimed<W: World>(
+    world: &W,
+    node: &WorkloadId,
+    proved: Option<u64>,
+    agent: &WorkloadId,
+    kind: &IssueKind,
+) -> Result<(Issued, UnixTime), Unavailable> {
+    issue_asked(world, node, proved, &Asked { agent, process: None, kind }).await
+}
+
+async fn issue_asked<W: World>(
+    world: &W,
+    node: &WorkloadId,
+    proved: Option<u64>,
+    asked: &Asked<'_>,
+) -> Result<(Issued, UnixTime), Unavailable> {
     let mut spent = BTreeSet::new();
     for turn in 0..TRIES_MAX {
-        match once(world, node, proved, &order, &spent).await? {
+        match once(world, node, proved, asked, &spent).await? {
             Ok(issued) => return Ok(issued),
             // Of these documents a value was accepted before: they count for nothing.
             Err(used) if !used.is_empty() => spent.extend(used),
@@ -106,34 +157,32 @@ pub async fn issue<W: World>(
     Err(overtaken())
 }
 
-/// [`issue`], unless another commit came first, or a document of these kinds was used before.
+/// Issues, unless another commit came first, or a document of these kinds was used before.
 async fn once<W: World>(
     world: &W,
     node: &WorkloadId,
     proved: Option<u64>,
-    order: &IssueOrder,
+    asked: &Asked<'_>,
     spent: &BTreeSet<String>,
-) -> Result<Result<Issued, BTreeSet<String>>, Unavailable> {
-    let kind = kind_of(&order.kind);
-    let purpose = purpose_of(kind);
+) -> Result<Result<(Issued, UnixTime), BTreeSet<String>>, Unavailable> {
+    let (agent, purpose) = (asked.agent.to_string(), purpose_of(kind_of(asked.kind)));
     let mut keys = vec![
-        Key::of::<AgentRecord>(order.agent.to_string()),
+        Key::of::<AgentRecord>(&agent),
         Key::of::<NodeRecord>(node.to_string()),
         Key::of::<KeyRing>(purpose.name()),
-        Key::of::<Hosted>(Hosted::id_of(&node.to_string(), &order.agent.to_string())),
+        Key::of::<Hosted>(Hosted::id_of(&node.to_string(), &agent)),
     ];
-    keys.extend(appraise::keys(&order.agent.to_string(), &node.to_string()));
+    keys.extend(appraise::keys(&agent, &node.to_string()));
     let facts = basis(world, keys).await?;
     let now = issuing::now(world, &facts)?;
-    let mut record = record_of(world, &facts, node, order, kind);
+    let mut record = record_of(world, &facts, node, asked);
     let ring = facts.rows.get::<KeyRing>(purpose.name())?;
     let ring = ring.ok_or_else(|| Unavailable::of("store", "no signing keys yet"))?;
     let mut change = Change::default();
-    let (made, kinds) = match admitted(&facts, node, proved, order) {
+    let (made, kinds) = match admitted(&facts, node, proved, asked) {
         Ok(admitted) => {
-            let asking = admitted.asking(&facts, now)?;
-            let issuing = Issuing { facts: &facts, ring: &ring, asking, node, order, kind, spent };
-            issued(world, &issuing, &mut change, &mut record).await?
+            let issuing = Issuing { facts: &facts, ring: &ring, node, asked, spent, now };
+            issued(world, &issuing, &admitted, &mut change, &mut record).await?
         }
         Err(refusal) => (Err(refusal), BTreeSet::new()),
     };
@@ -141,7 +190,7 @@ async fn once<W: World>(
     match &made {
         Ok(_) => {
             record.outcome = monitoring::Outcome::Permitted;
-            let hosting = hosting(&facts, node, &order.agent, now)?;
+            let hosting = hosting(&facts, node, asked.agent, now)?;
             is_new_here = hosting.is_some();
             change.writes.extend(hosting);
         }
@@ -153,9 +202,10 @@ async fn once<W: World>(
         Ok(receipt) => {
             // INVARIANT: whoever revokes the node sees the row, or we see that it is revoked.
             if is_new_here && let Err(why) = standing(world, node, proved).await? {
-                return gone(world, order, node, why).await.map(Ok);
+                let gone = gone(world, &facts, node, asked, why).await?;
+                return Ok(Ok((gone, now)));
             }
-            Ok(Ok(Recorded::new(made, &receipt)))
+            Ok(Ok((Recorded::new(made, &receipt), now)))
         }
         Err(CommitFault::Used(_)) => Ok(Err(kinds)),
         Err(CommitFault::Conflict(_)) => Ok(Err(BTreeSet::new())),
@@ -167,11 +217,10 @@ async fn once<W: World>(
 struct Issuing<'a> {
     facts: &'a Basis,
     ring: &'a KeyRing,
-    asking: Asking<'a>,
     node: &'a WorkloadId,
-    order: &'a IssueOrder,
-    kind: CredentialKind,
+    asked: &'a Asked<'a>,
     spent: &'a BTreeSet<String>,
+    now: UnixTime,
 }
 
 /// Appraises, decides and makes; what is to be stored and recorded of the appraisal goes into the
@@ -179,28 +228,31 @@ struct Issuing<'a> {
 async fn issued<W: World>(
     world: &W,
     issuing: &Issuing<'_>,
+    admitted: &Admitted<'_>,
     change: &mut Change,
     record: &mut monitoring::Record,
 ) -> Result<(Result<AssignedCredential, Refusal>, BTreeSet<String>), Unavailable> {
-    let Issuing { facts, ring, asking, node, order, kind, spent } = issuing;
-    let demand = demand(facts, node, *kind, asking);
+    let (facts, kind, now) = (issuing.facts, kind_of(issuing.asked.kind), issuing.now);
+    let demand = admitted.demand(facts, issuing.node, kind);
     if let Err(refusal) = demand.fits() {
         return Ok((Err(refusal.into()), BTreeSet::new()));
     }
-    let mut judged = appraise::judge(world, facts, asking, spent).await?;
+    let Admitted { host, agent, class, .. } = admitted;
+    let asking = Asking { agent, host, found: admitted.measured(), class, now };
+    let mut judged = appraise::judge(world, facts, &asking, issuing.spent).await?;
     judged.describe(record);
     let decided = demand.decide(&judged.row.summary);
-    judged.put(world, change, asking.now, decided.is_ok());
+    judged.put(world, change, now, decided.is_ok());
     let life = match decided {
         Ok(life) => life,
         Err(refusal) => return Ok((Err(refusal.into()), judged.kinds())),
     };
-    let (jti, now) = (public_id(world), asking.now);
+    let jti = public_id(world);
     record.jti = Some(jti.clone());
-    record.facts = reasons(facts, asking.agent, *kind, (now, life));
-    let said = attributes(asking.agent, asking.class, *kind, &judged.row.digest);
-    let making = Making::new(facts, asking.agent, life, jti, now, &said)?;
-    Ok((make(world, ring, &making, &order.kind).await?, judged.kinds()))
+    record.facts = reasons(facts, agent, kind, (now, life));
+    let said = making::attributes(asking.agent, asking.class, kind, &judged.row.digest);
+    let making = Making::new(facts, agent, life, jti, now, &said)?;
+    Ok((making.make(world, issuing.ring, issuing.asked.kind).await?, judged.kinds()))
 }
 
 /// The row that this node has credentials for this agent, where there is none that lasts: it lasts
@@ -239,15 +291,13 @@ async fn standing<W: World>(
 /// It was revoked while we signed: what was made is not released, and that is recorded.
 async fn gone<W: World>(
     world: &W,
-    order: &IssueOrder,
+    facts: &Basis,
     node: &WorkloadId,
+    asked: &Asked<'_>,
     why: String,
 ) -> Result<Issued, Unavailable> {
     let refusal = Refusal::Node(why);
-    let mut record = begin(world, Event::CredentialIssued);
-    record.action = format!("credential.issue.{}", kind_of(&order.kind).name());
-    record.agent = Some(order.agent.to_string());
-    record.transport = Some(node.to_string());
+    let mut record = record_of(world, facts, node, asked);
     refused(&mut record, refusal.check(), &refusal, None);
     let commit = world.store().commit(Change::record(record)).await;
     let receipt = settled(commit)?.ok_or_else(overtaken)?;
@@ -258,233 +308,148 @@ fn record_of<W: World>(
     world: &W,
     facts: &Basis,
     node: &WorkloadId,
-    order: &IssueOrder,
-    kind: CredentialKind,
+    asked: &Asked<'_>,
 ) -> monitoring::Record {
     let mut record = begin(world, Event::CredentialIssued);
-    record.action = format!("credential.issue.{}", kind.name());
-    record.agent = Some(order.agent.to_string());
+    record.action = format!("credential.issue.{}", kind_of(asked.kind).name());
+    record.agent = Some(asked.agent.to_string());
     record.transport = Some(node.to_string());
     record.proof = Some("x509-svid".to_owned());
     record.policy = Some(facts.version());
     record.epoch = Some(facts.epoch.0);
-    describe(&mut record, order);
+    describe(&mut record, asked);
     record
 }
 
-/// A host in force, an agent that policy knows, and what was measured.
-struct Admitted {
+/// A host in force, an agent that policy knows, and what its process is said to be.
+struct Admitted<'a> {
     host: NodeRecord,
     agent: AgentRecord,
+    class: &'a RiskClass,
+    /// What a node of ours measured, or the record's rule, where a SPIRE agent says that it is met.
     found: Selectors,
+    is_measured: bool,
 }
 
-impl Admitted {
-    fn asking<'a>(&'a self, facts: &'a Basis, now: UnixTime) -> Result<Asking<'a>, Unavailable> {
-        let class = facts.set().attestation().class.get(&self.agent.entry.rule.class);
-        let class = class.ok_or_else(|| Unavailable::of("store", "a class that is gone"))?;
-        Ok(Asking { agent: &self.agent, host: &self.host, found: &self.found, class, now })
+impl Admitted<'_> {
+    fn demand<'a>(
+        &'a self,
+        facts: &'a Basis,
+        node: &'a WorkloadId,
+        kind: CredentialKind,
+    ) -> Demand<'a> {
+        demand(facts, node, &self.agent, self.class, &self.found, kind)
+    }
+
+    /// What the verifier may take as measured.
+    fn measured(&self) -> Option<&Selectors> {
+        self.is_measured.then_some(&self.found)
     }
 }
 
 /// Who asks, and for whom.
-fn admitted(
-    facts: &Basis,
+fn admitted<'a>(
+    facts: &'a Basis,
     node: &WorkloadId,
     proved: Option<u64>,
-    order: &IssueOrder,
-) -> Result<Admitted, Refusal> {
-    let unknown = || Refusal::Unknown(order.agent.clone());
+    asked: &Asked<'_>,
+) -> Result<Admitted<'a>, Refusal> {
+    let unknown = || Refusal::Unknown(asked.agent.clone());
     let store = |error: Unavailable| Refusal::Order(error.to_string());
     let host = facts.rows.get::<NodeRecord>(&node.to_string()).map_err(store)?;
     let host = host.ok_or_else(|| Refusal::Node("it is not in the registry".to_owned()))?;
     let issued = proved.map(provisioning::Epoch);
     host.lifecycle.admits(issued).map_err(|error| Refusal::Node(error.to_string()))?;
-    let agent = facts.rows.get::<AgentRecord>(&order.agent.to_string()).map_err(store)?;
+    let agent = facts.rows.get::<AgentRecord>(&asked.agent.to_string()).map_err(store)?;
     let agent = agent.ok_or_else(unknown)?;
     if !matches!(agent.id, WorkloadId::Spiffe(_)) {
         return Err(unknown());
     }
-    let class = &agent.entry.rule.class;
-    if !facts.set().attestation().class.contains_key(class) {
-        return Err(Refusal::Order(format!("policy has no risk class `{class}`")));
+    let class = class_of(facts, &agent)?;
+    let found = match asked.process {
+        Some(_) if host.role == Role::SpireAgent => {
+            return Err(Refusal::Node("it is a spire agent".to_owned()));
+        }
+        Some(process) => {
+            process.selectors().map_err(|error| Refusal::Evidence(error.to_string()))?
+        }
+        None => {
+            asks_for(asked.kind, &agent.id)?;
+            may_claim(facts, &host, &agent)?;
+            // It is asked by the record's name, so what it says of the process is the record's
+            // rule.
+            agent.entry.rule.selectors.clone()
+        }
+    };
+    let (host, agent) = ((*host.value).clone(), (*agent.value).clone());
+    Ok(Admitted { host, agent, class, found, is_measured: asked.process.is_some() })
+}
+
+/// The life of what a SPIRE agent gets at most for a workload of which it says that it is this one.
+pub(crate) fn claimed(
+    facts: &Basis,
+    host: &NodeRecord,
+    agent: &AgentRecord,
+    kind: CredentialKind,
+) -> Result<Span, Refusal> {
+    may_claim(facts, host, agent)?;
+    let (class, found) = (class_of(facts, agent)?, &agent.entry.rule.selectors);
+    Ok(demand(facts, &host.id, agent, class, found, kind).at_most()?)
+}
+
+/// Whether a SPIRE agent's word counts for this record.
+fn may_claim(facts: &Basis, host: &NodeRecord, agent: &AgentRecord) -> Result<(), Refusal> {
+    if host.role != Role::SpireAgent {
+        return Err(Refusal::Node("it is no spire agent".to_owned()));
     }
-    let found = selectors(order)?;
-    Ok(Admitted { host: (*host.value).clone(), agent: (*agent.value).clone(), found })
+    // Policy may have changed since it joined.
+    let rule = facts.set().attestation().node.get(&host.mechanism);
+    if !rule.is_some_and(|rule| rule.spire_agents) {
+        return Err(Refusal::Claimed(host.mechanism.clone()));
+    }
+    if !class_of(facts, agent)?.spire_agents {
+        return Err(Refusal::Claimed(agent.entry.rule.class.clone()));
+    }
+    if agent.keys() == KeyHolding::Kept {
+        return Err(Refusal::KeysKept(agent.id.clone()));
+    }
+    Ok(())
 }
 
 /// What is asked of policy and of the record.
 fn demand<'a>(
     facts: &'a Basis,
     node: &'a WorkloadId,
+    agent: &'a AgentRecord,
+    class: &'a RiskClass,
+    found: &'a Selectors,
     kind: CredentialKind,
-    asking: &Asking<'a>,
 ) -> Demand<'a> {
     Demand {
         kind,
         node: Some(node),
-        found: asking.found,
-        rule: &asking.agent.entry.rule,
-        lifecycle: &asking.agent.lifecycle,
-        class: asking.class,
+        found,
+        rule: &agent.entry.rule,
+        lifecycle: &agent.lifecycle,
+        class,
         lifetimes: &facts.set().domain().lifetimes,
     }
 }
 
-/// CRED-07: what policy lets the credential say about its agent.
-pub fn attributes(
-    agent: &AgentRecord,
-    class: &RiskClass,
-    kind: CredentialKind,
-    result: &str,
-) -> Attributes {
-    let entry = &agent.entry;
-    let said = |attribute| class.attributes.contains(&attribute);
-    Attributes {
-        owner: said(Attribute::Owner).then(|| entry.owner.clone()),
-        capabilities: said(Attribute::Capabilities).then(|| entry.capabilities_hash()),
-        locator: entry.locator.clone().filter(|_| said(Attribute::Locator)),
-        result: said(Attribute::Result).then(|| result.to_owned()),
-        methods: if said(Attribute::Methods) {
-            kind.methods().iter().map(|&method| method.to_owned()).collect()
-        } else {
-            Vec::new()
-        },
-    }
+fn class_of<'a>(facts: &'a Basis, agent: &AgentRecord) -> Result<&'a RiskClass, Refusal> {
+    let name = &agent.entry.rule.class;
+    let missing = || Refusal::Order(format!("policy has no risk class `{name}`"));
+    facts.set().attestation().class.get(name).ok_or_else(missing)
 }
 
-fn selectors(order: &IssueOrder) -> Result<Selectors, Refusal> {
-    order.process.selectors().map_err(|error| Refusal::Evidence(error.to_string()))
-}
-
-/// A credential as it is to be made.
-pub struct Making<'a> {
-    id: &'a SpiffeId,
-    life: Span,
-    jti: String,
-    now: UnixTime,
-    epoch: u64,
-    /// `iss` of JWT-SVIDs.
-    issuer: Option<&'a oauth::Issuer>,
-    attributes: &'a Attributes,
-    dns_names: &'a BTreeSet<DnsName>,
-}
-
-impl<'a> Making<'a> {
-    /// For this agent, with this life and id.
-    pub fn new(
-        facts: &'a Basis,
-        agent: &'a AgentRecord,
-        life: Span,
-        jti: String,
-        now: UnixTime,
-        attributes: &'a Attributes,
-    ) -> Result<Self, Unavailable> {
-        let WorkloadId::Spiffe(id) = &agent.id else {
-            return Err(Unavailable::of("store", "an agent without a SPIFFE ID"));
-        };
-        let issuer = facts.set().domain().jwt_svid.issuer.as_ref();
-        let (epoch, dns_names) = (facts.epoch.0, &agent.entry.dns_names);
-        Ok(Self { id, life, jti, now, epoch, issuer, attributes, dns_names })
-    }
-}
-
-/// Builds, checks and signs. The outer error is ours, the inner one the asker's.
-pub async fn make<W: World>(
-    world: &W,
-    ring: &KeyRing,
-    making: &Making<'_>,
-    kind: &IssueKind,
-) -> Result<Result<AssignedCredential, Refusal>, Unavailable> {
-    let key = sign::signer(ring, making.now)?;
-    let handle = sign::handle(ring.purpose, key);
-    match kind {
-        IssueKind::X509 { request } => make_x509(world, ring, making, request).await,
-        IssueKind::Wit { request } => {
-            let public = match bound_key(request) {
-                Ok(public) => public,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-            let order = wit::Order {
-                id: making.id,
-                key: &public,
-                jti: making.jti.clone(),
-                now: making.now,
-                life: making.life,
-                epoch: making.epoch,
-                attributes: making.attributes,
-            };
-            match wit::build(&order, ALGORITHM, &key.kid) {
-                Ok(checked) => {
-                    let token = sign::token(world, &handle, checked).await?;
-                    Ok(Ok(AssignedCredential::Wit { token }))
-                }
-                Err(fault) => Ok(Err(Refusal::Key(fault.to_string()))),
-            }
-        }
-        IssueKind::Jwt { audiences } => {
-            let order = jwt_svid::Order {
-                id: making.id,
-                audiences,
-                jti: making.jti.clone(),
-                issuer: making.issuer.map(|issuer| issuer.as_str().to_owned()),
-                now: making.now,
-                life: making.life,
-                epoch: making.epoch,
-                attributes: making.attributes,
-            };
-            match jwt_svid::build(&order, ALGORITHM, &key.kid) {
-                Ok(checked) => {
-                    let token: TokenText = sign::token(world, &handle, checked).await?;
-                    let expires = making.now.plus(making.life);
-                    Ok(Ok(AssignedCredential::Jwt { token, expires }))
-                }
-                Err(fault) => Ok(Err(Refusal::Order(fault.to_string()))),
-            }
-        }
-    }
-}
-
-/// [`make`] for an X.509-SVID: the key is the one that the request proves.
-async fn make_x509<W: World>(
-    world: &W,
-    ring: &KeyRing,
-    making: &Making<'_>,
-    request: &[u8],
-) -> Result<Result<AssignedCredential, Refusal>, Unavailable> {
-    let key = sign::signer(ring, making.now)?;
-    let request = match Request::verify(request) {
-        Ok(request) => request,
-        Err(error) => return Ok(Err(Refusal::Request(error))),
-    };
-    let authority = sign::authority(key)?;
-    let order = x509_svid::Order {
-        id: making.id,
-        spki_der: request.spki_der(),
-        dns_names: making.dns_names.iter().map(ToString::to_string).collect(),
-        ip_names: Vec::new(),
-        authority: &authority,
-        random: world.entropy().public(),
-        now: making.now,
-        life: making.life,
-        epoch: making.epoch,
-        attributes: making.attributes,
-    };
-    let checked = match x509_svid::build(&order, CERTIFICATE_ALGORITHM) {
-        Ok(checked) => checked,
-        Err(fault) => return Ok(Err(Refusal::Order(fault.to_string()))),
-    };
-    let leaf = sign::certificate(world, &sign::handle(ring.purpose, key), checked).await?;
-    Ok(Ok(AssignedCredential::X509 { chain: vec![leaf.into_bytes()] }))
-}
-
-/// The key that a request proves, with its one algorithm.
-fn bound_key(request: &[u8]) -> Result<PublicKey, Refusal> {
+/// A SPIRE agent writes into the request whose it is: then it is this one's.
+fn asks_for(kind: &IssueKind, id: &WorkloadId) -> Result<(), Refusal> {
+    let (IssueKind::X509 { request } | IssueKind::Wit { request }) = kind else { return Ok(()) };
     let request = Request::verify(request).map_err(Refusal::Request)?;
-    let key = PublicKey::from_spki_der(request.spki_der())
-        .map_err(|error| Refusal::Key(error.to_string()))?;
-    let algorithm = key.algorithms().next().ok_or_else(|| Refusal::Key("no algorithm".into()))?;
-    key.for_algorithm(algorithm).map_err(|error| Refusal::Key(error.to_string()))
+    match request.uri_names().iter().find(|asked| **asked != id.to_string()) {
+        None => Ok(()),
+        Some(asked) => Err(Refusal::OtherName { asked: asked.clone(), id: id.clone() }),
+    }
 }
 
 fn kind_of(kind: &IssueKind) -> CredentialKind {
@@ -528,17 +493,22 @@ pub fn reasons(
 }
 
 /// OBS-07: the attestation state stands in the record.
-fn describe(record: &mut monitoring::Record, order: &IssueOrder) {
-    let mut put = |name: &str, value: String| record.attestation.insert(name.to_owned(), value);
-    put("mechanism", "unix".to_owned());
-    put("uid", order.process.uid.to_string());
-    if let Some(path) = &order.process.path {
-        put("path", path.clone());
+fn describe(record: &mut monitoring::Record, asked: &Asked<'_>) {
+    let mut put = |name: &str, value: &str| {
+        record.attestation.insert(name.to_owned(), value.to_owned());
+    };
+    match asked.process {
+        Some(process) => {
+            put("mechanism", "unix");
+            record.attestation.extend(process.evidence());
+        }
+        // Nothing was measured for us; the rule that it says is met stands in the facts.
+        None => {
+            put("mechanism", "spire-agent");
+            put("selectors", "as the spire agent says");
+        }
     }
-    if let Some(sha256) = &order.process.sha256 {
-        put("sha256", sha256.clone());
-    }
-    if let IssueKind::Jwt { audiences } = &order.kind {
+    if let IssueKind::Jwt { audiences } = asked.kind {
         record.resource = audiences.first().cloned();
     }
 }

@@ -17,12 +17,12 @@ use time::UnixTime;
 use wimse::WorkloadId;
 use x509::{Request, RequestError};
 
-use crate::agents::overtaken;
 use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::join_token::hash_of;
 use crate::record::{begin, refused, single_use};
 use crate::sign::{self, CERTIFICATE_ALGORITHM};
+use crate::turns::overtaken;
 
 /// What a host presents.
 #[derive(Clone)]
@@ -61,6 +61,8 @@ pub struct Joined {
     pub id: WorkloadId,
     /// Certificates in DER, leaf first.
     pub chain: Vec<Vec<u8>>,
+    /// True when what it joined by serves once: it renews, and cannot attest again.
+    pub once: bool,
 }
 
 /// Why a host may not join.
@@ -277,7 +279,7 @@ async fn replayed<W: World>(
     let mut record = record_of(world, facts, attempt);
     refused(&mut record, Refusal::Replayed.check(), &Refusal::Replayed, None);
     let commit = world.store().commit(Change::record(record)).await;
-    let receipt = crate::agents::settled(commit)?.ok_or_else(overtaken)?;
+    let receipt = crate::turns::settled(commit)?.ok_or_else(overtaken)?;
     Ok(End::Decided(Recorded::new(Err(Refusal::Replayed), &receipt)))
 }
 
@@ -300,6 +302,9 @@ impl<'a> Asked<'a> {
         let mechanism = named(mechanisms, name).ok_or_else(unknown)?;
         let role = attempt.role.name();
         let rule = facts.set().attestation().node.get(name);
+        // A SPIRE agent is believed more than a node of ours (docs/decisions/0014): policy says so
+        // by name.
+        let rule = rule.filter(|rule| attempt.role != Role::SpireAgent || rule.spire_agents);
         let rule = rule.ok_or_else(|| EvidenceRefusal::NotAllowed { name: name.clone(), role })?;
         let request = Request::verify(&attempt.request).map_err(Refusal::Request)?;
         Ok(Self { mechanism, rule, domain: &facts.set().domain().trust_domain, request })
@@ -407,11 +412,12 @@ async fn admit<W: World>(
         None => Expect::Absent,
     };
     change.writes.push(Write::put(&node, expect));
+    let once = found.appraisal.once;
     if let Some(token) = token.filter(|_| found.appraisal.once) {
         let used = token.used_by(found.id.clone(), now);
         change.writes.push(Write::put(&used, Expect::Version(token.version)));
     }
-    Ok(Ok(Joined { id: found.id, chain }))
+    Ok(Ok(Joined { id: found.id, chain, once }))
 }
 
 /// An X.509-SVID for a component of ours.
@@ -435,12 +441,14 @@ pub(crate) async fn component_svid<W: World>(
         authority: &authority,
         random: world.entropy().public(),
         now,
-        life: facts.set().domain().lifetimes.component,
+        life: sign::life(signer, facts.set().domain().lifetimes.component, now),
         epoch: facts.epoch.0,
         attributes: &spiffe::Attributes::default(),
     };
     let checked = x509_svid::build(&order, CERTIFICATE_ALGORITHM)
         .map_err(|fault| Unavailable::of("keys", fault))?;
     let leaf = sign::certificate(world, &sign::handle(purpose, signer), checked).await?;
-    Ok(vec![leaf.into_bytes()])
+    let mut chain = vec![leaf.into_bytes()];
+    chain.extend(sign::issuers(signer));
+    Ok(chain)
 }

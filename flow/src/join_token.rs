@@ -8,10 +8,10 @@ use jose::TokenHash;
 use monitoring::Event;
 use time::Span;
 
-use crate::agents::{Operator, overtaken, settled};
 use crate::facts::basis;
 use crate::issuing;
 use crate::record::begin;
+use crate::turns::{Operator, overtaken, settled};
 
 /// The longest life of a join token, in seconds.
 pub const LIFE_SECONDS_MAX: u64 = 86_400;

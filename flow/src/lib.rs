@@ -5,31 +5,26 @@
 //! In scope: the order of things for each request of the server, the node and the gateway. Not
 //! here: any decision (`stack`), enrolment (`flow/enrol`), any socket, table or file (`edge`).
 
+pub use access::{call, delegate, feed, publish, token};
+pub use basis::{facts, issuing, record, sign, turns};
+
 pub mod agents;
 pub mod apply_policy;
 pub mod appraise;
 pub mod authorities;
 pub mod boot;
-pub mod call;
 pub mod clients;
-pub mod delegate;
 pub mod evidence;
-pub mod facts;
 pub mod federate;
-pub mod feed;
 pub mod issue;
-pub mod issuing;
 pub mod join;
 pub mod join_token;
 pub mod nodes;
 pub mod proxy;
-pub mod publish;
 pub mod reassess;
-pub mod record;
 pub mod renew;
 pub mod rotate;
-pub mod sign;
-pub mod token;
-pub mod turns;
+pub mod spire;
+pub mod superior;
 pub mod watch;
 pub mod workload;

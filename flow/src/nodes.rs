@@ -15,8 +15,9 @@ use provisioning::{Epoch, NodeAct, NodeTransitionRefusal, State};
 use registry::{AgentRecord, NodeRecord};
 use wimse::WorkloadId;
 
-use crate::agents::{Operator, PAGE_MAX, overtaken, settled};
+use crate::agents::PAGE_MAX;
 use crate::record::{begin, refused};
+use crate::turns::{Operator, overtaken, settled};
 use crate::turns::{TRIES_MAX, pause};
 
 /// The agents of one node that end in one commit; more end in the next ones.

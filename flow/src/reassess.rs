@@ -10,10 +10,10 @@ use provisioning::{Act, Epoch};
 use registry::{AgentRecord, NodeRecord};
 use time::UnixTime;
 
-use crate::agents::settled;
 use crate::appraise::{self, Asking};
 use crate::facts::{Basis, basis};
 use crate::record::begin;
+use crate::turns::settled;
 
 /// Results of one page.
 const PAGE: usize = 200;
@@ -159,7 +159,9 @@ fn grade(
     let host = facts.rows.get::<NodeRecord>(&row.host)?;
     let class = facts.set().attestation().class.get(&agent.entry.rule.class);
     let (Some(host), Some(class)) = (host, class) else { return Ok(None) };
-    let asking = Asking { agent, host: &host, found: &row.selectors, class, now };
+    // A process that was measured has a user at the least.
+    let found = Some(&row.selectors).filter(|found| !found.is_empty());
+    let asking = Asking { agent, host: &host, found, class, now };
     appraise::look(facts, &asking)
 }
 

@@ -1,5 +1,6 @@
 //! A node or gateway renews its own credential, with a new key (S1 §8; PROV-02, CRED-11).
 
+use attestation::mechanism::Role;
 use credential::{KeyRing, Purpose};
 use env::{Change, Expect, Key, Recorded, RenewOrder, Renewed, Store, Unavailable, World, Write};
 use jose::PublicKey;
@@ -9,11 +10,11 @@ use registry::NodeRecord;
 use wimse::WorkloadId;
 use x509::{Request, RequestError};
 
-use crate::agents::{overtaken, settled};
 use crate::facts::basis;
 use crate::issuing;
 use crate::join::component_svid;
 use crate::record::{begin, refused};
+use crate::turns::{overtaken, settled};
 
 /// Why a credential is not renewed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum Refusal {
     /// PROV-07.
     #[error("the request is not proved: {0}")]
     Request(RequestError),
+    /// A SPIRE agent that can attest again does that instead (PROV-03).
+    #[error("`{0}` attests again instead of renewing")]
+    MustAttest(WorkloadId),
     /// CRED-11: "Every renewal binds a new key".
     #[error("the key is that of the credential before; make a new one")]
     SameKey,
@@ -39,6 +43,7 @@ impl Refusal {
             Self::Unknown(_) => "renew::Unknown",
             Self::NotInForce(_) => "renew::NotInForce",
             Self::Request(_) => "renew::Request",
+            Self::MustAttest(_) => "renew::MustAttest",
             Self::SameKey => "renew::SameKey",
         }
     }
@@ -93,6 +98,9 @@ fn decide(
 ) -> Result<(Vec<u8>, String), Refusal> {
     let node = node.ok_or_else(|| Refusal::Unknown(caller.clone()))?;
     node.lifecycle.admits(proved.map(Epoch))?;
+    if node.role == Role::SpireAgent && !node.once {
+        return Err(Refusal::MustAttest(caller.clone()));
+    }
     let request = Request::verify(&order.request).map_err(Refusal::Request)?;
     let key = PublicKey::from_spki_der(request.spki_der())
         .map(|key| key.thumbprint().to_base64url())

@@ -1,24 +1,26 @@
 //! Our signing keys, rotated by overlap: a job that any server may run at any time (S1 §8).
 
-use credential::authority::Step;
+use credential::authority::{Schedule, Step};
 use credential::policy::Lifetimes;
 use credential::x509_authority::{self, Role};
 use credential::{AuthorityKey, KeyRing, Purpose};
 use env::rows::{DomainEpoch, InForce, TrustRow};
 use env::{
-    Change, Clock, Entropy, Expect, Handle, Key, Keys, Receipt, Store, Stored, Unavailable, World,
-    Write,
+    Change, Clock, Entropy, Expect, Handle, Key, Keys, Receipt, Store, Stored, Superior,
+    SuperiorFault, Unavailable, World, Write,
 };
 use jose::{KeyId, PublicKey};
 use monitoring::{Event, Record};
 use spiffe::{Bundle, TrustDomain};
 use spiffe::{BundleKey, SpiffeId};
 use time::{Span, UnixTime};
+use x509::Certificate;
 
-use crate::agents::settled;
 use crate::issuing;
 use crate::record::begin;
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
+use crate::superior;
+use crate::turns::settled;
 
 /// How often peers are told to look at our bundle.
 const REFRESH_HINT: Span = Span::from_seconds(300);
@@ -29,13 +31,21 @@ const LOOK_AGAIN: Span = Span::from_seconds(600);
 pub async fn step<W: World>(world: &W, web_names: &[String]) -> Result<UnixTime, Unavailable> {
     let now = world.clock().now();
     let mut again = now.plus(LOOK_AGAIN);
+    if let Some(superior) = world.superior() {
+        superior::refresh(world, superior, now).await?;
+    }
+    let mut unsigned = None;
     for purpose in Purpose::ROTATED {
-        if let Some(until) = due(world, purpose, web_names).await? {
-            again = again.min(until);
+        match due(world, purpose, web_names).await {
+            Ok(Some(until)) => again = again.min(until),
+            Ok(None) => {}
+            // Without the authority above there is no first intermediate; the other keys are ours.
+            Err(why) if why.part == superior::PART => unsigned = Some(why),
+            Err(why) => return Err(why),
         }
     }
     publish(world, now).await?;
-    Ok(again)
+    unsigned.map_or(Ok(again), Err)
 }
 
 /// Makes a key of this purpose if one is due; otherwise says when to look again.
@@ -58,12 +68,64 @@ pub(crate) async fn due<W: World>(
     let ring = rows.get::<KeyRing>(purpose.name())?;
     let current = ring.as_ref().map_or_else(|| KeyRing::empty(purpose), |row| (*row.value).clone());
     let schedule = domain.lifetimes.schedule(purpose);
-    match current.next(&schedule, now) {
-        Step::Wait(until) => Ok(Some(until)),
-        Step::Make { signs_from } => {
-            let making = Making { purpose, signs_from, now, domain: &domain.trust_domain };
-            make(world, &making, ring, &domain.lifetimes, web_names, None).await?;
-            Ok(None)
+    let superior = superior_of(world, purpose);
+    let step = match current.has_superior() {
+        // The authority changed its place: known to all before the first use, as any new root.
+        Some(has) if purpose == Purpose::X509Authority && has != superior.is_some() => {
+            Step::Make { signs_from: now.plus(schedule.ahead) }
+        }
+        _ => current.next(&schedule, now),
+    };
+    let signs_from = match step {
+        Step::Wait(until) => return Ok(Some(until)),
+        Step::Make { signs_from } => signs_from,
+    };
+    let making = Making { purpose, signs_from, now, domain: &domain.trust_domain };
+    let Some(superior) = superior else {
+        make(world, &making, ring, &domain.lifetimes, web_names, None).await?;
+        return Ok(None);
+    };
+    let signs = current.signer(now).is_some();
+    if let Some(again) = superior::waits(world, now).await?.filter(|_| signs) {
+        return Ok(Some(again));
+    }
+    match make(world, &making, ring, &domain.lifetimes, web_names, None).await {
+        Ok(_) => superior::answered(world, superior).await.map(|()| None),
+        Err(MakeFault::Superior(fault)) => {
+            let again = superior::failed(world, superior, &fault, now).await?;
+            if signs { Ok(Some(again)) } else { Err(MakeFault::Superior(fault).into()) }
+        }
+        Err(MakeFault::Unavailable(why)) => Err(why),
+    }
+}
+
+fn superior_of<W: World>(world: &W, purpose: Purpose) -> Option<&dyn Superior> {
+    world.superior().filter(|_| purpose == Purpose::X509Authority)
+}
+
+/// Why there is no new key.
+#[derive(Debug)]
+pub(crate) enum MakeFault {
+    /// The authority above.
+    Superior(superior::Fault),
+    /// A door of ours.
+    Unavailable(Unavailable),
+}
+
+impl From<Unavailable> for MakeFault {
+    fn from(why: Unavailable) -> Self {
+        Self::Unavailable(why)
+    }
+}
+
+impl From<MakeFault> for Unavailable {
+    fn from(fault: MakeFault) -> Self {
+        match fault {
+            MakeFault::Superior(superior::Fault::Superior(SuperiorFault::Unavailable(why))) => {
+                Self::of(superior::PART, why.why)
+            }
+            MakeFault::Superior(fault) => Self::of(superior::PART, fault),
+            MakeFault::Unavailable(why) => why,
         }
     }
 }
@@ -85,32 +147,16 @@ pub(crate) async fn make<W: World>(
     lifetimes: &Lifetimes,
     web_names: &[String],
     record: Option<Record>,
-) -> Result<Option<(Receipt, KeyRing)>, Unavailable> {
-    let (handle, public) = world.keys().generate(making.purpose, ALGORITHM).await?;
+) -> Result<Option<(Receipt, KeyRing)>, MakeFault> {
+    let made = world.keys().generate(making.purpose, ALGORITHM).await;
+    let (handle, public) = made.map_err(Unavailable::from)?;
     let schedule = lifetimes.schedule(making.purpose);
-    let (signs_until, kept_until) = KeyRing::windows(&schedule, making.signs_from);
-    let role = match making.purpose {
-        Purpose::X509Authority => Some(Role::TrustDomain(making.domain)),
-        Purpose::WebAuthority => Some(Role::Web(web_names)),
-        _ => None,
-    };
-    let certificate = match role {
-        Some(role) => {
-            Some(self_signed(world, &handle, &public, &role, making.now, kept_until).await?)
+    let key = match new_key(world, making, (&handle, &public), &schedule, web_names).await {
+        Ok(key) => key,
+        Err(fault) => {
+            world.keys().destroy(&handle).await.map_err(Unavailable::from)?;
+            return Err(fault);
         }
-        None => None,
-    };
-    let kid = KeyId::parse(&handle.id).map_err(|error| Unavailable::of("keys", error))?;
-    let key = AuthorityKey {
-        kid: kid.clone(),
-        public: public.to_jwk().with_kid(kid),
-        certificate,
-        published: making.now,
-        signs_from: making.signs_from,
-        signs_until,
-        kept_until,
-        holder: None,
-        tainted: None,
     };
     let (expect, old) = match &ring {
         Some(row) => (Expect::Version(row.version), (*row.value).clone()),
@@ -119,7 +165,7 @@ pub(crate) async fn make<W: World>(
     let mut record = record.unwrap_or_else(|| begin(world, Event::KeyRotated));
     record.resource = Some(handle.to_string());
     let mut windows = serde_json::json!({
-        "signs_from": making.signs_from.to_string(), "signs_until": signs_until.to_string(),
+        "signs_from": key.signs_from.to_string(), "signs_until": key.signs_until.to_string(),
     });
     if let (Some(facts), Some(reason)) = (windows.as_object_mut(), record.facts.get("reason")) {
         facts.insert("reason".to_owned(), reason.clone());
@@ -134,10 +180,53 @@ pub(crate) async fn make<W: World>(
             Ok(Some((receipt, ring)))
         }
         None => {
-            world.keys().destroy(&handle).await?;
+            world.keys().destroy(&handle).await.map_err(Unavailable::from)?;
             Ok(None)
         }
     }
+}
+
+/// The key as its ring has it: with a certificate of its own or of the authority above, where it
+/// signs certificates.
+async fn new_key<W: World>(
+    world: &W,
+    making: &Making<'_>,
+    (handle, public): (&Handle, &PublicKey),
+    schedule: &Schedule,
+    web_names: &[String],
+) -> Result<AuthorityKey, MakeFault> {
+    let (signs_until, kept_until) = KeyRing::windows(schedule, making.signs_from);
+    let kid = KeyId::parse(&handle.id).map_err(|error| Unavailable::of("keys", error))?;
+    let mut key = AuthorityKey {
+        kid: kid.clone(),
+        public: public.to_jwk().with_kid(kid),
+        certificate: None,
+        above: None,
+        published: making.now,
+        signs_from: making.signs_from,
+        signs_until,
+        kept_until,
+        holder: None,
+        tainted: None,
+    };
+    let role = match making.purpose {
+        Purpose::X509Authority => Role::TrustDomain(making.domain),
+        Purpose::WebAuthority => Role::Web(web_names),
+        _ => return Ok(key),
+    };
+    let Some(superior) = superior_of(world, making.purpose) else {
+        let made = self_signed(world, handle, public, &role, making.now, kept_until).await?;
+        key.certificate = Some(made);
+        return Ok(key);
+    };
+    let pair = (handle, public);
+    let proven = superior::certify(world, superior, making, pair, kept_until, web_names).await;
+    let (certificate, above, until) = proven.map_err(MakeFault::Superior)?.into_parts();
+    let begins = (making.now, making.signs_from);
+    (key.signs_from, key.signs_until, key.kept_until) =
+        KeyRing::windows_within(schedule, begins, until);
+    (key.certificate, key.above) = (Some(certificate), Some(above));
+    Ok(key)
 }
 
 /// Destroys the private halves of the keys that are in the ring no longer: nothing that they sign
@@ -211,7 +300,14 @@ pub async fn publish<W: World>(world: &W, now: UnixTime) -> Result<(), Unavailab
 fn bundle(parts: &[Vec<AuthorityKey>; 3], sequence: u64) -> Result<Bundle, Unavailable> {
     let fault = |error: &dyn std::fmt::Display| Unavailable::of("store", error);
     let [x509, jwt, wit] = parts;
-    let x509 = x509.iter().map(sign::authority).collect::<Result<Vec<_>, _>>()?;
+    let mut authorities: Vec<Certificate> = Vec::new();
+    for key in x509 {
+        for root in sign::roots(key)? {
+            if authorities.iter().all(|known| known.der() != root.der()) {
+                authorities.push(root);
+            }
+        }
+    }
     let keys = |ring: &[AuthorityKey]| {
         ring.iter()
             .map(|key| {
@@ -221,7 +317,8 @@ fn bundle(parts: &[Vec<AuthorityKey>; 3], sequence: u64) -> Result<Bundle, Unava
             })
             .collect::<Result<Vec<_>, Unavailable>>()
     };
-    Bundle::new(sequence, REFRESH_HINT, x509, keys(jwt)?, keys(wit)?).map_err(|error| fault(&error))
+    Bundle::new(sequence, REFRESH_HINT, authorities, keys(jwt)?, keys(wit)?)
+        .map_err(|error| fault(&error))
 }
 
 /// The identifier of the server itself.

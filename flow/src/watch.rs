@@ -15,9 +15,10 @@ use provisioning::alarm::{Alarm, AlarmKind, Outage, Standing};
 use provisioning::renewal::{Heard, TROUBLES_MAX, Trouble, WHY_BYTES_MAX};
 use time::{Span, UnixTime};
 
-use crate::agents::{PAGE_MAX, settled};
+use crate::agents::PAGE_MAX;
 use crate::facts::{basis, one};
 use crate::record::begin;
+use crate::turns::settled;
 
 /// The most alarms that stand at once; more are counted as these are mended.
 const ALARMS_MAX: usize = 500;

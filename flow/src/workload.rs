@@ -2,33 +2,28 @@
 //! PROV-03, AUTHN-12). The process is measured at each issuance; what it gets is renewed at half
 //! its life and withdrawn when its record says so.
 
+mod broker;
+mod holding;
+
 use std::sync::Arc;
 
 use attestation::Selectors;
 use attestation::unix::Process;
-use credential::TokenText;
-use env::rows::{Feed, Held, Holding, Taints, TrustRow};
-use env::{
-    AssignedCredential, Change, Clock, Entropy, Expect, Handle, Index, IssueKind, IssueOrder, Key,
-    Keys, PeerFault, Peers, Recorded, Store, Table, Unavailable, World, Write,
-};
-use jose::{PublicKey, Unverified};
+use env::rows::Feed;
+use env::{Change, Clock, Index, Key, Recorded, Store, Table, Unavailable, World};
 use monitoring::Event;
-use provisioning::{CredentialKind, KeyHolding, NotInForce, renewal};
+use provisioning::{KeyHolding, NotInForce};
 use registry::AgentRecord;
-use spiffe::SpiffeId;
 use time::{Span, UnixTime};
-use wimse::{
-    TrustAnchors, VerifiedWit, WIT_SVID_ALGORITHMS, Wit, WitPolicy, WorkloadId, verify_wit,
-};
-use x509::{Certificate, Name, RequestTemplate};
+use wimse::WorkloadId;
 
-use crate::agents::{overtaken, settled};
+use self::broker::may_ask;
+pub use self::broker::{Broker, NotABroker, broker};
+pub use self::holding::{WitAnswer, X509Answer, held_wit, jwt, request, request_with, wit, x509};
+pub(crate) use self::holding::{hex, signer_of, taints};
 use crate::facts::basis;
 use crate::record::{begin, refused};
-use crate::sign::{ALGORITHM, CERTIFICATE_ALGORITHM};
-use crate::turns::{TRIES_MAX, pause};
-use crate::watch;
+use crate::turns::{overtaken, settled};
 
 /// The most agent records that a node looks through for one process.
 const RECORDS_MAX: usize = 100_000;
@@ -58,6 +53,22 @@ pub enum Refusal {
         /// The agent.
         id: WorkloadId,
     },
+    /// Policy does not let this broker ask for agents of that risk class.
+    #[error("`{broker}` may not ask for agents of the risk class `{class}`")]
+    Broker {
+        /// Who asks.
+        broker: WorkloadId,
+        /// The risk class of the process's agent.
+        class: String,
+    },
+    /// The broker's own record is not in force, or not known here.
+    #[error("the broker `{broker}`: {why}")]
+    BrokerGone {
+        /// Who asks.
+        broker: WorkloadId,
+        /// Why.
+        why: String,
+    },
     /// The caller asked for another identity than its own.
     #[error("the identity asked for is not that of this process")]
     NotItsOwn,
@@ -85,6 +96,8 @@ impl Refusal {
             Self::Several(_) => "workload::Several",
             Self::NotInForce { .. } => "workload::NotInForce",
             Self::KeysKept { .. } => "workload::KeysKept",
+            Self::Broker { .. } => "workload::Broker",
+            Self::BrokerGone { .. } => "workload::BrokerGone",
             Self::NotItsOwn => "workload::NotItsOwn",
             Self::Server(_) => "workload::Server",
             Self::Evidence(_) => "workload::Evidence",
@@ -102,25 +115,46 @@ pub struct Attested {
     pub process: Process,
 }
 
+/// For whom a process is attested.
+#[derive(Clone, Copy, Debug)]
+pub enum Asker<'a> {
+    /// The process itself; whether it wants keys.
+    Itself {
+        /// Keys, or only to be known.
+        wants_keys: bool,
+    },
+    /// A broker, which gets the keys.
+    Broker(&'a Broker),
+}
+
 /// Finds the one record that a process matches. Recorded, whatever the end.
 pub async fn attest<W: World>(
     world: &W,
     process: Process,
     wants_keys: bool,
 ) -> Result<Recorded<Result<Attested, Refusal>>, Unavailable> {
-    let decided = measured(world, &process, wants_keys).await?;
-    attested(world, &process, decided).await
+    attest_for(world, process, Asker::Itself { wants_keys }).await
+}
+
+/// The same for whoever asks.
+pub async fn attest_for<W: World>(
+    world: &W,
+    process: Process,
+    asker: Asker<'_>,
+) -> Result<Recorded<Result<Attested, Refusal>>, Unavailable> {
+    let decided = measured(world, &process, asker).await?;
+    attested(world, &process, asker, decided).await
 }
 
 /// The same of a process that some record matches; where none does `None`, and nothing is recorded.
 pub async fn attest_if_known<W: World>(
     world: &W,
     process: &Process,
-    wants_keys: bool,
+    asker: Asker<'_>,
 ) -> Result<Option<Recorded<Result<Attested, Refusal>>>, Unavailable> {
-    match measured(world, process, wants_keys).await? {
+    match measured(world, process, asker).await? {
         Err(Refusal::NoRecord) => Ok(None),
-        decided => attested(world, process, decided).await.map(Some),
+        decided => attested(world, process, asker, decided).await.map(Some),
     }
 }
 
@@ -138,25 +172,25 @@ pub enum Look {
 pub async fn look_again<W: World>(
     world: &W,
     process: Process,
-    wants_keys: bool,
+    asker: Asker<'_>,
     last: &Attested,
 ) -> Result<Look, Unavailable> {
-    let decided = measured(world, &process, wants_keys).await?;
+    let decided = measured(world, &process, asker).await?;
     if let Ok(now) = &decided
         && (&now.agent.id, &now.process) == (&last.agent.id, &last.process)
     {
         return Ok(Look::Same(now.clone()));
     }
-    attested(world, &process, decided).await.map(Look::New)
+    attested(world, &process, asker, decided).await.map(Look::New)
 }
 
 async fn measured<W: World>(
     world: &W,
     process: &Process,
-    wants_keys: bool,
+    asker: Asker<'_>,
 ) -> Result<Result<Attested, Refusal>, Unavailable> {
     match process.selectors() {
-        Ok(found) => decide(world, process, &found, wants_keys).await,
+        Ok(found) => decide(world, process, &found, asker).await,
         Err(error) => Ok(Err(Refusal::Evidence(error.to_string()))),
     }
 }
@@ -165,20 +199,22 @@ async fn measured<W: World>(
 async fn attested<W: World>(
     world: &W,
     process: &Process,
+    asker: Asker<'_>,
     decided: Result<Attested, Refusal>,
 ) -> Result<Recorded<Result<Attested, Refusal>>, Unavailable> {
     let mut record = begin(world, Event::WorkloadAttested);
     record.proof = Some("pidfd".to_owned());
-    for (name, value) in [
-        ("uid", Some(process.uid.to_string())),
-        ("pid", Some(process.pid.to_string())),
-        ("path", process.path.clone()),
-        ("sha256", process.sha256.clone()),
-    ] {
-        if let Some(value) = value {
-            record.attestation.insert(name.to_owned(), value);
-        }
+    if let Asker::Broker(broker) = asker {
+        // The broker named the process; from then on it was held.
+        record.proof = Some("pid".to_owned());
+        record.transport = Some(broker.id.to_string());
     }
+    let told = match &decided {
+        Ok(attested) => attested.process.clone(),
+        Err(_) => process.clone().told_for(&Selectors::default()),
+    };
+    record.attestation.extend(told.evidence());
+    record.attestation.insert("pid".to_owned(), process.pid.to_string());
     match &decided {
         Ok(attested) => {
             record.outcome = monitoring::Outcome::Permitted;
@@ -196,11 +232,41 @@ async fn attested<W: World>(
     Ok(Recorded::new(decided, &receipt))
 }
 
+/// A process that could not be measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmeasured {
+    /// Its id.
+    pub pid: i32,
+    /// Its user when it connected.
+    pub uid: u32,
+    /// The check that fired.
+    pub check: &'static str,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// Records that a process got no identity because it could not be measured: an attestor that is
+/// switched on did not answer, or the process changed meanwhile.
+pub async fn unmeasured<W: World>(
+    world: &W,
+    process: Unmeasured,
+) -> Result<Recorded<()>, Unavailable> {
+    let mut record = begin(world, Event::WorkloadAttested);
+    record.proof = Some("pidfd".to_owned());
+    let mut put = |name: &str, value: String| record.attestation.insert(name.to_owned(), value);
+    put("uid", process.uid.to_string());
+    put("pid", process.pid.to_string());
+    refused(&mut record, process.check, &process.why, None);
+    let commit = world.store().commit(Change::record(record)).await;
+    let receipt = settled(commit)?.ok_or_else(overtaken)?;
+    Ok(Recorded::new((), &receipt))
+}
+
 async fn decide<W: World>(
     world: &W,
     process: &Process,
     found: &Selectors,
-    wants_keys: bool,
+    asker: Asker<'_>,
 ) -> Result<Result<Attested, Refusal>, Unavailable> {
     if let Some(lost) = feed_lost(world).await? {
         return Ok(Err(lost));
@@ -226,10 +292,17 @@ async fn decide<W: World>(
     if let Err(why) = agent.lifecycle.is_active() {
         return Ok(Err(Refusal::NotInForce { id: agent.id.clone(), why }));
     }
+    let wants_keys = !matches!(asker, Asker::Itself { wants_keys: false });
     if wants_keys && agent.keys() == KeyHolding::Kept {
         return Ok(Err(Refusal::KeysKept { id: agent.id.clone() }));
     }
-    Ok(Ok(Attested { agent, process: process.clone() }))
+    if let Asker::Broker(broker) = asker
+        && let Err(refusal) = may_ask(world, broker, &agent).await?
+    {
+        return Ok(Err(refusal));
+    }
+    let process = process.clone().told_for(&agent.entry.rule.selectors);
+    Ok(Ok(Attested { agent, process }))
 }
 
 /// A node that has lost the server for longer than its bound gives nothing out (docs/design.md §2,
@@ -241,328 +314,4 @@ async fn feed_lost<W: World>(world: &W) -> Result<Option<Refusal>, Unavailable> 
     let heard = facts.rows.get::<Feed>(Feed::ID)?.map_or(UnixTime::EPOCH, |feed| feed.heard);
     let lost = !crate::feed::is_fresh(heard, world.clock().now(), domain);
     Ok(lost.then_some(Refusal::FeedLost { heard, bound }))
-}
-
-/// An X.509-SVID and its private key, as the Workload API hands them out.
-pub struct X509Answer {
-    /// Whose it is.
-    pub id: SpiffeId,
-    /// Certificates in DER, leaf first.
-    pub chain: Vec<Vec<u8>>,
-    /// The private key.
-    pub key: jose::PrivateKey,
-    /// The bundles.
-    pub trust: Arc<TrustRow>,
-    /// When to look again at the latest.
-    pub renew: UnixTime,
-}
-
-/// A WIT and its private key.
-pub struct WitAnswer {
-    /// Whose it is.
-    pub id: SpiffeId,
-    /// The token.
-    pub token: TokenText,
-    /// The private key.
-    pub key: jose::PrivateKey,
-    /// When to look again at the latest.
-    pub renew: UnixTime,
-}
-
-/// The X.509-SVID of an attested process: the one that is held, or a new one.
-pub async fn x509<W: World>(
-    world: &W,
-    attested: &Attested,
-) -> Result<Result<X509Answer, Refusal>, Unavailable> {
-    let held = match held_x509(world, attested).await? {
-        Ok(held) => held,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let facts = basis(world, Vec::new()).await?;
-    let key = world.keys().export(&held.key)?;
-    let (id, chain, renew) = (spiffe_id(&attested.agent)?, held.credential, held.renew);
-    Ok(Ok(X509Answer { id, chain, key, trust: facts.trust, renew }))
-}
-
-/// The WIT of an attested process that may hold its key.
-pub async fn wit<W: World>(
-    world: &W,
-    attested: &Attested,
-) -> Result<Result<WitAnswer, Refusal>, Unavailable> {
-    let held = match held_wit(world, attested).await? {
-        Ok(held) => held,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let key = world.keys().export(&held.key)?;
-    let token = TokenText::new(held.credential.clone());
-    Ok(Ok(WitAnswer { id: spiffe_id(&attested.agent)?, token, key, renew: held.renew }))
-}
-
-/// A JWT-SVID: bearer, so never held.
-pub async fn jwt<W: World>(
-    world: &W,
-    attested: &Attested,
-    audiences: Vec<String>,
-) -> Result<Result<(SpiffeId, TokenText), Refusal>, Unavailable> {
-    let kind = IssueKind::Jwt { audiences };
-    match order(world, attested, kind).await? {
-        Ok(AssignedCredential::Jwt { token, .. }) => Ok(Ok((spiffe_id(&attested.agent)?, token))),
-        Ok(_) => Err(Unavailable::of("server", "another credential than was asked for")),
-        Err(refusal) => Ok(Err(refusal)),
-    }
-}
-
-fn spiffe_id(agent: &AgentRecord) -> Result<SpiffeId, Unavailable> {
-    match &agent.id {
-        WorkloadId::Spiffe(id) => Ok(id.clone()),
-        WorkloadId::Wimse(_) => Err(Unavailable::of("store", "an agent without a SPIFFE ID")),
-    }
-}
-
-/// Whether a held credential still serves: it is young enough, was issued after the agent's last
-/// suspension, and nobody mistrusts the key that signed it.
-fn serves<T>(held: &Held<T>, agent: &AgentRecord, taints: &Taints, now: UnixTime) -> bool {
-    now < held.renew
-        && agent.lifecycle.admits(Some(held.epoch)).is_ok()
-        && !taints.has(&held.signer)
-}
-
-/// The keys that are mistrusted now.
-pub(crate) async fn taints<W: World>(world: &W) -> Result<Arc<Taints>, Unavailable> {
-    let found = crate::facts::one::<W, Taints>(world, Taints::ID).await?;
-    Ok(found.map(|row| row.value).unwrap_or_default())
-}
-
-/// The key that signed a certificate, as [`Taints`] names it.
-pub(crate) fn signer_of(leaf: &Certificate) -> String {
-    hex(leaf.authority_key_id().unwrap_or_default())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The key that signed a WIT of ours, which was verified.
-fn wit_signer(token: &TokenText) -> Result<String, Unavailable> {
-    let parsed = Unverified::<Wit>::parse(token.expose()).map_err(|_| no_credential())?;
-    let kid = parsed.header().kid().ok_or_else(no_credential)?;
-    Ok(kid.as_str().to_owned())
-}
-
-/// What is held of an agent, and the keys that are mistrusted, as of one instant.
-async fn holding<W: World>(
-    world: &W,
-    agent: &AgentRecord,
-) -> Result<(Holding, Expect, Arc<Taints>), Unavailable> {
-    let id = agent.id.to_string();
-    let keys = [Key::of::<Holding>(&id), Key::of::<Taints>(Taints::ID)];
-    let rows = world.store().snapshot(&keys).await?;
-    let taints = rows.get::<Taints>(Taints::ID)?.map(|row| row.value).unwrap_or_default();
-    Ok(match rows.get::<Holding>(&id)? {
-        Some(row) => ((*row.value).clone(), Expect::Version(row.version), taints),
-        None => (Holding { agent: id, x509: None, wit: None }, Expect::Absent, taints),
-    })
-}
-
-const X509: CredentialKind = CredentialKind::X509;
-const WIT: CredentialKind = CredentialKind::Wit;
-
-/// What a report of trouble calls a credential.
-fn subject(agent: &AgentRecord, kind: CredentialKind) -> String {
-    format!("{} ({})", agent.id, kind.name())
-}
-
-async fn held_x509<W: World>(
-    world: &W,
-    attested: &Attested,
-) -> Result<Result<Held<Vec<Vec<u8>>>, Refusal>, Unavailable> {
-    let (holding, _, taints) = holding(world, &attested.agent).await?;
-    let now = world.clock().now();
-    let old = holding.x509;
-    if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, &taints, now)) {
-        return Ok(Ok(held));
-    }
-    let (handle, request) = new_key(world).await?;
-    match order(world, attested, IssueKind::X509 { request }).await {
-        Ok(Ok(AssignedCredential::X509 { chain })) => {
-            let leaf = chain.first().map(|der| Certificate::parse(der));
-            let leaf = leaf.and_then(Result::ok).ok_or_else(no_credential)?;
-            let epoch = provisioning::Epoch(leaf.epoch().unwrap_or_default());
-            let (from, until) = (leaf.not_before(), leaf.not_after());
-            let signer = signer_of(&leaf);
-            let held = hold(world, chain, (handle, signer), (from.max(now), until), epoch);
-            watch::mended(world, &subject(&attested.agent, X509)).await?;
-            keep(world, &attested.agent, |holding| &mut holding.x509, held).await.map(Ok)
-        }
-        Ok(Ok(_)) => Err(no_credential()),
-        Ok(Err(refusal)) => {
-            without(world, old, &attested.agent, &handle, (Ok(refusal), X509)).await
-        }
-        Err(why) => without(world, old, &attested.agent, &handle, (Err(why), X509)).await,
-    }
-}
-
-/// The WIT that the node holds for an agent; the agent proxy signs with its key.
-pub async fn held_wit<W: World>(
-    world: &W,
-    attested: &Attested,
-) -> Result<Result<Held<String>, Refusal>, Unavailable> {
-    let (holding, _, taints) = holding(world, &attested.agent).await?;
-    let now = world.clock().now();
-    let old = holding.wit;
-    if let Some(held) = old.clone().filter(|held| serves(held, &attested.agent, &taints, now)) {
-        return Ok(Ok(held));
-    }
-    let (handle, request) = new_key(world).await?;
-    match order(world, attested, IssueKind::Wit { request }).await {
-        Ok(Ok(AssignedCredential::Wit { token })) => {
-            let wit = verified(world, &token, now).await?;
-            let epoch = provisioning::Epoch(wit.epoch().unwrap_or_default());
-            let text = token.expose().to_owned();
-            let signer = wit_signer(&token)?;
-            let held = hold(world, text, (handle, signer), (now, wit.expires()), epoch);
-            watch::mended(world, &subject(&attested.agent, WIT)).await?;
-            keep(world, &attested.agent, |holding| &mut holding.wit, held).await.map(Ok)
-        }
-        Ok(Ok(_)) => Err(no_credential()),
-        Ok(Err(refusal)) => without(world, old, &attested.agent, &handle, (Ok(refusal), WIT)).await,
-        Err(why) => without(world, old, &attested.agent, &handle, (Err(why), WIT)).await,
-    }
-}
-
-/// When nothing new was issued. An outage of the server costs nobody a credential that still
-/// counts; its decision against the agent does.
-async fn without<W: World, T>(
-    world: &W,
-    old: Option<Held<T>>,
-    agent: &AgentRecord,
-    unused: &Handle,
-    (end, kind): (Result<Refusal, Unavailable>, CredentialKind),
-) -> Result<Result<Held<T>, Refusal>, Unavailable> {
-    world.keys().destroy(unused).await?;
-    let why = match end {
-        Ok(refusal) => return Ok(Err(refusal)),
-        Err(why) => why,
-    };
-    let now = world.clock().now();
-    let valid =
-        |held: &Held<T>| now < held.until && agent.lifecycle.admits(Some(held.epoch)).is_ok();
-    let (pause, held) = match old.filter(valid) {
-        Some(held) => (renewal::retry_after, held),
-        None => return Err(why),
-    };
-    watch::fails(world, &subject(agent, kind), held.until, &why.to_string()).await?;
-    let renew = now.plus(pause(RETRY, now, held.until));
-    Ok(Ok(Held { renew, ..held }))
-}
-
-/// The server's WIT, verified like anybody's before it is handed out.
-async fn verified<W: World>(
-    world: &W,
-    token: &TokenText,
-    now: UnixTime,
-) -> Result<VerifiedWit, Unavailable> {
-    let facts = basis(world, Vec::new()).await?;
-    let anchors = TrustAnchors::from(&facts.trust.bundles);
-    let policy = WitPolicy {
-        algorithms: WIT_SVID_ALGORITHMS,
-        confirmation_algorithms: WIT_SVID_ALGORITHMS,
-        issuers: None,
-        skew: facts.set().domain().bounds.clock_skew,
-    };
-    verify_wit(token.expose(), &anchors, policy, now)
-        .map_err(|error| Unavailable::of("server", error))
-}
-
-fn no_credential() -> Unavailable {
-    Unavailable::of("server", "the credential that it sent does not read")
-}
-
-fn hold<W: World, T>(
-    world: &W,
-    credential: T,
-    (key, signer): (Handle, String),
-    (from, until): (UnixTime, UnixTime),
-    epoch: provisioning::Epoch,
-) -> Held<T> {
-    let [high, low, ..] = world.entropy().public();
-    let renew = renewal::due(from, until, u16::from_be_bytes([high, low]));
-    Held { credential, key, from, until, renew, epoch, signer }
-}
-
-/// Keeps what was issued; the key before it is forgotten. Another stream of the same agent may have
-/// been first: then what that one got serves both, and the key of this one is forgotten.
-async fn keep<W: World, T: Clone + Send>(
-    world: &W,
-    agent: &AgentRecord,
-    part: fn(&mut Holding) -> &mut Option<Held<T>>,
-    new: Held<T>,
-) -> Result<Held<T>, Unavailable> {
-    for turn in 0..TRIES_MAX {
-        let (mut holding, expect, taints) = holding(world, agent).await?;
-        let old = part(&mut holding).replace(new.clone());
-        let now = world.clock().now();
-        if let Some(first) = old.clone().filter(|held| serves(held, agent, &taints, now)) {
-            world.keys().destroy(&new.key).await?;
-            return Ok(first);
-        }
-        let writes = vec![Write::put(&holding, expect)];
-        let change = Change { writes, uses: Vec::new(), records: Vec::new() };
-        if settled(world.store().commit(change).await)?.is_some() {
-            if let Some(old) = old {
-                world.keys().destroy(&old.key).await?;
-            }
-            return Ok(new);
-        }
-        pause(world, turn).await;
-    }
-    Err(overtaken())
-}
-
-/// A fresh key (CRED-11), and the request that proves it (PROV-07).
-async fn new_key<W: World>(world: &W) -> Result<(Handle, Vec<u8>), Unavailable> {
-    let (handle, public) = world.keys().generate(env::Purpose::Workload, ALGORITHM).await?;
-    let request = request(world, &handle, &public).await?;
-    Ok((handle, request))
-}
-
-/// A PKCS#10 request for a key behind the door.
-pub async fn request<W: World>(
-    world: &W,
-    handle: &Handle,
-    public: &PublicKey,
-) -> Result<Vec<u8>, Unavailable> {
-    request_with(world.keys(), handle, public).await
-}
-
-/// The same before there is a world: a component that joins has its keys alone.
-pub async fn request_with<K: Keys>(
-    keys: &K,
-    handle: &Handle,
-    public: &PublicKey,
-) -> Result<Vec<u8>, Unavailable> {
-    let template = RequestTemplate {
-        subject: Name::empty(),
-        spki_der: public.spki_der().to_vec(),
-        uri_names: Vec::new(),
-        dns_names: Vec::new(),
-    };
-    let fault = |error: &dyn std::fmt::Display| Unavailable::of("keys", error);
-    let unsigned = template.to_be_signed(CERTIFICATE_ALGORITHM).map_err(|error| fault(&error))?;
-    let signature = keys.sign(handle, unsigned.bytes()).await?;
-    let der = x509::ecdsa_der_from_fixed(signature.as_bytes()).map_err(|error| fault(&error))?;
-    Ok(unsigned.attach(&der))
-}
-
-async fn order<W: World>(
-    world: &W,
-    attested: &Attested,
-    kind: IssueKind,
-) -> Result<Result<AssignedCredential, Refusal>, Unavailable> {
-    let (agent, process) = (attested.agent.id.clone(), attested.process.clone());
-    match world.peers().issue(IssueOrder { agent, process, kind }).await {
-        Ok(credential) => Ok(Ok(credential)),
-        Err(PeerFault::Refused { message, .. }) => Ok(Err(Refusal::Server(message))),
-        Err(PeerFault::Unavailable(why)) => Err(why),
-    }
 }

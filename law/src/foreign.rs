@@ -31,6 +31,8 @@ const TLS: &[&str] = &[
     "edge/workload",
     "edge/fetch",
     "edge/tls",
+    // A kubelet speaks it.
+    "edge/attestors",
     "bin",
     "bench",
 ];
@@ -59,6 +61,7 @@ pub const ALLOWED: &[Foreign] = &[
     row("clap", PROGRAMS, NONE, "the command line"),
     row("clap_complete", &["bin"], NONE, "shell completion"),
     row("crc32c", &["edge/log"], NONE, "torn writes of the write-ahead segment"),
+    row("cryptoki", &["edge/keys"], NONE, "tokens by PKCS #11; its module is loaded at run time"),
     row(
         "der",
         &["spec/x509", "spec/tee"],
@@ -142,6 +145,7 @@ const TLS_AND_X509: &[&str] = &[
     "edge/workload",
     "edge/fetch",
     "edge/tls",
+    "edge/attestors",
     "bin",
     "bench",
 ];

@@ -46,7 +46,8 @@ impl SimKeys {
 
     /// The host starts again: keys of workloads live in memory only.
     pub fn restart(&self) {
-        self.lock().keys.retain(|handle, _| handle.purpose != Purpose::Workload);
+        let ends = [Purpose::Workload, Purpose::Agent];
+        self.lock().keys.retain(|handle, _| !ends.contains(&handle.purpose));
     }
 
     /// The handles there are.

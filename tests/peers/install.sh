@@ -35,7 +35,8 @@ main() {
 system_packages() {
     local pair
     for pair in gcc:gcc openssl:openssl curl:curl python3:python3 git:git nginx:nginx \
-        swtpm:swtpm swtpm_setup:swtpm-tools tpm2:tpm2-tools; do
+        swtpm:swtpm swtpm_setup:swtpm-tools tpm2:tpm2-tools softhsm2-util:softhsm2 \
+        dockerd:docker.io dbus-daemon:dbus-daemon; do
         command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
     done
     [[ -e /usr/include/stdio.h ]] || echo libc6-dev

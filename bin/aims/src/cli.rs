@@ -164,6 +164,9 @@ pub(crate) struct UpArgs {
     /// Serve the bundle in the profile `https_spiffe` too, at this port
     #[arg(long, value_name = "PORT")]
     pub(crate) federation_port: Option<u16>,
+    /// Serve SPIRE's server API to SPIRE agents, at this port
+    #[arg(long, value_name = "PORT")]
+    pub(crate) spire_port: Option<u16>,
     #[command(flatten)]
     pub(crate) clock: ClockArgs,
 }

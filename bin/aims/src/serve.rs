@@ -28,6 +28,7 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failu
         arguments.trust_domain.as_deref(),
         arguments.port_base,
         arguments.federation_port,
+        arguments.spire_port,
     );
     let (layout, settings, files) = prepared.map_err(|why| match why {
         up::Unprepared::Misused(why) => misused(why),
@@ -79,7 +80,7 @@ pub(crate) async fn node(context: &Context, arguments: ConfigArgs) -> Result<(),
     pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let joined = node::join(&layout, &settings, Role::Node, &entrance, &pulse).await;
     let mut joined = joined.map_err(unavailable)?;
-    let served = node::serve(&mut joined, &layout, &entrance, &stopping).await;
+    let served = node::serve(&mut joined, &layout, &settings, &entrance, &stopping).await;
     served.map_err(unavailable)?;
     let socket = format!("unix://{}", layout.workload_socket().display());
     let line = serde_json::json!({ "id": joined.id, "workload_api": socket });

@@ -9,7 +9,7 @@ use env::{
 };
 use flow::issuing;
 use jose::{Algorithm, TokenHash};
-use keys::Disk;
+use keys::KeyStore;
 use log::{AppendMode, Entry, Log, NoteSigner, Options, SEGMENT_BYTES, SignError, Term};
 use monitoring::Record;
 use time::{Span, UnixTime};
@@ -17,7 +17,6 @@ use tlog::note::{KeyKind, VerifierKey};
 
 use super::layout::unwritten;
 use super::retention;
-use super::tls::signed_now;
 
 /// How often a checkpoint is made while the log grows.
 const CHECKPOINT_EVERY: Span = Span::from_millis(500);
@@ -78,7 +77,7 @@ fn entry(sealed: Sealed) -> Entry {
 pub async fn open(
     dir: &Path,
     origin: String,
-    keys: &Arc<Disk>,
+    keys: &Arc<KeyStore>,
     remembered: Option<(u64, tlog::Hash)>,
 ) -> Result<Arc<LogJournal>, String> {
     let handle = match keys.handles(Purpose::Log).into_iter().next() {
@@ -148,13 +147,13 @@ pub async fn used(journal: &LogJournal, now: UnixTime) -> Result<Vec<SingleUse>,
 /// The Ed25519 key of the log's checkpoints, behind the key store.
 struct CheckpointKey {
     name: String,
-    keys: Arc<Disk>,
+    keys: Arc<KeyStore>,
     handle: Handle,
     public: [u8; 32],
 }
 
 impl CheckpointKey {
-    fn new(name: String, keys: Arc<Disk>, handle: Handle) -> Result<Self, String> {
+    fn new(name: String, keys: Arc<KeyStore>, handle: Handle) -> Result<Self, String> {
         let public = keys.public(&handle).map_err(|error| error.to_string())?;
         // RFC 8410 §4: the key is the last 32 bytes of an Ed25519 SubjectPublicKeyInfo.
         let raw = public.spki_der().last_chunk::<32>().copied();
@@ -174,7 +173,8 @@ impl NoteSigner for CheckpointKey {
 
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
         let refused = |reason: String| SignError { reason };
-        let signature = signed_now(&self.keys, &self.handle, message).map_err(refused)?;
+        let signature = self.keys.sign_now(&self.handle, message);
+        let signature = signature.map_err(|error| refused(error.to_string()))?;
         let exact = signature.as_bytes().try_into();
         exact.map_err(|_| refused("a signature that is not 64 bytes long".to_owned()))
     }

@@ -6,6 +6,9 @@ use env::Site;
 use serde::{Deserialize, Serialize};
 
 use super::devid::JoinTpm;
+use super::key_place::KeyPlace;
+use super::platform_attestors::Workloads;
+use super::superior::UpstreamAuthority;
 
 /// The first port, unless told otherwise: N the HTTPS origin, N+1 mutual TLS, N+2 the node API, N+3
 /// the gateway.
@@ -44,6 +47,12 @@ pub struct Settings {
     /// one in `https_web`, at the issuer's origin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub federation_port: Option<u16>,
+    /// The port at which SPIRE agents find SPIRE's server API; without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spire_port: Option<u16>,
+    /// Whether the node serves the SPIFFE Broker API, at `broker.sock`.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub broker: bool,
     /// Private addresses (`10.1.0.0/16`) that bundles of other trust domains may be fetched from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fetch_addresses: Vec<String>,
@@ -111,6 +120,15 @@ pub struct Settings {
     /// On a node or gateway of its own: a DevID in the TPM, to join by `tpm_devid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_tpm: Option<JoinTpm>,
+    /// On a node: who is asked about its workloads, besides the kernel.
+    #[serde(default, skip_serializing_if = "Workloads::is_empty")]
+    pub workloads: Workloads,
+    /// Where private keys are made; without it in files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeyPlace>,
+    /// On a server: who signs its X.509 authority; without it, it signs for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_authority: Option<UpstreamAuthority>,
 }
 
 /// What a certificate with its key in a file is shown as.
@@ -121,6 +139,11 @@ pub enum JoinBy {
     X509pop,
     /// The identity of a device (802.1AR).
     Idevid,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+const fn is_off(switch: &bool) -> bool {
+    !*switch
 }
 
 const fn port_base() -> u16 {
@@ -148,6 +171,8 @@ impl Settings {
             plain_upstreams: Vec::new(),
             web_origins: Vec::new(),
             federation_port: None,
+            spire_port: None,
+            broker: false,
             fetch_addresses: Vec::new(),
             web_roots: None,
             cluster_tokens: None,
@@ -168,6 +193,9 @@ impl Settings {
             join_key: None,
             join_by: None,
             join_tpm: None,
+            workloads: Workloads::default(),
+            keys: None,
+            upstream_authority: None,
         }
     }
 
@@ -232,6 +260,11 @@ impl Layout {
     /// The Workload API.
     pub fn workload_socket(&self) -> PathBuf {
         self.at("workload.sock")
+    }
+
+    /// The SPIFFE Broker API.
+    pub fn broker_socket(&self) -> PathBuf {
+        self.at("broker.sock")
     }
 
     /// Operators.

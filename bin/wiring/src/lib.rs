@@ -6,15 +6,18 @@
 //! any decision (`stack`), the order of a request (`flow`), the command line (`bin/aims`).
 
 pub mod after;
+pub mod brokers;
 pub mod devid;
 pub mod evidence;
 pub mod federation;
 pub mod gate;
 pub mod gateway;
 pub mod journal;
+pub mod key_place;
 pub mod layout;
 pub mod logs;
 pub mod node;
+pub mod platform_attestors;
 pub mod platforms;
 pub mod prepare;
 pub mod reassessment;
@@ -22,6 +25,7 @@ pub mod retention;
 pub mod run_socket;
 pub mod server;
 pub mod starter;
+pub mod superior;
 pub mod tls;
 pub mod up;
 pub mod workloads;

@@ -146,6 +146,8 @@ fn fault(error: ReadError) -> AuditFault {
 pub struct Pulse {
     /// Its logs.
     pub logs: Logs,
+    /// The devices that hold its keys.
+    pub devices: keys::Devices,
     ready: Arc<AtomicBool>,
     sealed: Arc<AtomicBool>,
     clock_was_ahead: Arc<AtomicBool>,

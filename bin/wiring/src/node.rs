@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use api::FeedState;
 use attestation::mechanism::Role;
-use attestors::HashCache;
 use env::{Clock, Handle, Keys, Peers, Purpose, RenewOrder, World};
 use flow::proxy::Tokens;
 use flow::workload::request;
@@ -18,13 +17,16 @@ use store::Memory;
 use time::{Span, UnixTime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use workload::broker;
 use workload::listener::Listener;
 use workload::server::{Profiles, Server as WorkloadServer};
 
+use super::brokers::NodeBrokers;
 use super::evidence::Evidence;
 use super::journal::{self, LogJournal};
 use super::layout::{Layout, Settings};
 use super::logs::Pulse;
+use super::platform_attestors;
 use super::prepare::{self, Strangers};
 use super::retention;
 use super::run_socket::{self, Runs};
@@ -70,6 +72,8 @@ pub struct Joined {
     pub journal: Arc<LogJournal>,
     /// Its identifier.
     pub id: String,
+    /// The certificate that it shows now.
+    pub presented: Presented,
     /// Its tasks: renewal and feed.
     pub tasks: JoinSet<()>,
 }
@@ -83,7 +87,7 @@ pub async fn join(
     pulse: &Pulse,
 ) -> Result<Joined, String> {
     let part = role.name();
-    let keys = prepare::keys(layout, settings, part).await?;
+    let keys = prepare::keys(layout, settings, part, &pulse.devices).await?;
     let origin = format!("{}/log/{part}/{}", settings.trust_domain, entrance.name);
     let journal = journal::open(&layout.log(part), origin.clone(), &keys, None).await?;
     pulse.logs.add(part, Arc::clone(&journal));
@@ -109,11 +113,13 @@ pub async fn join(
         component,
         site: settings.site(),
         platforms: None,
+        superior: None,
     });
     if pulse.takes_clock() {
         journal.take_clock(world.as_ref()).await?;
     }
-    let mut joined = Joined { world, journal, id, tasks: JoinSet::new() };
+    let mut joined =
+        Joined { world, journal, id, presented: presented.clone(), tasks: JoinSet::new() };
     joined.follow(pulse).await?;
     joined.renew(presented, handle, chain);
     joined.report();
@@ -124,7 +130,7 @@ pub async fn join(
 
 /// A key, a request that proves it, and the server's answer.
 async fn enter(
-    keys: &Arc<keys::Disk>,
+    keys: &Arc<keys::KeyStore>,
     role: Role,
     address: &Address,
     server: &SpiffeId,
@@ -284,14 +290,18 @@ async fn renewed(world: &ComponentWorld) -> Result<(Handle, Vec<Vec<u8>>), Strin
 pub async fn serve(
     joined: &mut Joined,
     layout: &Layout,
+    settings: &Settings,
     entrance: &Entrance,
     stop: &watch::Receiver<bool>,
 ) -> Result<(), String> {
     let world = Arc::clone(&joined.world);
-    let hashes = Arc::new(HashCache::new());
+    let attestors = Arc::new(platform_attestors::attestors(settings, &layout.dir)?);
+    if settings.broker {
+        brokers(joined, layout, &attestors, stop)?;
+    }
     let strangers = Arc::new(Strangers::default());
     let listener = Listener::bind(&layout.workload_socket()).map_err(|error| error.to_string())?;
-    let identities = Arc::new(Identities::new(Arc::clone(&world), Arc::clone(&hashes)));
+    let identities = Arc::new(Identities::new(Arc::clone(&world), Arc::clone(&attestors)));
     let server = WorkloadServer::new(Arc::new(ByPidfd), identities, Profiles::ALL);
     let end = stopped(stop);
     joined.tasks.spawn(async move {
@@ -306,7 +316,7 @@ pub async fn serve(
         Upstream::new(&Peer { roots, ..Peer::default() }).map_err(|error| error.to_string())?;
     let runs = Arc::new(Runs {
         world: Arc::clone(&world),
-        hashes,
+        attestors,
         upstream,
         tokens: Arc::new(Tokens::default()),
         strangers: Arc::clone(&strangers),
@@ -321,6 +331,27 @@ pub async fn serve(
         loop {
             world.clock.sleep(Span::from_seconds(10)).await;
             strangers.record(world.as_ref()).await;
+        }
+    });
+    Ok(())
+}
+
+/// The Broker API, shown by the node's own certificate.
+fn brokers(
+    joined: &mut Joined,
+    layout: &Layout,
+    attestors: &Arc<attestors::Attestors>,
+    stop: &watch::Receiver<bool>,
+) -> Result<(), String> {
+    let listener = broker::Listener::bind(&layout.broker_socket());
+    let listener = listener.map_err(|error| error.to_string())?;
+    let config = broker::config(Arc::new(joined.presented.clone()));
+    let config = config.map_err(|error| error.to_string())?;
+    let brokers = Arc::new(NodeBrokers::new(Arc::clone(&joined.world), Arc::clone(attestors)));
+    let end = stopped(stop);
+    joined.tasks.spawn(async move {
+        if let Err(error) = broker::serve(listener, config, brokers, end).await {
+            tracing::error!(%error, "broker api");
         }
     });
     Ok(())

@@ -4,21 +4,23 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use env::{Change, Clock, Keys, Purpose, Store, World};
-use keys::{Disk, SealingKey};
+use keys::{Devices, Disk, KeyStore, Place, SealingKey};
 use monitoring::tally::{Closed, Tally};
 
 use super::layout::{Layout, Settings, unwritten};
 use super::world::SystemClock;
 
 /// Keys that each start makes for itself.
-const OF_ONE_LIFE: [Purpose; 2] = [Purpose::Component, Purpose::WebServer];
+const OF_ONE_LIFE: [Purpose; 3] = [Purpose::Component, Purpose::WebServer, Purpose::Agent];
 
-/// Opens the keys of a component, sealed where the settings say with what.
+/// Opens the keys of a component: in the device that the settings name, else in files; those sealed
+/// where the settings say with what.
 pub async fn keys(
     layout: &Layout,
     settings: &Settings,
     component: &str,
-) -> Result<Arc<Disk>, String> {
+    devices: &Devices,
+) -> Result<Arc<KeyStore>, String> {
     let folder = layout.keys(component);
     make_private(&layout.at("keys"))?;
     make_private(&folder)?;
@@ -30,12 +32,25 @@ pub async fn keys(
     let sealing =
         sealing.transpose().map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
     let opened = Disk::open(&folder, sealing);
+    let disk = opened.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
+    let place = settings.keys.as_ref().map_or(Ok(Place::Disk), |place| place.at(&layout.dir))?;
+    let owner = owner(settings, component);
+    let opened = KeyStore::open(disk, &place, devices, &owner, &folder).await;
     let keys = opened.map_err(|error| format!("{error}\n  hint: {}", error.hint()))?;
     // Those of an earlier life: nothing shows them any longer, and their number is bounded.
     for old in OF_ONE_LIFE.into_iter().flat_map(|purpose| keys.handles(purpose)) {
         keys.destroy(&old).await.map_err(|error| error.to_string())?;
     }
     Ok(Arc::new(keys))
+}
+
+/// Whose keys they are, where several components share a token.
+fn owner(settings: &Settings, component: &str) -> String {
+    let domain = &settings.trust_domain;
+    match &settings.name {
+        Some(name) => format!("{domain}/{component}/{name}"),
+        None => format!("{domain}/{component}"),
+    }
 }
 
 fn make_private(folder: &Path) -> Result<(), String> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use attestors::{HashCache, Peer, tcp};
+use attestors::{Attestors, Peer, tcp};
 use env::{Index, Store, Table, World};
 use flow::proxy::{Outbound, Tokens, sign};
 use flow::workload::{Attested, attest};
@@ -35,8 +35,8 @@ const RECORDS_MAX: usize = 100_000;
 pub struct Runs<W> {
     /// The node's world.
     pub world: Arc<W>,
-    /// Hashes of executables.
-    pub hashes: Arc<HashCache>,
+    /// What measures a process.
+    pub attestors: Arc<Attestors>,
     /// The way to the gateway.
     pub upstream: Upstream,
     /// Access tokens of the agents here.
@@ -142,7 +142,7 @@ async fn start<W: World>(
     let id = agent.id.to_string();
     let caller = Running {
         world: Arc::clone(&runs.world),
-        hashes: Arc::clone(&runs.hashes),
+        attestors: Arc::clone(&runs.attestors),
         tokens: Arc::clone(&runs.tokens),
         peer: peer.clone(),
         agent: id.clone(),
@@ -200,7 +200,7 @@ async fn named<W: World>(world: &W, name: &str) -> Result<Option<Arc<AgentRecord
 /// The one process that a listener serves.
 struct Running<W> {
     world: Arc<W>,
-    hashes: Arc<HashCache>,
+    attestors: Arc<Attestors>,
     tokens: Arc<Tokens>,
     peer: Peer,
     agent: String,
@@ -225,7 +225,11 @@ impl<W: World> Caller for Running<W> {
             Ok(Err(error)) => return Err(error.to_string()),
             Err(error) => return Err(error.to_string()),
         }
-        let process = measure(&self.peer, &self.hashes).await?;
+        let measured = measure(self.world.as_ref(), &self.peer, &self.attestors).await;
+        let process = measured.map_err(|error| error.to_string())?.map_err(|not| {
+            let audit = not.id.map(|id| format!(" (audit {id})")).unwrap_or_default();
+            format!("this process cannot be measured{audit}")
+        })?;
         let end = attest(self.world.as_ref(), process, false).await;
         let end = end.map_err(|error| error.to_string())?;
         let id = end.audit_id().map(|id| format!(" (audit {id})")).unwrap_or_default();

@@ -10,7 +10,7 @@ use env::rows::LogMark;
 use env::{Change, Clock, Entity, Expect, Key, Store, Unavailable, World, Write};
 use flow::apply_policy::describe;
 use flow::{boot, issuing};
-use link::{NoPeers, Presented, Wiring};
+use link::{NoPeers, Presented, SpireWiring, Wiring};
 use monitoring::Component;
 use policy::Files;
 use store::Sqlite;
@@ -45,6 +45,10 @@ const ROTATE_EVERY: Span = Span::from_seconds(60);
 pub const CLOCK_HINT: &str = "set the clock right (NTP) and start again; if it was ahead before \
                               and is right now, start once with `--clock-was-ahead`";
 
+/// What to do where the first intermediate was not had.
+const SUPERIOR_HINT: &str = "a server without an X.509 authority can issue nothing: mend what \
+                             `[upstream_authority]` in aims.toml names, and start again";
+
 /// A running server.
 pub struct Server {
     /// Its world.
@@ -64,7 +68,7 @@ pub async fn start(
     pulse: &Pulse,
     stop: &watch::Receiver<bool>,
 ) -> Result<Server, String> {
-    let keys = prepare::keys(layout, settings, "server").await?;
+    let keys = prepare::keys(layout, settings, "server", &pulse.devices).await?;
     pulse.set_sealed(keys.is_sealed());
     let database = layout.at("state.db");
     let origin = format!("{}/log/server", settings.trust_domain);
@@ -72,6 +76,10 @@ pub async fn start(
     let journal = journal::open(&layout.log("server"), origin.clone(), &keys, mark).await?;
     pulse.logs.add("server", Arc::clone(&journal));
     let store = open_store(&database, &journal).await?;
+    let superior = match &settings.upstream_authority {
+        Some(authority) => Some(authority.open(&layout.dir, &pulse.devices).await?),
+        None => None,
+    };
     let world = Arc::new(ServerWorld {
         store,
         keys: Arc::clone(&keys),
@@ -81,6 +89,7 @@ pub async fn start(
         component: Component("server".to_owned()),
         site: settings.site(),
         platforms: Some(Arc::new(Asker::new(settings, &layout.dir)?)),
+        superior,
     });
     let names = vec![settings.host.clone()];
     if pulse.takes_clock() {
@@ -101,6 +110,9 @@ pub async fn start(
 fn not_ready(why: &Unavailable) -> String {
     if why.part == issuing::PART {
         return format!("{why}\n  hint: {CLOCK_HINT}");
+    }
+    if why.part == flow::superior::PART {
+        return format!("{why}\n  hint: {SUPERIOR_HINT}");
     }
     why.to_string()
 }
@@ -172,6 +184,7 @@ impl Server {
             self.tasks.spawn(async move { origin.serve(listener, tls, stopped).await });
         }
         self.node_api(settings, origin, &strangers, pulse, stop).await?;
+        self.spire_api(settings, &strangers, stop).await?;
         let desk = Desk::new(admin::Parts {
             world,
             audit: Arc::new(pulse.logs.clone()),
@@ -193,7 +206,7 @@ impl Server {
         Ok(())
     }
 
-    /// The node API, its certificate renewed at half life.
+    /// The node API.
     async fn node_api(
         &mut self,
         settings: &Settings,
@@ -203,14 +216,7 @@ impl Server {
         stop: &watch::Receiver<bool>,
     ) -> Result<(), String> {
         let world = Arc::clone(&self.world);
-        let (names, addresses) = (vec![settings.host.clone()], addresses(settings)?);
-        let own = boot::server_identity(world.as_ref(), &names, &addresses).await;
-        let own = own.map_err(|why| why.to_string())?;
-        let chain = |own: &boot::Identity| -> Vec<Vec<u8>> {
-            own.chain.iter().map(|one| one.as_bytes().to_vec()).collect()
-        };
-        let presented = Presented::new(certified(chain(&own), &world.keys, &own.key));
-        let renewed = presented.clone();
+        let presented = self.shown(settings, Shown::ToNodes).await?;
         self.federation(settings, &presented, origin.clone(), stop).await?;
         let (counted, presence) = (Arc::clone(strangers), pulse.clone());
         let wiring = Wiring {
@@ -233,22 +239,60 @@ impl Server {
             }),
         };
         let listener = bind(settings, 2).await?;
-        let (serving, stopped) = (Arc::clone(&world), stopped(stop));
+        let stopped = stopped(stop);
         self.tasks.spawn(async move {
-            if let Err(error) = link::serve(listener, serving, wiring, stopped).await {
+            if let Err(error) = link::serve(listener, world, wiring, stopped).await {
                 tracing::error!(%error, "node api");
             }
         });
+        Ok(())
+    }
+
+    /// SPIRE's server API, for SPIRE agents, where the settings name a port for it.
+    async fn spire_api(
+        &mut self,
+        settings: &Settings,
+        strangers: &Arc<Strangers>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), String> {
+        let Some(port) = settings.spire_port else { return Ok(()) };
+        let world = Arc::clone(&self.world);
+        let counted = Arc::clone(strangers);
+        let wiring = SpireWiring {
+            presented: self.shown(settings, Shown::ToSpireAgents).await?,
+            on_refused: Box::new(move |source, check| counted.count(&source, check)),
+        };
+        let listener = bind_port(settings, port).await?;
+        let stopped = stopped(stop);
+        self.tasks.spawn(async move {
+            if let Err(error) = link::serve_spire(listener, world, wiring, stopped).await {
+                tracing::error!(%error, "spire api");
+            }
+        });
+        Ok(())
+    }
+
+    /// A certificate of the server, renewed at half life.
+    async fn shown(&mut self, settings: &Settings, shown: Shown) -> Result<Presented, String> {
+        let world = Arc::clone(&self.world);
+        let (names, addresses) = (vec![settings.host.clone()], addresses(settings)?);
+        let own = shown.identity(world.as_ref(), &names, &addresses).await;
+        let own = own.map_err(|why| why.to_string())?;
+        let chain = |own: &boot::Identity| -> Vec<Vec<u8>> {
+            own.chain.iter().map(|one| one.as_bytes().to_vec()).collect()
+        };
+        let presented = Presented::new(certified(chain(&own), &world.keys, &own.key));
+        let renewed = presented.clone();
         self.tasks.spawn(async move {
             let mut own = own;
             loop {
                 let pause = own.renew.since(SystemClock::read()).max(Span::from_seconds(1));
                 world.clock.sleep(pause.min(LOOK_AGAIN)).await;
-                let (is_due, shown) = (SystemClock::read() >= own.renew, chain(&own));
-                if !is_due && !flow::authorities::is_mistrusted(world.as_ref(), &shown).await {
+                let (is_due, is_shown) = (SystemClock::read() >= own.renew, chain(&own));
+                if !is_due && !flow::authorities::is_mistrusted(world.as_ref(), &is_shown).await {
                     continue;
                 }
-                match boot::server_identity(world.as_ref(), &names, &addresses).await {
+                match shown.identity(world.as_ref(), &names, &addresses).await {
                     Ok(next) => {
                         renewed.replace(certified(chain(&next), &world.keys, &next.key));
                         forget(&world, &own).await;
@@ -261,7 +305,7 @@ impl Server {
                 }
             }
         });
-        Ok(())
+        Ok(presented)
     }
 
     /// The bundle endpoint in the profile `https_spiffe`, and the client of the others' endpoints.
@@ -356,6 +400,27 @@ impl Server {
         remember(&world, journal.log.promise_all().await).await;
         drop(world);
         journal.log.clone().close().await;
+    }
+}
+
+/// Which certificate of the server: who asks for it looks for another name.
+#[derive(Clone, Copy)]
+enum Shown {
+    ToNodes,
+    ToSpireAgents,
+}
+
+impl Shown {
+    async fn identity(
+        self,
+        world: &ServerWorld,
+        names: &[String],
+        addresses: &[IpAddr],
+    ) -> Result<boot::Identity, Unavailable> {
+        match self {
+            Self::ToNodes => boot::server_identity(world, names, addresses).await,
+            Self::ToSpireAgents => boot::spire_identity(world, names, addresses).await,
+        }
     }
 }
 

@@ -69,6 +69,7 @@ pub fn prepare(
     trust_domain: Option<&str>,
     port_base: Option<u16>,
     federation_port: Option<u16>,
+    spire_port: Option<u16>,
 ) -> Result<(Layout, Settings, policy::Files), Unprepared> {
     use Unprepared::{Misused, Unavailable};
     let layout = Layout::make(dir).map_err(Unavailable)?;
@@ -92,6 +93,9 @@ pub fn prepare(
     }
     if federation_port.is_some() {
         settings.federation_port = federation_port;
+    }
+    if spire_port.is_some() {
+        settings.spire_port = spire_port;
     }
     if read.as_ref() != Some(&settings) {
         let text = toml::to_string(&settings).map_err(|error| Misused(error.to_string()))?;
@@ -145,7 +149,7 @@ impl Up {
         let entrance = entrance(&server, &settings, Role::Node).await?;
         let node = node::join(&layout, &settings, Role::Node, &entrance, &pulse).await;
         let mut node = node.map_err(|why| cut_off(why, &layout))?;
-        node::serve(&mut node, &layout, &entrance, &stopping).await?;
+        node::serve(&mut node, &layout, &settings, &entrance, &stopping).await?;
         let entrance = self::entrance(&server, &settings, Role::Gateway).await?;
         let gateway = node::join(&layout, &settings, Role::Gateway, &entrance, &pulse).await;
         let mut gateway = gateway.map_err(|why| cut_off(why, &layout))?;

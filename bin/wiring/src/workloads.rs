@@ -5,10 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use attestors::{HashCache, Peer};
+use attestors::{Attestors, MeasureError, Peer};
 use env::{Clock, Peers, Unavailable, World};
 use flow::facts::basis;
-use flow::workload::{self as flows, Attested, Look, Refusal};
+use flow::workload::{self as flows, Asker, Attested, Broker, Look, Refusal, Unmeasured};
 use spiffe::{BundleSet, SpiffeId, verify_jwt_svid};
 use time::{Span, UnixTime};
 use tokio::net::UnixStream;
@@ -63,44 +63,81 @@ pub(crate) async fn is_pending<W: World>(world: &W, seq: u64) -> bool {
     matches!(asked, Ok(Ok(true)))
 }
 
-/// Measures a process, off the threads that serve others.
-pub async fn measure(
-    peer: &Peer,
-    hashes: &Arc<HashCache>,
-) -> Result<attestation::unix::Process, String> {
-    let (peer, hashes) = (peer.clone(), Arc::clone(hashes));
-    let measured = tokio::task::spawn_blocking(move || peer.measure(&hashes)).await;
-    measured.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+/// What could not be measured, and where that is recorded.
+#[derive(Debug)]
+pub struct NotMeasured {
+    /// Why.
+    pub error: MeasureError,
+    /// The record.
+    pub id: Option<monitoring::RecordId>,
 }
 
-/// What processes on this node get.
+/// Measures a process; that it cannot be measured is recorded.
+pub async fn measure<W: World>(
+    world: &W,
+    peer: &Peer,
+    attestors: &Attestors,
+) -> Result<Result<attestation::unix::Process, NotMeasured>, Unavailable> {
+    let error = match attestors.measure(peer).await {
+        Ok(process) => return Ok(Ok(process)),
+        Err(error) => error,
+    };
+    tracing::warn!(%error, pid = peer.pid(), "a process was not measured");
+    let (pid, uid, check, why) = (peer.pid(), peer.uid(), error.check(), error.to_string());
+    let recorded = flows::unmeasured(world, Unmeasured { pid, uid, check, why }).await?;
+    Ok(Err(NotMeasured { error, id: recorded.audit_id() }))
+}
+
+/// What processes on this node get, or a broker for them.
 pub struct Identities<W> {
     world: Arc<W>,
-    hashes: Arc<HashCache>,
+    attestors: Arc<Attestors>,
+    broker: Option<Arc<Broker>>,
 }
 
 impl<W> Clone for Identities<W> {
     fn clone(&self) -> Self {
-        Self { world: Arc::clone(&self.world), hashes: Arc::clone(&self.hashes) }
+        Self {
+            world: Arc::clone(&self.world),
+            attestors: Arc::clone(&self.attestors),
+            broker: self.broker.clone(),
+        }
     }
 }
 
 impl<W: World> Identities<W> {
     /// The identities of this world's agents.
-    pub fn new(world: Arc<W>, hashes: Arc<HashCache>) -> Self {
-        Self { world, hashes }
+    pub fn new(world: Arc<W>, attestors: Arc<Attestors>) -> Self {
+        Self { world, attestors, broker: None }
+    }
+
+    /// The same, asked for by a broker.
+    pub fn for_broker(world: Arc<W>, attestors: Arc<Attestors>, broker: Broker) -> Self {
+        Self { world, attestors, broker: Some(Arc::new(broker)) }
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        match &self.broker {
+            None => Asker::Itself { wants_keys: true },
+            Some(broker) => Asker::Broker(broker),
+        }
+    }
+
+    async fn measured(&self, peer: &Peer) -> Result<attestation::unix::Process, Denied> {
+        let measured = measure(self.world.as_ref(), peer, &self.attestors).await;
+        measured.map_err(unavailable)?.map_err(|not| unmeasured(&not))
     }
 
     /// Measures and attests, for a process that wants keys.
     async fn attested(&self, peer: &Peer) -> Result<Attested, Denied> {
-        let process = measure(peer, &self.hashes).await.map_err(Denied::NoIdentity)?;
+        let process = self.measured(peer).await?;
         let world = self.world.as_ref();
         let until = tokio::time::Instant::now() + RECORD_ON_ITS_WAY;
         let end = loop {
             // Read before the look: what is told meanwhile is news.
             let told = flow::feed::told(world).await.map_err(unavailable)?;
             let heard = flow::feed::heard(world).await.map_err(unavailable)?;
-            let known = flows::attest_if_known(world, &process, true).await;
+            let known = flows::attest_if_known(world, &process, self.asker()).await;
             if let Some(end) = known.map_err(unavailable)? {
                 break end;
             }
@@ -108,7 +145,9 @@ impl<W: World> Identities<W> {
             if !is_pending(world, heard.map_or(0, |feed| feed.seq)).await
                 || tokio::time::timeout_at(until, news).await.is_err()
             {
-                break flows::attest(world, process, true).await.map_err(unavailable)?;
+                break flows::attest_for(world, process, self.asker())
+                    .await
+                    .map_err(unavailable)?;
             }
         };
         let id = end.audit_id();
@@ -117,8 +156,8 @@ impl<W: World> Identities<W> {
 
     /// The same, for a stream that goes on: `last` is what it was known as so far.
     async fn still(&self, peer: &Peer, last: &Attested) -> Result<Attested, Denied> {
-        let process = measure(peer, &self.hashes).await.map_err(Denied::NoIdentity)?;
-        let look = flows::look_again(self.world.as_ref(), process, true, last).await;
+        let process = self.measured(peer).await?;
+        let look = flows::look_again(self.world.as_ref(), process, self.asker(), last).await;
         match look.map_err(unavailable)? {
             Look::Same(attested) => Ok(attested),
             Look::New(end) => {
@@ -366,9 +405,11 @@ fn its_own(attested: &Attested, asked: Option<&SpiffeId>) -> Result<(), Denied> 
 /// agents there are, and why it is none of them, is the operator's to see.
 fn denied(refusal: &Refusal, id: Option<monitoring::RecordId>) -> Denied {
     let told = match refusal {
-        Refusal::Server(_) | Refusal::Evidence(_) | Refusal::Several(_) => {
-            "no identity for this process".to_owned()
-        }
+        Refusal::Server(_)
+        | Refusal::Evidence(_)
+        | Refusal::Several(_)
+        | Refusal::Broker { .. }
+        | Refusal::BrokerGone { .. } => "no identity for this process".to_owned(),
         Refusal::FeedLost { .. } => return Denied::Unavailable(refusal.to_string()),
         other => other.to_string(),
     };
@@ -376,6 +417,16 @@ fn denied(refusal: &Refusal, id: Option<monitoring::RecordId>) -> Denied {
         Some(id) => Denied::NoIdentity(format!("{told} (audit {id})")),
         None => Denied::NoIdentity(told),
     }
+}
+
+/// A client is told to come back where that may help. What the platform said is the operator's.
+fn unmeasured(not: &NotMeasured) -> Denied {
+    let audit = not.id.map(|id| format!(" (audit {id})")).unwrap_or_default();
+    if not.error.is_temporary() {
+        let told = format!("this process cannot be measured just now{audit}");
+        return Denied::Unavailable(told);
+    }
+    Denied::NoIdentity(format!("this process cannot be measured{audit}"))
 }
 
 fn unavailable(why: Unavailable) -> Denied {

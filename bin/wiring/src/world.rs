@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use env::{Clock, Entropy, Newest, Peers, Platforms, Site, Store, World};
-use keys::Disk;
+use env::{Clock, Entropy, Newest, Peers, Platforms, Site, Store, Superior, World};
+use keys::KeyStore;
 use monitoring::Component;
 use time::{Span, UnixTime};
 
@@ -13,7 +13,7 @@ pub struct Wired<S, P> {
     /// State and record.
     pub store: S,
     /// Private keys.
-    pub keys: Arc<Disk>,
+    pub keys: Arc<KeyStore>,
     /// Our own other components.
     pub peers: P,
     /// The system's clock.
@@ -26,11 +26,13 @@ pub struct Wired<S, P> {
     pub site: Site,
     /// Whom a verifier of evidence may ask.
     pub platforms: Option<Arc<dyn Platforms>>,
+    /// On a server: the authority above its own.
+    pub superior: Option<Arc<dyn Superior>>,
 }
 
 impl<S: Store, P: Peers> World for Wired<S, P> {
     type Store = S;
-    type Keys = Disk;
+    type Keys = KeyStore;
     type Clock = SystemClock;
     type Entropy = SystemEntropy;
     type Peers = P;
@@ -39,7 +41,7 @@ impl<S: Store, P: Peers> World for Wired<S, P> {
         &self.store
     }
 
-    fn keys(&self) -> &Disk {
+    fn keys(&self) -> &KeyStore {
         &self.keys
     }
 
@@ -57,6 +59,10 @@ impl<S: Store, P: Peers> World for Wired<S, P> {
 
     fn platforms(&self) -> Option<&dyn Platforms> {
         self.platforms.as_deref()
+    }
+
+    fn superior(&self) -> Option<&dyn Superior> {
+        self.superior.as_deref()
     }
 
     fn component(&self) -> &Component {

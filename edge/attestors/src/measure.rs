@@ -6,10 +6,16 @@ use std::time::Instant;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
+use attestation::cgroup::CgroupError;
+use attestation::selector::{SelectorError, Selectors};
 use attestation::unix::Process;
 
+use crate::docker::DockerError;
 use crate::hash_cache::{EXECUTABLE_BYTES_MAX, HashCache, HashError, Stamp};
+use crate::kubelet::KubeletError;
 use crate::proc::{self, Credentials, ProcError};
+use crate::script;
+use crate::systemd::SystemdError;
 use crate::unix::Peer;
 
 /// The most supplementary groups of a process that is measured: each becomes a selector.
@@ -46,10 +52,11 @@ impl Peer {
                 HashError::TooLarge { bytes } => MeasureError::TooLarge { bytes },
                 HashError::Changed => MeasureError::FileChanged,
             })?;
-        let path = fs::read_link(&name).map_err(|error| unreadable(&error))?;
-        let path = path.to_str().and_then(|path| standing(path, &hashed.stamp));
+        let program = fs::read_link(&name).map_err(|error| unreadable(&error))?;
+        let path = program.to_str().and_then(|path| standing(path, &hashed.stamp));
         let credentials = proc::credentials(self.pid())?;
         still_as_connected(self, &credentials)?;
+        let script = script::of(self.pid(), &program, &credentials, hashes);
         // The user was read after the program: it must be the user of that program, not of the
         // next.
         let runs = fs::metadata(&name).map_err(|error| unreadable(&error))?;
@@ -63,12 +70,21 @@ impl Peer {
             gid,
             user: User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name),
             group: Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name),
+            supplementary_names: names(&groups),
             supplementary: groups,
             path,
             sha256: Some(hashed.sha256.iter().map(|byte| format!("{byte:02x}")).collect()),
+            script,
+            platform: Selectors::default(),
             peer: self.proof(),
         })
     }
+}
+
+/// The names of those groups that have one here.
+fn names(groups: &[u32]) -> Vec<String> {
+    let found = groups.iter().filter_map(|gid| Group::from_gid(Gid::from_raw(*gid)).ok().flatten());
+    found.map(|group| group.name).collect()
 }
 
 /// Why a process could not be measured. None of them is a reason to serve it with less.
@@ -114,6 +130,27 @@ pub enum MeasureError {
         /// How many.
         count: usize,
     },
+    /// It went to another cgroup.
+    #[error("the process moved to another cgroup while it was measured")]
+    Moved,
+    /// The node stops.
+    #[error("the measurement was broken off")]
+    Interrupted,
+    /// Its place among the cgroups does not tell where it is.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// More facts than are read.
+    #[error(transparent)]
+    Selectors(#[from] SelectorError),
+    /// systemd did not tell its unit.
+    #[error("systemd: {0}")]
+    Systemd(#[from] SystemdError),
+    /// The daemon did not tell its container.
+    #[error("docker: {0}")]
+    Docker(#[from] DockerError),
+    /// The kubelet did not tell its pod.
+    #[error("kubernetes: {0}")]
+    Kubernetes(#[from] KubeletError),
     /// A file of the kernel could not be used; without the right to trace the process, `exe`
     /// cannot be read.
     #[error(transparent)]
@@ -122,7 +159,7 @@ pub enum MeasureError {
 
 /// The path, if it still leads to the file that was hashed. In another mount namespace, or after
 /// the file was replaced or deleted, the same name is another file or none.
-fn standing(path: &str, hashed: &Stamp) -> Option<String> {
+pub(crate) fn standing(path: &str, hashed: &Stamp) -> Option<String> {
     if path.ends_with(DELETED) {
         return None;
     }

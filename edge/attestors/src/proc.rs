@@ -3,8 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use attestation::cgroup::Cgroups;
+
 /// The longest file of these that is read; a status file names at most 65,536 groups.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// As much of the arguments of a process is read.
+const CMDLINE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Why a file of the kernel could not be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +69,19 @@ pub(crate) fn pid_of(pidfd: i32) -> Result<i32, ProcError> {
 pub(crate) fn start_time(pid: i32) -> Result<u64, ProcError> {
     let file = format!("/proc/{pid}/stat");
     read_start_time(&read(&file)?).ok_or_else(|| ProcError::malformed(&file, "starttime"))
+}
+
+/// Where a process is among the cgroups.
+pub(crate) fn cgroups(pid: i32) -> Result<Cgroups, ProcError> {
+    let file = format!("/proc/{pid}/cgroup");
+    Cgroups::parse(&read(&file)?).map_err(|_| ProcError::malformed(&file, "cgroup"))
+}
+
+/// The arguments of a process as it shows them; the longest are cut.
+pub(crate) fn cmdline(pid: i32) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/{pid}/cmdline"))?.take(CMDLINE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The credentials of a process now.

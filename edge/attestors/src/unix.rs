@@ -49,6 +49,14 @@ impl Peer {
         }
     }
 
+    /// The process that has this id now, as somebody else names it. That the id was given to
+    /// another since it was named is not seen; from here on it is held.
+    pub fn named(pid: i32) -> Result<Self, PeerError> {
+        let pid = if pid > 0 { pid } else { return Err(PeerError::OtherNamespace) };
+        let now = proc::credentials(pid).map_err(|_| PeerError::Exited { pid })?;
+        Self::by_credentials(Told { pid, uid: now.uid, gid: now.gid })
+    }
+
     /// Its id in our PID namespace. It names the process only while [`Peer::alive`].
     pub fn pid(&self) -> i32 {
         self.0.pid
@@ -171,7 +179,7 @@ fn in_our_namespace(pid: i32, told: Told) -> Result<i32, PeerError> {
 }
 
 /// Asks without waiting. A process that has exited and was not waited for is not alive.
-fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
+pub(crate) fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
     let mut asked = [PollFd::new(&pidfd, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     loop {
@@ -233,6 +241,24 @@ mod tests {
         child.wait().unwrap();
         assert!(!peer.alive());
         check(told, PeerError::Exited { pid: told.pid });
+    }
+
+    /// req: PROV-10 (part)
+    #[test]
+    fn s4_8_a_process_that_is_named_is_held_and_says_that_it_was_named() {
+        let mut child = waiting();
+        let pid = i32::try_from(child.id()).unwrap();
+        let named = Peer::named(pid).unwrap();
+        assert_eq!((named.pid(), named.proof()), (pid, PeerProof::Cred));
+        let own = proc::credentials(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert_eq!((named.uid(), named.gid()), (own.uid, own.gid));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!named.alive());
+        assert_eq!(Peer::named(pid).err(), Some(PeerError::Exited { pid }));
+        for pid in [0, -1] {
+            assert_eq!(Peer::named(pid).err(), Some(PeerError::OtherNamespace));
+        }
     }
 
     #[test]

@@ -25,9 +25,8 @@ const FILE_BYTES_MAX: usize = TEXT_BYTES_MAX + 64;
 /// The extension of a file with a key.
 const KEY: &str = "key";
 
-/// The purposes whose keys are kept: all but [`Purpose::Workload`], whose keys end with the
-/// process.
-const KEPT: [Purpose; 9] = [
+/// The purposes whose keys are kept: all but those of workloads, whose keys end with the process.
+pub(crate) const KEPT: [Purpose; 9] = [
     Purpose::X509Authority,
     Purpose::JwtSvid,
     Purpose::Wit,
@@ -111,8 +110,8 @@ impl OpenError {
 
 /// The keys of one component, in a folder that nobody else may read.
 ///
-/// [`Purpose::Workload`] keys live in memory only and may be exported; all others are kept and
-/// stay.
+/// Keys of workloads live in memory only, and [`Purpose::Workload`] keys may be exported; all
+/// others are kept and stay.
 pub struct Disk {
     folder: PathBuf,
     sealing: Option<Arc<SealingKey>>,
@@ -170,12 +169,21 @@ impl Disk {
     }
 
     fn shelf(&self, purpose: Purpose) -> &Shelf {
-        if purpose == Purpose::Workload { &self.workloads } else { &self.kept }
+        if is_kept(purpose) { &self.kept } else { &self.workloads }
+    }
+
+    /// Signs without waiting: the keys are in memory.
+    pub(crate) fn sign_now(&self, handle: &Handle, message: &[u8]) -> Result<Signature, KeyFault> {
+        self.find(handle).map(|held| held.key.sign(message))
     }
 
     fn path(&self, handle: &Handle) -> PathBuf {
         self.folder.join(handle.purpose.name()).join(&handle.id).with_added_extension(KEY)
     }
+}
+
+fn is_kept(purpose: Purpose) -> bool {
+    KEPT.contains(&purpose)
 }
 
 /// Keys that were read or made.
@@ -216,8 +224,7 @@ impl Keys for Disk {
         purpose: Purpose,
         algorithm: Algorithm,
     ) -> Result<(Handle, PublicKey), KeyFault> {
-        let is_workload = purpose == Purpose::Workload;
-        let max = if is_workload { WORKLOAD_KEYS_MAX } else { KEYS_MAX };
+        let max = if is_kept(purpose) { KEYS_MAX } else { WORKLOAD_KEYS_MAX };
         let shelf = self.shelf(purpose);
         shelf.check_room(max)?;
         let made = if is_slow(algorithm) {
@@ -229,13 +236,13 @@ impl Keys for Disk {
         let key = parse(&pkcs8, algorithm)?;
         let public = key.public().clone();
         let handle = Handle { purpose, id: public.thumbprint().to_base64url() };
-        if !is_workload {
+        if is_kept(purpose) {
             let (path, sealing) = (self.path(&handle), self.sealing.clone());
             let (handle, text) = (handle.clone(), form::write(algorithm, &pkcs8));
             let stored = blocking(move || store(&path, &handle, &text, sealing.as_deref())).await?;
             stored.map_err(|error| Unavailable::of("keys", error))?;
         }
-        let exportable = is_workload.then_some(pkcs8);
+        let exportable = (purpose == Purpose::Workload).then_some(pkcs8);
         shelf.put(handle.clone(), Held { key, exportable }, max)?;
         Ok((handle, public))
     }
@@ -245,7 +252,7 @@ impl Keys for Disk {
     }
 
     async fn sign(&self, handle: &Handle, message: &[u8]) -> Result<Signature, KeyFault> {
-        self.find(handle).map(|held| held.key.sign(message))
+        self.sign_now(handle, message)
     }
 
     fn export(&self, handle: &Handle) -> Result<PrivateKey, KeyFault> {
@@ -257,8 +264,8 @@ impl Keys for Disk {
     }
 
     async fn destroy(&self, handle: &Handle) -> Result<(), KeyFault> {
-        let held = self.find(handle)?;
-        if held.exportable.is_none() {
+        self.find(handle)?;
+        if is_kept(handle.purpose) {
             let path = self.path(handle);
             let removed = blocking(move || file::remove(&path)).await?;
             removed.map_err(|error| Unavailable::of("keys", error))?;

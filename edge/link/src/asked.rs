@@ -2,7 +2,8 @@
 //! bounded and read once, here.
 
 use attestation::mechanism::{EVIDENCE_BYTES_MAX, RESPONSE_BYTES_MAX, Role};
-use attestation::unix::{PeerProof, Process};
+use attestation::selector::{Selector, SelectorError, Selectors};
+use attestation::unix::{PLATFORMS, PeerProof, Process, Script};
 use credential::TokenText;
 use credential::jwt_svid::{AUDIENCE_BYTES_MAX, AUDIENCES_MAX};
 use env::{IssueKind, IssueOrder, RenewOrder};
@@ -16,7 +17,7 @@ use x509::CERTIFICATE_BYTES_MAX;
 use crate::wire;
 
 /// The longest name of an attestation mechanism, in bytes.
-const MECHANISM_BYTES_MAX: usize = 64;
+pub(crate) const MECHANISM_BYTES_MAX: usize = 64;
 /// The longest name of a user or group, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 /// The longest path of an executable, in bytes: `PATH_MAX` of Linux.
@@ -27,6 +28,10 @@ const SHA256_BYTES: usize = 64;
 pub(crate) const SUPPLEMENTARY_MAX: usize = 1_024;
 /// The longest identifier in a report, in bytes: SPIFFE-ID §2.3.
 const SUBJECT_BYTES_MAX: usize = 2_048;
+/// The most selectors of a platform that are sent: those of a rule, and a few that name a workload.
+const PLATFORM_MAX: usize = 512;
+/// The most of them, in bytes together: half of what a request may have.
+const PLATFORM_BYTES_MAX: usize = 64 * 1024;
 /// The longest public key, in bytes.
 const JWK_BYTES_MAX: usize = 4 * 1024;
 /// The most parameters of a request to the token endpoint.
@@ -49,6 +54,10 @@ pub(crate) enum Malformed {
     Agent(#[from] WorkloadIdError),
     #[error("`sha256` is not 64 digits of lower case hex")]
     Sha256,
+    #[error("`platform`: {0}")]
+    Platform(#[from] SelectorError),
+    #[error("`platform`: `{kind}` is not what a platform says")]
+    PlatformKind { kind: String },
     #[error("`jwk`: {0}")]
     Jwk(#[from] JwkError),
     #[error("the header `{0}` is not one that authenticates an agent")]
@@ -81,6 +90,8 @@ pub(crate) const fn role(role: Role) -> wire::Role {
     match role {
         Role::Node => wire::Role::Node,
         Role::Gateway => wire::Role::Gateway,
+        // It speaks another API; a server refuses this.
+        Role::SpireAgent => wire::Role::Unspecified,
     }
 }
 
@@ -143,6 +154,9 @@ pub(crate) fn issue_to_wire(order: IssueOrder) -> wire::IssueRequest {
             path: process.path,
             sha256: process.sha256,
             peer: peer.into(),
+            supplementary_names: process.supplementary_names,
+            script: process.script.map(|Script { path, sha256 }| wire::Script { path, sha256 }),
+            platform: process.platform.iter().map(ToString::to_string).collect(),
         }),
         kind: Some(kind),
     }
@@ -236,11 +250,15 @@ fn process(sent: wire::Process) -> Result<Process, Malformed> {
             text(field, value, max)?;
         }
     }
-    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let is_sha256 = |hex: &String| hex.len() == SHA256_BYTES && hex.bytes().all(is_hex);
-    if !sent.sha256.as_ref().is_none_or(is_sha256) {
+    many("supplementary_names", sent.supplementary_names.len(), SUPPLEMENTARY_MAX)?;
+    for name in &sent.supplementary_names {
+        text("supplementary_names", name, NAME_BYTES_MAX)?;
+    }
+    if !sent.sha256.as_ref().is_none_or(|hex| is_sha256(hex)) {
         return Err(Malformed::Sha256);
     }
+    let platform = platform(sent.platform)?;
+    let script = sent.script.map(script).transpose()?;
     Ok(Process {
         pid: sent.pid,
         uid: sent.uid,
@@ -250,26 +268,62 @@ fn process(sent: wire::Process) -> Result<Process, Malformed> {
         supplementary: sent.supplementary,
         path: sent.path,
         sha256: sent.sha256,
+        supplementary_names: sent.supplementary_names,
+        script,
+        platform,
         peer,
     })
 }
 
-fn csr(field: &'static str, sent: Vec<u8>) -> Result<Vec<u8>, Malformed> {
+fn is_sha256(hex: &str) -> bool {
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    hex.len() == SHA256_BYTES && hex.bytes().all(is_hex)
+}
+
+fn script(sent: wire::Script) -> Result<Script, Malformed> {
+    if let Some(path) = &sent.path {
+        text("script", path, PATH_BYTES_MAX)?;
+    }
+    if !is_sha256(&sent.sha256) {
+        return Err(Malformed::Sha256);
+    }
+    Ok(Script { path: sent.path, sha256: sent.sha256 })
+}
+
+/// What a platform says, and nothing that only the kernel can say.
+fn platform(sent: Vec<String>) -> Result<Selectors, Malformed> {
+    many("platform", sent.len(), PLATFORM_MAX)?;
+    let size = sent.iter().map(String::len).sum();
+    if size > PLATFORM_BYTES_MAX {
+        return Err(Malformed::TooLong { field: "platform", bytes: size, max: PLATFORM_BYTES_MAX });
+    }
+    let mut all = Vec::with_capacity(sent.len());
+    for one in sent {
+        let selector = Selector::parse(&one)?;
+        if !PLATFORMS.contains(&selector.kind()) {
+            return Err(Malformed::PlatformKind { kind: selector.kind().to_owned() });
+        }
+        all.push(selector);
+    }
+    Ok(Selectors::new(all)?)
+}
+
+pub(crate) fn csr(field: &'static str, sent: Vec<u8>) -> Result<Vec<u8>, Malformed> {
     bytes(field, &sent, CERTIFICATE_BYTES_MAX)?;
     if sent.is_empty() { Err(Malformed::Missing(field)) } else { Ok(sent) }
 }
 
-fn text(field: &'static str, value: &str, max: usize) -> Result<(), Malformed> {
+pub(crate) fn text(field: &'static str, value: &str, max: usize) -> Result<(), Malformed> {
     bytes(field, value.as_bytes(), max)?;
     if value.is_empty() { Err(Malformed::Missing(field)) } else { Ok(()) }
 }
 
-fn bytes(field: &'static str, value: &[u8], max: usize) -> Result<(), Malformed> {
+pub(crate) fn bytes(field: &'static str, value: &[u8], max: usize) -> Result<(), Malformed> {
     let bytes = value.len();
     if bytes > max { Err(Malformed::TooLong { field, bytes, max }) } else { Ok(()) }
 }
 
-fn many(field: &'static str, count: usize, max: usize) -> Result<(), Malformed> {
+pub(crate) fn many(field: &'static str, count: usize, max: usize) -> Result<(), Malformed> {
     if count > max { Err(Malformed::TooMany { field, count, max }) } else { Ok(()) }
 }
 
@@ -312,6 +366,11 @@ mod tests {
             let sent = order(|order, process| {
                 order.kind = Some(kind.clone());
                 process.supplementary = vec![4, 20];
+                process.supplementary_names = vec!["adm".to_owned()];
+                let path = Some("/opt/a.py".to_owned());
+                process.script = Some(wire::Script { path, sha256: "cd".repeat(32) });
+                process.platform =
+                    ["docker:label:a:b", "k8s:ns:c", "systemd:id:d"].map(str::to_owned).to_vec();
             });
             assert_eq!(issue_to_wire(issue(sent.clone()).unwrap()), sent);
         }
@@ -362,6 +421,42 @@ mod tests {
         );
         let no_process = wire::IssueRequest { process: None, ..order(|_, _| {}) };
         assert_eq!(issue(no_process).unwrap_err(), Malformed::Missing("process"));
+    }
+
+    #[test]
+    fn each_part_of_what_was_measured_is_bounded_and_read() {
+        let check = |change: fn(&mut wire::IssueRequest, &mut wire::Process), expect: Malformed| {
+            assert_eq!(issue(order(change)).unwrap_err(), expect);
+        };
+        let long = |field, bytes, max| Malformed::TooLong { field, bytes, max };
+        check(
+            |_, process| process.supplementary_names = vec!["g".repeat(257)],
+            long("supplementary_names", 257, 256),
+        );
+        check(
+            |_, process| {
+                let path = Some("/".repeat(4_097));
+                process.script = Some(wire::Script { path, sha256: "cd".repeat(32) });
+            },
+            long("script", 4_097, 4_096),
+        );
+        check(|_, process| process.script = Some(wire::Script::default()), Malformed::Sha256);
+        check(
+            |_, process| process.platform = vec!["unix:uid:0".to_owned()],
+            Malformed::PlatformKind { kind: "unix".to_owned() },
+        );
+        check(
+            |_, process| process.platform = vec!["docker:".to_owned()],
+            Malformed::Platform(SelectorError::NoValue { kind: "docker".to_owned() }),
+        );
+        check(
+            |_, process| process.platform = vec!["k8s:ns:a".to_owned(); PLATFORM_MAX + 1],
+            Malformed::TooMany { field: "platform", count: PLATFORM_MAX + 1, max: PLATFORM_MAX },
+        );
+        check(
+            |_, process| process.platform = vec![format!("k8s:{}", "a".repeat(4_000)); 33],
+            long("platform", 33 * 4_004, PLATFORM_BYTES_MAX),
+        );
     }
 
     #[test]

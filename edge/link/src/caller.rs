@@ -1,5 +1,6 @@
 //! Who calls: the identity behind a connection, asked anew at each request (AUTHN-01, AUTHN-12).
 
+use attestation::mechanism::Role;
 use env::rows::TrustRow;
 use env::{Clock, Key, Store, Stored, Unavailable, World};
 use provisioning::{Epoch, NotInForce};
@@ -9,10 +10,40 @@ use time::UnixTime;
 use wimse::WorkloadId;
 use x509::{Certificate, Purpose};
 
-/// The first segment of the paths of our own components.
-const COMPONENTS: &str = "aims";
-/// The second: which of them call a server.
-const ROLES: [&str; 2] = ["node", "gateway"];
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Callers {
+    /// Our own nodes and gateways.
+    Components,
+    /// SPIRE agents.
+    SpireAgents,
+}
+
+impl Callers {
+    /// Their roles, which begin their paths.
+    const fn roles(self) -> &'static [Role] {
+        match self {
+            Self::Components => &[Role::Node, Role::Gateway],
+            Self::SpireAgents => &[Role::SpireAgent],
+        }
+    }
+
+    /// Whether the path is `/<role's path>/<mechanism>/…`, as the registry makes them.
+    fn has(self, id: &SpiffeId) -> bool {
+        self.roles().iter().any(|role| {
+            let mut segments = id.segments();
+            role.path().split('/').all(|one| segments.next() == Some(one))
+                && segments.next().is_some()
+        })
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Components => "neither a node nor a gateway",
+            Self::SpireAgents => "no spire agent",
+        }
+    }
+}
 
 /// A component of ours, as of the moment it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +67,8 @@ pub(crate) enum Unproved {
     Svid(#[from] SvidError),
     #[error("`{0}` is of another trust domain")]
     Foreign(SpiffeId),
-    #[error("`{0}` is neither a node nor a gateway")]
-    NotAComponent(SpiffeId),
+    #[error("`{0}` is {words}", words = .1.words())]
+    NotAComponent(SpiffeId, Callers),
 }
 
 impl Unproved {
@@ -47,7 +78,7 @@ impl Unproved {
             Self::NoCertificate => "link::NoCertificate",
             Self::Svid(_) => "link::Svid",
             Self::Foreign(_) => "link::Foreign",
-            Self::NotAComponent(_) => "link::NotAComponent",
+            Self::NotAComponent(..) => "link::NotAComponent",
         }
     }
 }
@@ -57,15 +88,17 @@ impl Unproved {
 pub(crate) async fn caller<W: World>(
     world: &W,
     chain: &[Certificate],
+    callers: Callers,
 ) -> Result<Result<Caller, Unproved>, Unavailable> {
     if chain.is_empty() {
         return Ok(Err(Unproved::NoCertificate));
     }
     let trust = trust(world).await?;
-    Ok(decide(chain, &trust, world.clock().now()))
+    Ok(decide(chain, &trust, world.clock().now(), callers))
 }
 
-/// Whether `caller` still stands, cheaply: looks at the chain again only if the bundles changed.
+/// Whether `caller`, a component of ours, still stands, cheaply: looks at the chain again only if
+/// the bundles changed.
 pub(crate) async fn still<W: World>(
     world: &W,
     chain: &[Certificate],
@@ -76,7 +109,7 @@ pub(crate) async fn still<W: World>(
     if trust.version == caller.trust_version && !is_past(caller.until, now) {
         return Ok(Ok(caller));
     }
-    Ok(decide(chain, &trust, now))
+    Ok(decide(chain, &trust, now, Callers::Components))
 }
 
 /// Whether the component is in force, for requests whose flow does not ask.
@@ -116,6 +149,7 @@ fn decide(
     chain: &[Certificate],
     trust: &Stored<TrustRow>,
     now: UnixTime,
+    callers: Callers,
 ) -> Result<Caller, Unproved> {
     let svid = X509Svid::verify(chain, &trust.bundles, Purpose::Client, now)?;
     let id = svid.spiffe_id().clone();
@@ -124,18 +158,10 @@ fn decide(
     if !id.is_member_of(&trust.own) {
         return Err(Unproved::Foreign(id));
     }
-    if !is_component(&id) {
-        return Err(Unproved::NotAComponent(id));
+    if !callers.has(&id) {
+        return Err(Unproved::NotAComponent(id, callers));
     }
     let (epoch, until) = (svid.epoch(), svid.not_after());
     let trust_version = trust.version;
     Ok(Caller { id: WorkloadId::Spiffe(id), epoch, until, trust_version })
-}
-
-/// Whether the path is `/aims/<role>/<mechanism>/…`, as the registry makes them.
-fn is_component(id: &SpiffeId) -> bool {
-    let mut segments = id.segments();
-    segments.next() == Some(COMPONENTS)
-        && segments.next().is_some_and(|role| ROLES.contains(&role))
-        && segments.next().is_some()
 }

@@ -26,9 +26,10 @@ use x509::Certificate;
 
 use crate::REQUEST_BYTES_MAX;
 use crate::caller::{self, is_past};
-use crate::server::Shared;
+use crate::server::{Door, Shared};
 use crate::service::Service;
 use crate::sources::Connected;
+use crate::spire;
 use crate::tls::read_chain;
 use crate::wire::node_server::NodeServer;
 
@@ -58,6 +59,12 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// How often a silent peer is asked whether it lives, and how long it may take to answer.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What one connection may do at once, and ask at once.
+struct Bounds {
+    streams: u32,
+    spire_bytes: usize,
+}
 
 /// What requests know of their connection.
 #[derive(Debug)]
@@ -90,13 +97,14 @@ pub(crate) async fn attend<W: World>(
     let shown = tls.get_ref().1.peer_certificates().unwrap_or_default();
     let Ok(chain) = read_chain(shown) else { return };
     let connection = Arc::new(Connection { address, source, chain, ends: Notify::new() });
-    match caller::caller(&*shared.world, &connection.chain).await {
+    match caller::caller(&*shared.world, &connection.chain, shared.door.callers()).await {
         Ok(Ok(caller)) => {
             let end = end_of(&*shared.world, caller.until);
             let end = async {
                 tokio::select! { () = end => {} () = connection.ends.notified() => {} }
             };
-            requests(&shared, &connection, tls, STREAMS_MAX, end, stopping).await;
+            let bounds = Bounds { streams: STREAMS_MAX, spire_bytes: spire::REQUEST_BYTES_MAX };
+            requests(&shared, &connection, tls, bounds, end, stopping).await;
         }
         // What is wrong is told to each request.
         Ok(Err(_)) => {
@@ -108,7 +116,8 @@ pub(crate) async fn attend<W: World>(
                 return shared.count(address, "link::Strangers");
             };
             let end = tokio::time::sleep(STRANGER_TIME_MAX);
-            requests(&shared, &connection, tls, STRANGER_STREAMS_MAX, end, stopping).await;
+            let bounds = Bounds { streams: STRANGER_STREAMS_MAX, spire_bytes: REQUEST_BYTES_MAX };
+            requests(&shared, &connection, tls, bounds, end, stopping).await;
         }
         Err(unavailable) => tracing::warn!(%unavailable, "node api: a connection was closed"),
     }
@@ -140,17 +149,14 @@ async fn requests<W: World>(
     shared: &Arc<Shared<W>>,
     connection: &Arc<Connection>,
     tls: TlsStream<TcpStream>,
-    streams_max: u32,
+    bounds: Bounds,
     end: impl Future<Output = ()>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let service = Service::new(Arc::clone(shared), Arc::clone(connection), stopping.clone());
-    let node = NodeServer::new(service)
-        .max_decoding_message_size(REQUEST_BYTES_MAX)
-        .max_encoding_message_size(crate::ANSWER_BYTES_MAX);
+    let api = Api::of(shared, connection, &stopping, bounds.spire_bytes);
     let mut http = Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
-        .max_concurrent_streams(streams_max)
+        .max_concurrent_streams(bounds.streams)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
@@ -159,7 +165,7 @@ async fn requests<W: World>(
         .keep_alive_timeout(PING_TIME_MAX);
     let serving = http.serve_connection(
         TokioIo::new(tls),
-        service_fn(move |request| answer(node.clone(), request)),
+        service_fn(move |request| answer(api.clone(), request)),
     );
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
@@ -173,11 +179,54 @@ async fn requests<W: World>(
     let _ = timeout(CLOSE_TIME_MAX, serving).await;
 }
 
+/// What is served: the API of the listener.
+enum Api<W: World> {
+    Nodes(NodeServer<Service<W>>),
+    Spire(spire::Services<W>),
+}
+
+impl<W: World> Clone for Api<W> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Nodes(node) => Self::Nodes(node.clone()),
+            Self::Spire(services) => Self::Spire(services.clone()),
+        }
+    }
+}
+
+impl<W: World> Api<W> {
+    fn of(
+        shared: &Arc<Shared<W>>,
+        connection: &Arc<Connection>,
+        stopping: &watch::Receiver<bool>,
+        spire_bytes_max: usize,
+    ) -> Self {
+        let (shared, connection) = (Arc::clone(shared), Arc::clone(connection));
+        match shared.door {
+            Door::Nodes { .. } => {
+                let service = Service::new(shared, connection, stopping.clone());
+                let node = NodeServer::new(service)
+                    .max_decoding_message_size(REQUEST_BYTES_MAX)
+                    .max_encoding_message_size(crate::ANSWER_BYTES_MAX);
+                Self::Nodes(node)
+            }
+            Door::Spire => Self::Spire(spire::Services::new(shared, connection, spire_bytes_max)),
+        }
+    }
+
+    async fn call(&mut self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        match self {
+            Self::Nodes(node) => node.call(request).await,
+            Self::Spire(services) => services.call(request).await,
+        }
+    }
+}
+
 async fn answer<W: World>(
-    mut node: NodeServer<Service<W>>,
+    mut api: Api<W>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    match timeout(CALL_TIME_MAX, node.call(request)).await {
+    match timeout(CALL_TIME_MAX, api.call(request)).await {
         Ok(answer) => answer,
         Err(_) => Ok(Status::deadline_exceeded("the request took too long").into_http()),
     }

@@ -6,8 +6,10 @@
 //!
 //! In scope: the connection and who is at each end of it, at each request and not only at its start
 //! (AUTHN-12); the messages and their bounds; the feed, resumed and begun anew; a client that
-//! connects again. Not here: what is decided (`flow`), when a credential is renewed and who makes
-//! its key (`bin/aims`, `edge/keys`), how a process or host is measured (`edge/attestors`).
+//! connects again; and for SPIRE agents the part of SPIRE's server API that they call, at a
+//! listener of its own (docs/decisions/0014). Not here: what is decided (`flow`), when a credential
+//! is renewed and who makes its key (`bin/aims`, `edge/keys`), how a process or host is measured
+//! (`edge/attestors`).
 //!
 //! Trusting it means: whoever has the key of the server's SVID tells nodes and gateways what to
 //! believe about agents and policy, but cannot sign in their name; whoever has the key of a node's
@@ -24,6 +26,7 @@ mod publisher;
 mod server;
 mod service;
 mod sources;
+mod spire;
 mod tls;
 mod wire;
 
@@ -31,8 +34,8 @@ pub use self::tls::{ChainFault, Presented, ServerFault};
 pub use answered::Joined;
 pub use client::{Address, JoinOrder, Link, NotAnAddress, join};
 pub use server::{
-    CONNECTIONS_MAX, HANDSHAKES_MAX, OnHeard, OnRefused, STRANGERS_MAX, ServeError, TokenAnswer,
-    TokenCall, TokenEndpoint, Wiring, serve,
+    CONNECTIONS_MAX, HANDSHAKES_MAX, OnHeard, OnRefused, STRANGERS_MAX, ServeError, SpireWiring,
+    TokenAnswer, TokenCall, TokenEndpoint, Wiring, serve, serve_spire,
 };
 
 use std::future::Future;

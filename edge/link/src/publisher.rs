@@ -116,7 +116,7 @@ impl<W: World> Publisher<W> {
                     }
                 }
                 sent = Some(Instant::now());
-                (self.shared.wiring.on_heard)(&self.caller.id, None);
+                self.shared.heard(&self.caller.id, None);
             }
             drop(share);
             pace = if is_empty { (pace * 2).min(PACE_MAX) } else { PACE_MIN };

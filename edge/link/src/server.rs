@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use wimse::WorkloadId;
 
+use crate::caller::Callers;
 use crate::connection::attend;
 use crate::sources::Sources;
 use crate::tls::{self, Presented};
@@ -80,10 +81,47 @@ impl std::fmt::Debug for Wiring {
     }
 }
 
+/// What the wiring gives a server of SPIRE's API beside its world.
+pub struct SpireWiring {
+    /// The X.509-SVID of `spiffe://<domain>/spire/server`.
+    pub presented: Presented,
+    /// Counts refusals of strangers.
+    pub on_refused: OnRefused,
+}
+
+impl std::fmt::Debug for SpireWiring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpireWiring").field("presented", &self.presented).finish_non_exhaustive()
+    }
+}
+
+/// Which API is spoken.
+pub(crate) enum Door {
+    /// The node API.
+    Nodes {
+        /// Where its requests for tokens go.
+        token_endpoint: TokenEndpoint,
+        /// Is told of whom the server hears.
+        on_heard: OnHeard,
+    },
+    /// SPIRE's.
+    Spire,
+}
+
+impl Door {
+    pub(crate) const fn callers(&self) -> Callers {
+        match self {
+            Self::Nodes { .. } => Callers::Components,
+            Self::Spire => Callers::SpireAgents,
+        }
+    }
+}
+
 /// What all connections share.
 pub(crate) struct Shared<W> {
     pub(crate) world: Arc<W>,
-    pub(crate) wiring: Wiring,
+    pub(crate) door: Door,
+    on_refused: OnRefused,
     pub(crate) handshakes: Semaphore,
     pub(crate) strangers: Semaphore,
     pub(crate) gathering: Semaphore,
@@ -92,7 +130,14 @@ pub(crate) struct Shared<W> {
 
 impl<W> Shared<W> {
     pub(crate) fn count(&self, source: IpAddr, check: &'static str) {
-        (self.wiring.on_refused)(source, check);
+        (self.on_refused)(source, check);
+    }
+
+    /// A component took what it was sent, or told what fails.
+    pub(crate) fn heard(&self, caller: &WorkloadId, troubles: Option<Vec<Trouble>>) {
+        if let Door::Nodes { on_heard, .. } = &self.door {
+            on_heard(caller, troubles);
+        }
     }
 }
 
@@ -104,12 +149,38 @@ pub async fn serve<W: World>(
     wiring: Wiring,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let config = tls::server_config(&wiring.presented)
-        .map_err(|error| ServeError { why: error.to_string() })?;
+    let Wiring { presented, on_refused, token_endpoint, on_heard } = wiring;
+    let door = Door::Nodes { token_endpoint, on_heard };
+    serve_door(listener, world, &presented, on_refused, door, stop).await
+}
+
+/// Serves SPIRE's API to SPIRE agents until `stop` ends; then requests under way have a few
+/// seconds.
+pub async fn serve_spire<W: World>(
+    listener: TcpListener,
+    world: Arc<W>,
+    wiring: SpireWiring,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let SpireWiring { presented, on_refused } = wiring;
+    serve_door(listener, world, &presented, on_refused, Door::Spire, stop).await
+}
+
+async fn serve_door<W: World>(
+    listener: TcpListener,
+    world: Arc<W>,
+    presented: &Presented,
+    on_refused: OnRefused,
+    door: Door,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let config =
+        tls::server_config(presented).map_err(|error| ServeError { why: error.to_string() })?;
     let acceptor = TlsAcceptor::from(config);
     let shared = Arc::new(Shared {
         world,
-        wiring,
+        door,
+        on_refused,
         handshakes: Semaphore::new(HANDSHAKES_MAX),
         strangers: Semaphore::new(STRANGERS_MAX),
         gathering: Semaphore::new(GATHERING_MAX),
@@ -130,7 +201,7 @@ pub async fn serve<W: World>(
 
 /// TLS cannot be spoken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the node api cannot be served: {why}")]
+#[error("the api cannot be served: {why}")]
 pub struct ServeError {
     /// What the library said.
     pub why: String,

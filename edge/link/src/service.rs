@@ -12,15 +12,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::asked::{self, Malformed};
-use crate::caller::{self, Caller, Unproved};
+use crate::caller::{self, Caller, Callers, Unproved};
 use crate::connection::Connection;
 use crate::publisher::{self, Feed};
-use crate::server::{Shared, TokenCall};
+use crate::server::{Door, Shared, TokenCall};
 use crate::wire::node_server::Node;
 use crate::{answered, wire};
 
 /// How long a host may take for each thing that it says.
-const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The headers that authenticate a client of the token endpoint.
 pub(crate) const TOKEN_HEADERS: &[&str] = &[ATTESTATION_FIELD, POP_FIELD];
 
@@ -44,7 +44,8 @@ impl<W: World> Service<W> {
 
     /// Who asks, by the bundles and the time of this request.
     async fn caller(&self) -> Result<Caller, Status> {
-        let proved = caller::caller(&*self.shared.world, &self.connection.chain).await;
+        let proved =
+            caller::caller(&*self.shared.world, &self.connection.chain, Callers::Components).await;
         proved.map_err(unavailable)?.map_err(|unproved| {
             self.shared.count(self.connection.address, unproved.check());
             denied(&unproved)
@@ -160,7 +161,7 @@ impl<W: World> Node for Service<W> {
             Status::permission_denied(why.to_string())
         })?;
         let troubles = asked::report(request.into_inner()).map_err(malformed)?;
-        (self.shared.wiring.on_heard)(&caller.id, Some(troubles));
+        self.shared.heard(&caller.id, Some(troubles));
         Ok(Response::new(wire::ReportResponse {}))
     }
 
@@ -178,7 +179,10 @@ impl<W: World> Node for Service<W> {
         let (form, headers) = parts;
         let source = self.connection.address;
         let call = TokenCall { component: caller.id, source, form, headers };
-        let answer = (self.shared.wiring.token_endpoint)(call).await;
+        let Door::Nodes { token_endpoint, .. } = &self.shared.door else {
+            return Err(Status::unimplemented("no token endpoint here"));
+        };
+        let answer = token_endpoint(call).await;
         let (status, body) = answer.map_err(unavailable)?;
         Ok(Response::new(wire::TokenResponse { status: status.into(), body }))
     }
@@ -197,7 +201,7 @@ impl<W: World> Joining<W> {
         answers: &mpsc::Sender<Result<wire::JoinResponse, Status>>,
     ) -> Result<(), Status> {
         use wire::join_response::Said;
-        let _place = self.place()?;
+        let _place = place(&self.shared, &self.connection)?;
         let attempt = self.attempt(&mut said).await?;
         let challenge = flow::join::challenge(&*self.shared.world, &attempt).await;
         let challenge = challenge.map_err(unavailable)?.map_err(|why| self.stranger(&why))?;
@@ -212,16 +216,6 @@ impl<W: World> Joining<W> {
         let answer = answer.as_ref().map(|(challenge, said)| (*challenge, said.as_slice()));
         let outcome = self.decide(&attempt, answer).await?;
         say(answers, outcome).await
-    }
-
-    /// One place among the attempts of this source.
-    fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Status> {
-        let source = &self.connection.source;
-        let place = source.joins.try_acquire().ok().filter(|_| source.may_join(Instant::now()));
-        place.ok_or_else(|| {
-            self.shared.count(self.connection.address, "link::Rate");
-            Status::resource_exhausted("too many attempts from this address; try again later")
-        })
     }
 
     async fn attempt(&self, said: &mut Streaming<wire::JoinRequest>) -> Result<Attempt, Status> {
@@ -270,13 +264,34 @@ impl<W: World> Joining<W> {
         }
     }
 
-    /// Counts one who proved nothing, and tells no more than that: neither what exists here nor
-    /// what policy allows.
     fn stranger(&self, why: &flow::join::Refusal) -> Status {
-        tracing::debug!(%why, address = %self.connection.address, "node api: a stranger");
-        self.shared.count(self.connection.address, why.check());
-        Status::permission_denied("the attempt to join was refused; ask the operator")
+        stranger(&self.shared, &self.connection, why)
     }
+}
+
+/// One place among the attempts to join of this source.
+pub(crate) fn place<'a, W>(
+    shared: &Shared<W>,
+    connection: &'a Connection,
+) -> Result<tokio::sync::SemaphorePermit<'a>, Status> {
+    let source = &connection.source;
+    let place = source.joins.try_acquire().ok().filter(|_| source.may_join(Instant::now()));
+    place.ok_or_else(|| {
+        shared.count(connection.address, "link::Rate");
+        Status::resource_exhausted("too many attempts from this address; try again later")
+    })
+}
+
+/// Counts one who proved nothing, and tells no more than that: neither what exists here nor what
+/// policy allows.
+pub(crate) fn stranger<W>(
+    shared: &Shared<W>,
+    connection: &Connection,
+    why: &flow::join::Refusal,
+) -> Status {
+    tracing::debug!(%why, address = %connection.address, "node api: a stranger");
+    shared.count(connection.address, why.check());
+    Status::permission_denied("the attempt to join was refused; ask the operator")
 }
 
 async fn next(said: &mut Streaming<wire::JoinRequest>) -> Result<wire::join_request::Said, Status> {
@@ -307,14 +322,14 @@ pub(crate) fn denied(unproved: &Unproved) -> Status {
         Unproved::NoCertificate | Unproved::Svid(_) => {
             Status::unauthenticated(unproved.to_string())
         }
-        Unproved::Foreign(_) | Unproved::NotAComponent(_) => {
+        Unproved::Foreign(_) | Unproved::NotAComponent(..) => {
             Status::permission_denied(unproved.to_string())
         }
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a conversion, for `map_err`")]
-fn malformed(why: Malformed) -> Status {
+pub(crate) fn malformed(why: Malformed) -> Status {
     Status::invalid_argument(why.to_string())
 }
 

@@ -3,6 +3,7 @@
 //! [Workload Endpoint](https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Workload_Endpoint.md)
 //! serves it, and a client of it (PROV-08, PROV-10); and beside it, on the same socket,
 //! [Envoy's secret discovery service](https://www.envoyproxy.io/docs/envoy/latest/configuration/security/secret).
+//! At a socket of its own, over mutual TLS, the SPIFFE Broker API ([`broker`]).
 //!
 //! In scope: the transport: the socket, the mandatory header, who is at the other end, bounds, the
 //! messages and their status codes; the client. Not here: which identity a process gets
@@ -17,6 +18,7 @@
 mod answer;
 mod attest;
 pub mod authority;
+pub mod broker;
 mod budget;
 pub mod client;
 mod convert;

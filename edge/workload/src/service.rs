@@ -163,6 +163,14 @@ pub(crate) struct Call<Peer> {
 }
 
 impl<Peer> Call<Peer> {
+    pub(crate) fn new(
+        peer: Peer,
+        permit: Permit,
+        end: Pin<Box<dyn Future<Output = Status> + Send>>,
+    ) -> Self {
+        Self { peer, permit, end }
+    }
+
     pub(crate) fn stream<T>(
         self,
         answers: impl Stream<Item = Result<T, Status>> + Send + 'static,
@@ -239,7 +247,7 @@ fn mandatory<T: convert::Filled>(field: &'static str, value: T) -> Result<T, Sta
     convert::filled(field, value).map_err(|lacks| Status::invalid_argument(lacks.to_string()))
 }
 
-fn read_audiences(audiences: Vec<String>) -> Result<Vec<String>, Status> {
+pub(crate) fn read_audiences(audiences: Vec<String>) -> Result<Vec<String>, Status> {
     if audiences.len() > AUDIENCES_MAX {
         let why = format!("{} audiences, at most {AUDIENCES_MAX} are taken", audiences.len());
         return Err(Status::invalid_argument(why));
@@ -258,7 +266,7 @@ fn read_audience(audience: String) -> Result<String, Status> {
 
 /// Workload API §6.2.1: "If unspecified, the server MUST return JWT-SVIDs for all identities
 /// authorized for the client."
-fn read_spiffe_id(text: &str) -> Result<Option<SpiffeId>, Status> {
+pub(crate) fn read_spiffe_id(text: &str) -> Result<Option<SpiffeId>, Status> {
     if text.is_empty() {
         return Ok(None);
     }

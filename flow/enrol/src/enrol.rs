@@ -17,10 +17,9 @@ use env::{
     AssignedCredential, Change, Entropy, Expect, Index, Key, Recorded, Store, Table, Unavailable,
     World, Write,
 };
-use flow::agents::overtaken;
 use flow::facts::{Basis, basis};
 use flow::record::begin;
-use flow::turns::{TRIES_MAX, pause};
+use flow::turns::{TRIES_MAX, overtaken, pause};
 use flow::{issuing, join};
 use identifier::{AgentName, Assignment};
 use jose::{PublicKey, TokenHash};

@@ -7,7 +7,7 @@ use enrolment::Wanted;
 use env::rows::Enrolment;
 use env::{AssignedCredential, Entropy, IssueKind, Key, Unavailable, World};
 use flow::facts::Basis;
-use flow::issue;
+use flow::issue::{self, making};
 use flow::record::{public_id, record_id};
 use monitoring::{Outcome, Record};
 use provisioning::{CredentialKind, Demand, renewal};
@@ -108,13 +108,13 @@ impl<'a> Making<'a> {
         let (credentials, records) = (Vec::new(), Vec::new());
         let mut made = Made { credentials, records, expires, renew_after };
         for (kind, life) in lives {
-            let said = issue::attributes(self.agent, self.class, kind, &row.digest);
+            let said = making::attributes(self.agent, self.class, kind, &row.digest);
             let jti = public_id(world);
             let record = self.record(world, decision, (kind, life), &jti);
-            let making = issue::Making::new(self.facts, self.agent, life, jti, self.now, &said)?;
+            let making = making::Making::new(self.facts, self.agent, life, jti, self.now, &said)?;
             let ring = self.facts.rows.get::<KeyRing>(issue::purpose_of(kind).name())?;
             let ring = ring.ok_or_else(|| Unavailable::of("store", "no signing keys yet"))?;
-            match issue::make(world, &ring, &making, &self.order(kind)).await? {
+            match making.make(world, &ring, &self.order(kind)).await? {
                 Ok(credential) => made.credentials.push(credential),
                 Err(refusal) => return Ok(Err(Refusal::Order(refusal.to_string()))),
             }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use env::{Change, CommitFault, Recorded, SingleUse, Store, Unavailable, World};
-use flow::agents::{overtaken, settled};
 use flow::record::{begin, refused, single_use};
+use flow::turns::{overtaken, settled};
 use monitoring::Record;
 use monitoring::record::Used;
 use time::UnixTime;

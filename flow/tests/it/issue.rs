@@ -123,7 +123,7 @@ fn s7_evidence_record_and_request_decide() {
         let elsewhere = IssueOrder { process: process("/opt/clerk2"), ..mill.order() };
         let missing = vec!["unix:path:/opt/clerk".to_owned()];
         assert_eq!(mill.refused(elsewhere).await, IssueRefusal::Evidence { missing }.into());
-        let many = Process { supplementary: (0..300).collect(), ..process("/opt/clerk") };
+        let many = Process { supplementary: (0..1_100).collect(), ..process("/opt/clerk") };
         let many = IssueOrder { process: many, ..mill.order() };
         assert_eq!(mill.refused(many).await.check(), "issue::Evidence");
         let nobody =

@@ -37,6 +37,8 @@ mod races;
 #[cfg(test)]
 mod reassess;
 #[cfg(test)]
+mod superior;
+#[cfg(test)]
 mod token;
 #[cfg(test)]
 mod watch;

@@ -3,14 +3,20 @@
 use env::rows::Holding;
 use env::{Keys, Purpose, World};
 use flow::proxy::{self, Outbound};
-use flow::workload::{Attested, Look, Refusal, held_wit, look_again, wit, x509};
+use flow::workload::{
+    Asker, Attested, Broker, Look, NotABroker, Refusal, Unmeasured, attest_for, broker, held_wit,
+    look_again, wit, x509,
+};
 use gateway::Target;
 use monitoring::{Event, Outcome};
 use provisioning::{Act, KeyHolding};
 use testkit::fixture::{Domain, files_but, http_call, process, registration, story};
 use testkit::{LinkRates, Sim};
 use time::Span;
+use wimse::WorkloadId;
+use x509::Certificate;
 
+const ITSELF: Asker<'_> = Asker::Itself { wants_keys: false };
 const CLERK: &str = "spiffe://demo.example/agent/clerk";
 
 async fn attested(domain: &Domain, path: &str) -> Attested {
@@ -54,11 +60,73 @@ fn s7_a_process_is_one_agent_in_force_or_gets_nothing() {
         domain.act("kept", Act::Suspend).await;
         assert_eq!(refused(&domain, "/opt/kept").await.check(), "workload::NotInForce");
         let mut many = process("/opt/clerk");
-        many.supplementary = (0..300).collect();
+        many.supplementary = (0..1_100).collect();
         let end = domain.attest(many, true).await.unwrap().into_value();
         assert_eq!(end.unwrap_err().check(), "workload::Evidence");
         sim.sleep(Span::from_seconds(11)).await;
         assert_eq!(refused(&domain, "/opt/kept").await.check(), "workload::FeedLost");
+    });
+}
+
+/// What a platform says decides with the rest; what leaves the node is what the rule asks for.
+///
+/// req: ATT-01 (part), ATT-02 (part), OBS-07 (part)
+#[test]
+fn s7_a_platforms_facts_decide_and_only_those_asked_for_are_told() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let demanded = "docker:label:team:research";
+        let read = |all: &[&str]| {
+            let all = all.iter().map(|text| attestation::Selector::parse(text).unwrap());
+            attestation::Selectors::new(all).unwrap()
+        };
+        let mut clerk = registration("clerk", &[]);
+        let own = clerk
+            .rule
+            .selectors
+            .iter()
+            .cloned()
+            .chain(read(&[demanded]).iter().cloned().collect::<Vec<_>>());
+        clerk.rule.selectors = attestation::Selectors::new(own).unwrap();
+        let clerk = domain.register(clerk).await;
+        assert_eq!(refused(&domain, "/opt/clerk").await, Refusal::NoRecord);
+        let mut found = process("/opt/clerk");
+        let all = [demanded, "docker:env:PASSWORD=hidden", "docker:image_id:tiny:1"];
+        found.platform = read(&all);
+        let end = domain.attest(found.clone(), false).await.unwrap();
+        let record = domain.node.journal().find(end.audit_id().unwrap()).unwrap();
+        let attested = end.into_value().unwrap();
+        assert_eq!(attested.agent.id, clerk.id);
+        assert_eq!(attested.process.platform, read(&[all[0], all[2]]));
+        assert_eq!(record.attestation["docker:label"], "team:research");
+        assert_eq!(record.attestation["docker:image_id"], "tiny:1");
+        assert!(!record.attestation.contains_key("docker:env"));
+        let node = domain.node.world();
+        held_wit(&*node, &attested).await.unwrap().unwrap();
+        // Nobody's process: what names it is recorded, and nothing that may be secret.
+        found.path = Some("/opt/other".to_owned());
+        let end = domain.attest(found, false).await.unwrap();
+        let record = domain.node.journal().find(end.audit_id().unwrap()).unwrap();
+        assert_eq!(end.into_value().unwrap_err(), Refusal::NoRecord);
+        assert_eq!(record.attestation["docker:image_id"], "tiny:1");
+        assert!(!record.attestation.contains_key("docker:env"));
+    });
+}
+
+/// req: ATT-02 (part), OBS-07 (part)
+#[test]
+fn s7_a_process_that_cannot_be_measured_is_recorded_with_the_reason() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let node = domain.node.world();
+        let (check, why) = ("measure::Docker", "docker: the daemon is away".to_owned());
+        let unmeasured = Unmeasured { pid: 7, uid: 1000, check, why: why.clone() };
+        let end = flow::workload::unmeasured(&*node, unmeasured).await.unwrap();
+        let record = domain.node.journal().find(end.audit_id().unwrap()).unwrap();
+        let told = record.why.unwrap();
+        assert_eq!((told.check.as_str(), told.message), (check, why));
+        assert_eq!((record.event, record.outcome), (Event::WorkloadAttested, Outcome::Refused));
+        assert_eq!(record.attestation["pid"], "7");
     });
 }
 
@@ -76,16 +144,16 @@ fn s7_a_second_look_is_recorded_only_if_it_finds_something_else() {
         for _ in 0..5 {
             sim.sleep(Span::from_seconds(2)).await;
             domain.sync().await;
-            let look = look_again(&*node, process("/opt/clerk"), false, &last).await.unwrap();
+            let look = look_again(&*node, process("/opt/clerk"), ITSELF, &last).await.unwrap();
             assert!(matches!(look, Look::Same(found) if found.process == last.process));
         }
         assert_eq!(journal.len(), before);
         // The process runs another program now: it is nobody.
-        let look = look_again(&*node, process("/opt/other"), false, &last).await.unwrap();
+        let look = look_again(&*node, process("/opt/other"), ITSELF, &last).await.unwrap();
         let Look::New(end) = look else { panic!("another process") };
         assert_eq!(end.into_value().unwrap_err(), Refusal::NoRecord);
         domain.act("clerk", Act::Suspend).await;
-        let look = look_again(&*node, process("/opt/clerk"), false, &last).await.unwrap();
+        let look = look_again(&*node, process("/opt/clerk"), ITSELF, &last).await.unwrap();
         let Look::New(end) = look else { panic!("it is suspended") };
         assert_eq!(end.into_value().unwrap_err().check(), "workload::NotInForce");
         assert_eq!(journal.len(), before + 2);
@@ -247,5 +315,66 @@ fn s3_2_the_proxy_signs_nothing_that_it_does_not_understand() {
         let proxy::Refusal::Token { error, description } = denied else { panic!("{denied}") };
         assert_eq!(error, "pdp::Denied");
         assert!(description.unwrap().contains("is forbidden by `none`"));
+    });
+}
+
+const BROKER: &str = r#"
+    [node.join_token]
+    [class.standard]
+    demands = ["unix:path"]
+    issues = ["x509", "wit", "jwt"]
+    [broker."spiffe://demo.example/agent/mesh"]
+    classes = ["standard"]
+"#;
+
+/// req: PROV-10 (part), SEC-04 (part)
+#[test]
+fn s4_1_a_broker_asks_for_those_that_policy_lets_it() {
+    story(|sim| async move {
+        let domain = Domain::start_with(&sim, files_but(&[("attestation.toml", BROKER)])).await;
+        domain.register(registration("clerk", &[])).await;
+        let mut kept = registration("kept", &[]);
+        kept.keys = Some(KeyHolding::Kept);
+        domain.register(kept).await;
+        domain.register(registration("mesh", &[])).await;
+        let node = domain.node.world();
+        let mesh = attested(&domain, "/opt/mesh").await;
+        let svid = x509(&*node, &mesh).await.unwrap().unwrap();
+        let chain = |chain: &[Vec<u8>]| -> Vec<Certificate> {
+            chain.iter().map(|der| Certificate::parse(der).unwrap()).collect()
+        };
+        let asker = broker(&*node, &chain(&svid.chain)).await.unwrap().unwrap();
+        assert_eq!(asker.id, mesh.agent.id);
+
+        let ask = async |asker: &Broker, path: &str| {
+            let end = attest_for(&*node, process(path), Asker::Broker(asker)).await.unwrap();
+            let record = domain.node.journal().find(end.audit_id().unwrap()).unwrap();
+            assert_eq!(record.transport, Some(asker.id.to_string()));
+            end.into_value()
+                .map(|found| found.agent.entry.name.to_string())
+                .map_err(|why| why.check())
+        };
+        assert_eq!(ask(&asker, "/opt/clerk").await, Ok("clerk".to_owned()));
+        assert_eq!(ask(&asker, "/opt/nobody").await, Err("workload::NoRecord"));
+        assert_eq!(ask(&asker, "/opt/kept").await, Err("workload::KeysKept"));
+        // Another workload of ours is no broker, and gets nothing in the name of one.
+        let clerk = attested(&domain, "/opt/clerk").await;
+        let other = x509(&*node, &clerk).await.unwrap().unwrap();
+        let refused = broker(&*node, &chain(&other.chain)).await.unwrap().unwrap_err();
+        assert!(matches!(refused, NotABroker::Unknown(_)), "{refused}");
+        let claimed = Broker { id: clerk.agent.id.clone(), epoch: asker.epoch };
+        assert_eq!(ask(&claimed, "/opt/clerk").await, Err("workload::Broker"));
+        assert!(matches!(broker(&*node, &[]).await.unwrap(), Err(NotABroker::Svid(_))));
+        // A broker that is suspended gets nothing more, also on a connection that it has; what it
+        // had before stays dead.
+        domain.act("mesh", Act::Suspend).await;
+        assert_eq!(ask(&asker, "/opt/clerk").await, Err("workload::BrokerGone"));
+        domain.act("mesh", Act::Resume).await;
+        assert_eq!(ask(&asker, "/opt/clerk").await, Err("workload::BrokerGone"));
+        let nobody = Broker {
+            id: WorkloadId::parse("spiffe://demo.example/agent/gone").unwrap(),
+            epoch: Some(9),
+        };
+        assert_eq!(ask(&nobody, "/opt/clerk").await, Err("workload::BrokerGone"));
     });
 }

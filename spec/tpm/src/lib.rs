@@ -8,7 +8,7 @@
 //! a key of a TPM, and [`make_credential`]. Of the algorithms those that the EK Credential Profile
 //! and the DevID specification make usual: RSA 2048 to 4096, P-256, P-384, SHA-256 to SHA-512.
 //!
-//! Not here: commands and responses and how they reach a TPM (`edge/attestors`), what evidence is
+//! Not here: commands and responses and how they reach a TPM (`edge/chip`), what evidence is
 //! worth (`stack/attestation`), certificates (`x509`).
 
 mod algorithm;

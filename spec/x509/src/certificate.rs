@@ -222,6 +222,15 @@ impl Certificate {
         key::verify_by_kind(&self.0.spki, message, signature)
     }
 
+    /// The same for a signer that takes ECDSA with SHA-256 whatever the curve of its key.
+    pub fn verify_ecdsa_sha256(
+        &self,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), BadSignature> {
+        key::verify_ecdsa_sha256(&self.0.spki, message, signature)
+    }
+
     /// SHA-256 of the whole certificate.
     pub fn fingerprint_sha256(&self) -> [u8; 32] {
         let mut fingerprint = [0; 32];

@@ -199,6 +199,18 @@ pub(crate) fn verify_by_kind(
     verify(spki_der, &algorithm, message, signature).map(|_| ())
 }
 
+/// Verifies an ECDSA signature over the SHA-256 of the message, whatever the curve of the key.
+pub(crate) fn verify_ecdsa_sha256(
+    spki_der: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), BadSignature> {
+    let malformed = |_| BadSignature::Key(KeyError::Malformed);
+    let identifier = SignatureAlgorithm::EcdsaP256Sha256.identifier();
+    let algorithm = Algorithm::from_der(identifier).map_err(malformed)?;
+    verify(spki_der, &algorithm, message, signature).map(|_| ())
+}
+
 /// The table: signature algorithm and key kind to verifier.
 fn verifier(
     algorithm: &Algorithm<'_>,

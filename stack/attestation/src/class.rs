@@ -44,9 +44,17 @@ pub struct RiskClass {
     /// What becomes of the credentials that an agent holds when its result gets worse.
     #[serde(default)]
     pub fall: Fall,
+    /// Whether a SPIRE agent may measure them: the server has its word alone for what they are.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub spire_agents: bool,
     /// What its credentials say beside who it is.
     #[serde(default = "every_attribute")]
     pub attributes: BTreeSet<Attribute>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+pub(crate) const fn is_off(switch: &bool) -> bool {
+    !*switch
 }
 
 const fn reassess() -> Span {
@@ -208,6 +216,7 @@ impl RiskClass {
             warned: None,
             reassess: reassess(),
             fall: Fall::default(),
+            spire_agents: false,
             attributes: every_attribute(),
         }
     }

@@ -29,16 +29,15 @@ pub mod platform_token;
 pub mod policy;
 pub mod provenance;
 pub mod rule;
-pub mod selector;
 mod signer;
 pub mod snp;
 pub mod sshpop;
 pub mod tdx;
 pub mod tpm_devid;
-pub mod unix;
 pub mod verifier;
 pub mod x509pop;
 
 pub use mechanism::{Appraisal, Mechanism, Refusal};
+pub use process::{cgroup, docker, kubernetes, script, selector, systemd, unix};
 pub use rule::Rule;
 pub use selector::{Selector, Selectors};

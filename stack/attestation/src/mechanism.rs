@@ -28,6 +28,9 @@ pub enum Role {
     Node,
     /// A gateway.
     Gateway,
+    /// A SPIRE agent: it measures workloads by itself, and says which record they match.
+    #[serde(rename = "spire-agent")]
+    SpireAgent,
 }
 
 impl Role {
@@ -36,6 +39,16 @@ impl Role {
         match self {
             Self::Node => "node",
             Self::Gateway => "gateway",
+            Self::SpireAgent => "spire-agent",
+        }
+    }
+
+    /// The first two segments of identifiers: our own, or those that SPIRE reserves for agents.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Node => "aims/node",
+            Self::Gateway => "aims/gateway",
+            Self::SpireAgent => "spire/agent",
         }
     }
 }

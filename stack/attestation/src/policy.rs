@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use wimse::WorkloadId;
 
 use crate::evidence::{self, EvidenceRule};
 use crate::join_token;
@@ -27,6 +28,17 @@ pub struct Policy {
     /// What documents about agents must be like, by kind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub evidence: BTreeMap<String, EvidenceRule>,
+    /// The brokers, by identifier: workloads that may ask for others (SPIFFE Broker API).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub broker: BTreeMap<WorkloadId, Broker>,
+}
+
+/// Whom a broker may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    /// The risk classes of those workloads.
+    pub classes: Vec<String>,
 }
 
 /// What a host may join by.
@@ -37,6 +49,9 @@ pub struct NodeRule {
     pub anchors: String,
     /// For `tpm_devid`: PEM certificates of the authorities that vouch for TPMs.
     pub endorsement_anchors: String,
+    /// Whether SPIRE agents may join by it, through SPIRE's own API.
+    #[serde(skip_serializing_if = "crate::class::is_off")]
+    pub spire_agents: bool,
     /// For `tpm_devid`: the values that PCRs of the SHA-256 bank may have.
     pub pcrs: PcrValues,
     /// The mechanism's own settings, as they were written; it refuses what it does not know
@@ -72,6 +87,12 @@ impl Policy {
         for (name, class) in &self.class {
             let found = class.faults().into_iter();
             faults.extend(found.map(|(key, why)| (format!("class.{name}.{key}"), why)));
+        }
+        for (id, broker) in &self.broker {
+            for class in broker.classes.iter().filter(|class| !self.class.contains_key(*class)) {
+                let message = format!("no risk class `{class}`");
+                faults.push((format!("broker.\"{id}\".classes"), message));
+            }
         }
         faults
     }
@@ -142,5 +163,43 @@ mod tests {
         ];
         let expect = expect.map(|(key, message)| (key.to_owned(), message.to_owned()));
         assert_eq!(policy.faults(), expect);
+    }
+
+    /// req: PROV-10 (part)
+    #[test]
+    fn s4_1_a_broker_is_named_with_the_classes_that_there_are() {
+        let mut policy = Policy::default();
+        policy.class.insert("mesh".to_owned(), RiskClass::new(&[], &KINDS));
+        let classes = ["mesh", "none"].map(str::to_owned).to_vec();
+        let id = WorkloadId::parse("spiffe://demo.example/service/proxy").unwrap();
+        policy.broker.insert(id, Broker { classes });
+        let key = r#"broker."spiffe://demo.example/service/proxy".classes"#.to_owned();
+        assert_eq!(policy.faults(), [(key, "no risk class `none`".to_owned())]);
+        let broker = |text: &str| {
+            let text = format!(r#"{{"node":{{}},"class":{{}},"broker":{text}}}"#);
+            serde_json::from_str::<Policy>(&text)
+        };
+        assert!(broker(r#"{"spiffe://demo.example/a":{"classes":["mesh"]}}"#).is_ok());
+        for bad in [
+            r#"{"proxy":{"classes":["mesh"]}}"#,
+            r#"{"spiffe://demo.example/a":{}}"#,
+            r#"{"spiffe://demo.example/a":{"classes":[],"all":true}}"#,
+        ] {
+            assert!(broker(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// Nobody's word is taken that policy does not name.
+    #[test]
+    fn s7_no_spire_agent_is_believed_unless_policy_says_so() {
+        let node = serde_json::from_str::<NodeRule>;
+        let class = serde_json::from_str::<RiskClass>;
+        assert!(!node("{}").unwrap().spire_agents);
+        assert!(node(r#"{"spire_agents":true}"#).unwrap().spire_agents);
+        assert!(!class(r#"{"demands":[],"issues":[]}"#).unwrap().spire_agents);
+        let on = r#"{"demands":[],"issues":[],"spire_agents":true}"#;
+        assert!(class(on).unwrap().spire_agents);
+        assert_eq!(serde_json::to_string(&class(on).unwrap()).unwrap(), on);
+        assert!(class(r#"{"demands":[],"issues":[],"spire_agents":"yes"}"#).is_err());
     }
 }

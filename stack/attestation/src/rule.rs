@@ -7,6 +7,11 @@ use crate::selector::{Selector, Selectors};
 
 /// The most nodes that one rule names.
 pub const NODES_MAX: usize = 64;
+/// The most selectors of one rule.
+pub const RULE_SELECTORS_MAX: usize = 256;
+/// Names of selectors whose value the process chooses itself: they tell agents of one user apart
+/// that mean no harm, and prove nothing (decision 0017).
+pub const FORGEABLE: &[&str] = &["unix:argv_script"];
 
 /// What a process must be, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,15 +47,27 @@ impl Rule {
     }
 
     /// Whether a process with these facts is this agent. A rule without selectors matches nothing:
-    /// an empty set would be part of every other.
+    /// an empty set would be part of every other. Nor does one that only asks for what any process
+    /// can say of itself.
     pub fn matches(&self, found: &Selectors) -> bool {
-        !self.selectors.is_empty() && self.selectors.all_in(found)
+        self.proves() && self.selectors.all_in(found)
+    }
+
+    /// Whether any of its selectors is more than the word of the process.
+    fn proves(&self) -> bool {
+        self.selectors.iter().any(|selector| !FORGEABLE.contains(&selector.name()))
     }
 
     /// What is wrong with the rule itself.
     pub fn faults(&self) -> Result<(), RuleError> {
         if self.selectors.is_empty() {
             return Err(RuleError::NoSelectors);
+        }
+        if self.selectors.len() > RULE_SELECTORS_MAX {
+            return Err(RuleError::TooManySelectors { count: self.selectors.len() });
+        }
+        if !self.proves() {
+            return Err(RuleError::OnlyForgeable);
         }
         if self.nodes.len() > NODES_MAX {
             return Err(RuleError::TooManyNodes { count: self.nodes.len() });
@@ -65,6 +82,18 @@ pub enum RuleError {
     /// It would match every process.
     #[error("a rule needs at least one selector, such as `unix:uid:1000`")]
     NoSelectors,
+    /// Over [`RULE_SELECTORS_MAX`].
+    #[error("{count} selectors in a rule, at most {RULE_SELECTORS_MAX} are allowed")]
+    TooManySelectors {
+        /// How many.
+        count: usize,
+    },
+    /// Every process could say that of itself.
+    #[error(
+        "a rule needs a selector besides `{}`, which a process chooses itself; add `unix:uid:…`",
+        FORGEABLE.join("`, `")
+    )]
+    OnlyForgeable,
     /// Over [`NODES_MAX`].
     #[error("{count} nodes in a rule, at most {NODES_MAX} are allowed")]
     TooManyNodes {
@@ -127,6 +156,29 @@ mod tests {
         let many = rule(&["unix:uid:0"], &nodes).faults();
         assert_eq!(many, Err(RuleError::TooManyNodes { count: NODES_MAX + 1 }));
         assert_eq!(rule(&["unix:uid:0"], &nodes[1..]).faults(), Ok(()));
+    }
+
+    /// req: ATT-02 (part)
+    #[test]
+    fn s7_what_a_process_says_of_itself_is_never_enough() {
+        let script = ["unix:argv_script:path:/opt/a.py", "unix:argv_script:sha256:00"];
+        let found = selectors(&[script[0], script[1], "unix:uid:1000"]);
+        for alone in [&script[..], &script[..1], &script[1..]] {
+            assert_eq!(rule(alone, &[]).faults(), Err(RuleError::OnlyForgeable));
+            assert!(!rule(alone, &[]).matches(&found), "{alone:?}");
+        }
+        let with = rule(&["unix:uid:1000", script[0]], &[]);
+        assert_eq!((with.faults(), with.matches(&found)), (Ok(()), true));
+        assert!(!with.matches(&selectors(&["unix:uid:1000"])));
+    }
+
+    #[test]
+    fn s7_a_rule_has_a_bounded_number_of_selectors() {
+        let many: Vec<_> = (0..=RULE_SELECTORS_MAX).map(|n| format!("unix:uid:{n}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let count = RULE_SELECTORS_MAX + 1;
+        assert_eq!(rule(&many, &[]).faults(), Err(RuleError::TooManySelectors { count }));
+        assert_eq!(rule(&many[1..], &[]).faults(), Ok(()));
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! `x509pop`: a host that has a certificate proves that it has the key
 //! (as SPIRE's plugin of that name: payload `{certificates}`, a 32-byte nonce each way, the signed
 //! digest is SHA-256(challenge nonce ‖ response nonce); ATT-02, ATT-08).
+//!
+//! Our own nodes write challenge and response with members of their own, and sign with the hash
+//! that fits their key; to a SPIRE agent both are as its plugin has them ([`spire`]).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use x509::{Certificate, KeyUsage, Purpose};
 
+mod spire;
+
 use crate::chain::{self, hex};
-use crate::mechanism::{Appraisal, EVIDENCE_BYTES_MAX, Facts, RESPONSE_BYTES_MAX, Refusal};
+use crate::mechanism::{Appraisal, EVIDENCE_BYTES_MAX, Facts, RESPONSE_BYTES_MAX, Refusal, Role};
 use crate::selector::{Selector, Selectors};
 
 /// The most certificates in the evidence: path validation costs one signature each.
@@ -68,7 +73,11 @@ impl crate::mechanism::Mechanism for Mechanism {
 
 /// The nonce, for a host whose certificate policy trusts.
 pub(crate) fn challenge(evidence: &[u8], facts: &Facts<'_>) -> Result<Vec<u8>, Refusal> {
-    trusted_chain(evidence, facts)?;
+    let chain = trusted_chain(evidence, facts)?;
+    if facts.role == Role::SpireAgent {
+        let leaf = chain.first().ok_or_else(|| malformed("no certificate"))?;
+        return spire::challenge(leaf, facts.nonce);
+    }
     let challenge = Challenge { nonce: STANDARD.encode(facts.nonce) };
     serde_json::to_vec(&challenge).map_err(malformed)
 }
@@ -85,15 +94,24 @@ pub(crate) fn proved(
     }
     let chain = trusted_chain(evidence, facts)?;
     let leaf = chain.first().ok_or_else(|| malformed("no certificate"))?;
+    if facts.role == Role::SpireAgent {
+        spire::prove(leaf, response, facts.nonce)?;
+        return Ok(chain);
+    }
     let response: Response = serde_json::from_slice(response).map_err(malformed)?;
-    let theirs = STANDARD.decode(&response.nonce).map_err(malformed)?;
+    let message = both(facts.nonce, &response.nonce)?;
+    let signature = STANDARD.decode(&response.signature).map_err(malformed)?;
+    leaf.verify_signature(&message, &signature).map_err(|_| Refusal::Signature)?;
+    Ok(chain)
+}
+
+/// What is signed: our nonce and the host's.
+fn both(ours: &[u8; NONCE_BYTES], theirs: &str) -> Result<Vec<u8>, Refusal> {
+    let theirs = STANDARD.decode(theirs).map_err(malformed)?;
     if theirs.len() != NONCE_BYTES {
         return Err(malformed(format!("a nonce of {} bytes", theirs.len())));
     }
-    let signature = STANDARD.decode(&response.signature).map_err(malformed)?;
-    let message = [facts.nonce.as_slice(), &theirs].concat();
-    leaf.verify_signature(&message, &signature).map_err(|_| Refusal::Signature)?;
-    Ok(chain)
+    Ok([ours.as_slice(), &theirs].concat())
 }
 
 /// The certificates of the evidence, their chain checked to policy's anchors for this mechanism.

@@ -5,6 +5,8 @@ use jose::{Jwk, KeyId, NoKey, PublicKey};
 use serde::{Deserialize, Serialize};
 use time::{Span, UnixTime};
 
+use crate::x509_intermediate::{Above, LIFE_MIN};
+
 /// The most keys of one purpose at any time: a bound on published key sets.
 pub const KEYS_MAX: usize = 16;
 
@@ -32,8 +34,10 @@ pub enum Purpose {
     Log,
     /// The component's own identity towards the others (node, gateway, server).
     Component,
-    /// A workload's key, made and kept by its node.
+    /// A workload's key, made by its node and handed to it.
     Workload,
+    /// A workload's key that its node keeps, and signs with in its place.
+    Agent,
 }
 
 impl Purpose {
@@ -62,6 +66,7 @@ impl Purpose {
             Self::Log => "log",
             Self::Component => "component",
             Self::Workload => "workload",
+            Self::Agent => "agent",
         }
     }
 }
@@ -76,6 +81,9 @@ pub struct AuthorityKey {
     /// The authority's certificate in DER, for the two X.509 purposes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Vec<u8>>,
+    /// What stands above it, where that certificate is not signed by the key itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<Above>,
     /// Since when it is published.
     pub published: UnixTime,
     /// From when it signs.
@@ -166,8 +174,43 @@ impl KeyRing {
         if last <= now {
             return Step::Make { signs_from: now };
         }
-        let make_at = last.minus(schedule.ahead);
+        let make_at = last.minus(self.ahead(schedule));
         if make_at <= now { Step::Make { signs_from: last } } else { Step::Wait(make_at) }
+    }
+
+    /// How long before the last key ends the next one is made. For an intermediate that is half of
+    /// its own time, so that the authority above may be away for as long; nobody has to know it
+    /// ahead, as it stands in each chain.
+    fn ahead(&self, schedule: &Schedule) -> Span {
+        let ours = self.keys.iter().filter(|key| key.is_ours());
+        match ours.max_by_key(|key| key.signs_until) {
+            Some(key) if key.above.is_some() => {
+                Span::from_millis(key.signs_until.since(key.signs_from).millis() / 2)
+            }
+            _ => schedule.ahead,
+        }
+    }
+
+    /// Whether the newest key of ours has an authority above it; `None` without a key.
+    pub fn has_superior(&self) -> Option<bool> {
+        let ours = self.keys.iter().filter(|key| key.is_ours());
+        ours.max_by_key(|key| key.signs_until).map(|key| key.above.is_some())
+    }
+
+    /// The windows of an intermediate that is valid until `until` and would sign from `signs_from`
+    /// on: from when and until when it signs, and until when it is kept. What it signs has its
+    /// whole life, or half of what is left where that is less.
+    pub fn windows_within(
+        schedule: &Schedule,
+        (now, signs_from): (UnixTime, UnixTime),
+        until: UnixTime,
+    ) -> (UnixTime, UnixTime, UnixTime) {
+        // One that ends before the last one does begins at once.
+        let signs_from = if until < signs_from.plus(LIFE_MIN) { now } else { signs_from };
+        let half = Span::from_millis(until.since(signs_from).millis() / 2);
+        let last = until.minus(schedule.signed_life.min(half));
+        let (signs_until, kept_until) = Self::windows(schedule, signs_from);
+        (signs_from, signs_until.min(last), kept_until.min(until))
     }
 
     /// The windows of a key that is made now and signs from `signs_from` on.
@@ -326,6 +369,7 @@ mod tests {
             kid: KeyId::parse(kid).unwrap(),
             public: Jwk::parse(public).unwrap(),
             certificate: None,
+            above: None,
             published: at(published),
             signs_from: at(from),
             signs_until,

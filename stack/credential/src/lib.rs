@@ -15,8 +15,10 @@ pub mod policy;
 pub mod token_text;
 pub mod wit;
 pub mod x509_authority;
+pub mod x509_intermediate;
 pub mod x509_svid;
 
 pub use authority::{AuthorityKey, KeyRing, Purpose, Schedule, Step};
 pub use checked::Checked;
 pub use token_text::TokenText;
+pub use x509_intermediate::Above;

@@ -11,7 +11,7 @@ use x509::{
 use crate::checked::Checked;
 
 /// The longest common name, in characters (RFC 5280 appendix A.1).
-const COMMON_NAME_CHARS_MAX: usize = 64;
+pub(crate) const COMMON_NAME_CHARS_MAX: usize = 64;
 
 /// What an authority's certificate is for.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Whether a credential is issued, which kind and for how long: evidence decides
 //! (S1 §7 "Agent Attestation", §8; ATT-01, PROV-03).
 
-use attestation::class::Shortfall;
+use attestation::class::{Grade, Shortfall};
 use attestation::policy::RiskClass;
 use attestation::verifier::Summary;
 use attestation::{Rule, Selectors};
@@ -100,7 +100,16 @@ impl Demand<'_> {
     /// out about the agent, its process and its host.
     pub fn decide(&self, result: &Summary) -> Result<Span, IssueRefusal> {
         self.fits()?;
-        let grade = self.class.grade(result)?;
+        self.life(self.class.grade(result)?)
+    }
+
+    /// The life that it gets at most, whatever is found out about the agent.
+    pub fn at_most(&self) -> Result<Span, IssueRefusal> {
+        self.fits()?;
+        self.life(Grade::Full)
+    }
+
+    fn life(&self, grade: Grade) -> Result<Span, IssueRefusal> {
         let Some(bound) = self.class.issues(self.kind.name(), grade) else {
             return Err(IssueRefusal::Kind { kind: self.kind.name() });
         };

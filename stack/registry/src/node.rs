@@ -12,7 +12,8 @@ use wimse::WorkloadId;
 /// A host or gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
-    /// Its identifier: `spiffe://<domain>/aims/<role>/<mechanism>/<name>`.
+    /// Its identifier: `spiffe://<domain>/aims/<role>/<mechanism>/<name>`, of a SPIRE agent
+    /// `spiffe://<domain>/spire/agent/<mechanism>/<name>`.
     pub id: WorkloadId,
     /// What it is.
     pub role: Role,
@@ -23,6 +24,9 @@ pub struct NodeRecord {
     /// How far that lets it be trusted.
     #[serde(default)]
     pub vector: Vector,
+    /// True when what it joined by serves once: it renews, and cannot attest again.
+    #[serde(default)]
+    pub once: bool,
     /// When it joined first.
     pub joined: UnixTime,
     /// When its credential was last renewed, or it joined.
@@ -40,15 +44,15 @@ pub struct NodeRecord {
 }
 
 impl NodeRecord {
-    /// The identifier of a host. The first path segment `aims` is reserved: no agent or service
-    /// has it, because their paths begin with their kind.
+    /// The identifier of a host. The first path segments `aims` and `spire` are reserved: no agent
+    /// or service has one, because their paths begin with their kind.
     pub fn identifier(
         domain: &TrustDomain,
         role: Role,
         mechanism: &str,
         name: &str,
     ) -> Result<WorkloadId, spiffe::SpiffeIdError> {
-        let path = format!("spiffe://{domain}/aims/{}/{mechanism}/{name}", role.name());
+        let path = format!("spiffe://{domain}/{}/{mechanism}/{name}", role.path());
         SpiffeId::parse(&path).map(WorkloadId::Spiffe)
     }
 
@@ -67,6 +71,7 @@ impl NodeRecord {
             mechanism: found.mechanism.to_owned(),
             selectors: found.selectors.clone(),
             vector: found.vector,
+            once: found.once,
             joined: now,
             renewed: now,
             key,

@@ -14,6 +14,7 @@ mod enrolment;
 mod jose;
 mod json;
 mod oauth;
+mod platform;
 mod provenance;
 mod rats;
 mod spiffe;
@@ -50,6 +51,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("oauth_form", oauth::form),
     ("oauth_metadata", oauth::metadata),
     ("oauth_text", oauth::text),
+    ("platform_cgroups", platform::cgroups),
+    ("platform_dbus", platform::dbus_message),
+    ("platform_docker", platform::docker_answer),
+    ("platform_kubernetes", platform::pods),
+    ("platform_script", platform::script),
     ("provenance_bundle", provenance::bundle),
     ("provenance_envelope", provenance::envelope),
     ("rats_cmw", rats::cmw),

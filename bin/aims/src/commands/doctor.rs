@@ -4,6 +4,7 @@
 mod files;
 mod joining;
 mod server;
+mod workloads;
 
 use clap::Args;
 use serde::Serialize;
@@ -79,6 +80,7 @@ pub(crate) async fn run(context: &Context, args: Arguments) -> Result<(), Failur
     let answered = server::look(context, &mut findings).await;
     let policy = answered.as_ref().ok().and_then(|set| set.as_ref()).map(|set| set.attestation());
     findings.extend(joining::look(context, policy));
+    findings.extend(workloads::look(context));
     let shown: Vec<_> =
         findings.iter().filter(|one| args.all || one.state != State::Ok).cloned().collect();
     context.output.show(&findings, || human(context, &findings, &shown))?;

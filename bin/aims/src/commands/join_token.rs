@@ -13,14 +13,14 @@ use crate::span;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a token that one host or gateway can join by, once
+    /// Make a token that one host, gateway or SPIRE agent can join by, once
     #[command(
         after_help = "Example:\n  aims join-token create --name host-1 --ttl 10m > token\n\n\
         The token is shown this once. On the host, name its file as `join_token` in the settings\n\
-        of `aims node` or `aims gateway`."
+        of `aims node` or `aims gateway`; a SPIRE agent takes it as `-joinToken`."
     )]
     Create {
-        /// What joins by it: `node` or `gateway`
+        /// What joins by it: `node`, `gateway` or `spire-agent`
         #[arg(long, value_enum, hide_possible_values = true, default_value = "node")]
         role: JoinRole,
         /// The name that it gets; without one it is made up
@@ -39,6 +39,8 @@ pub(crate) enum JoinRole {
     Node,
     /// A gateway.
     Gateway,
+    /// A SPIRE agent.
+    SpireAgent,
 }
 
 impl From<JoinRole> for Role {
@@ -46,6 +48,7 @@ impl From<JoinRole> for Role {
         match role {
             JoinRole::Node => Self::Node,
             JoinRole::Gateway => Self::Gateway,
+            JoinRole::SpireAgent => Self::SpireAgent,
         }
     }
 }

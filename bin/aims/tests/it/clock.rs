@@ -11,7 +11,8 @@ use crate::running::{DOMAIN, Site, ended};
 
 /// Puts a record of the future into the server's log, as a server whose clock was ahead did.
 async fn record_ahead(site: &Site, ahead: Span) {
-    let keys = Arc::new(keys::Disk::open(&site.data.join("keys/server"), None).unwrap());
+    let keys = keys::Disk::open(&site.data.join("keys/server"), None).unwrap();
+    let keys = Arc::new(keys::KeyStore::on_disk(keys));
     let origin = format!("{DOMAIN}/log/server");
     let folder = site.data.join("log/server");
     let journal = wiring::journal::open(&folder, origin, &keys, None).await.unwrap();

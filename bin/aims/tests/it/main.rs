@@ -31,6 +31,7 @@ mod running;
 mod starts;
 mod token;
 mod watch;
+mod workloads;
 
 use std::io::Write;
 use std::path::Path;

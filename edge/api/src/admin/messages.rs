@@ -1,22 +1,17 @@
 //! What crosses the operators' socket: the same types at both ends. Times are milliseconds since
 //! the epoch, as in the records.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use attestation::class::Grade;
 use attestation::mechanism::Role;
 use credential::federation::{Fetched, Keeper, LastFault, Relation, Standing, Terms};
 use credential::{AuthorityKey, KeyRing};
-use env::rows::{Documents, KeptDocument, ResultRow};
 use identifier::AgentName;
 use jose::Jwk;
 use oauth::client_metadata::ClientMetadata;
 use policy::{Difference, Fault, Files};
 use provisioning::Lifecycle;
-use provisioning::alarm::{Alarm, Outage};
 use provisioning::renewal::{Heard, Trouble};
-use rats::Tier;
 use registry::{ClientRecord, ClientState, NodeRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -24,7 +19,11 @@ use spiffe::federation::{EndpointUrl, Profile};
 use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
 
-use crate::health::{FeedState, LogState};
+mod evidence;
+mod status;
+
+pub use evidence::{DocumentOrder, DocumentShown, EvidenceShown, ResultShown};
+pub use status::{Status, SuperiorShown};
 
 /// How long a join token lives unless the order says otherwise, in seconds.
 pub const JOIN_TOKEN_SECONDS: u64 = 600;
@@ -81,83 +80,6 @@ pub struct Page<T> {
 pub struct Reason {
     /// Why, in the operator's words; 1 to [`REASON_BYTES_MAX`] bytes.
     pub reason: String,
-}
-
-/// `POST /v1/evidence/{name}/{kind}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DocumentOrder {
-    /// The document, base64url without padding; `null`: the one that is there goes.
-    pub document: Option<String>,
-}
-
-/// `GET /v1/evidence/{name}`: what was said about an agent, and what was found out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EvidenceShown {
-    /// The agent's identifier.
-    pub agent: String,
-    /// Its documents.
-    pub documents: Vec<DocumentShown>,
-    /// The last result on each host.
-    pub results: Vec<ResultShown>,
-}
-
-/// A document about an agent, without itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DocumentShown {
-    /// Its kind.
-    pub kind: String,
-    /// SHA-256 of it, hex.
-    pub sha256: String,
-    /// Since when it is there.
-    pub since: UnixTime,
-    /// Who brought it.
-    pub by: String,
-}
-
-impl DocumentShown {
-    pub(crate) fn all(kept: &Documents) -> Vec<Self> {
-        let shown = |(kind, one): (&String, &KeptDocument)| Self {
-            kind: kind.clone(),
-            sha256: one.sha256.clone(),
-            since: one.since,
-            by: one.by.clone(),
-        };
-        kept.kinds.iter().map(shown).collect()
-    }
-}
-
-/// An attestation result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResultShown {
-    /// The host that measured.
-    pub host: String,
-    /// The tier of the part trusted least.
-    pub tier: Tier,
-    /// How much of its risk class the agent gets: `full`, `warned`; `null`: nothing.
-    pub grade: Option<Grade>,
-    /// Each part in words.
-    pub parts: BTreeMap<String, String>,
-    /// When everything is appraised again at the latest.
-    pub until: UnixTime,
-    /// base64url(SHA-256) of the signed result: what credentials and records name it by.
-    pub digest: String,
-    /// The signed result itself, a JWT of the profile `tag:ietf.org,2026:rats/ear#04`.
-    pub token: String,
-}
-
-impl ResultShown {
-    pub(crate) fn of(row: &ResultRow) -> Self {
-        Self {
-            host: row.host.clone(),
-            tier: row.summary.tier(),
-            grade: row.grade,
-            parts: row.told.clone(),
-            until: row.until,
-            digest: row.digest.clone(),
-            token: row.token.clone(),
-        }
-    }
 }
 
 /// A client as RFC 7591 §3.2.1 answers a registration, and whether it gets tokens. There is no
@@ -522,40 +444,6 @@ impl From<flow::federate::Shown> for RelationShown {
             next,
         }
     }
-}
-
-/// `GET /v1/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// Version of the program.
-    pub version: String,
-    /// The issuer identifier.
-    pub issuer: String,
-    /// What is missing before it can serve; none if it serves.
-    pub not_ready: Option<String>,
-    /// The trust domain; none before the first policy.
-    pub trust_domain: Option<String>,
-    /// The policy version in force.
-    pub policy: Option<String>,
-    /// The number of revocations so far.
-    pub epoch: Option<u64>,
-    /// Whether private keys lie sealed on disk.
-    pub keys_sealed: bool,
-    /// The logs.
-    pub logs: Vec<LogState>,
-    /// The components in this process that follow the server.
-    pub feeds: Vec<FeedState>,
-    /// Now, by the server's clock.
-    pub now: UnixTime,
-    /// The newest record, where the clock jumped back behind it: nothing is issued until then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jumped_back_from: Option<UnixTime>,
-    /// What is not renewed in time.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub alarms: Vec<Alarm>,
-    /// How long others go on without this server, by the policy in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outage: Option<Outage>,
 }
 
 /// A record of a log, as it lies there.

@@ -6,8 +6,8 @@ use attestation::mechanism::Role;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use credential::{KeyRing, Purpose};
-use env::rows::{DomainEpoch, InForce};
-use env::{Clock, Index, Key, Store, Table, Unavailable, World};
+use env::rows::{DomainEpoch, InForce, SuperiorRow};
+use env::{Clock, Index, Key, Snapshot, Store, Table, Unavailable, World};
 use flow::agents::PAGE_MAX;
 use flow::issuing;
 use flow::join_token::{self, LIFE_SECONDS_MAX};
@@ -19,6 +19,7 @@ use time::Span;
 use crate::admin::Shared;
 use crate::admin::messages::{
     JOIN_TOKEN_SECONDS, JoinTokenShown, NewJoinToken, NodeShown, Page, RingShown, Status,
+    SuperiorShown,
 };
 use crate::admin::operator::Uid;
 use crate::admin::problem::Undone;
@@ -84,16 +85,22 @@ pub(crate) async fn keys<W: World>(State(shared): State<Arc<Shared<W>>>) -> Ende
 
 /// Answers also when the state cannot be read: that is what it is asked for.
 pub(crate) async fn status<W: World>(State(shared): State<Arc<Shared<W>>>) -> Ended {
-    let keys = [Key::of::<InForce>(InForce::ID), Key::of::<DomainEpoch>(DomainEpoch::ID)];
+    let keys = [
+        Key::of::<InForce>(InForce::ID),
+        Key::of::<DomainEpoch>(DomainEpoch::ID),
+        Key::of::<SuperiorRow>(SuperiorRow::ID),
+        Key::of::<KeyRing>(Purpose::X509Authority.name()),
+    ];
     let rows = shared.world.store().snapshot(&keys).await;
     let read = rows.and_then(|rows| {
         let policy = rows.get::<InForce>(InForce::ID)?;
-        Ok((policy, rows.get::<DomainEpoch>(DomainEpoch::ID)?))
+        let superior = superior(shared.world.as_ref(), &rows)?;
+        Ok((policy, rows.get::<DomainEpoch>(DomainEpoch::ID)?, superior))
     });
     let not_ready = shared.health.ready().err();
-    let (policy, epoch, not_ready) = match read {
-        Ok((policy, epoch)) => (policy, epoch, not_ready),
-        Err(why) => (None, None, Some(not_ready.unwrap_or_else(|| why.to_string()))),
+    let (policy, epoch, superior, not_ready) = match read {
+        Ok((policy, epoch, superior)) => (policy, epoch, superior, not_ready),
+        Err(why) => (None, None, None, Some(not_ready.unwrap_or_else(|| why.to_string()))),
     };
     let recorded = shared.world.clock().recorded();
     let now = shared.world.clock().now();
@@ -116,6 +123,23 @@ pub(crate) async fn status<W: World>(State(shared): State<Arc<Shared<W>>>) -> En
         jumped_back_from: jumped.map(|jumped| jumped.recorded),
         outage: seen.as_ref().map(|seen| seen.outage),
         alarms: seen.map(|seen| seen.alarms).unwrap_or_default(),
+        superior,
     };
     Ok(answer::json(StatusCode::OK, &shown))
+}
+
+/// How the authority above stands, where this server has one.
+fn superior<W: World>(world: &W, rows: &Snapshot) -> Result<Option<SuperiorShown>, Unavailable> {
+    let Some(superior) = world.superior() else { return Ok(None) };
+    let row = rows.get::<SuperiorRow>(SuperiorRow::ID)?;
+    let failing = row.and_then(|row| row.failing.clone());
+    let ring = rows.get::<KeyRing>(Purpose::X509Authority.name())?;
+    let below = ring.iter().flat_map(|ring| &ring.keys).filter(|key| key.above.is_some());
+    Ok(Some(SuperiorShown {
+        name: superior.name().to_owned(),
+        signs_until: below.map(|key| key.signs_until).max(),
+        failing_since: failing.as_ref().map(|failing| failing.since),
+        why: failing.as_ref().map(|failing| failing.why.clone()),
+        again: failing.map(|failing| failing.again),
+    }))
 }

@@ -5,12 +5,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use attestation::tpm_devid::CERTIFICATES_MAX;
+use chip::Made;
 use tpm::wire::contents;
 use tpm::{Curve, Hash, Key, Malformed, Public, STRUCTURE_BYTES_MAX, Scheme, SchemeKind};
 use x509::{CertificateDer, PemError};
 use zeroize::Zeroizing;
 
-use super::command::Made;
 use crate::secret_file::{self, SecretFileError};
 
 /// The longest file of certificates, in bytes.

@@ -1,10 +1,9 @@
 //! One attempt to join: the keys are loaded once, evidence and answer are made with the same ones.
 
 use attestation::tpm_devid::{Bytes, Challenge, Evidence, QuoteAnswer, QuoteQuestion, Response};
+use chip::{Address, ENDORSEMENT, Handle, OWNER, Tpm, TpmError};
 use tpm::{Hash, Key, PCRS_MAX, PcrSelection, Public};
 
-use super::address::Address;
-use super::command::{ENDORSEMENT, Handle, OWNER, Tpm, TpmError};
 use super::devid::{self, Devid, DevidError};
 use super::template;
 

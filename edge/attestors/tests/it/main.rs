@@ -3,7 +3,17 @@
 #[cfg(test)]
 mod child;
 #[cfg(test)]
+mod docker;
+#[cfg(test)]
+mod incgroup;
+#[cfg(test)]
+mod kubelet;
+#[cfg(test)]
 mod platforms;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod systemd;
 #[cfg(test)]
 mod tcp;
 #[cfg(test)]

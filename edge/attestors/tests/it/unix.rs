@@ -11,7 +11,7 @@ use aws_lc_rs::digest;
 
 use crate::child::{Meeting, NOBODY, Started};
 
-fn sha256(path: &Path) -> Option<String> {
+pub(crate) fn sha256(path: &Path) -> Option<String> {
     let hash = digest::digest(&digest::SHA256, &fs::read(path).unwrap());
     Some(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,4 +1,6 @@
-//! Keys on disk through the public interface.
+//! Keys on disk and in devices through the public interface.
 
+#[cfg(test)]
+mod device;
 #[cfg(test)]
 mod disk;

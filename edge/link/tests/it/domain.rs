@@ -13,7 +13,7 @@ use env::{Change, Clock, Entity, Expect, Handle, Key, Keys, Purpose, Store, Stor
 use flow::agents::Operator;
 use flow::sign::{ALGORITHM, CERTIFICATE_ALGORITHM};
 use identifier::{AgentName, Kind};
-use link::{Address, JoinOrder, Joined, Link, NoPeers, Presented, Wiring};
+use link::{Address, JoinOrder, Joined, Link, NoPeers, Presented, SpireWiring, Wiring};
 use policy::Files;
 use provisioning::{Act, Epoch};
 use registry::{AgentRecord, NodeRecord, Registration};
@@ -28,8 +28,12 @@ use x509::{Certificate, CertificateDer, Name, RequestTemplate};
 use crate::world::{TestClock, TestKeys, TestWorld, random};
 
 const ACCESS: &str = "@id(\"none\")\nforbid(principal, action, resource);\n";
-const ATTESTATION: &str = "[node.join_token]\n[node.x509pop]\nanchors = '''\n{anchors}'''\n\
-                           [class.standard]\ndemands = []\nissues = [\"x509\", \"wit\", \"jwt\"]\n";
+const ATTESTATION: &str = "[node.join_token]\nspire_agents = true\n\
+                           [node.x509pop]\nspire_agents = true\nanchors = '''\n{anchors}'''\n\
+                           [class.standard]\ndemands = []\nissues = [\"x509\", \"wit\", \"jwt\"]\n\
+                           [class.spire]\ndemands = []\nissues = [\"x509\", \"jwt\"]\n\
+                           spire_agents = true\n\
+                           [class.bearer]\ndemands = []\nissues = [\"jwt\"]\nspire_agents = true\n";
 
 /// An authority of X.509-SVIDs that is not one of a server's.
 pub(crate) struct Authority {
@@ -170,6 +174,22 @@ impl Domain {
         self.serving = Some((stop, serving));
     }
 
+    /// Serves SPIRE's API too, as long as the test runs: the address.
+    pub(crate) async fn serve_spire(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let own = flow::boot::spire_identity(&*self.world, &[], &[]).await.unwrap();
+        let chain = own.chain.iter().map(|der| der.as_bytes().to_vec()).collect();
+        let (world, refused) = (Arc::clone(&self.world), Arc::clone(&self.refused));
+        let wiring = SpireWiring {
+            presented: Presented::new(world.keys.certified(chain, &own.key)),
+            on_refused: Box::new(move |_, check| refused.lock().unwrap().push(check)),
+        };
+        let forever = std::future::pending();
+        tokio::spawn(async move { link::serve_spire(listener, world, wiring, forever).await });
+        address
+    }
+
     /// The server shows a new certificate from now on.
     pub(crate) async fn renew(&self) {
         let own = flow::boot::server_identity(&*self.world, &[], &[]).await.unwrap();
@@ -265,7 +285,17 @@ impl Domain {
         rule.extend(
             (0..selectors).map(|at| Selector::parse(&format!("unix:path:/{at}/{long}")).unwrap()),
         );
-        let entry = Registration {
+        self.register_as(name, rule, |_| {}).await
+    }
+
+    /// The same after `edit`.
+    pub(crate) async fn register_as(
+        &self,
+        name: &str,
+        rule: Vec<Selector>,
+        edit: impl FnOnce(&mut Registration),
+    ) -> AgentRecord {
+        let mut entry = Registration {
             name: AgentName::parse(name).unwrap(),
             kind: Kind::Agent,
             owner: "team".to_owned(),
@@ -280,6 +310,7 @@ impl Domain {
             keys: None,
             client: Facet::default(),
         };
+        edit(&mut entry);
         let operator = Operator("test".to_owned());
         let made = flow::agents::register(&*self.world, &operator, entry).await.unwrap();
         made.into_value().unwrap()
@@ -356,11 +387,16 @@ pub(crate) fn token_order(role: Role, token: &str, request: Vec<u8>) -> JoinOrde
 
 /// A key, and a request that proves it.
 pub(crate) async fn request(keys: &TestKeys) -> (Handle, Vec<u8>) {
+    request_for(keys, &[]).await
+}
+
+/// The same for a key that wants these names.
+pub(crate) async fn request_for(keys: &TestKeys, names: &[&str]) -> (Handle, Vec<u8>) {
     let (handle, public) = keys.generate(Purpose::Component, ALGORITHM).await.unwrap();
     let template = RequestTemplate {
         subject: Name::empty(),
         spki_der: public.spki_der().to_vec(),
-        uri_names: Vec::new(),
+        uri_names: names.iter().map(|name| (*name).to_owned()).collect(),
         dns_names: Vec::new(),
     };
     let unsigned = template.to_be_signed(CERTIFICATE_ALGORITHM).unwrap();

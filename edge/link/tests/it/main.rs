@@ -13,6 +13,8 @@ mod raw;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod spire;
+#[cfg(test)]
 #[path = "../../src/wire.rs"]
 mod wire;
 #[cfg(test)]

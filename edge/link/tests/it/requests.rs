@@ -30,6 +30,9 @@ fn order(agent: &WorkloadId, uid: u32, kind: IssueKind) -> IssueOrder {
         supplementary: vec![4],
         path: Some("/opt/agent".to_owned()),
         sha256: Some("ab".repeat(32)),
+        supplementary_names: Vec::new(),
+        script: None,
+        platform: attestation::Selectors::default(),
         peer: PeerProof::Pidfd,
     };
     IssueOrder { agent: agent.clone(), process, kind }

@@ -7,6 +7,8 @@ mod authority;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod broker;
+#[cfg(test)]
 mod sds;
 #[cfg(test)]
 mod socket;

@@ -98,6 +98,10 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
+    pub(crate) fn of(now: &watch::Sender<Now>) -> Self {
+        Self { now: now.subscribe(), made: Arc::default() }
+    }
+
     fn follow<T: Send + 'static>(
         &self,
         answer: impl Fn(&Now) -> T + Send + 'static,

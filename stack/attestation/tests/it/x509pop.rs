@@ -273,3 +273,74 @@ fn s7_evidence_is_bounded_and_read_strictly() {
     let found = appraise(&good, Some(&big), &vendor());
     assert_eq!(found, too_large(RESPONSE_BYTES_MAX + 1, RESPONSE_BYTES_MAX));
 }
+
+/// What SPIRE's plugin answers: the numbers as Go writes them, without leading zeros.
+fn spire_answer(key: &PrivateKey, message: &[u8]) -> Value {
+    let signature = key.sign(message);
+    let (r, s) = signature.as_bytes().split_at(32);
+    let short = |number: &[u8]| {
+        let zeros = number.iter().take_while(|byte| **byte == 0).count();
+        STANDARD.encode(&number[zeros..])
+    };
+    let answer = json!({ "nonce": STANDARD.encode(THEIRS), "r": short(r), "s": short(s) });
+    json!({ "rsa_signature": null, "ecdsa_signature": answer })
+}
+
+fn appraise_spire(response: &Value) -> Result<String, Refusal> {
+    let rule = vendor();
+    let facts = Facts::new(Role::SpireAgent, &rule, &NONCE, NOW);
+    let response = response.to_string();
+    let found =
+        Mechanism.appraise(&evidence(&[host(|_| {})]), Some(response.as_bytes()), &facts)?;
+    Ok(found.name)
+}
+
+/// req: ATT-02 (part)
+#[test]
+fn s7_a_spire_agent_is_challenged_and_answers_as_its_plugin_does() {
+    let rule = vendor();
+    let facts = Facts::new(Role::SpireAgent, &rule, &NONCE, NOW);
+    let leaf = host(|_| {});
+    let sent =
+        Mechanism.challenge(&evidence(std::slice::from_ref(&leaf)), &facts).unwrap().unwrap();
+    let expect = format!(r#"{{"ecdsa_signature":{{"nonce":"{}"}}}}"#, STANDARD.encode(NONCE));
+    assert_eq!(String::from_utf8(sent).unwrap(), expect);
+    let host_key = key(HOST_KEY);
+    let message = [NONCE, THEIRS].concat();
+    // Enough for a number that begins with a zero byte.
+    for _ in 0..600 {
+        let found = appraise_spire(&spire_answer(&host_key, &message));
+        assert!(found.is_ok(), "{found:?}");
+    }
+}
+
+/// req: ATT-02 (part)
+#[test]
+fn s7_a_spire_agent_without_the_key_proves_nothing() {
+    let (host_key, thief) = (key(HOST_KEY), key(AUTHORITY_KEY));
+    let message = [NONCE, THEIRS].concat();
+    let refused = |response: Value| assert_eq!(appraise_spire(&response), Err(Refusal::Signature));
+    refused(spire_answer(&thief, &message));
+    refused(spire_answer(&host_key, &[[9; 32], THEIRS].concat()));
+    let changed = |member: &str, value: Vec<u8>| {
+        let mut response = spire_answer(&host_key, &message);
+        response["ecdsa_signature"][member] = json!(STANDARD.encode(value));
+        response
+    };
+    refused(changed("nonce", vec![3; 32]));
+    refused(changed("r", vec![0; 32]));
+    refused(changed("s", vec![1; 33]));
+    for bad in [
+        changed("nonce", vec![2; 31]),
+        json!({ "ecdsa_signature": null }),
+        json!({ "rsa_signature": { "nonce": STANDARD.encode(THEIRS), "signature": "AA==" } }),
+        honest(),
+    ] {
+        let found = appraise_spire(&bad);
+        assert!(matches!(found, Err(Refusal::Malformed { .. })), "{found:?}");
+    }
+    // What a SPIRE agent says is no answer of a node.
+    let said = spire_answer(&host_key, &message).to_string();
+    let found = appraise(&evidence(&[host(|_| {})]), Some(said.as_bytes()), &vendor());
+    assert!(matches!(found, Err(Refusal::Malformed { .. })), "{found:?}");
+}

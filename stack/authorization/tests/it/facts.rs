@@ -84,6 +84,7 @@ pub(crate) fn ring(purpose: Purpose) -> KeyRing {
         kid: kid(),
         public: key().public().to_jwk().with_kid(kid()),
         certificate: None,
+        above: None,
         published: UnixTime::EPOCH,
         signs_from: UnixTime::EPOCH,
         signs_until: until,

@@ -133,6 +133,7 @@ fn swapped() -> Proposal {
         kid: kid(),
         public: key().public().to_jwk().with_kid(kid()),
         certificate: None,
+        above: None,
         published: UnixTime::EPOCH,
         signs_from: UnixTime::EPOCH,
         signs_until: until,

@@ -9,6 +9,8 @@ use time::{Span, UnixTime};
 use crate::commands::Context;
 use crate::commands::doctor::Finding;
 use crate::output::when;
+use wiring::key_place::KeyPlace;
+use wiring::layout::Settings;
 use wiring::world::SystemClock;
 
 /// Before its end, by how much the end of an authority is told.
@@ -40,6 +42,7 @@ pub(crate) fn look(context: &Context) -> Vec<Finding> {
     let keys = dir.join("keys");
     if let Ok(metadata) = std::fs::metadata(&keys) {
         findings.push(private("keys", &keys, &metadata, own));
+        findings.extend(places(context, &keys));
     }
     findings.push(authority(&context.place.ca(), SystemClock::read()));
     findings
@@ -53,6 +56,47 @@ fn space(dir: &Path, bytes: u64) -> Finding {
         return Finding::wrong("disk", found, todo);
     }
     Finding::ok("disk", found)
+}
+
+/// Where private keys are made, and which of them still lie in files. Settings that do not read are
+/// told elsewhere.
+fn places(context: &Context, keys: &Path) -> Option<Finding> {
+    const CHECK: &str = "key store";
+    let settings = Settings::read(&context.place.dir().join("aims.toml")).ok()?;
+    let place = settings.keys.unwrap_or(KeyPlace::Disk {});
+    let found = format!("private keys are made {}", place.described());
+    let files = key_files(keys, KEY_FOLDERS_DEEP);
+    if place == (KeyPlace::Disk {}) || files.is_empty() {
+        return Some(Finding::ok(CHECK, found));
+    }
+    let found = format!("{found}; in files: {}", files.join(", "));
+    let todo = "what a device cannot make stays there (a log signs with Ed25519), so seal it \
+                (`seal_credential`); the others go when they are replaced: `aims authority rotate`";
+    Some(Finding::note(CHECK, found, todo))
+}
+
+/// Component, purpose, file.
+const KEY_FOLDERS_DEEP: usize = 3;
+
+/// The folders with keys in files, and how many each has.
+fn key_files(folder: &Path, deep: usize) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let (mut found, mut keys) = (Vec::new(), 0_usize);
+    for path in entries.map(|entry| entry.path()) {
+        if deep > 1 && path.is_dir() {
+            found.extend(key_files(&path, deep.saturating_sub(1)));
+        } else if path.extension().is_some_and(|extension| extension == "key") {
+            keys = keys.saturating_add(1);
+        }
+    }
+    if keys > 0 {
+        let names: Vec<_> =
+            folder.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
+        found
+            .push(format!("{keys} of `{}`", names.into_iter().rev().collect::<Vec<_>>().join("/")));
+    }
+    found.sort();
+    found
 }
 
 /// Whoever can write here can be this installation; whoever can read here has its keys.

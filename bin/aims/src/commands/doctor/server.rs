@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use api::admin::messages::{KeyShown, NodeShown, PolicyInForce, RelationShown, RingShown, Status};
+use api::admin::messages::{
+    KeyShown, NodeShown, PolicyInForce, RelationShown, RingShown, Status, SuperiorShown,
+};
 use policy::PolicySet;
 use provisioning::State as Life;
 use provisioning::alarm::AlarmKind;
@@ -79,7 +81,8 @@ async fn ports(context: &Context, findings: &mut Vec<Finding>) {
     let doors = ["issuer", "mutual TLS", "node API", "gateway"];
     let doors = doors.into_iter().zip((0..).map(|offset| settings.port(offset)));
     let federation = settings.federation_port.map(|port| ("bundle endpoint", port));
-    for (door, port) in doors.chain(federation) {
+    let spire = settings.spire_port.map(|port| ("SPIRE API", port));
+    for (door, port) in doors.chain(federation).chain(spire) {
         let address = (settings.listen.clone(), port);
         let tried =
             tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect(address.clone())).await;
@@ -135,6 +138,7 @@ fn of_status(status: &Status, now: UnixTime) -> Vec<Finding> {
         (Some(domain), Some(version)) => Finding::ok("policy", format!("{domain}: {version}")),
         _ => Finding::wrong("policy", "no policy is in force", "aims policy apply DIR --reason …"),
     });
+    findings.extend(status.superior.as_ref().map(|superior| of_superior(superior, now)));
     for log in &status.logs {
         let (name, entries, promised) = (&log.name, log.entries, log.promised);
         let found = format!("`{name}` has {entries} entries, {promised} under its checkpoint");
@@ -169,6 +173,28 @@ fn of_alarms(status: &Status) -> Vec<Finding> {
         Finding::ok("outage budget", found)
     }));
     findings
+}
+
+/// The authority above answers, or did not since some time, and what that means when.
+fn of_superior(superior: &SuperiorShown, now: UnixTime) -> Finding {
+    const CHECK: &str = "upstream authority";
+    let name = &superior.name;
+    let until =
+        superior.signs_until.map_or("never".to_owned(), |until| format!("until {}", when(until)));
+    let Some(since) = superior.failing_since else {
+        return Finding::ok(CHECK, format!("{name}; its intermediate signs {until}"));
+    };
+    let why = superior.why.as_deref().unwrap_or("no answer");
+    let again = superior.again.map_or(String::new(), |again| format!(", next {}", when(again)));
+    let found = format!(
+        "{name} gives no intermediate since {}: {why}; what there is signs {until}{again}",
+        when(since)
+    );
+    let todo = "mend what `[upstream_authority]` in aims.toml names: it is asked again by itself; \
+                until then what there is serves";
+    // Half of the time that was left is over.
+    let is_late = superior.signs_until.is_none_or(|until| until.since(now) < now.since(since));
+    if is_late { Finding::wrong(CHECK, found, todo) } else { Finding::note(CHECK, found, todo) }
 }
 
 /// Some key signs now, and another will when it ends.
@@ -288,7 +314,38 @@ mod tests {
             jumped_back_from: None,
             alarms: Vec::new(),
             outage: None,
+            superior: None,
         }
+    }
+
+    /// req: CRED-12 (part)
+    #[test]
+    fn s8_an_authority_above_that_is_away_is_told_with_what_is_left() {
+        let hours = |count: u64| NOW.plus(Span::from_seconds(3_600 * count));
+        let shown = SuperiorShown {
+            name: "the key in `ca.key`".to_owned(),
+            signs_until: Some(hours(10)),
+            failing_since: None,
+            why: None,
+            again: None,
+        };
+        assert_eq!(of_superior(&shown, NOW).state, State::Ok);
+        let failing = SuperiorShown {
+            failing_since: Some(NOW),
+            why: Some("`ca.key`: gone".to_owned()),
+            again: Some(hours(2)),
+            ..shown
+        };
+        let early = of_superior(&failing, hours(1));
+        assert_eq!(early.state, State::Note);
+        assert_eq!(
+            early.found,
+            "the key in `ca.key` gives no intermediate since 1970-01-12T13:46:40Z: `ca.key`: \
+             gone; what there is signs until 1970-01-12T23:46:40Z, next 1970-01-12T15:46:40Z"
+        );
+        assert_eq!(of_superior(&failing, hours(6)).state, State::Wrong);
+        let never = SuperiorShown { signs_until: None, ..failing };
+        assert_eq!(of_superior(&never, hours(1)).state, State::Wrong);
     }
 
     #[test]

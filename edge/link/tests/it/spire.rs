@@ -1,0 +1,7 @@
+//! SPIRE's server API as an agent of SPIRE 1.15 speaks it, by bytes.
+
+mod agent;
+mod entries;
+mod frames;
+mod joining;
+mod refusals;

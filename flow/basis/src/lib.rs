@@ -1,0 +1,12 @@
+//! What every request begins and ends with (docs/style.md §1; what is recorded is that of
+//! draft-klrc-aiagent-auth §11, <https://datatracker.ietf.org/doc/draft-klrc-aiagent-auth/>).
+//!
+//! In scope: the facts that hold for all, the time that something is issued at, the beginning of a
+//! record, a signature, and deciding again after another commit came first. Not here: any request
+//! (`flow`, `flow/access`).
+
+pub mod facts;
+pub mod issuing;
+pub mod record;
+pub mod sign;
+pub mod turns;
