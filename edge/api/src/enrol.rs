@@ -292,3 +292,48 @@ fn of_renewal(refusal: &renew::Refusal) -> Told {
         renew::Refusal::NotInForce(_) => Told::new(StatusCode::FORBIDDEN, "access_denied", refusal),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use attestation::Refusal as Evidence;
+    use attestation::mechanism::Step;
+    use enrolment::session;
+    use identifier::AgentName;
+    use provisioning::IssueRefusal;
+
+    use super::*;
+
+    /// What is told helps whoever may enrol, and shows others neither names nor anchors.
+    #[test]
+    fn s3_1_each_refusal_has_its_code_and_tells_no_more_than_it_must() {
+        let check = |refusal: Refusal, status: u16, code: &str, text: &str| {
+            let told = of_refusal(&refusal);
+            let found = (told.status.as_u16(), told.code, told.text.as_str());
+            assert_eq!(found, (status, code, text), "{refusal:?}");
+        };
+        check(Refusal::Off, 403, "enrolment_off", "enrolment is off here");
+        let nonce = session::Refusal::OtherKey;
+        check(nonce.clone().into(), 400, "invalid_nonce", &nonce.to_string());
+        check(Refusal::Replayed("nonce"), 400, "invalid_nonce", "the nonce was used before");
+        let kept = "the evidence was not accepted";
+        for step in [Step::Form, Step::Signature, Step::Chain, Step::Binding, Step::Policy] {
+            let why = "an internal text".to_owned();
+            let refusal: join::Refusal = Evidence::Failed { mechanism: "ear", step, why }.into();
+            check(refusal.into(), 400, "invalid_evidence", kept);
+        }
+        check(Refusal::Replayed("evidence"), 400, "invalid_evidence", kept);
+        // A name that there is not, and one that is another's, are told alike.
+        let text = "the evidence is not that of the agent";
+        check(Refusal::Unknown(AgentName::parse("a").unwrap()), 403, "access_denied", text);
+        let missing = vec!["github_actions:repository:acme/secret".to_owned()];
+        check(IssueRefusal::Evidence { missing }.into(), 403, "access_denied", text);
+        let kind = IssueRefusal::Kind { kind: "jwt" };
+        check(kind.clone().into(), 403, "access_denied", &kind.to_string());
+        check(Refusal::KeyUsed, 400, "invalid_request", &Refusal::KeyUsed.to_string());
+        let renewal = of_renewal(&renew::Refusal::OtherAgent { caller: "b".to_owned() });
+        let text = "the enrolment is not that of the credential shown";
+        assert_eq!(renewal, Told::new(StatusCode::FORBIDDEN, "access_denied", text));
+        let renewal = of_renewal(&renew::Refusal::Stale);
+        assert_eq!((renewal.status.as_u16(), renewal.code), (403, "enrolment_ended"));
+    }
+}
