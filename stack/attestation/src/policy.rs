@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn s7_no_spire_agent_is_believed_unless_policy_says_so() {
         let node = serde_json::from_str::<NodeRule>;
-        let class = serde_json::from_str::<RiskClass>;
+        let class = |text: &str| serde_json::from_str::<RiskClass>(text);
         assert!(!node("{}").unwrap().spire_agents);
         assert!(node(r#"{"spire_agents":true}"#).unwrap().spire_agents);
         assert!(!class(r#"{"demands":[],"issues":[]}"#).unwrap().spire_agents);
