@@ -1,5 +1,7 @@
 //! What is stored in which table, and under what it is found.
 
+mod enrolment;
+
 use std::collections::BTreeMap;
 
 use attestation::Selectors;
@@ -20,6 +22,8 @@ use time::{Span, UnixTime};
 
 use crate::keys::Handle;
 use crate::store::{Entity, Index, Table, Unreadable};
+
+pub use enrolment::Enrolment;
 
 /// How long a join token's row outlives the token, so that a late second use is told for what it
 /// is.

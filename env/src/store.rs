@@ -44,11 +44,13 @@ pub enum Table {
     Results,
     /// That a node obtained credentials for an agent, by both.
     Hosted,
+    /// Agents that enrolled from no host of ours, by the hash of their handle.
+    Enrolments,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Agents,
         Self::Names,
         Self::Clients,
@@ -62,6 +64,7 @@ impl Table {
         Self::Evidence,
         Self::Results,
         Self::Hosted,
+        Self::Enrolments,
     ];
 
     /// The name that a database file shows.
@@ -80,6 +83,7 @@ impl Table {
             Self::Evidence => "evidence",
             Self::Results => "results",
             Self::Hosted => "hosted",
+            Self::Enrolments => "enrolments",
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use attestation::class::{Grade, RiskClass};
 use attestation::verifier::{self, Assessment, Document, Host, Inquiry};
 use attestation::{Selectors, evidence};
-use credential::{KeyRing, Purpose};
+use credential::{KeyRing, Purpose, TokenText};
 use env::rows::{Documents, ResultRow};
 use env::{Change, Expect, Key, SingleUse, Stored, Unavailable, World, Write};
 use jose::TokenHash;
@@ -75,15 +75,8 @@ pub(crate) async fn judge<W: World>(
     {
         return Ok(Judged { row: (*row.value).clone(), expect, fresh: None });
     }
-    let ring = facts.rows.get::<KeyRing>(Purpose::AttestationResult.name())?;
-    let ring = ring.ok_or_else(|| Unavailable::of("store", "the verifier has no key yet"))?;
     let (assessment, claims) = assess(facts, asking, documents.as_ref(), spent);
-    let result = serde_json::from_value(claims.clone())
-        .map_err(|error| Unavailable::of("verifier", error))?;
-    let key = sign::signer(&ring, asking.now)?;
-    let sealed = verifier::sealed(&result, asking.now, ALGORITHM, &key.kid)
-        .map_err(|error| Unavailable::of("verifier", error))?;
-    let token = sign::token(world, &sign::handle(ring.purpose, key), sealed).await?;
+    let token = signed(world, facts, &claims, asking.now).await?;
     let summary = assessment.summary(Some(&asking.host.mechanism));
     let row = ResultRow {
         basis,
@@ -101,6 +94,23 @@ pub(crate) async fn judge<W: World>(
     };
     let fresh = fresh(claims, &assessment, documents, &row.agent, spent);
     Ok(Judged { row, expect, fresh: Some(fresh) })
+}
+
+/// A result, signed by the verifier.
+pub async fn signed<W: World>(
+    world: &W,
+    facts: &Basis,
+    claims: &serde_json::Value,
+    now: UnixTime,
+) -> Result<TokenText, Unavailable> {
+    let ring = facts.rows.get::<KeyRing>(Purpose::AttestationResult.name())?;
+    let ring = ring.ok_or_else(|| Unavailable::of("store", "the verifier has no key yet"))?;
+    let result = serde_json::from_value(claims.clone())
+        .map_err(|error| Unavailable::of("verifier", error))?;
+    let key = sign::signer(&ring, now)?;
+    let sealed = verifier::sealed(&result, now, ALGORITHM, &key.kid)
+        .map_err(|error| Unavailable::of("verifier", error))?;
+    sign::token(world, &sign::handle(ring.purpose, key), sealed).await
 }
 
 /// What the same evidence shows now, without a result being made: for whoever only looks whether
@@ -141,6 +151,7 @@ fn assess(
     let inquiry = Inquiry {
         agent: &asking.agent.id,
         host: Some(Host { mechanism: &host.mechanism, vector: host.vector, joined: host.joined }),
+        platform: None,
         found: asking.found,
         rule: &asking.agent.entry.rule,
         key: None,

@@ -2,7 +2,7 @@
 //! PROV-01, PROV-03, PROV-07): appraise, decide, sign, record, release. A SPIRE agent asks for one
 //! in the same way, and says only which record the workload matches (docs/decisions/0014).
 
-mod making;
+pub mod making;
 
 use std::collections::BTreeSet;
 
@@ -82,7 +82,7 @@ impl Refusal {
             Self::Node(_) => "issue::Node",
             Self::Unknown(_) => "issue::Unknown",
             Self::Issue(IssueRefusal::NotInForce(_)) => "provisioning::NotInForce",
-            Self::Issue(IssueRefusal::Node { .. }) => "provisioning::Node",
+            Self::Issue(IssueRefusal::Node { .. } | IssueRefusal::NoNode) => "provisioning::Node",
             Self::Issue(IssueRefusal::Evidence { .. }) => "provisioning::Evidence",
             Self::Issue(IssueRefusal::RuleTooWeak { .. }) => "provisioning::RuleTooWeak",
             Self::Issue(IssueRefusal::Attestation(Shortfall::Contraindicated { .. })) => {
@@ -250,7 +250,7 @@ async fn issued<W: World>(
     let jti = public_id(world);
     record.jti = Some(jti.clone());
     record.facts = reasons(facts, agent, kind, (now, life));
-    let said = making::attributes(&asking, kind, &judged.row.digest);
+    let said = making::attributes(asking.agent, asking.class, kind, &judged.row.digest);
     let making = Making::new(facts, agent, life, jti, now, &said)?;
     Ok((making.make(world, issuing.ring, issuing.asked.kind).await?, judged.kinds()))
 }
@@ -427,7 +427,7 @@ fn demand<'a>(
 ) -> Demand<'a> {
     Demand {
         kind,
-        node,
+        node: Some(node),
         found,
         rule: &agent.entry.rule,
         lifecycle: &agent.lifecycle,
@@ -460,7 +460,8 @@ fn kind_of(kind: &IssueKind) -> CredentialKind {
     }
 }
 
-fn purpose_of(kind: CredentialKind) -> Purpose {
+/// Which of our keys sign it.
+pub fn purpose_of(kind: CredentialKind) -> Purpose {
     match kind {
         CredentialKind::X509 => Purpose::X509Authority,
         CredentialKind::Wit => Purpose::Wit,
@@ -470,7 +471,7 @@ fn purpose_of(kind: CredentialKind) -> Purpose {
 
 /// What decided: the record's rule, what policy demands and gives of its risk class, and how long
 /// it lives. An issuance can be explained by its record alone, under whatever policy came later.
-fn reasons(
+pub fn reasons(
     facts: &Basis,
     agent: &AgentRecord,
     kind: CredentialKind,

@@ -359,7 +359,8 @@ async fn appraise<W: World>(
     Ok(Found { appraisal, id, spki, key })
 }
 
-async fn ask<W: World>(world: &W, question: &Question) -> Result<Vec<u8>, Refusal> {
+/// Asks, if there is anybody here who can.
+pub async fn ask<W: World>(world: &W, question: &Question) -> Result<Vec<u8>, Refusal> {
     let whom = question.whom();
     let Some(platforms) = world.platforms() else { return Err(Refusal::CannotAsk { whom }) };
     let asked = platforms.ask(question).await;

@@ -3,7 +3,7 @@
 //! <https://datatracker.ietf.org/doc/draft-klrc-aiagent-auth/>).
 //!
 //! In scope: the order of things for each request of the server, the node and the gateway. Not
-//! here: any decision (`stack`), any socket, table or file (`edge`).
+//! here: any decision (`stack`), enrolment (`flow/enrol`), any socket, table or file (`edge`).
 
 pub use access::{call, delegate, feed, publish, token};
 pub use basis::{facts, issuing, record, sign, turns};

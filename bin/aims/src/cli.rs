@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, audit, authority, client, completions, doctor, federation, join_token, node, policy,
-    run, svid, token,
+    agent, audit, authority, client, completions, doctor, enrol, federation, join_token, node,
+    policy, run, svid, token,
 };
 use crate::output::Format;
 use crate::place::Place;
@@ -106,6 +106,8 @@ pub(crate) enum Command {
     /// Other trust domains: whose bundles are believed
     #[command(subcommand)]
     Federation(federation::Command),
+    /// Enrol an agent that lives on no host of ours, over HTTPS
+    Enrol(Box<enrol::Arguments>),
     /// The caller's own credentials, from the Workload API
     #[command(subcommand)]
     Svid(svid::Command),

@@ -6,6 +6,7 @@ pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod enrol;
 pub(crate) mod federation;
 pub(crate) mod join_token;
 pub(crate) mod node;
@@ -78,6 +79,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Client(command) => Box::pin(client::run(context, command)).await,
         Command::Authority(command) => Box::pin(authority::run(context, command)).await,
         Command::Federation(command) => Box::pin(federation::run(context, command)).await,
+        Command::Enrol(args) => Box::pin(enrol::run(context, &args)).await,
         Command::Svid(command) => Box::pin(svid::run(context, command)).await,
         Command::Token(command) => Box::pin(token::run(context, command)).await,
         Command::Policy(command) => Box::pin(policy::run(context, command)).await,

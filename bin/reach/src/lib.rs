@@ -5,6 +5,7 @@
 //! Not here: the operators' socket, whose client is `api::admin::Client`, and the commands.
 
 pub mod base64;
+pub mod enrol;
 pub mod exit;
 pub mod http1;
 pub mod https;

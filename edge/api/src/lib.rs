@@ -15,6 +15,7 @@ mod answer;
 mod audit;
 pub mod client;
 mod documents;
+mod enrol;
 mod health;
 mod limits;
 mod lines;

@@ -20,6 +20,10 @@ const CONNECTIONS_PER_SOURCE_MAX: usize = 1_024;
 const REQUESTS_MAX: usize = 4_096;
 /// The same from one address.
 const REQUESTS_PER_SOURCE_MAX: usize = 1_024;
+/// Requests of enrolment at once: their bodies are ten times as large as others.
+const ENROLMENTS_MAX: usize = 64;
+/// The same from one address.
+const ENROLMENTS_PER_SOURCE_MAX: usize = 16;
 /// Concurrent streams of an HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
 /// Time for the TLS handshake.
@@ -46,6 +50,10 @@ pub struct Limits {
     pub requests_max: usize,
     /// The same from one address.
     pub requests_per_source_max: usize,
+    /// Requests of enrolment that are being read at once.
+    pub enrolments_max: usize,
+    /// The same from one address.
+    pub enrolments_per_source_max: usize,
     /// Concurrent streams of an HTTP/2 connection.
     pub streams_max: u32,
     /// Time for the TLS handshake.
@@ -69,6 +77,8 @@ impl Default for Limits {
             connections_per_source_max: CONNECTIONS_PER_SOURCE_MAX,
             requests_max: REQUESTS_MAX,
             requests_per_source_max: REQUESTS_PER_SOURCE_MAX,
+            enrolments_max: ENROLMENTS_MAX,
+            enrolments_per_source_max: ENROLMENTS_PER_SOURCE_MAX,
             streams_max: STREAMS_MAX,
             handshake_max: HANDSHAKE_MAX,
             head_max: HEAD_MAX,

@@ -11,7 +11,8 @@ use axum::extract::Request as AxumRequest;
 use axum::handler::Handler;
 use axum::middleware::map_response;
 use axum::routing::{MethodFilter, MethodRouter, on, options};
-use env::World;
+use enrolment::session::Sessions;
+use env::{Entropy, World};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, X_CONTENT_TYPE_OPTIONS,
@@ -25,6 +26,7 @@ use tower::Service;
 use crate::accept::{self, Answers, Listening, Peer};
 use crate::answer::{self, Answer};
 use crate::documents;
+use crate::enrol;
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -80,9 +82,20 @@ impl<W: World> Origin<W> {
         let connections = Places::new(limits.connections_max, limits.connections_per_source_max);
         let requests = Places::new(limits.requests_max, limits.requests_per_source_max);
         let metrics = Metrics::default();
-        let shared =
-            Shared { world, tiles, health, limits, on_refused, metrics, connections, requests };
-        let shared = Arc::new(shared);
+        let enrolments = Places::new(limits.enrolments_max, limits.enrolments_per_source_max);
+        let sessions = Sessions::new(&world.entropy().secret());
+        let shared = Arc::new(Shared {
+            world,
+            tiles,
+            health,
+            limits,
+            on_refused,
+            metrics,
+            connections,
+            sessions,
+            enrolments,
+            requests,
+        });
         let router = router(&shared);
         Self { shared, router }
     }
@@ -130,6 +143,9 @@ pub(crate) struct Shared<W> {
     pub(crate) on_refused: OnRefused,
     pub(crate) metrics: Metrics,
     pub(crate) connections: Places,
+    /// What the nonces of enrolment are known by, in this life of the process.
+    pub(crate) sessions: Sessions,
+    pub(crate) enrolments: Places,
     requests: Places,
 }
 
@@ -244,6 +260,9 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("aims-audit-id, retry-afte
 fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>> {
     match route.endpoint {
         Public::Token => of(route, token::serve::<W>),
+        Public::EnrolSession => of(route, enrol::session::<W>),
+        Public::Enrol => of(route, enrol::serve::<W>),
+        Public::EnrolRenew => of(route, enrol::renewed::<W>),
         Public::Metadata => of(route, documents::metadata::<W>),
         Public::Jwks => of(route, documents::jwks::<W>),
         Public::OidcDiscovery => of(route, documents::oidc_discovery::<W>),

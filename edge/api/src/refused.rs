@@ -124,6 +124,15 @@ pub enum Unread {
     /// It reads, but its client is not authenticated: nothing is recorded of who is nobody.
     #[error(transparent)]
     Stranger(Box<ClientRefusal>),
+    /// A request of enrolment does not read.
+    #[error(transparent)]
+    Enrolment(#[from] enrolment::Unread),
+    /// It reads, but what it brings proves nothing.
+    #[error(transparent)]
+    Enrol(Box<::enrol::Refusal>),
+    /// A renewal that nobody is authenticated by.
+    #[error(transparent)]
+    Renew(Box<::enrol::renew::Refusal>),
     /// A user of this machine who may give no orders.
     #[error("uid {uid} may give no orders here")]
     NotAnOperator {
@@ -158,6 +167,9 @@ impl Unread {
             Self::Client(_) => "client",
             Self::Request(_) => "request",
             Self::Stranger(refusal) => refusal.check(),
+            Self::Enrolment(_) => "enrolment",
+            Self::Enrol(refusal) => refusal.check(),
+            Self::Renew(refusal) => refusal.check(),
             Self::NotAnOperator { .. } => "not_an_operator",
         }
     }

@@ -21,6 +21,9 @@ pub(crate) struct Route<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Public {
     Token,
+    EnrolSession,
+    Enrol,
+    EnrolRenew,
     Metadata,
     Jwks,
     OidcDiscovery,
@@ -51,6 +54,9 @@ const STANDARD: bool = false;
 /// at what they discover; nobody needs it with credentials.
 pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/token", Public::Token, (CORS, STANDARD)),
+    public("POST", "/enrol/session", Public::EnrolSession, (NO_CORS, OWN)),
+    public("POST", "/enrol", Public::Enrol, (NO_CORS, OWN)),
+    public("POST", ::enrol::renew::PATH, Public::EnrolRenew, (NO_CORS, OWN)),
     public("GET", "/.well-known/oauth-authorization-server", Public::Metadata, (CORS, STANDARD)),
     public("GET", "/jwks", Public::Jwks, (CORS, STANDARD)),
     // OpenID Connect Discovery 1.0 §4.1; its `jwks_uri` is ours to choose.

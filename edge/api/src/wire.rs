@@ -105,7 +105,10 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         | Unread::Query
         | Unread::Dpop
         | Unread::Field { .. }
+        | Unread::Enrolment(_)
+        | Unread::Enrol(_)
         | Unread::Form(_) => ErrorCode::InvalidRequest,
+        Unread::Renew(_) => ErrorCode::InvalidClient,
     };
     let challenge = match unread {
         Unread::Authorization { scheme } => challenge(scheme),

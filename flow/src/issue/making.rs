@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use attestation::class::Attribute;
+use attestation::class::{Attribute, RiskClass};
 use credential::{KeyRing, TokenText, jwt_svid, wit, x509_svid};
 use env::{AssignedCredential, Entropy, IssueKind, Unavailable, World};
 use jose::PublicKey;
@@ -15,14 +15,18 @@ use wimse::WorkloadId;
 use x509::{DnsName, Request};
 
 use super::Refusal;
-use crate::appraise::Asking;
 use crate::facts::Basis;
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
 
 /// CRED-07: what policy lets the credential say about its agent.
-pub(super) fn attributes(asking: &Asking<'_>, kind: CredentialKind, result: &str) -> Attributes {
-    let entry = &asking.agent.entry;
-    let said = |attribute| asking.class.attributes.contains(&attribute);
+pub fn attributes(
+    agent: &AgentRecord,
+    class: &RiskClass,
+    kind: CredentialKind,
+    result: &str,
+) -> Attributes {
+    let entry = &agent.entry;
+    let said = |attribute| class.attributes.contains(&attribute);
     Attributes {
         owner: said(Attribute::Owner).then(|| entry.owner.clone()),
         capabilities: said(Attribute::Capabilities).then(|| entry.capabilities_hash()),
@@ -37,7 +41,7 @@ pub(super) fn attributes(asking: &Asking<'_>, kind: CredentialKind, result: &str
 }
 
 /// What one credential is made of.
-pub(super) struct Making<'a> {
+pub struct Making<'a> {
     id: &'a SpiffeId,
     life: Span,
     jti: String,
@@ -50,7 +54,8 @@ pub(super) struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    pub(super) fn new(
+    /// For this agent, with this life and id.
+    pub fn new(
         facts: &'a Basis,
         agent: &'a AgentRecord,
         life: Span,
@@ -67,7 +72,7 @@ impl<'a> Making<'a> {
     }
 
     /// Builds, checks and signs. The outer error is ours, the inner one the asker's.
-    pub(super) async fn make<W: World>(
+    pub async fn make<W: World>(
         &self,
         world: &W,
         ring: &KeyRing,

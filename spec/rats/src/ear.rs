@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jose::{Kind, NumericDate, Window};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -20,6 +22,8 @@ pub const NONCE_BYTES_MIN: usize = 8;
 pub const NONCE_BYTES_MAX: usize = 64;
 /// Characters of the text form of a nonce (RFC 9711 §4.1).
 const NONCE_CHARS: std::ops::RangeInclusive<usize> = 8..=88;
+/// Longest attested key, in characters.
+const KEY_CHARS: usize = 2_048;
 /// Most policy identifiers of one appraisal.
 const POLICIES_MAX: usize = 16;
 /// Longest label, identifier or name of a verifier, in bytes.
@@ -66,6 +70,7 @@ struct Names {
     verifier: &'static str,
     policies: &'static str,
     evidence: &'static str,
+    key: &'static str,
 }
 
 const NEW: Names = Names {
@@ -74,6 +79,7 @@ const NEW: Names = Names {
     verifier: "ear_verifier_id",
     policies: "ear_appraisal_policy_ids",
     evidence: "ear_raw_evidence",
+    key: "ear_veraison_key_attestation",
 };
 const OLD: Names = Names {
     status: "ear.status",
@@ -81,11 +87,12 @@ const OLD: Names = Names {
     verifier: "ear.verifier-id",
     policies: "ear.appraisal-policy-id",
     evidence: "ear.raw-evidence",
+    key: "ear.veraison.key-attestation",
 };
 
 impl Names {
-    const fn all(&self) -> [&'static str; 5] {
-        [self.status, self.vector, self.verifier, self.policies, self.evidence]
+    const fn all(&self) -> [&'static str; 6] {
+        [self.status, self.vector, self.verifier, self.policies, self.evidence, self.key]
     }
 }
 
@@ -109,6 +116,8 @@ pub struct Appraisal {
     pub policies: Vec<String>,
     /// The nonce that the evidence bore, as it was written.
     pub nonce: Option<String>,
+    /// The key that the verifier found attested, as `SubjectPublicKeyInfo`.
+    pub key: Option<Vec<u8>>,
     /// What the attester claims, as far as the verifier passes it on (`ear_attester_claims`).
     pub attester_claims: Map<String, Value>,
 }
@@ -306,6 +315,9 @@ fn written(appraisal: &Appraisal) -> Value {
         put(NEW.policies, json!(appraisal.policies));
     }
     appraisal.nonce.as_ref().map(|nonce| put("eat_nonce", json!(nonce)));
+    if let Some(key) = &appraisal.key {
+        put(NEW.key, json!({ "akpub": URL_SAFE_NO_PAD.encode(key) }));
+    }
     if !appraisal.attester_claims.is_empty() {
         put("ear_attester_claims", json!(appraisal.attester_claims));
     }
@@ -367,7 +379,20 @@ fn submod(
         Some(_) => return Err(form("ear_attester_claims", "an object")),
     };
     let policies = policies(members.get(names.policies), names.policies)?;
-    Ok(Appraisal { vector, status, policies, nonce: nonce(members)?, attester_claims })
+    let key = attested_key(members.get(names.key), names.key)?;
+    Ok(Appraisal { vector, status, policies, nonce: nonce(members)?, key, attester_claims })
+}
+
+/// EAR, Project Veraison Extensions: `"akpub" => eat.binary-data`, in JSON base64url.
+fn attested_key(value: Option<&Value>, name: &'static str) -> Result<Option<Vec<u8>>, EarError> {
+    let Some(value) = value else { return Ok(None) };
+    // An empty one says that no key is attested.
+    if value.as_object().is_some_and(Map::is_empty) {
+        return Ok(None);
+    }
+    let text = value.get("akpub").and_then(Value::as_str).filter(|text| text.len() <= KEY_CHARS);
+    let key = text.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    key.map(Some).ok_or(form(name, "an object with `akpub`, base64url"))
 }
 
 fn no_better(place: &str, said: Tier, worst: Tier) -> Result<(), EarError> {

@@ -10,7 +10,7 @@ use time::Span;
 use crate::evidence;
 use crate::mechanism;
 use crate::selector::{Selector, Selectors};
-use crate::verifier::{HOST, PROCESS, Summary};
+use crate::verifier::{HOST, PLATFORM, PROCESS, Summary};
 
 /// The credential kinds that a class may name.
 pub const KINDS: [&str; 3] = ["x509", "wit", "jwt"];
@@ -69,8 +69,9 @@ fn every_attribute() -> BTreeSet<Attribute> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attested {
-    /// Submodules: `process`, `host`, a mechanism that the host joined by as `host.tpm_devid`, or a
-    /// kind of document about the agent, as `aibom`.
+    /// Submodules: `process`, `host`, a mechanism that the host joined by as `host.tpm_devid`,
+    /// `platform` or `platform.x509pop` of an agent that enrolled, or a kind of document about the
+    /// agent, as `aibom`.
     pub of: Vec<String>,
     /// How many of them; all, if it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -310,15 +311,17 @@ impl Attested {
 }
 
 fn is_part(name: &str) -> bool {
-    let joined = name.strip_prefix(HOST).and_then(|rest| rest.strip_prefix('.'));
-    let fixed = name == HOST || name == PROCESS || evidence::by_name(name).is_some();
-    fixed || joined.is_some_and(|mechanism| mechanism::by_name(mechanism).is_some())
+    match name.split_once('.') {
+        Some((HOST | PLATFORM, mechanism)) => mechanism::by_name(mechanism).is_some(),
+        _ => [HOST, PLATFORM, PROCESS].contains(&name) || evidence::by_name(name).is_some(),
+    }
 }
 
 /// The names of parts, for messages.
 fn parts() -> Vec<String> {
-    let fixed = [PROCESS.to_owned(), HOST.to_owned(), format!("{HOST}.MECHANISM")];
-    fixed.into_iter().chain(evidence::KINDS.iter().map(|kind| kind.name().to_owned())).collect()
+    let by = [HOST, PLATFORM].map(|part| [part.to_owned(), format!("{part}.MECHANISM")]);
+    let fixed = [PROCESS.to_owned()].into_iter().chain(by.into_iter().flatten());
+    fixed.chain(evidence::KINDS.iter().map(|kind| kind.name().to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -362,7 +365,8 @@ mod tests {
 
     fn summary(parts: &[(&str, Tier)]) -> Summary {
         let parts = parts.iter().map(|(name, tier)| ((*name).to_owned(), *tier)).collect();
-        Summary { host: Some("tpm_devid".to_owned()), parts, ..Summary::default() }
+        let (host, platform) = (Some("tpm_devid".to_owned()), Some("x509pop".to_owned()));
+        Summary { host, platform, parts, ..Summary::default() }
     }
 
     /// req: ATT-07
@@ -398,6 +402,9 @@ mod tests {
         let by = |name| [demand(&[name], Option::None, Affirming)];
         check(&by("host.tpm_devid"), &[("host", Affirming)], Option::None);
         check(&by("host.join_token"), &[("host", Affirming)], Some(0));
+        check(&by("platform.x509pop"), &[("platform", Affirming)], Option::None);
+        check(&by("platform.ear"), &[("platform", Affirming)], Some(0));
+        check(&by("platform.x509pop"), &[("host", Affirming)], Some(0));
         // Each demand counts for itself.
         let both = [all[0].clone(), two[0].clone()];
         check(&both, &[("host", Affirming), ("aibom", Affirming)], Some(1));

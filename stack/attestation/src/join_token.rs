@@ -38,13 +38,16 @@ impl JoinToken {
     }
 }
 
+/// The name of the mechanism.
+pub const NAME: &str = "join_token";
+
 /// The mechanism `join_token`.
 #[derive(Debug)]
 pub struct Mechanism;
 
 impl crate::mechanism::Mechanism for Mechanism {
     fn name(&self) -> &'static str {
-        "join_token"
+        NAME
     }
 
     fn challenge(&self, _: &[u8], _: &Facts<'_>) -> Result<Option<Vec<u8>>, Refusal> {

@@ -14,6 +14,7 @@ pub mod binding;
 mod chain;
 pub mod class;
 pub mod confidential;
+pub mod ear;
 pub mod endorsement;
 pub mod evidence;
 pub mod http_challenge;

@@ -11,8 +11,8 @@ use crate::join_token::{self, JoinToken};
 use crate::policy::NodeRule;
 use crate::selector::{SelectorError, Selectors};
 use crate::{
-    aws_iid, azure_imds, http_challenge, k8s_psat, platform_token, snp, sshpop, tdx, tpm_devid,
-    x509pop,
+    aws_iid, azure_imds, ear, http_challenge, k8s_psat, platform_token, snp, sshpop, tdx,
+    tpm_devid, x509pop,
 };
 
 /// The largest evidence of any mechanism, in bytes.
@@ -142,6 +142,11 @@ pub trait Mechanism: Sync {
     /// The name in policy, records and identifiers; SPIRE's where SPIRE has the mechanism.
     fn name(&self) -> &'static str;
 
+    /// The registered media types of its evidence, for wrappers, beside the one of ours.
+    fn media_types(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The challenge to send, or `None` where the evidence stands alone.
     fn challenge(&self, evidence: &[u8], facts: &Facts<'_>) -> Result<Option<Vec<u8>>, Refusal>;
 
@@ -192,6 +197,7 @@ pub const ALL: &[&dyn Mechanism] = &[
     &http_challenge::Mechanism,
     &tpm_devid::Mechanism,
     &idevid::Mechanism,
+    &ear::Mechanism,
     &snp::Mechanism,
     &tdx::Mechanism,
 ];
@@ -222,6 +228,8 @@ pub struct Appraisal {
     pub once: bool,
     /// Values of the evidence that may be accepted once.
     pub uses: Vec<Use>,
+    /// Until when it counts, where the evidence says so.
+    pub until: Option<UnixTime>,
 }
 
 impl Appraisal {
@@ -231,7 +239,7 @@ impl Appraisal {
         // AR4SI §2.3.4: of instance-identity, 2 is "recognized, and the associated instance of the
         // Attester is not known to be compromised."
         let vector = Vector::NONE.with(Claim::InstanceIdentity, 2);
-        Self { mechanism, name, selectors, vector, once: false, uses: Vec::new() }
+        Self { mechanism, name, selectors, vector, once: false, uses: Vec::new(), until: None }
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use wimse::WorkloadId;
 
 use crate::evidence::{self, EvidenceRule};
+use crate::join_token;
 use crate::mechanism::{ALL, by_name};
 use crate::tpm_devid::{self, PcrValues};
 
@@ -19,6 +20,9 @@ pub use crate::class::RiskClass;
 pub struct Policy {
     /// How hosts and gateways may join, by mechanism name.
     pub node: BTreeMap<String, NodeRule>,
+    /// How agents that live on no host of ours may enrol, by mechanism name; none: they may not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub enrol: BTreeMap<String, NodeRule>,
     /// The risk classes of agents, by name.
     pub class: BTreeMap<String, RiskClass>,
     /// What documents about agents must be like, by kind.
@@ -67,16 +71,8 @@ impl Policy {
     /// What is wrong, as the key concerned and what to do.
     pub fn faults(&self) -> Vec<(String, String)> {
         let mut faults = Vec::new();
-        for name in self.node.keys().filter(|name| ALL.iter().all(|one| one.name() != *name)) {
-            let known: Vec<_> = ALL.iter().map(|one| one.name()).collect();
-            let message = format!("no mechanism `{name}`; known are {}", known.join(", "));
-            faults.push((format!("node.{name}"), message));
-        }
-        faults.extend(self.node.iter().filter_map(|(name, rule)| tpm_devid::fault(name, rule)));
-        for (name, rule) in &self.node {
-            let found = by_name(name).map(|one| one.faults(rule)).unwrap_or_default();
-            let found = found.into_iter();
-            faults.extend(found.map(|(key, why)| (below("node", name, &key), why)));
+        for (table, rules) in [("node", &self.node), ("enrol", &self.enrol)] {
+            faults.extend(faults_of(table, rules));
         }
         for (name, rule) in &self.evidence {
             let Some(kind) = evidence::by_name(name) else {
@@ -102,6 +98,27 @@ impl Policy {
     }
 }
 
+/// The tables of mechanisms: those of hosts, and those of agents without one.
+fn faults_of(table: &str, rules: &BTreeMap<String, NodeRule>) -> Vec<(String, String)> {
+    let mut faults = Vec::new();
+    for name in rules.keys().filter(|name| by_name(name).is_none()) {
+        let known: Vec<_> = ALL.iter().map(|one| one.name()).collect();
+        let message = format!("no mechanism `{name}`; known are {}", known.join(", "));
+        faults.push((below(table, name, ""), message));
+    }
+    if table == "enrol" && rules.contains_key(join_token::NAME) {
+        // A secret that somebody hands over says nothing of who shows it.
+        let message = "a join token is for hosts; name a mechanism that proves what the agent is";
+        faults.push((below(table, join_token::NAME, ""), message.to_owned()));
+    }
+    for (name, rule) in rules {
+        faults.extend(tpm_devid::fault(table, name, rule));
+        let found = by_name(name).map(|one| one.faults(rule)).unwrap_or_default();
+        faults.extend(found.into_iter().map(|(key, why)| (below(table, name, &key), why)));
+    }
+    faults
+}
+
 /// The path of a key in `[table.name]`.
 fn below(table: &str, name: &str, key: &str) -> String {
     match key {
@@ -121,7 +138,17 @@ mod tests {
         let class = RiskClass::new;
         policy.node.insert("x509pop".to_owned(), NodeRule::default());
         policy.class.insert("standard".to_owned(), class(&[], &KINDS));
+        policy.enrol.insert("x509pop".to_owned(), NodeRule::default());
         assert_eq!(policy.faults(), []);
+        for (name, why) in
+            [("join_token", "a join token is for hosts"), ("tpm", "no mechanism `tpm`")]
+        {
+            let rule = NodeRule::default();
+            let enrol = BTreeMap::from([(name.to_owned(), rule)]);
+            let faults = Policy { enrol, ..Policy::default() }.faults();
+            assert_eq!((faults.len(), faults[0].0.clone()), (1, format!("enrol.{name}")));
+            assert!(faults[0].1.starts_with(why), "{faults:?}");
+        }
         policy.node.insert("tpm".to_owned(), NodeRule::default());
         policy.class.insert("high".to_owned(), class(&[], &["x509", "pgp"]));
         let known: Vec<_> = ALL.iter().map(|one| one.name()).collect();
@@ -166,7 +193,7 @@ mod tests {
     #[test]
     fn s7_no_spire_agent_is_believed_unless_policy_says_so() {
         let node = serde_json::from_str::<NodeRule>;
-        let class = serde_json::from_str::<RiskClass>;
+        let class = |text: &str| serde_json::from_str::<RiskClass>(text);
         assert!(!node("{}").unwrap().spire_agents);
         assert!(node(r#"{"spire_agents":true}"#).unwrap().spire_agents);
         assert!(!class(r#"{"demands":[],"issues":[]}"#).unwrap().spire_agents);

@@ -21,6 +21,8 @@ use crate::selector::Selectors;
 
 /// The submodule of the host.
 pub const HOST: &str = "host";
+/// The submodule of the platform of an agent that runs on no host of ours.
+pub const PLATFORM: &str = "platform";
 /// The submodule of the process.
 pub const PROCESS: &str = "process";
 /// Who makes this verifier.
@@ -37,6 +39,17 @@ pub struct Host<'a> {
     pub vector: Vector,
     /// When.
     pub joined: UnixTime,
+}
+
+/// What an agent proved by itself that runs on no host of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Platform<'a> {
+    /// By which mechanism.
+    pub mechanism: &'a str,
+    /// How far that lets it be trusted.
+    pub vector: Vector,
+    /// What was proved.
+    pub found: &'a Selectors,
 }
 
 /// A document about the agent.
@@ -57,6 +70,8 @@ pub struct Inquiry<'a> {
     pub agent: &'a WorkloadId,
     /// The host, where it runs on one of ours.
     pub host: Option<Host<'a>>,
+    /// What it proved by itself, where it runs on none.
+    pub platform: Option<Platform<'a>>,
     /// What was measured of its process, where one was.
     pub found: Option<&'a Selectors>,
     /// What its record demands of a process.
@@ -106,6 +121,9 @@ pub struct Part {
 pub struct Summary {
     /// By what the host joined, if there is one.
     pub host: Option<String>,
+    /// By what the agent enrolled, if it runs on none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
     /// The tier of each part, by its label.
     pub parts: BTreeMap<String, Tier>,
     /// What documents said.
@@ -120,12 +138,13 @@ impl Summary {
     }
 
     /// Whether this part was attested, and no worse than `worst`. `host.MECHANISM` is the host if
-    /// it joined by that.
+    /// it joined by that, `platform.MECHANISM` what the agent enrolled by.
     pub fn is_attested(&self, name: &str, worst: Tier) -> bool {
-        let label = match name.strip_prefix(HOST).and_then(|rest| rest.strip_prefix('.')) {
-            Some(mechanism) if self.host.as_deref() == Some(mechanism) => HOST,
-            Some(_) => return false,
-            None => name,
+        let label = match name.split_once('.') {
+            Some((HOST, mechanism)) if self.host.as_deref() == Some(mechanism) => HOST,
+            Some((PLATFORM, mechanism)) if self.platform.as_deref() == Some(mechanism) => PLATFORM,
+            Some((HOST | PLATFORM, _)) => return false,
+            _ => name,
         };
         let tier = self.parts.get(label).copied().unwrap_or_default();
         tier > Tier::None && tier <= worst
@@ -146,7 +165,8 @@ pub fn assess_by(kinds: &[&'static dyn AgentEvidence], inquiry: &Inquiry<'_>) ->
         uses: Vec::new(),
         until: inquiry.now.plus(inquiry.life),
     };
-    let measured = inquiry.found.map(digests).unwrap_or_default();
+    let found = inquiry.found.or(inquiry.platform.map(|platform| platform.found));
+    let measured = found.map(digests).unwrap_or_default();
     for document in inquiry.documents {
         let facts = |rule| AgentFacts {
             agent: inquiry.agent,
@@ -177,6 +197,12 @@ pub fn assess_by(kinds: &[&'static dyn AgentEvidence], inquiry: &Inquiry<'_>) ->
         let part = part.about("mechanism", json!(host.mechanism));
         let part = part.about("joined", json!(host.joined.to_string()));
         assessment.parts.insert(HOST.to_owned(), part);
+    }
+    if let Some(platform) = inquiry.platform {
+        let shown: Vec<_> = platform.found.iter().map(ToString::to_string).collect();
+        let part = Part { vector: platform.vector, ..Part::default() };
+        let part = part.about("mechanism", json!(platform.mechanism));
+        assessment.parts.insert(PLATFORM.to_owned(), part.about("selectors", json!(shown)));
     }
     if let Some(found) = inquiry.found {
         let part = process(inquiry.rule, found, &measured, &assessment);
@@ -269,7 +295,7 @@ impl Assessment {
     pub fn summary(&self, host: Option<&str>) -> Summary {
         let tiers = self.parts.iter().map(|(label, part)| (label.clone(), part.vector.tier()));
         let (parts, facts) = (tiers.collect(), self.facts.clone());
-        Summary { host: host.map(str::to_owned), parts, facts }
+        Summary { host: host.map(str::to_owned), platform: None, parts, facts }
     }
 
     /// The result as it is signed.

@@ -30,12 +30,24 @@ pub fn authenticate(
     now: UnixTime,
 ) -> Result<Caller, Refusal> {
     let client_id = client_id.ok_or(Refusal::NoClientId)?;
+    let caller = of_channel(chain, bundles, now)?;
+    match caller.who() {
+        Who::Workload(id) if client_id.as_str() != id.as_str() => {
+            let client_id = client_id.as_str().to_owned();
+            Err(Refusal::OtherClient { client_id, id: id.clone() })
+        }
+        _ => Ok(caller),
+    }
+}
+
+/// The client of the channel, where nothing else has to name it.
+pub fn of_channel(
+    chain: &[Vec<u8>],
+    bundles: &BundleSet,
+    now: UnixTime,
+) -> Result<Caller, Refusal> {
     let svid = channel(chain, bundles, Purpose::Client, now)?;
     let id = WorkloadId::Spiffe(svid.spiffe_id().clone());
-    if client_id.as_str() != id.as_str() {
-        let client_id = client_id.as_str().to_owned();
-        return Err(Refusal::OtherClient { client_id, id });
-    }
     let caller = Caller::new(Who::Workload(id.clone()), Method::SpiffeX509, svid.not_after());
     let caller = match jose::PublicKey::from_spki_der(svid.spki_der()) {
         Ok(key) => caller.with_key(key.thumbprint()),

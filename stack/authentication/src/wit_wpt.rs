@@ -1,5 +1,6 @@
 //! A request that carries a WIT and a WPT beside a token (wimse-wpt §2; S1 §9.2.1; AUTHN-02,
-//! AUTHN-05): the token counts only for the identity that it was issued to.
+//! AUTHN-05): the token counts only for the identity that it was issued to. An endpoint of ours may
+//! ask for the two alone.
 
 use time::{Span, UnixTime};
 use wimse::{
@@ -18,10 +19,9 @@ pub struct Request<'a> {
     pub wit: Vec<&'a [u8]>,
     /// Every `Workload-Proof-Token` field.
     pub wpt: Vec<&'a [u8]>,
-    /// The access token that came with them.
-    pub access_token: &'a str,
-    /// To whom it was issued.
-    pub holder: &'a str,
+    /// The access token that came with them, and to whom it was issued; `None` where the two
+    /// fields alone say who calls.
+    pub token: Option<(&'a str, &'a str)>,
     /// The target URI of the request, without query and fragment, made from configuration.
     pub audiences: &'a [&'a str],
     /// The keys that sign WITs.
@@ -57,7 +57,7 @@ pub fn authenticate(request: &Request<'_>, wit: &VerifiedWit) -> Result<Proved, 
     let text = exactly_one(fields).map_err(ProofRefusal::WptHeader)?;
     let expected = Expected {
         audiences: request.audiences,
-        access_token: Some(request.access_token),
+        access_token: request.token.map(|(text, _)| text),
         txn_token: None,
         other: &[],
         now: request.now,
@@ -67,8 +67,9 @@ pub fn authenticate(request: &Request<'_>, wit: &VerifiedWit) -> Result<Proved, 
     let proof = verify_wpt(text, wit, expected).map_err(ProofRefusal::Wpt)?;
     // docs/design.md §5: proof = "wit" binds a token to the identity: accepted only with a WIT
     // whose identifier is the token's client_id.
-    if wit.workload_id().as_str() != request.holder {
-        let (holder, presenter) = (request.holder.to_owned(), wit.workload_id().clone());
+    let holder = request.token.map(|(_, holder)| holder);
+    if let Some(holder) = holder.filter(|holder| wit.workload_id().as_str() != *holder) {
+        let (holder, presenter) = (holder.to_owned(), wit.workload_id().clone());
         return Err(ProofRefusal::OtherHolder { holder, presenter });
     }
     let once = Once {

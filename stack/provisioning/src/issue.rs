@@ -58,9 +58,9 @@ impl CredentialKind {
 pub struct Demand<'a> {
     /// The kind asked for.
     pub kind: CredentialKind,
-    /// The node that measured.
-    pub node: &'a WorkloadId,
-    /// What it measured, now.
+    /// The node that measured; `None`: the agent runs on none, and proved what it is itself.
+    pub node: Option<&'a WorkloadId>,
+    /// What was measured or proved.
     pub found: &'a Selectors,
     /// The rule of the agent's record.
     pub rule: &'a Rule,
@@ -77,8 +77,13 @@ impl Demand<'_> {
     /// appraisal.
     pub fn fits(&self) -> Result<(), IssueRefusal> {
         self.lifecycle.is_active()?;
-        if !self.rule.allows_node(self.node) {
-            return Err(IssueRefusal::Node { node: self.node.clone() });
+        match self.node {
+            Some(node) if !self.rule.allows_node(node) => {
+                return Err(IssueRefusal::Node { node: node.clone() });
+            }
+            // A record that names its nodes does not mean an agent elsewhere.
+            None if !self.rule.nodes.is_empty() => return Err(IssueRefusal::NoNode),
+            _ => {}
         }
         // Asked of the rule as the node asks it: a rule that demands nothing is nobody's.
         if !self.rule.matches(self.found) {
@@ -125,6 +130,9 @@ pub enum IssueRefusal {
         /// The node that asked.
         node: WorkloadId,
     },
+    /// No node at all, where the record names some.
+    #[error("the record allows the agent on nodes that it names, and on no other place")]
+    NoNode,
     /// The process lacks facts that the record's rule demands.
     #[error("the process lacks `{}`", .missing.join("`, `"))]
     Evidence {
@@ -190,6 +198,7 @@ mod tests {
 
         fn ask(&self, kind: CredentialKind) -> Result<Span, IssueRefusal> {
             let Self { node, found, rule, lifecycle, class, result, lifetimes } = self;
+            let node = Some(node);
             Demand { kind, node, found, rule, lifecycle, class, lifetimes }.decide(result)
         }
     }

@@ -10,6 +10,7 @@ mod agentic;
 mod attestation;
 mod authzen;
 mod bom;
+mod enrolment;
 mod jose;
 mod json;
 mod oauth;
@@ -41,6 +42,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bom_advisories", bom::advisories),
     ("bom_bill", bom::bill),
     ("bom_text", bom::text),
+    ("enrolment_request", enrolment::request),
     ("jose_json", jose::json),
     ("jose_jws", jose::jws),
     ("jose_key_set", jose::key_set),

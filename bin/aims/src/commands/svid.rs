@@ -234,7 +234,10 @@ async fn wit(context: &Context, source: &Source, write: Option<&Path>) -> Result
 }
 
 /// Writes files into a folder, which is made if it is not there.
-fn write_all(folder: &Path, all: &[(&str, &[u8], u32)]) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn write_all(
+    folder: &Path,
+    all: &[(&str, &[u8], u32)],
+) -> Result<Vec<PathBuf>, Failure> {
     std::fs::create_dir_all(folder).map_err(|error| Failure::file(folder, error))?;
     let mut written = Vec::new();
     for (name, contents, mode) in all {

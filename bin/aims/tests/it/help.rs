@@ -16,6 +16,7 @@ const COMMANDS: &[&[&str]] = &[
     &["node", "revoke"],
     &["node", "forget"],
     &["gateway"],
+    &["enrol"],
     &["run"],
     &["join-token"],
     &["join-token", "create"],

@@ -13,6 +13,7 @@ mod audit;
 mod clock;
 mod confidential;
 mod endings;
+mod enrolling;
 mod federation;
 mod full_disk;
 mod help;

@@ -73,7 +73,7 @@ fn s12_faults_are_shown_with_file_line_and_fix() {
       fix: put `@id("a-short-name")` above the rule
     access/more.cedar:4:18: unexpected token `action`: expected `!=`, `)`, `,`, `:`, `<`, `<=`, `==`, `>`, `>=`, `in`, or `is`
       fix: write `@id("…") permit(principal, action, resource) when { … };`
-    attestation.toml:1:1: no mechanism `telepathy`; known are join_token, x509pop, sshpop, k8s_psat, github_actions, gitlab_ci, gcp_iit, aws_iid, azure_imds, http_challenge, tpm_devid, idevid, snp, tdx
+    attestation.toml:1:1: no mechanism `telepathy`; known are join_token, x509pop, sshpop, k8s_psat, github_actions, gitlab_ci, gcp_iit, aws_iid, azure_imds, http_challenge, tpm_devid, idevid, ear, snp, tdx
     attestation.toml:4:1: no credential `gold`; known are x509, wit, jwt
     resource.toml: no part of the system reads this file
       fix: policy is domain.toml, attestation.toml, resources/*.toml, agents/*.toml, federation/*.toml and access/*.cedar; move or rename the file, or end its name in .md

@@ -220,8 +220,7 @@ fn wit_and_wpt<W: World>(
     let request = wit_wpt::Request {
         wit: asked.call.values(wimse::WORKLOAD_IDENTITY_TOKEN).collect(),
         wpt: asked.call.values(wimse::WORKLOAD_PROOF_TOKEN).collect(),
-        access_token: text.as_str(),
-        holder: presented.client_id(),
+        token: Some((text.as_str(), presented.client_id())),
         audiences: &[&target],
         anchors: &anchors,
         now: asked.now,

@@ -43,6 +43,24 @@ fn ear_3_published_results_of_every_profile_are_read() {
     assert_eq!(found.to_string(), "configuration 36, executables 33, hardware 97");
 }
 
+/// req: ATT-04 (part)
+#[test]
+fn ear_3_the_key_that_a_verifier_found_attested_is_read() {
+    let ok = read(&vector("ear-claims-key-attestation-ok")).unwrap();
+    let key = ok.submods["PARSEC_TPM"].key.clone().unwrap();
+    assert!(jose::PublicKey::from_spki_der(&key).is_ok());
+    let written = serde_json::to_value(&ok).unwrap();
+    let again: Ear = serde_json::from_value(written).unwrap();
+    assert_eq!(again.submods["PARSEC_TPM"].key, Some(key));
+    // None is attested where the verifier leaves it empty.
+    let none = read(&vector("ear-claims-key-attestation-ko")).unwrap();
+    assert_eq!(none.submods["PARSEC_TPM"].key, None);
+    let at = "/submods/PARSEC_TPM/ear.veraison.key-attestation";
+    for bad in [json!({ "akpub": "=" }), json!({ "akpub": 7 }), json!("AAAA"), json!({ "k": "" })] {
+        assert!(changed("ear-claims-key-attestation-ok", at, bad).is_err());
+    }
+}
+
 /// A change of a published result: the JSON pointer, the new value (`null` takes it away).
 fn changed(name: &str, pointer: &str, value: Value) -> Result<Ear, String> {
     let mut claims = vector(name);

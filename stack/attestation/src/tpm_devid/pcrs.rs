@@ -92,13 +92,13 @@ fn digest(text: &str) -> Option<[u8; 32]> {
 }
 
 /// What is wrong in the settings of a mechanism, as far as this one's settings go.
-pub fn fault(name: &str, rule: &NodeRule) -> Option<(String, String)> {
-    let key = |field: &str| format!("node.{name}.{field}");
+pub fn fault(table: &str, name: &str, rule: &NodeRule) -> Option<(String, String)> {
+    let key = |field: &str| format!("{table}.{name}.{field}");
     match name {
         "tpm_devid" if rule.endorsement_anchors.is_empty() => {
             let why = "who vouches for a tpm is not said: `endorsement_anchors` needs the pem \
                        certificates of the authorities of its manufacturer";
-            Some((format!("node.{name}"), why.to_owned()))
+            Some((format!("{table}.{name}"), why.to_owned()))
         }
         "tpm_devid" => None,
         _ if !rule.endorsement_anchors.is_empty() => {
@@ -144,7 +144,7 @@ mod tests {
         let check = |name: &str, endorsement: &str, pcrs: PcrValues, expect: Option<&str>| {
             let endorsement_anchors = endorsement.to_owned();
             let rule = NodeRule { endorsement_anchors, pcrs, ..NodeRule::default() };
-            assert_eq!(fault(name, &rule).map(|(key, _)| key).as_deref(), expect);
+            assert_eq!(fault("node", name, &rule).map(|(key, _)| key).as_deref(), expect);
         };
         let some = || read("7", &["00".repeat(32).as_str()]).unwrap();
         check("tpm_devid", "pem", some(), None);

@@ -8,6 +8,7 @@
 
 mod about;
 mod documents;
+mod ear;
 mod hosts;
 mod idevid;
 mod issuer_keys;

@@ -17,6 +17,7 @@ fn s7_every_mechanism_has_one_name_that_fits_a_path_and_is_found_by_it() {
         [
             "aws_iid",
             "azure_imds",
+            "ear",
             "gcp_iit",
             "github_actions",
             "gitlab_ci",

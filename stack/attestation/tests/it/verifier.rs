@@ -91,6 +91,7 @@ impl Asked {
         Inquiry {
             agent: &self.agent,
             host: Some(Host { mechanism: "join_token", vector, joined: NOW }),
+            platform: None,
             found: Some(&self.found),
             rule: &self.rule,
             key: None,

@@ -56,8 +56,7 @@ impl Sent {
         let request = Request {
             wit: self.wits.iter().map(Vec::as_slice).collect(),
             wpt: self.wpts.iter().map(Vec::as_slice).collect(),
-            access_token: self.token,
-            holder: self.holder,
+            token: Some((self.token, self.holder)),
             audiences: &audiences,
             anchors: &self.anchors,
             now: self.now,

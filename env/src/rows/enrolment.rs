@@ -1,0 +1,65 @@
+//! Agents without a host of ours, as they are stored.
+
+use std::collections::BTreeMap;
+
+use attestation::Selectors;
+use attestation::verifier::Summary;
+use serde::{Deserialize, Serialize};
+use time::UnixTime;
+
+use crate::store::{Entity, Index, Table, Unreadable};
+
+/// An instance of an agent that enrolled from no host of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// SHA-256 of the handle that it renews by.
+    pub handle: String,
+    /// The agent.
+    pub agent: String,
+    /// By which mechanism.
+    pub mechanism: String,
+    /// What that proved.
+    pub selectors: Selectors,
+    /// RFC 7638 thumbprint, base64url, of the key that its credentials bind now.
+    pub key: String,
+    /// SHA-256 of what else the result was made of: policy, and what an operator brought.
+    pub basis: String,
+    /// base64url(SHA-256) of the signed result.
+    pub digest: String,
+    /// The tier of each part of it.
+    pub summary: Summary,
+    /// Each part in words.
+    pub told: BTreeMap<String, String>,
+    /// SHA-256 of each document that was appraised, lower-case hex, by its kind.
+    pub documents: BTreeMap<String, String>,
+    /// When it enrolled.
+    pub enrolled: UnixTime,
+    /// When it was last given credentials.
+    pub renewed: UnixTime,
+    /// Until when the result counts: nothing issued on it lives longer.
+    pub until: UnixTime,
+}
+
+impl Entity for Enrolment {
+    const TABLE: Table = Table::Enrolments;
+
+    fn id(&self) -> String {
+        self.handle.clone()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Unreadable::to_json(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Unreadable::from_json(bytes)
+    }
+
+    fn terms(&self) -> Vec<(Index, String)> {
+        vec![(Index::Agent, self.agent.clone())]
+    }
+
+    fn expires(&self) -> Option<UnixTime> {
+        Some(self.until)
+    }
+}

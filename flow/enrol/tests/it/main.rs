@@ -1,0 +1,8 @@
+//! Enrolment as stories, over one world from one seed.
+
+#[cfg(test)]
+mod bound;
+#[cfg(test)]
+mod enrol;
+#[cfg(test)]
+mod maker;
