@@ -168,6 +168,7 @@ fn s7_a_host_that_joined_is_active_with_what_was_found() {
         name: "host-1".to_owned(),
         selectors: selectors("join_token:name:host-1"),
         vector: rats::Vector::NONE,
+        until: None,
         once: true,
         uses: Vec::new(),
     };
