@@ -1,10 +1,11 @@
-//! Many nodes: how fast they join over the node API, how long a registration takes to reach all of
+//! Many nodes: how fast they join, how long a registration takes to reach all of
 //! them, what issuing costs beside them, and what happens when all come back at once.
 //!
 //! A node here is a link with a memory store and nobody's workloads, in this process: its memory
 //! and processor time count with the server's.
 
 use std::future::Future;
+use std::os::unix::fs::PermissionsExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,9 +14,10 @@ use std::time::{Duration, Instant};
 use attestation::mechanism::Role;
 use credential::Purpose;
 use env::{Journal, Keys, Newest, Sealed, Seq, Store, Unavailable};
+use flow::join::{self, Attempt, End};
 use flow::{agents, join_token};
 use keys::{Disk, KeyStore};
-use link::{Address, JoinOrder, Link, Presented};
+use link::{Address, Link, Presented};
 use monitoring::Component;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use spiffe::{BundleSet, SpiffeId};
@@ -39,6 +41,8 @@ use crate::{Failure, Measured, svid};
 const NODES: usize = 1_000;
 /// Nodes that come back at once.
 const HERD: usize = 5_000;
+/// Keys of one key store.
+const KEYS_EACH: usize = 500;
 /// Nodes that join at a time.
 const JOINING: usize = 32;
 /// Registrations whose way is measured.
@@ -61,12 +65,13 @@ impl Journal for Forgotten {
 /// Nodes, their keys, and how far each has heard.
 struct Herd {
     nodes: Vec<Node>,
-    keys: Arc<KeyStore>,
+    keys: Vec<Arc<KeyStore>>,
     heard: Arc<Notify>,
-    _folder: TempDir,
+    folders: Vec<TempDir>,
 }
 
 struct Node {
+    keys: Arc<KeyStore>,
     presented: Presented,
     seq: Arc<AtomicU64>,
     task: Option<JoinHandle<()>>,
@@ -76,13 +81,13 @@ struct Node {
 pub(crate) async fn measure(all: &Installation) -> Measured {
     more_files()?;
     let mut found = Vec::new();
-    let mut herd = Herd::new()?;
+    let mut herd = Herd::new();
     let before = resident(std::process::id())?;
     let (joined, rate) = herd.join(all, NODES).await?;
     let served = herd.connect(all).await?;
     let after = resident(std::process::id())?;
     let mut rows = vec![
-        Row::of(format!("{joined} nodes join by join token over the node API"), rate, "/s"),
+        Row::of(format!("{joined} nodes join by join token, in process"), rate, "/s"),
         Row::of("all of them have their first facts after", served, "s"),
         Row::of(
             "memory per 1,000 nodes, both ends",
@@ -123,11 +128,21 @@ pub(crate) async fn measure(all: &Installation) -> Measured {
 }
 
 impl Herd {
-    fn new() -> Result<Self, Failure> {
-        let folder = tempfile::tempdir()?;
-        let keys = Arc::new(KeyStore::on_disk(Disk::open(folder.path(), None)?));
+    fn new() -> Self {
         let heard = Arc::new(Notify::new());
-        Ok(Self { nodes: Vec::new(), keys, heard, _folder: folder })
+        Self { nodes: Vec::new(), keys: Vec::new(), heard, folders: Vec::new() }
+    }
+
+    /// The key store of the node of this number: a store has a bound on its keys.
+    fn keys(&mut self, number: usize) -> Result<Arc<KeyStore>, Failure> {
+        let place = number / KEYS_EACH;
+        while self.keys.len() <= place {
+            let owned = std::fs::Permissions::from_mode(0o700);
+            let folder = tempfile::Builder::new().permissions(owned).tempdir()?;
+            self.keys.push(Arc::new(KeyStore::on_disk(Disk::open(folder.path(), None)?)));
+            self.folders.push(folder);
+        }
+        self.keys.get(place).cloned().ok_or_else(|| "no key store".into())
     }
 
     /// So many more join, each by a token of its own; returns how many a second.
@@ -142,29 +157,37 @@ impl Herd {
         let turns = Arc::new(Semaphore::new(JOINING));
         let begun = Instant::now();
         let mut joining = JoinSet::new();
-        for token in tokens {
-            let (keys, turns) = (Arc::clone(&self.keys), Arc::clone(&turns));
-            let (address, id, trust) = (address(all)?, server_id()?, trust(all).await?);
+        let first = self.nodes.len();
+        for (number, token) in tokens.into_iter().enumerate() {
+            let keys = self.keys(first.saturating_add(number))?;
+            let turns = Arc::clone(&turns);
+            let server = all.server();
             joining.spawn(async move {
                 let _turn = turns.acquire().await?;
                 let (handle, public) =
                     keys.generate(Purpose::Component, flow::sign::ALGORITHM).await?;
                 let request = flow::workload::request_with(keys.as_ref(), &handle, &public).await?;
-                let order = JoinOrder {
+                let attempt = Attempt {
                     mechanism: "join_token".to_owned(),
                     role: Role::Node,
                     evidence: token.into_bytes(),
                     request,
+                    source: "bench".to_owned(),
                 };
-                let unasked = |_| async { Ok(Vec::new()) };
-                let now = SystemClock::read();
-                let joined = link::join(&address, &id, trust, now, order, unasked).await?;
-                Ok::<_, Failure>(Presented::new(certified(joined.chain, &keys, &handle)))
+                match join::join(&*server, &attempt, None).await? {
+                    End::Decided(decided) => {
+                        let chain = decided.into_value()?.chain;
+                        let presented = Presented::new(certified(chain, &keys, &handle));
+                        Ok::<_, Failure>((keys, presented))
+                    }
+                    End::Stranger(refusal) => Err(refusal.into()),
+                }
             });
         }
         while let Some(joined) = joining.join_next().await {
             let seq = Arc::new(AtomicU64::new(0));
-            self.nodes.push(Node { presented: joined??, seq, task: None });
+            let (keys, presented) = joined??;
+            self.nodes.push(Node { keys, presented, seq, task: None });
         }
         Ok((more, count(more) / begun.elapsed().as_secs_f64()))
     }
@@ -180,7 +203,7 @@ impl Herd {
             let link = Link::new(address(all)?, id.clone(), presented, trust.clone(), now);
             let world = ComponentWorld {
                 store: Memory::open(Arc::new(Forgotten)),
-                keys: Arc::clone(&self.keys),
+                keys: Arc::clone(&node.keys),
                 peers: link,
                 platforms: None,
                 superior: None,

@@ -321,6 +321,10 @@ pub struct Failing {
     pub again: UnixTime,
     /// Why the last time.
     pub why: String,
+    /// Whether it would not certify, and not only failed to tell its roots: that it tells them is
+    /// no answer to that.
+    #[serde(default)]
+    pub certifying: bool,
 }
 
 impl SuperiorRow {

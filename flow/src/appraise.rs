@@ -1,7 +1,8 @@
 //! The attestation result for an agent on a host (S1 §7; ATT-01, ATT-04): the one that was made
 //! last, while everything that it was made of is the same, or a new one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use attestation::class::{Grade, RiskClass};
 use attestation::verifier::{self, Assessment, Document, Host, Inquiry};
@@ -41,7 +42,7 @@ pub(crate) struct Asking<'a> {
 
 /// A result, and what is to be stored and recorded of it.
 pub(crate) struct Judged {
-    pub(crate) row: ResultRow,
+    pub(crate) row: Arc<ResultRow>,
     /// What stands in the store: nothing, or an older result, or this one.
     expect: Expect,
     fresh: Option<Fresh>,
@@ -73,7 +74,7 @@ pub(crate) async fn judge<W: World>(
         && row.basis == basis
         && asking.now < row.until
     {
-        return Ok(Judged { row: (*row.value).clone(), expect, fresh: None });
+        return Ok(Judged { row: Arc::clone(&row.value), expect, fresh: None });
     }
     let (assessment, claims) = assess(facts, asking, documents.as_ref(), spent);
     let token = signed(world, facts, &claims, asking.now).await?;
@@ -93,7 +94,7 @@ pub(crate) async fn judge<W: World>(
         host,
     };
     let fresh = fresh(claims, &assessment, documents, &row.agent, spent);
-    Ok(Judged { row, expect, fresh: Some(fresh) })
+    Ok(Judged { row: Arc::new(row), expect, fresh: Some(fresh) })
 }
 
 /// A result, signed by the verifier.
@@ -180,21 +181,30 @@ fn basis_of(
     documents: Option<&Stored<Documents>>,
     spent: &BTreeSet<String>,
 ) -> String {
-    let host = asking.host;
-    let documents: BTreeMap<_, _> = documents
-        .iter()
-        .flat_map(|row| &row.kinds)
-        .map(|(kind, kept)| (kind, (&kept.sha256, kept.spent || spent.contains(kind))))
-        .collect();
-    let all = serde_json::json!([
-        facts.version(),
-        asking.agent.entry.rule,
-        [&host.mechanism, &host.joined.to_string(), &host.vector.to_string()],
-        asking.found,
-        documents,
-    ]);
-    TokenHash::of(&all.to_string()).to_base64url()
+    let (host, rule) = (asking.host, &asking.agent.entry.rule);
+    // One line a fact: no selector, name or hash has a line feed in it.
+    let mut all = String::with_capacity(BASIS_BYTES);
+    let mut line = |name: &str, value: &dyn std::fmt::Display| {
+        use std::fmt::Write as _;
+        let _ = writeln!(all, "{name} {value}");
+    };
+    line("policy", &facts.set().version().as_str());
+    line("class", &rule.class);
+    rule.selectors.iter().for_each(|one| line("rule", one));
+    rule.nodes.iter().for_each(|one| line("node", one));
+    line("mechanism", &host.mechanism);
+    line("joined", &host.joined.millis());
+    line("vector", &host.vector);
+    asking.found.into_iter().flat_map(Selectors::iter).for_each(|one| line("found", one));
+    for (kind, kept) in documents.iter().flat_map(|row| &row.kinds) {
+        line(kind, &kept.sha256);
+        line("spent", &(kept.spent || spent.contains(kind)));
+    }
+    TokenHash::of(&all).to_base64url()
 }
+
+/// About how long the text is that a basis is the hash of.
+const BASIS_BYTES: usize = 1_024;
 
 /// A document whose values were not taken yet takes them with the first result that it is in.
 fn fresh(
@@ -242,8 +252,9 @@ impl Judged {
         if self.fresh.is_none() && !late && held == self.row.held {
             return;
         }
-        (self.row.held, self.row.asked) = (held, now);
-        change.writes.push(Write::put(&self.row, self.expect));
+        let row = ResultRow { held, asked: now, ..(*self.row).clone() };
+        change.writes.push(Write::put(&row, self.expect));
+        self.row = Arc::new(row);
         let Some(fresh) = &self.fresh else { return };
         let mut record = begin(world, Event::EvidenceAppraised);
         record.agent = Some(self.row.agent.clone());
@@ -259,6 +270,9 @@ impl Judged {
             change.writes.push(Write::put(documents, Expect::Version(*version)));
         }
         self.describe(&mut record);
+        let told = self.row.told.iter();
+        let parts = told.map(|(name, told)| (format!("part.{name}"), told.clone()));
+        record.attestation.extend(parts);
         change.records.push(record);
     }
 
@@ -267,14 +281,12 @@ impl Judged {
         self.fresh.as_ref().map(|fresh| fresh.kinds.clone()).unwrap_or_default()
     }
 
-    /// OBS-07: the attestation state, in the record of what was decided by it.
+    /// OBS-07: the attestation state, in the record of what was decided by it. The parts stand in
+    /// the record of the result, which has its hash for an id.
     pub(crate) fn describe(&self, record: &mut Record) {
         let mut put = |name: String, value: String| record.attestation.insert(name, value);
         put("result".to_owned(), self.row.digest.clone());
         put("tier".to_owned(), self.row.summary.tier().to_string());
         put("grade".to_owned(), self.row.grade.map_or("none", Grade::name).to_owned());
-        for (name, told) in &self.row.told {
-            put(format!("part.{name}"), told.clone());
-        }
     }
 }

@@ -105,7 +105,9 @@ pub async fn rotate<W: World>(
             now,
             domain: &domain.trust_domain,
         };
-        let made = rotate::make(world, &making, ring, &domain.lifetimes, &[], Some(record)).await?;
+        let names = rotate::own_names(world);
+        let made =
+            rotate::make(world, &making, ring, &domain.lifetimes, &names, Some(record)).await?;
         if let Some((receipt, ring)) = made {
             rotate::publish(world, now).await?;
             return Ok(Recorded::new(Ok(ring), &receipt));
@@ -155,7 +157,7 @@ pub async fn act<W: World>(
         if let Some(receipt) = settled(world.store().commit(change).await)? {
             rotate::forget(world, &stored, &changed).await?;
             // A key that is to sign at once is made at once; the bundle says the rest.
-            rotate::due(world, purpose, &[]).await?;
+            rotate::due(world, purpose, &rotate::own_names(world)).await?;
             rotate::publish(world, now).await?;
             return Ok(Recorded::new(Ok(changed), &receipt));
         }

@@ -5,6 +5,7 @@
 pub mod making;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use attestation::Selectors;
 use attestation::class::{RiskClass, Shortfall};
@@ -323,8 +324,8 @@ fn record_of<W: World>(
 
 /// A host in force, an agent that policy knows, and what its process is said to be.
 struct Admitted<'a> {
-    host: NodeRecord,
-    agent: AgentRecord,
+    host: Arc<NodeRecord>,
+    agent: Arc<AgentRecord>,
     class: &'a RiskClass,
     /// What a node of ours measured, or the record's rule, where a SPIRE agent says that it is met.
     found: Selectors,
@@ -381,7 +382,7 @@ fn admitted<'a>(
             agent.entry.rule.selectors.clone()
         }
     };
-    let (host, agent) = ((*host.value).clone(), (*agent.value).clone());
+    let (host, agent) = (host.value, agent.value);
     Ok(Admitted { host, agent, class, found, is_measured: asked.process.is_some() })
 }
 

@@ -3,6 +3,7 @@
 //! agent's risk class says. A job that any server may run at any time.
 
 use attestation::class::{Fall, Grade};
+use attestation::mechanism::Role;
 use env::rows::{Documents, DomainEpoch, ResultRow};
 use env::{Change, Clock, Entity, Expect, Index, Key, Store, Unavailable, World, Write};
 use monitoring::{Event, Outcome};
@@ -13,7 +14,7 @@ use time::UnixTime;
 use crate::appraise::{self, Asking};
 use crate::facts::{Basis, basis};
 use crate::record::begin;
-use crate::turns::settled;
+use crate::turns::{TRIES_MAX, overtaken, pause, settled};
 
 /// Results of one page.
 const PAGE: usize = 200;
@@ -54,12 +55,13 @@ pub async fn step<W: World>(world: &W, which: &Which) -> Result<usize, Unavailab
         let store = world.store();
         let page = store.scan(ResultRow::TABLE, index, value, after.as_deref(), PAGE).await?;
         for row in &page.rows {
-            let Some(result) = row.value::<ResultRow>().map_err(env_fault)? else { continue };
+            // A row that does not read keeps no other from being looked at.
+            let Ok(Some(result)) = row.value::<ResultRow>() else { continue };
             let waits = match which {
                 Which::Due { after, before } => result.until < *after || *before <= result.until,
                 _ => false,
             };
-            if !waits && look(world, &result).await? {
+            if !waits && settle(world, &result).await? {
                 fallen += 1;
             }
         }
@@ -70,12 +72,19 @@ pub async fn step<W: World>(world: &W, which: &Which) -> Result<usize, Unavailab
     }
 }
 
-fn env_fault(error: env::Unreadable) -> Unavailable {
-    Unavailable::of("store", error)
+/// Looks at one result until nothing comes between; true if its agent fell.
+async fn settle<W: World>(world: &W, seen: &ResultRow) -> Result<bool, Unavailable> {
+    for turn in 0..TRIES_MAX {
+        if let Some(fell) = look(world, seen).await? {
+            return Ok(fell);
+        }
+        pause(world, turn).await;
+    }
+    Err(overtaken())
 }
 
-/// Looks at one result; true if its agent fell.
-async fn look<W: World>(world: &W, seen: &ResultRow) -> Result<bool, Unavailable> {
+/// Looks once; `None`: another commit came first.
+async fn look<W: World>(world: &W, seen: &ResultRow) -> Result<Option<bool>, Unavailable> {
     let mut keys = vec![
         Key::of::<AgentRecord>(&seen.agent),
         Key::of::<NodeRecord>(&seen.host),
@@ -85,12 +94,24 @@ async fn look<W: World>(world: &W, seen: &ResultRow) -> Result<bool, Unavailable
     let facts = basis(world, keys).await?;
     let row = facts.rows.get::<ResultRow>(&seen.id())?;
     let agent = facts.rows.get::<AgentRecord>(&seen.agent)?;
-    let (Some(row), Some(agent)) = (row, agent) else { return Ok(false) };
+    let (Some(row), Some(agent)) = (row, agent) else { return Ok(Some(false)) };
     let now = world.clock().now();
     let found = grade(&facts, &row, &agent, now)?;
     let held = row.held;
-    if found >= held || agent.lifecycle.is_active().is_err() {
-        return Ok(false);
+    if found >= held {
+        return Ok(Some(false));
+    }
+    if agent.lifecycle.is_active().is_err() {
+        // What it held is dead already: whoever lets it go on is not overruled by that.
+        let change = Change {
+            writes: vec![Write::put(
+                &ResultRow { grade: found, held: None, ..(*row.value).clone() },
+                Expect::Version(row.version),
+            )],
+            records: vec![noted(world, &facts, seen)],
+            ..Change::default()
+        };
+        return Ok(settled(world.store().commit(change).await)?.map(|_| false));
     }
     let class = facts.set().attestation().class.get(&agent.entry.rule.class);
     // A class that is gone gives nothing, and leaves nothing.
@@ -109,7 +130,17 @@ async fn look<W: World>(world: &W, seen: &ResultRow) -> Result<bool, Unavailable
     record.facts = serde_json::json!({ "reason": reason, "result": row.digest, "fall": fall });
     end(&facts, &agent, fall, reason, now, &mut change, &mut record)?;
     change.records.push(record);
-    Ok(settled(world.store().commit(change).await)?.is_some())
+    Ok(settled(world.store().commit(change).await)?.map(|_| true))
+}
+
+/// That a result got worse of an agent that is not in force: nothing is to be ended.
+fn noted<W: World>(world: &W, facts: &Basis, seen: &ResultRow) -> monitoring::Record {
+    let mut record = begin(world, Event::AgentLifecycle);
+    record.action = format!("agent.{}", action(Fall::Keep));
+    record.agent = Some(seen.agent.clone());
+    record.transport = Some(seen.host.clone());
+    record.policy = Some(facts.version());
+    record
 }
 
 /// Adds to the change what ends the agent's credentials.
@@ -161,6 +192,17 @@ fn grade(
     let (Some(host), Some(class)) = (host, class) else { return Ok(None) };
     // A process that was measured has a user at the least.
     let found = Some(&row.selectors).filter(|found| !found.is_empty());
+    let rule = &agent.entry.rule;
+    let is_claimed = host.role == Role::SpireAgent;
+    // What would refuse the process today, before any appraisal, leaves it nothing either.
+    let fits = rule.allows_node(&host.id)
+        && found.is_none_or(|found| rule.matches(found))
+        && class.undemanded(&rule.selectors).is_none()
+        && !class.issues.is_empty()
+        && (!is_claimed || class.spire_agents);
+    if !fits {
+        return Ok(None);
+    }
     let asking = Asking { agent, host: &host, found, class, now };
     appraise::look(facts, &asking)
 }

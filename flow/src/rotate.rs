@@ -90,9 +90,9 @@ pub(crate) async fn due<W: World>(
         return Ok(Some(again));
     }
     match make(world, &making, ring, &domain.lifetimes, web_names, None).await {
-        Ok(_) => superior::answered(world, superior).await.map(|()| None),
+        Ok(_) => superior::answered(world, superior, true).await.map(|()| None),
         Err(MakeFault::Superior(fault)) => {
-            let again = superior::failed(world, superior, &fault, now).await?;
+            let again = superior::failed(world, superior, &fault, true, now).await?;
             if signs { Ok(Some(again)) } else { Err(MakeFault::Superior(fault).into()) }
         }
         Err(MakeFault::Unavailable(why)) => Err(why),
@@ -128,6 +128,15 @@ impl From<MakeFault> for Unavailable {
             MakeFault::Unavailable(why) => why,
         }
     }
+}
+
+/// The name of the host that our own listeners are reached by: what an authority signs must serve
+/// for it.
+pub(crate) fn own_names<W: World>(world: &W) -> Vec<String> {
+    let issuer = world.site().issuer.trim_start_matches("https://");
+    let host = issuer.split(['/', ':']).next().unwrap_or_default();
+    let is_name = host.chars().any(|c| c.is_ascii_alphabetic());
+    is_name.then(|| host.to_owned()).into_iter().collect()
 }
 
 /// A key that is to be made.

@@ -121,6 +121,7 @@ pub(crate) async fn failed<W: World>(
     world: &W,
     superior: &dyn Superior,
     fault: &Fault,
+    certifying: bool,
     now: UnixTime,
 ) -> Result<UnixTime, Unavailable> {
     let keys = [
@@ -137,7 +138,7 @@ pub(crate) async fn failed<W: World>(
     let again = now.plus(pause(tries, ends.unwrap_or(now).since(now)));
     let is_told = old.as_ref().is_some_and(|old| old.why == why);
     let since = old.map_or(now, |old| old.since);
-    let failing = Failing { since, tries, again, why };
+    let failing = Failing { since, tries, again, why, certifying };
     let mut records = Vec::new();
     if !is_told {
         let mut record = begin(world, Event::KeyRotated);
@@ -161,9 +162,14 @@ pub(crate) async fn failed<W: World>(
 pub(crate) async fn answered<W: World>(
     world: &W,
     superior: &dyn Superior,
+    certified: bool,
 ) -> Result<(), Unavailable> {
     let row = world.store().snapshot(&[Key::of::<SuperiorRow>(SuperiorRow::ID)]).await?;
     let row = row.get::<SuperiorRow>(SuperiorRow::ID)?;
+    let failing = row.as_ref().and_then(|row| row.failing.as_ref());
+    if !certified && failing.is_some_and(|failing| failing.certifying) {
+        return Ok(());
+    }
     let now = SuperiorRow { name: superior.name().to_owned(), failing: None };
     if row.as_deref() == Some(&now) {
         return Ok(());
@@ -198,7 +204,7 @@ pub(crate) async fn refresh<W: World>(
     };
     let roots = match roots {
         Ok(roots) => roots,
-        Err(fault) => return failed(world, superior, &fault, now).await.map(|_| ()),
+        Err(fault) => return failed(world, superior, &fault, false, now).await.map(|_| ()),
     };
     let name = Purpose::X509Authority.name();
     let rows = world.store().snapshot(&[Key::of::<KeyRing>(name)]).await?;
@@ -214,7 +220,7 @@ pub(crate) async fn refresh<W: World>(
         }
     }
     if ring == *row.value {
-        return answered(world, superior).await;
+        return answered(world, superior, false).await;
     }
     let mut record = begin(world, Event::KeyRotated);
     record.action = "superior.roots".to_owned();
@@ -226,7 +232,7 @@ pub(crate) async fn refresh<W: World>(
         records: vec![record],
     };
     settled(world.store().commit(change).await)?;
-    answered(world, superior).await
+    answered(world, superior, false).await
 }
 
 #[cfg(test)]

@@ -148,7 +148,18 @@ fn rings(
     let mut found = Vec::new();
     for purpose in Purpose::ROTATED {
         let Some(ring) = rows.get::<KeyRing>(purpose.name())? else { continue };
-        let Some(current) = ring.signer(now) else { continue };
+        let Some(current) = ring.signer(now) else {
+            if let Some(last) = ring.keys.iter().map(|key| key.signs_until).max() {
+                alarms.push(Alarm {
+                    kind: AlarmKind::KeyOverdue,
+                    subject: purpose.name().to_owned(),
+                    since: last.min(now),
+                    ends: None,
+                    why: "no key may sign: nothing is issued".to_owned(),
+                });
+            }
+            continue;
+        };
         let until = current.signs_until;
         found.push((purpose, until));
         let announced = until.minus(current.signs_from.since(current.published));

@@ -24,14 +24,22 @@ pub async fn follow<W: World>(world: Arc<W>) {
     loop {
         let now = world.clock().now();
         let mut which = vec![Which::Fallen, Which::Due { after: looked, before: now }];
+        let mut position = seen;
         match changed(world.as_ref(), seen).await {
-            Ok((position, found)) => (seen, which) = (position, [which, found].concat()),
+            Ok((read, found)) => (position, which) = (read, [which, found].concat()),
             Err(error) => tracing::warn!(%error, "attestation: changes cannot be read"),
         }
-        if now.since(all) >= ALL_EVERY {
-            (which, all) = (vec![Which::All], now);
+        let is_all = now.since(all) >= ALL_EVERY;
+        if is_all {
+            which = vec![Which::All];
         }
-        looked = look(world.as_ref(), &which, now).await.unwrap_or(looked);
+        // What was not looked at is looked at again: nothing is forgotten on the way.
+        if let Some(at) = look(world.as_ref(), &which, now).await {
+            (looked, seen) = (at, position);
+            if is_all {
+                all = now;
+            }
+        }
         world.clock().sleep(LOOK_MIN).await;
         tokio::select! {
             () = world.clock().sleep(LOOK_MAX) => {}

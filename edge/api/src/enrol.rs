@@ -264,10 +264,15 @@ fn of_refusal(refusal: &Refusal) -> Told {
             Told::new(StatusCode::BAD_REQUEST, "invalid_evidence", text)
         }
         // Which names there are is not told to whoever can prove some other thing.
-        Refusal::Unknown(_) | Refusal::Issue(provisioning::IssueRefusal::Evidence { .. }) => {
-            denied(&"the evidence is not that of the agent")
-        }
-        Refusal::Class(_) => denied(&"policy gives the agent nothing"),
+        // Nor how an agent stands.
+        Refusal::Unknown(_)
+        | Refusal::Class(_)
+        | Refusal::Issue(
+            provisioning::IssueRefusal::Evidence { .. }
+            | provisioning::IssueRefusal::NotInForce(_)
+            | provisioning::IssueRefusal::Node { .. }
+            | provisioning::IssueRefusal::NoNode,
+        ) => denied(&"the evidence is not that of the agent, or it may not enrol now"),
         Refusal::Issue(_) => denied(refusal),
         Refusal::TooMany => {
             Told::new(StatusCode::TOO_MANY_REQUESTS, "too_many_enrolments", refusal)
@@ -278,6 +283,10 @@ fn of_refusal(refusal: &Refusal) -> Told {
 
 fn of_renewal(refusal: &renew::Refusal) -> Told {
     match refusal {
+        // Whoever renews proved which agent it is.
+        renew::Refusal::Enrol(Refusal::Issue(refusal)) => {
+            Told::new(StatusCode::FORBIDDEN, "access_denied", refusal)
+        }
         renew::Refusal::Enrol(refusal) => of_refusal(refusal),
         renew::Refusal::Unknown | renew::Refusal::Stale => {
             Told::new(StatusCode::FORBIDDEN, "enrolment_ended", refusal)
@@ -323,7 +332,9 @@ mod tests {
         }
         check(Refusal::Replayed("evidence"), 400, "invalid_evidence", kept);
         // A name that there is not, and one that is another's, are told alike.
-        let text = "the evidence is not that of the agent";
+        // So is how an agent stands.
+        let text = "the evidence is not that of the agent, or it may not enrol now";
+        check(IssueRefusal::NoNode.into(), 403, "access_denied", text);
         check(Refusal::Unknown(AgentName::parse("a").unwrap()), 403, "access_denied", text);
         let missing = vec!["github_actions:repository:acme/secret".to_owned()];
         check(IssueRefusal::Evidence { missing }.into(), 403, "access_denied", text);

@@ -120,7 +120,8 @@ fn taken(
         .map(|row| Write::put(&accepted, Expect::Version(row.version)))
 }
 
-/// The documents by their kinds: what the agent brought counts before what is kept for it.
+/// The documents by their kinds. What an operator keeps counts before what the agent brought: it
+/// must not hide what is known of it.
 fn documents(asking: &Asking<'_>, kept: Option<&Documents>) -> BTreeMap<String, (String, Vec<u8>)> {
     let kept = kept.iter().flat_map(|row| &row.kinds).map(|(kind, document)| {
         let bytes = evidence::from_text(&document.text).unwrap_or_default();
@@ -130,7 +131,7 @@ fn documents(asking: &Asking<'_>, kept: Option<&Documents>) -> BTreeMap<String, 
         let hash = evidence::sha256(one.bytes);
         (one.kind.to_owned(), (hash, one.bytes.to_vec()))
     });
-    kept.chain(brought).collect()
+    brought.chain(kept).collect()
 }
 
 impl Judged {

@@ -106,7 +106,9 @@ impl Refusal {
             | Self::Session(_)
             | Self::Key(_)
             | Self::Unfit(_) => true,
-            Self::Proof(refusal) => refusal.is_strangers(),
+            // Whoever has a token of a public issuer can have it refused again and again: what is
+            // refused before an agent is found is counted, at whatever step.
+            Self::Proof(_) => true,
             _ => false,
         }
     }

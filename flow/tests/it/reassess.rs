@@ -9,10 +9,10 @@ use flow::issue::{Refusal, issue};
 use flow::reassess::{self, Which};
 use identifier::AgentName;
 use monitoring::Event;
-use provisioning::{Epoch, IssueRefusal, Lifecycle, State};
+use provisioning::{Act, Epoch, IssueRefusal, Lifecycle, State};
 use registry::AgentRecord;
-use testkit::Sim;
 use testkit::fixture::{Domain, certificate_request, files_but, process, registration, story};
+use testkit::{Fault, Sim};
 use time::Span;
 use wimse::WorkloadId;
 
@@ -136,6 +136,53 @@ fn s7_policy_says_what_becomes_of_who_falls() {
         assert_eq!(life.state, State::Suspended);
         assert_eq!(life.reason, "its attestation fell from `full` to `none`");
         assert!(matches!(suspend.issue().await, Err(Refusal::Issue(IssueRefusal::NotInForce(_)))));
+    });
+}
+
+/// req: PROV-11 (part)
+#[test]
+fn s7_what_policy_would_not_issue_today_is_ended() {
+    story(|sim| async move {
+        let office = Office::open(&sim, "").await;
+        office.issue().await.unwrap();
+        let text = "[node.join_token]\n[class.standard]\ndemands = [\"unix:sha256\"]\n\
+                    issues = [\"x509\"]\n[class.quiet]\ndemands = []\nissues = [\"x509\"]\n";
+        let (server, operator) = (office.domain.server.world(), office.domain.operator());
+        let (files, reason) = (files_but(&[("attestation.toml", text)]), "a story".to_owned());
+        let applied = apply_policy::apply(&*server, &operator, files, reason, None).await;
+        applied.unwrap().into_value().unwrap();
+        assert_eq!(office.look(Which::All).await, 1);
+    });
+}
+
+/// Another commit that comes first, a suspension of somebody else, puts nothing off.
+/// req: OBS-10 (part)
+#[test]
+fn s7_what_fell_is_ended_although_another_commit_came_first() {
+    story(|sim| async move {
+        let office = Office::open(&sim, "").await;
+        office.issue().await.unwrap();
+        let before = office.life().await.dead_before;
+        office.apply(BY_TPM).await;
+        office.domain.server.faults().next(Fault::Overtaken);
+        assert_eq!(office.look(Which::All).await, 1);
+        assert!(office.life().await.dead_before > before);
+    });
+}
+
+/// Whoever lets an agent go on that was suspended when its result got worse is not overruled by that.
+#[test]
+fn s7_what_a_suspension_ended_already_is_not_ended_again() {
+    story(|sim| async move {
+        let office = Office::open(&sim, "fall = \"suspend\"").await;
+        office.issue().await.unwrap();
+        office.domain.act("clerk", Act::Suspend).await;
+        office.apply(&format!("fall = \"suspend\"\n{BY_TPM}")).await;
+        assert_eq!(office.look(Which::All).await, 0);
+        office.domain.act("clerk", Act::Resume).await;
+        assert_eq!(office.look(Which::All).await, 0);
+        assert_eq!(office.look(Which::Fallen).await, 0);
+        assert_eq!(office.life().await.state, State::Active);
     });
 }
 

@@ -417,6 +417,29 @@ fn s8_an_authority_above_that_is_away_costs_nothing_that_is_valid() {
     });
 }
 
+/// That it tells its roots is no answer to a request that it does not fulfil: the pauses grow, and it
+/// is told once.
+#[test]
+fn s8_an_authority_above_that_tells_its_roots_and_certifies_nothing_is_asked_with_pauses() {
+    story(|sim| async move {
+        let below = Below::new(&sim);
+        below.company().set(|state| state.life = Span::from_seconds(6 * 3_600));
+        below.start().await.unwrap();
+        below.company().set(|state| state.spoilt = Spoilt::Empty);
+        let before = below.host.journal().len();
+        sim.sleep(Span::from_seconds(2 * 3_600 + 1_800)).await;
+        for _ in 0..240 {
+            below.step().await.unwrap();
+            sim.sleep(Span::from_seconds(15)).await;
+        }
+        let failing = below.row().failing.unwrap();
+        assert!((3..40).contains(&failing.tries), "{failing:?}");
+        let told = below.host.journal().after(before);
+        let told = told.iter().filter(|record| record.action == "superior.ask").count();
+        assert_eq!(told, 1, "each try is not told");
+    });
+}
+
 /// Away for good: what there is serves to its end and not beyond.
 /// req: CRED-12 (part), CRED-05 (part)
 #[test]

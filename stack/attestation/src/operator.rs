@@ -88,6 +88,9 @@ fn appraise(document: &[u8], facts: &AgentFacts<'_>) -> Result<Finding, Refusal>
     if claims.sub != facts.agent.as_str() {
         return Err(Refusal::Agent { found: claims.sub.clone() });
     }
+    if facts.measured.is_empty() {
+        return Err(Refusal::NothingMeasured);
+    }
     if !facts.measured.contains(&claims.sha256) {
         let told = std::slice::from_ref(&claims.sha256);
         return Err(Refusal::Measured(signer::Refusal::not_measured(told, facts).to_string()));
@@ -143,6 +146,9 @@ pub enum Refusal {
         /// Whom it is about.
         found: String,
     },
+    /// Nothing was measured where it is appraised.
+    #[error("nothing was measured, so that it can be about nothing")]
+    NothingMeasured,
     /// It is about something else than what runs.
     #[error("{0}")]
     Measured(String),
@@ -174,6 +180,8 @@ impl From<Refusal> for Failure {
         let step = match &refusal {
             Refusal::NoText | Refusal::Malformed(_) => Step::Form,
             Refusal::Token(Refused::Expired { .. } | Refused::NotYetValid { .. })
+            // Where nothing was measured it is about nothing else either.
+            | Refusal::NothingMeasured
             | Refusal::Facts(_) => Step::Content,
             Refusal::Token(_) => Step::Signature,
             Refusal::Agent { .. } | Refusal::Measured(_) | Refusal::Audience { .. } => {

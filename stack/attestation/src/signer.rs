@@ -310,7 +310,9 @@ impl Refusal {
             Self::Form(_) | Self::Bundle(_) | Self::Jws(_) => Step::Form,
             Self::NoSigner | Self::Sigstore(Refused::Envelope(_)) => Step::Signature,
             Self::NoTrustedRoot | Self::Sigstore(_) | Self::UnknownIdentity { .. } => Step::Chain,
-            Self::NothingMeasured | Self::NotMeasured { .. } => Step::Binding,
+            Self::NotMeasured { .. } => Step::Binding,
+            // Where nothing was measured it is about nothing else either: it counts for nothing.
+            Self::NothingMeasured => Step::Content,
             Self::Statement(_) | Self::TooManyFacts | Self::Fact { .. } => Step::Content,
         }
     }

@@ -222,7 +222,9 @@ fn process(
     let by_record = measured.iter().any(|digest| demanded.contains(digest));
     // A document that was bound to what was measured, and affirms it, is a reference value too.
     let affirms = |part: &Part| Tier::of(part.vector.value(Claim::Executables)) == Tier::Affirming;
-    let by_document = assessment.parts.values().any(affirms);
+    // What the host measured of itself says nothing of what runs on it.
+    let documents = assessment.parts.iter().filter(|(name, _)| name.as_str() != HOST);
+    let by_document = documents.map(|(_, part)| part).any(affirms);
     // AR4SI §2.3.4: executables 3 is "Only a recognized genuine set of approved executables have
     // been loaded during the boot process"; 33 that some are not recognised.
     let executables = if by_record || by_document { 3 } else { 33 };

@@ -132,6 +132,12 @@ fn rfc9334_4_each_part_of_an_attester_has_its_tier() {
     assert_eq!(told.facts.iter().collect::<Vec<_>>(), ["told:builder:ci"]);
     assert_eq!(told.uses.len(), 1);
     assert_eq!(told.parts["told"].told(), "affirming (executables 2)");
+    // A host whose own boot was measured vouches for none of its processes.
+    let inquiry = by_uid.inquiry(&[]);
+    let booted = Vector::NONE.with(Claim::Executables, 3).with(Claim::Hardware, 2);
+    let host = Host { vector: booted, ..inquiry.host.unwrap() };
+    let measured = verifier::assess(&Inquiry { host: Some(host), ..inquiry });
+    assert_eq!(measured.parts["process"].vector.value(Claim::Executables), 33);
 }
 
 /// req: ATT-04 (part)

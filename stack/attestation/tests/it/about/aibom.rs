@@ -164,7 +164,7 @@ fn s3_1_each_check_of_a_bill_refuses() {
     case.appraise(&statement(&hashless)).unwrap();
     let hashless = key.attached(hashless.to_string().as_bytes());
     case.refuses(&hashless, Step::Binding, "no hash by SHA-256");
-    case.measuring(&[]).refuses(&statement(&bom), Step::Binding, "nothing was measured");
+    case.measuring(&[]).refuses(&statement(&bom), Step::Content, "nothing was measured");
     // Content.
     let kind = key.statement(&package(), "https://spdx.dev/Document", &bom);
     case.refuses(&kind, Step::Content, "of type `https://spdx.dev/Document`");

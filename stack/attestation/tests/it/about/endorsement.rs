@@ -56,7 +56,7 @@ fn s3_1_each_check_of_an_endorsement_refuses() {
     two.refuses(&theirs, Step::Chain, "signed by `https://bolt.example` in the name of");
     let elsewhere = key.statement(&"a2".repeat(32), PREDICATE, &good());
     case.refuses(&elsewhere, Step::Binding, "was measured");
-    case.measuring(&[]).refuses(&document, Step::Binding, "nothing was measured");
+    case.measuring(&[]).refuses(&document, Step::Content, "nothing was measured");
     let kind = key.statement(&package(), "https://slsa.dev/provenance/v1", &good());
     case.refuses(&kind, Step::Content, "a statement of type");
     for member in ["provider", "agentType", "version", "validity"] {

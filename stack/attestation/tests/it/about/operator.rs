@@ -61,7 +61,7 @@ fn s7_each_check_of_an_operators_word_refuses() {
     refuses(&|it| it.sub = format!("{AGENT}2"), Step::Binding, "about `");
     refuses(&|it| it.sha256 = "a2".repeat(32), Step::Binding, "was measured");
     let nothing = case.measuring(&[]);
-    nothing.refuses(&token(&key, |_| {}), Step::Binding, "nothing was measured");
+    nothing.refuses(&token(&key, |_| {}), Step::Content, "nothing was measured");
     let elsewhere = |it: &mut OperatorAssertionClaims| {
         it.aud = Some(Audience::one("spiffe://other.example/aims/server"));
     };

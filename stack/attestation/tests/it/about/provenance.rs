@@ -70,7 +70,7 @@ fn s7_each_check_of_provenance_refuses() {
     case.refuses(&plain, Step::Form, "of type `text/plain`");
     // Binding to what runs.
     case.refuses(&theirs, Step::Binding, &format!("about `{}`", "a2".repeat(32)));
-    case.measuring(&[]).refuses(&document, Step::Binding, "nothing was measured");
+    case.measuring(&[]).refuses(&document, Step::Content, "nothing was measured");
     // Content.
     let kind = key.statement(&package(), "https://slsa.dev/provenance/v0.2", &good());
     case.refuses(&kind, Step::Content, "a statement of type");
