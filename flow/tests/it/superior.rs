@@ -7,6 +7,7 @@ use credential::x509_intermediate::{self, Order};
 use credential::{KeyRing, Purpose};
 use env::rows::{SuperiorRow, TrustRow};
 use env::{Answering, Superior, SuperiorAnswer, SuperiorFault, SuperiorOrder, Unavailable, World};
+use flow::turns::Operator;
 use flow::{boot, rotate};
 use jose::PrivateKey;
 use monitoring::Outcome;
@@ -414,6 +415,21 @@ fn s8_an_authority_above_that_is_away_costs_nothing_that_is_valid() {
             below.issued().await;
         }
         assert!(below.company().state().asked < 30, "{}", below.company().state().asked);
+    });
+}
+
+/// An operator who wants another key now gets none that our own host could not be reached by.
+#[test]
+fn s6_an_answer_is_proved_before_it_is_used_also_when_an_operator_asks() {
+    story(|sim| async move {
+        let below = Below::started(&sim).await;
+        below.company().set(|state| state.spoilt = Spoilt::Names);
+        let (operator, reason) = (Operator("uid:0".to_owned()), "a story".to_owned());
+        let lead = Some(Span::from_seconds(1));
+        let purpose = Purpose::X509Authority;
+        let made = flow::authorities::rotate(&below, &operator, purpose, lead, reason).await;
+        assert!(made.map_or(true, |made| made.into_value().is_err()));
+        assert_eq!(below.ring().keys.len(), 1);
     });
 }
 
