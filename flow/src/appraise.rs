@@ -13,6 +13,7 @@ use env::{Change, Expect, Key, SingleUse, Stored, Unavailable, World, Write};
 use jose::TokenHash;
 use monitoring::record::Used;
 use monitoring::{Event, Outcome, Record};
+use rats::Ear;
 use registry::{AgentRecord, NodeRecord};
 use time::UnixTime;
 
@@ -76,8 +77,9 @@ pub(crate) async fn judge<W: World>(
     {
         return Ok(Judged { row: Arc::clone(&row.value), expect, fresh: None });
     }
-    let (assessment, claims) = assess(facts, asking, documents.as_ref(), spent);
-    let token = signed(world, facts, &claims, asking.now).await?;
+    let (assessment, result) = assess(facts, asking, documents.as_ref(), spent);
+    let token = signed(world, facts, &result, asking.now).await?;
+    let claims = serde_json::to_value(&result).unwrap_or_default();
     let summary = assessment.summary(Some(&asking.host.mechanism));
     let row = ResultRow {
         basis,
@@ -101,15 +103,13 @@ pub(crate) async fn judge<W: World>(
 pub async fn signed<W: World>(
     world: &W,
     facts: &Basis,
-    claims: &serde_json::Value,
+    result: &Ear,
     now: UnixTime,
 ) -> Result<TokenText, Unavailable> {
     let ring = facts.rows.get::<KeyRing>(Purpose::AttestationResult.name())?;
     let ring = ring.ok_or_else(|| Unavailable::of("store", "the verifier has no key yet"))?;
-    let result = serde_json::from_value(claims.clone())
-        .map_err(|error| Unavailable::of("verifier", error))?;
     let key = sign::signer(&ring, now)?;
-    let sealed = verifier::sealed(&result, now, ALGORITHM, &key.kid)
+    let sealed = verifier::sealed(result, now, ALGORITHM, &key.kid)
         .map_err(|error| Unavailable::of("verifier", error))?;
     sign::token(world, &sign::handle(ring.purpose, key), sealed).await
 }
@@ -133,7 +133,7 @@ fn assess(
     asking: &Asking<'_>,
     kept: Option<&Stored<Documents>>,
     spent: &BTreeSet<String>,
-) -> (Assessment, serde_json::Value) {
+) -> (Assessment, Ear) {
     let read: Vec<_> = kept
         .iter()
         .flat_map(|row| &row.kinds)
@@ -171,7 +171,7 @@ fn assess(
     }
     let issuer = issuer(&facts.set().domain().trust_domain);
     let result = assessment.result(&inquiry, &issuer, None);
-    (assessment, serde_json::to_value(&result).unwrap_or_default())
+    (assessment, result)
 }
 
 /// Names all that a result is made of.

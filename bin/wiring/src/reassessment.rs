@@ -53,7 +53,7 @@ async fn look<W: World>(world: &W, which: &[Which], now: UnixTime) -> Option<Uni
     for which in which {
         match reassess::step(world, which).await {
             Ok(0) => {}
-            Ok(fallen) => tracing::warn!(fallen, "attestation: what agents hold was ended"),
+            Ok(fallen) => tracing::warn!(fallen, "attestation: results of agents got worse"),
             Err(error) => {
                 tracing::warn!(%error, "attestation: results could not be looked at");
                 return None;

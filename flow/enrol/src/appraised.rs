@@ -73,13 +73,15 @@ pub(crate) async fn judge<W: World>(
     if until <= *now || until.since(*now) < LIFE_MIN {
         return Ok(Err(Refusal::Ended { until, now: *now }));
     }
-    for kind in *spent {
+    let known = kept.iter().flat_map(|row| &row.kinds);
+    let known = known.filter(|(_, document)| document.spent).map(|(kind, _)| kind);
+    for kind in known.chain(*spent) {
         assessment.used_before(kind, "a value of this document");
     }
     let issuer = appraise::issuer(&facts.set().domain().trust_domain);
     let result = assessment.result(&inquiry, &issuer, None);
+    let token = appraise::signed(world, facts, &result, *now).await?;
     let claims = serde_json::to_value(&result).unwrap_or_default();
-    let token = appraise::signed(world, facts, &claims, *now).await?;
     let accepted = taken(asking, &assessment, kept, uses);
     let mut summary = assessment.summary(None);
     summary.platform = Some(found.mechanism.to_owned());
@@ -101,13 +103,14 @@ fn taken(
     kept: Option<Stored<Documents>>,
     uses: &mut Uses,
 ) -> Option<Write> {
-    let brought = |kind: &str| asking.asker.documents.iter().any(|one| one.kind == kind);
+    let is_kept = |kind: &str| kept.as_ref().is_some_and(|row| row.kinds.contains_key(kind));
     let mut accepted = kept.as_ref().map(|row| (*row.value).clone()).unwrap_or_default();
     for (kind, once) in &assessment.uses {
         if asking.spent.contains(*kind) {
             continue;
         }
-        if !brought(kind) {
+        // What is kept is what was appraised.
+        if is_kept(kind) {
             let Some(document) = accepted.kinds.get_mut(*kind) else { continue };
             if std::mem::replace(&mut document.accepted, true) {
                 continue;

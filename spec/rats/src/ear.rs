@@ -16,10 +16,6 @@ use crate::vector::{Tier, Vector, VectorError, read_tier};
 
 /// The most submodules of one result.
 pub const SUBMODS_MAX: usize = 64;
-/// Fewest bytes of a nonce (EAR §3).
-pub const NONCE_BYTES_MIN: usize = 8;
-/// Most bytes of a nonce (EAR §3).
-pub const NONCE_BYTES_MAX: usize = 64;
 /// Characters of the text form of a nonce (RFC 9711 §4.1).
 const NONCE_CHARS: std::ops::RangeInclusive<usize> = 8..=88;
 /// Longest attested key, in characters.

@@ -16,8 +16,5 @@ mod vector;
 pub use cmw::{
     CMW_BYTES_MAX, COLLECTION_DEPTH_MAX, COLLECTION_ENTRIES_MAX, Cmw, CmwError, Contents, Record,
 };
-pub use ear::{
-    Appraisal, Ear, EarError, EarToken, NONCE_BYTES_MAX, NONCE_BYTES_MIN, Profile, SUBMODS_MAX,
-    VerifierId,
-};
+pub use ear::{Appraisal, Ear, EarError, EarToken, Profile, SUBMODS_MAX, VerifierId};
 pub use vector::{Claim, Tier, Vector, VectorError};

@@ -1,6 +1,8 @@
 //! Documents about an agent that come with its request: appraised with the key that it asks for.
 
 use attestation::evidence::to_text;
+use flow::evidence::Order;
+use identifier::AgentName;
 use jose::PrivateKey;
 use serde_json::{Value, json};
 use testkit::documents::{self, Binding, Signer};
@@ -69,5 +71,14 @@ fn s3_1_a_binding_counts_for_the_key_that_is_certified() {
         sim.sleep(Span::from_seconds(1)).await;
         let again = bureau.send(&body(&bureau, &agent, &good).await).await.unwrap_err();
         assert_eq!(again.check(), "attestation::Contraindicated");
+        // What an operator keeps is not hidden by what the agent brings.
+        sim.sleep(Span::from_seconds(1)).await;
+        let order = Order::Add { kind: "binding".to_owned(), document: binding(&other) };
+        let (server, operator) = (bureau.domain.server.world(), bureau.domain.operator());
+        let name = AgentName::parse("bound").unwrap();
+        let kept = flow::evidence::change(&*server, &operator, &name, order).await.unwrap();
+        kept.into_value().unwrap();
+        let hidden = bureau.send(&body(&bureau, &new_key(), b"junk").await).await.unwrap_err();
+        assert_eq!(hidden.check(), "attestation::Contraindicated");
     });
 }
