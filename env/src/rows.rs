@@ -1,6 +1,7 @@
 //! What is stored in which table, and under what it is found.
 
 mod enrolment;
+mod people;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,7 @@ use crate::keys::Handle;
 use crate::store::{Entity, Index, Table, Unreadable};
 
 pub use enrolment::Enrolment;
+pub use people::account_handle;
 
 /// How long a join token's row outlives the token, so that a late second use is told for what it
 /// is.

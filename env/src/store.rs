@@ -46,11 +46,35 @@ pub enum Table {
     Hosted,
     /// Agents that enrolled from no host of ours, by the hash of their handle.
     Enrolments,
+    /// People, by identifier.
+    Users,
+    /// Browsers in which somebody is signed in, by the hash of the cookie.
+    Sessions,
+    /// Codes and links that operators gave people, by the hash of the code.
+    SignInCodes,
+    /// What clients were granted, by id: the root of the lineage of its tokens.
+    Grants,
+    /// Authorization codes, by hash.
+    Codes,
+    /// Ids of grants and tokens that ended before their time.
+    Ended,
+    /// Pushed authorization requests, by the hash of their URI.
+    Pushed,
+    /// Authorization requests in somebody's browser, by hash.
+    Interactions,
+    /// What people were asked, and what they answered, by id.
+    Approvals,
+    /// What clients wait with for somebody's answer, by hash: device codes, `auth_req_id`s.
+    Tickets,
+    /// Opaque access tokens, by hash.
+    Tokens,
+    /// Metadata documents of clients, by URL.
+    Documents,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 26] = [
         Self::Agents,
         Self::Names,
         Self::Clients,
@@ -65,6 +89,18 @@ impl Table {
         Self::Results,
         Self::Hosted,
         Self::Enrolments,
+        Self::Users,
+        Self::Sessions,
+        Self::SignInCodes,
+        Self::Grants,
+        Self::Codes,
+        Self::Ended,
+        Self::Pushed,
+        Self::Interactions,
+        Self::Approvals,
+        Self::Tickets,
+        Self::Tokens,
+        Self::Documents,
     ];
 
     /// The name that a database file shows.
@@ -84,6 +120,18 @@ impl Table {
             Self::Results => "results",
             Self::Hosted => "hosted",
             Self::Enrolments => "enrolments",
+            Self::Users => "users",
+            Self::Sessions => "sessions",
+            Self::SignInCodes => "sign_in_codes",
+            Self::Grants => "grants",
+            Self::Codes => "codes",
+            Self::Ended => "ended",
+            Self::Pushed => "pushed",
+            Self::Interactions => "interactions",
+            Self::Approvals => "approvals",
+            Self::Tickets => "tickets",
+            Self::Tokens => "tokens",
+            Self::Documents => "documents",
         }
     }
 
@@ -127,11 +175,26 @@ pub enum Index {
     State,
     /// Rows about an agent, by its identifier.
     Agent,
+    /// Rows about a person, by their identifier.
+    User,
+    /// Rows about a client, by its id.
+    Client,
+    /// Rows by what a person types or follows to them.
+    Handle,
 }
 
 impl Index {
     /// All of them.
-    pub const EVERY: [Self; 5] = [Self::All, Self::Node, Self::Owner, Self::State, Self::Agent];
+    pub const EVERY: [Self; 8] = [
+        Self::All,
+        Self::Node,
+        Self::Owner,
+        Self::State,
+        Self::Agent,
+        Self::User,
+        Self::Client,
+        Self::Handle,
+    ];
 
     /// The index of that name.
     pub fn parse(name: &str) -> Option<Self> {
@@ -146,6 +209,9 @@ impl Index {
             Self::Owner => "owner",
             Self::State => "state",
             Self::Agent => "agent",
+            Self::User => "user",
+            Self::Client => "client",
+            Self::Handle => "handle",
         }
     }
 }

@@ -9,6 +9,7 @@
 pub mod access_token;
 pub mod audience;
 pub mod client;
+pub mod granted;
 pub mod grants;
 pub mod policy;
 pub mod presented;

@@ -8,7 +8,9 @@
 mod agent;
 mod client;
 mod node;
+pub mod user;
 
 pub use agent::{AgentRecord, Registration, RegistrationRefusal};
 pub use client::{ClientRecord, ClientRefusal, ClientState};
 pub use node::NodeRecord;
+pub use user::{UserName, UserRecord};
