@@ -173,6 +173,7 @@ impl Server {
             health: Arc::new(pulse.clone()),
             limits: api::Limits::default(),
             on_refused: Arc::clone(&refused),
+            pages: console::router(console::Parts { world: Arc::clone(&world) }),
         };
         let origin = Origin::new(parts);
         let fault = |error: &dyn std::fmt::Display| error.to_string();

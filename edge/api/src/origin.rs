@@ -61,6 +61,8 @@ pub struct Parts<W> {
     pub limits: Limits,
     /// Told of what is refused before it reaches a flow.
     pub on_refused: OnRefused,
+    /// What else the origin answers: pages. They stand at N alone, where browsers come.
+    pub pages: Router,
 }
 
 /// The endpoints of the server. A handle: clones are cheap and mean the same origin.
@@ -78,7 +80,7 @@ impl<W> Clone for Origin<W> {
 impl<W: World> Origin<W> {
     /// The origin of these parts.
     pub fn new(parts: Parts<W>) -> Self {
-        let Parts { world, tiles, health, limits, on_refused } = parts;
+        let Parts { world, tiles, health, limits, on_refused, pages } = parts;
         let connections = Places::new(limits.connections_max, limits.connections_per_source_max);
         let requests = Places::new(limits.requests_max, limits.requests_per_source_max);
         let metrics = Metrics::default();
@@ -96,7 +98,7 @@ impl<W: World> Origin<W> {
             enrolments,
             requests,
         });
-        let router = router(&shared);
+        let router = router(&shared).merge(pages.layer(map_response(of_pages)));
         Self { shared, router }
     }
 
@@ -173,6 +175,8 @@ impl<W: World> Answers for Origin<W> {
             };
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer);
+            // Whence it comes, for routes that are not ours: they know no `Peer`.
+            request.extensions_mut().insert(address);
             let mut answer = match tokio::time::timeout(ANSWER_MAX, router.call(request)).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(never)) => match never {},
@@ -282,6 +286,12 @@ where
 {
     let filter = if route.method == "POST" { MethodFilter::POST } else { MethodFilter::GET };
     on(filter, handler)
+}
+
+/// All pages count as one route: their paths name people's things.
+async fn of_pages(mut answer: Answer) -> Answer {
+    answer.extensions_mut().insert(Met("pages"));
+    answer
 }
 
 /// The answer to a page that asks first (Fetch, "CORS-preflight fetch").

@@ -99,6 +99,7 @@ impl Served {
             health: Arc::clone(&doors) as _,
             limits,
             on_refused: Arc::new(on_refused),
+            pages: axum::Router::new(),
         });
         let stop = Arc::new(Notify::new());
         let mut serving = Vec::new();

@@ -1,0 +1,155 @@
+//! What holds for every page: where its forms may come from, and what a browser may do with it.
+//!
+//! A POST is taken from our own pages alone. Nothing may frame a page, no page runs a script that
+//! it did not load from here, and none sends its address to others.
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use url::Url;
+
+use crate::page;
+
+/// Fetch Metadata: whence the browser says that a request comes.
+const FETCH_SITE: &str = "sec-fetch-site";
+
+/// Where else the form of a page may lead: browsers hold the redirect that answers a form to the
+/// page's `form-action`, so a page that ends at a client names the client's origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormsAlsoLeadTo(String);
+
+impl FormsAlsoLeadTo {
+    /// The origin of a redirect URI that was checked; for one of a private scheme, the scheme.
+    pub fn of(redirect_uri: &str) -> Option<Self> {
+        let url = Url::parse(redirect_uri).ok()?;
+        let source = match url.origin() {
+            origin @ url::Origin::Tuple(..) => origin.ascii_serialization(),
+            url::Origin::Opaque(_) => format!("{}:", url.scheme()),
+        };
+        // What would end the directive cannot come out of the URL type; it is looked at anyhow.
+        let plain = source.bytes().all(|byte| byte.is_ascii_graphic() && !b";,'".contains(&byte));
+        plain.then_some(Self(source))
+    }
+}
+
+/// The origin of an URL, as browsers write it.
+pub(crate) fn origin_of(url: &str) -> String {
+    Url::parse(url).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
+}
+
+/// Refuses what another site sends, and says to the browser what it may do with the answer.
+pub(crate) async fn watch(own: String, request: Request, next: Next) -> Response {
+    let foreign = is_unsafe(request.method()) && !is_ours(request.headers(), &own);
+    let mut answer = if foreign {
+        page::refusal(
+            StatusCode::FORBIDDEN,
+            "This form came from another site",
+            "Nothing was done. Open the page again and send the form from there.",
+        )
+    } else {
+        next.run(request).await
+    };
+    let also = answer.extensions_mut().remove::<FormsAlsoLeadTo>();
+    protect(answer.headers_mut(), also.as_ref());
+    answer.into_response()
+}
+
+fn is_unsafe(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether a browser says that one of our own pages sent it. A client that says nothing of the kind
+/// is no browser of today, and is refused.
+fn is_ours(headers: &HeaderMap, own: &str) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match (text(ORIGIN.as_str()), text(FETCH_SITE)) {
+        (Some(origin), _) => origin == own,
+        (None, Some(site)) => site == "same-origin",
+        (None, None) => false,
+    }
+}
+
+fn protect(headers: &mut HeaderMap, also: Option<&FormsAlsoLeadTo>) {
+    let more = also.map(|also| format!(" {}", also.0)).unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+         img-src 'self' data:; form-action 'self'{more}; frame-ancestors 'none'; base-uri 'none'"
+    );
+    let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+    ));
+    let permissions = HeaderName::from_static("permissions-policy");
+    let opener = HeaderName::from_static("cross-origin-opener-policy");
+    let resource = HeaderName::from_static("cross-origin-resource-policy");
+    let fixed = [
+        (CONTENT_SECURITY_POLICY, policy),
+        (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (opener, HeaderValue::from_static("same-origin")),
+        (resource, HeaderValue::from_static("same-origin")),
+        (
+            permissions,
+            HeaderValue::from_static(
+                "camera=(), geolocation=(), microphone=(), payment=(), \
+                 publickey-credentials-create=(self), publickey-credentials-get=(self)",
+            ),
+        ),
+    ];
+    headers.extend(fixed);
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "https://localhost:8443";
+
+    fn with(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn a_form_of_another_site_is_refused() {
+        for (fields, ours) in [
+            (vec![("origin", OWN)], true),
+            (vec![("sec-fetch-site", "same-origin")], true),
+            (vec![("origin", OWN), ("sec-fetch-site", "same-origin")], true),
+            (vec![], false),
+            (vec![("origin", "null")], false),
+            (vec![("origin", "https://localhost:8444")], false),
+            (vec![("origin", "https://localhost:8443.evil.example")], false),
+            (vec![("origin", "http://localhost:8443")], false),
+            (vec![("sec-fetch-site", "same-site")], false),
+            (vec![("sec-fetch-site", "cross-site")], false),
+            (vec![("sec-fetch-site", "none")], false),
+            (vec![("origin", "null"), ("sec-fetch-site", "same-origin")], false),
+        ] {
+            assert_eq!(is_ours(&with(&fields), OWN), ours, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn forms_lead_to_ourselves_and_the_one_client() {
+        let also = |uri: &str| FormsAlsoLeadTo::of(uri).map(|also| also.0);
+        assert_eq!(also("https://app.example/cb?x=1").as_deref(), Some("https://app.example"));
+        assert_eq!(also("http://127.0.0.1:4711/cb").as_deref(), Some("http://127.0.0.1:4711"));
+        assert_eq!(also("com.example.app:/cb").as_deref(), Some("com.example.app:"));
+        assert_eq!(also("no url"), None);
+        let mut headers = HeaderMap::new();
+        protect(&mut headers, FormsAlsoLeadTo::of("https://app.example/cb").as_ref());
+        let policy = headers.get(CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap();
+        assert!(policy.contains("form-action 'self' https://app.example; "), "{policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe-inline"), "{policy}");
+    }
+}
