@@ -6,8 +6,10 @@
     reason = "a test fails by panicking, helpers of tests among it"
 )]
 
+mod authorization;
 mod client_authentication;
 mod client_metadata;
+mod dpop;
 mod properties;
 mod token_request;
 mod tokens;
