@@ -11,6 +11,7 @@ mod client_authentication;
 mod client_metadata;
 mod dpop;
 mod properties;
+mod registration;
 mod token_request;
 mod tokens;
 
