@@ -310,48 +310,7 @@ async fn wimse_identifier_4_4_a_domain_of_that_scheme_works_from_registration_to
     );
 
     let (key, bot) = (new_key(), "wimse://running.example/agent/bot");
-    let (nonce, _) = session(&site, "github_actions", &key, None).await;
-    let evidence = to_text(&job_token(&platform, &key));
-    let order = |request: String| {
-        json!({
-            "nonce": nonce, "agent": "bot", "mechanism": "github_actions", "request": request,
-            "evidence": ["application/vnd.aims.evidence.github_actions", evidence],
-            "kinds": ["x509", "wit"],
-        })
-    };
-    // PROV-07: the key is the one that the evidence names, and the request is another's.
-    let forged = post(&site, "/enrol", &[], &order(request_by(&key, &new_key()))).await;
-    assert_eq!((forged.status, forged.json()["error"].as_str()), (400, Some("invalid_request")));
-    let enrolled = post(&site, "/enrol", &[], &order(request(&key))).await;
-    assert_eq!(enrolled.status, 201, "{}", enrolled.json());
-    let enrolled = enrolled.json();
-    assert_eq!(enrolled["agent"], bot);
-    let wit = enrolled["wit"].as_str().unwrap().to_owned();
-    let said: Value = {
-        let claims = wit.split('.').nth(1).unwrap();
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
-    };
-    assert_eq!(said["sub"], bot);
-    let chain = &enrolled["x509"]["chain"];
-    let chain: Vec<_> = chain.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
-    let chain: Vec<_> = chain.iter().map(|one| URL_SAFE_NO_PAD.decode(one).unwrap()).collect();
-    let leaf = x509::Certificate::parse(&chain[0]).unwrap();
-    assert_eq!(leaf.uri_names(), [bot]);
-    // CRED-07: owner, capabilities, attestation result and methods, alike in both kinds.
-    let beside = leaf.attributes().and_then(spiffe::Attributes::from_text).unwrap();
-    let capabilities = TokenHash::of("[\"search\"]").to_base64url();
-    assert_eq!(beside.owner.as_deref(), Some("team-a"));
-    assert_eq!(beside.capabilities.as_deref(), Some(capabilities.as_str()));
-    assert_eq!(
-        (beside.result.as_ref().map(String::len), &beside.methods[..]),
-        (Some(43), &["mtls".to_owned()][..])
-    );
-    let attributes = &said["aims_attributes"];
-    assert_eq!(
-        (&attributes["owner"], &attributes["capabilities"]),
-        (&json!("team-a"), &json!(capabilities))
-    );
-    assert_eq!(attributes["result"], json!(beside.result));
+    let (wit, chain) = admitted(&site, &platform, &key, bot).await;
 
     // Mutual TLS with that certificate: the client of the token endpoint is that identifier, and no
     // other of its name.
@@ -402,7 +361,69 @@ async fn wimse_identifier_4_4_a_domain_of_that_scheme_works_from_registration_to
     assert_eq!(call(&key).await, 200);
     assert_eq!(upstream.seen().len(), 1);
 
-    // The same name under the other scheme is another domain: policy does not turn one into it.
+    other_scheme_is_refused(&site);
+    assert_eq!(running.stop(), 0);
+    // Nor do settings that only peers of SPIFFE understand.
+    let mut command = site.command();
+    command.args(["--spire-port", "1"]);
+    let ended = crate::running::ended(command);
+    assert_eq!(ended.code, 2, "{}", ended.err);
+}
+
+/// What the agent of `wimse` is given, which says who it is in both kinds: the WIT, and the chain.
+async fn admitted(
+    site: &Site,
+    platform: &PrivateKey,
+    key: &PrivateKey,
+    bot: &str,
+) -> (String, Vec<Vec<u8>>) {
+    let (nonce, _) = session(site, "github_actions", key, None).await;
+    let evidence = to_text(&job_token(platform, key));
+    let order = |request: String| {
+        json!({
+            "nonce": nonce, "agent": "bot", "mechanism": "github_actions", "request": request,
+            "evidence": ["application/vnd.aims.evidence.github_actions", evidence],
+            "kinds": ["x509", "wit"],
+        })
+    };
+    // PROV-07: the key is the one that the evidence names, and the request is another's.
+    let forged = post(site, "/enrol", &[], &order(request_by(key, &new_key()))).await;
+    assert_eq!((forged.status, forged.json()["error"].as_str()), (400, Some("invalid_request")));
+    let enrolled = post(site, "/enrol", &[], &order(request(key))).await;
+    assert_eq!(enrolled.status, 201, "{}", enrolled.json());
+    let enrolled = enrolled.json();
+    assert_eq!(enrolled["agent"], bot);
+    let wit = enrolled["wit"].as_str().unwrap().to_owned();
+    let said: Value = {
+        let claims = wit.split('.').nth(1).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
+    };
+    assert_eq!(said["sub"], bot);
+    let chain = &enrolled["x509"]["chain"];
+    let chain: Vec<_> = chain.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    let chain: Vec<_> = chain.iter().map(|one| URL_SAFE_NO_PAD.decode(one).unwrap()).collect();
+    let leaf = x509::Certificate::parse(&chain[0]).unwrap();
+    assert_eq!(leaf.uri_names(), [bot]);
+    // CRED-07: owner, capabilities, attestation result and methods, alike in both kinds.
+    let beside = leaf.attributes().and_then(spiffe::Attributes::from_text).unwrap();
+    let capabilities = TokenHash::of("[\"search\"]").to_base64url();
+    assert_eq!(beside.owner.as_deref(), Some("team-a"));
+    assert_eq!(beside.capabilities.as_deref(), Some(capabilities.as_str()));
+    assert_eq!(
+        (beside.result.as_ref().map(String::len), &beside.methods[..]),
+        (Some(43), &["mtls".to_owned()][..])
+    );
+    let attributes = &said["aims_attributes"];
+    assert_eq!(
+        (&attributes["owner"], &attributes["capabilities"]),
+        (&json!("team-a"), &json!(capabilities))
+    );
+    assert_eq!(attributes["result"], json!(beside.result));
+    (wit, chain)
+}
+
+/// Policy does not turn a domain into the one of its name under the other scheme.
+fn other_scheme_is_refused(site: &Site) {
     let dir = site.data.join("policy");
     let text = std::fs::read_to_string(dir.join("domain.toml")).unwrap();
     assert!(text.contains("scheme = \"wimse\"\n"), "{text}");
@@ -412,12 +433,6 @@ async fn wimse_identifier_4_4_a_domain_of_that_scheme_works_from_registration_to
     assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
     assert!(refused.err.contains("wimse://running.example"), "{}", refused.err);
     assert!(refused.err.contains("spiffe://running.example"), "{}", refused.err);
-    assert_eq!(running.stop(), 0);
-    // Nor do settings that only peers of SPIFFE understand.
-    let mut command = site.command();
-    command.args(["--spire-port", "1"]);
-    let ended = crate::running::ended(command);
-    assert_eq!(ended.code, 2, "{}", ended.err);
 }
 
 /// The command does the whole exchange, and leaves files that it renews by.
