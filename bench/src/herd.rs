@@ -20,12 +20,12 @@ use keys::{Disk, KeyStore};
 use link::{Address, Link, Presented};
 use monitoring::Component;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use spiffe::{BundleSet, SpiffeId};
 use store::Memory;
 use tempfile::TempDir;
 use time::Span;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
+use wimse::{Bundles, WorkloadId};
 use wiring::node::ComponentWorld;
 use wiring::tls::certified;
 use wiring::world::{SystemClock, SystemEntropy};
@@ -274,12 +274,12 @@ fn address(all: &Installation) -> Result<Address, Failure> {
     Ok(Address::parse(&format!("localhost:{}", all.port().saturating_add(2)))?)
 }
 
-fn server_id() -> Result<SpiffeId, Failure> {
-    Ok(SpiffeId::parse(&format!("spiffe://{}/aims/server", crate::policy_files::DOMAIN))?)
+fn server_id() -> Result<WorkloadId, Failure> {
+    Ok(WorkloadId::parse(&format!("spiffe://{}/aims/server", crate::policy_files::DOMAIN))?)
 }
 
 /// What a host is given by other means: our bundle.
-async fn trust(all: &Installation) -> Result<BundleSet, Failure> {
+async fn trust(all: &Installation) -> Result<Bundles, Failure> {
     let facts = flow::facts::basis(&*all.server(), Vec::new()).await?;
     Ok(facts.trust.bundles.clone())
 }

@@ -18,8 +18,9 @@ use provisioning::alarm::Alarm;
 use provisioning::renewal::Trouble;
 use registry::{AgentRecord, ClientRecord, NodeRecord};
 use serde::{Deserialize, Serialize};
-use spiffe::{Bundle, BundleSet, TrustDomain};
+use spiffe::{Bundle, TrustDomain};
 use time::{Span, UnixTime};
+use wimse::{Bundles, Origin};
 
 use crate::keys::Handle;
 use crate::store::{Entity, Index, Table, Unreadable};
@@ -502,13 +503,13 @@ impl<T> std::fmt::Debug for Held<T> {
 }
 
 /// The bundles of the trust domains that we know: our own, and those that we federate with. Kept by
-/// trust domain, never in one pool.
+/// origin, never in one pool.
 #[derive(Clone, Debug)]
 pub struct TrustRow {
-    /// Our trust domain.
-    pub own: TrustDomain,
+    /// Our trust domain, under its scheme.
+    pub own: Origin,
     /// The bundles.
-    pub bundles: BundleSet,
+    pub bundles: Bundles,
 }
 
 impl TrustRow {
@@ -516,26 +517,26 @@ impl TrustRow {
     pub const ID: &'static str = "trust";
 
     /// Our own bundle alone.
-    pub fn of_own(own: TrustDomain, bundle: Bundle) -> Self {
-        let mut bundles = BundleSet::default();
+    pub fn of_own(own: Origin, bundle: Bundle) -> Self {
+        let mut bundles = Bundles::new();
         bundles.insert(own.clone(), bundle);
         Self { own, bundles }
     }
 
-    /// The same with this bundle of this trust domain, whole.
+    /// The same with this bundle of this origin, whole.
     #[must_use]
-    pub fn with(&self, domain: TrustDomain, bundle: Bundle) -> Self {
+    pub fn with(&self, origin: Origin, bundle: Bundle) -> Self {
         let mut changed = self.clone();
-        changed.bundles.insert(domain, bundle);
+        changed.bundles.insert(origin, bundle);
         changed
     }
 
-    /// The same without trust in a trust domain. Our own stays.
+    /// The same without trust in an origin. Our own stays.
     #[must_use]
-    pub fn without(&self, domain: &TrustDomain) -> Self {
+    pub fn without(&self, origin: &Origin) -> Self {
         let mut changed = self.clone();
-        if *domain != self.own {
-            changed.bundles.remove(domain);
+        if *origin != self.own {
+            changed.bundles.remove(origin);
         }
         changed
     }
@@ -543,8 +544,22 @@ impl TrustRow {
 
 #[derive(Serialize, Deserialize)]
 struct StoredTrust {
-    own: TrustDomain,
-    bundles: Vec<(TrustDomain, serde_json::Value)>,
+    own: String,
+    bundles: Vec<(String, serde_json::Value)>,
+}
+
+/// An origin as it is stored: that of SPIFFE by its name alone, as rows always had it.
+fn origin_to_text(origin: &Origin) -> String {
+    let text = if origin.is_spiffe() { origin.name() } else { origin.as_str() };
+    text.to_owned()
+}
+
+fn origin_from_text(text: &str) -> Result<Origin, Unreadable> {
+    let fault = |error: &dyn std::fmt::Display| Unreadable(format!("`{text}`: {error}"));
+    if text.contains("://") {
+        return Origin::parse(text).map_err(|error| fault(&error));
+    }
+    TrustDomain::parse(text).map(Origin::from).map_err(|error| fault(&error))
 }
 
 impl Entity for TrustRow {
@@ -558,19 +573,19 @@ impl Entity for TrustRow {
         let bundles = self
             .bundles
             .iter()
-            .map(|(domain, bundle)| (domain.clone(), bundle.to_value()))
+            .map(|(origin, bundle)| (origin_to_text(&origin), bundle.to_value()))
             .collect();
-        Unreadable::to_json(&StoredTrust { own: self.own.clone(), bundles })
+        Unreadable::to_json(&StoredTrust { own: origin_to_text(&self.own), bundles })
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         let StoredTrust { own, bundles: stored } = Unreadable::from_json(bytes)?;
-        let mut bundles = BundleSet::default();
-        for (domain, value) in stored {
+        let mut bundles = Bundles::new();
+        for (origin, value) in stored {
             let bundle =
                 Bundle::parse(&value.to_string()).map_err(|error| Unreadable(error.to_string()))?;
-            bundles.insert(domain, bundle);
+            bundles.insert(origin_from_text(&origin)?, bundle);
         }
-        Ok(Self { own, bundles })
+        Ok(Self { own: origin_from_text(&own)?, bundles })
     }
 }

@@ -3,16 +3,16 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use spiffe::TrustDomain;
 use time::UnixTime;
+use wimse::Origin;
 
 use crate::Unavailable;
 
 /// A certificate that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuperiorOrder {
-    /// Our trust domain.
-    pub domain: TrustDomain,
+    /// Our trust domain, under its scheme.
+    pub origin: Origin,
     /// A PKCS#10 request in DER, which proves the key.
     pub request: Vec<u8>,
     /// Sixteen random bytes, for a serial number.

@@ -122,8 +122,7 @@ fn decide_register(
     if let Some(name) = class.undemanded(&entry.rule.selectors) {
         return Err(Refusal::Weak { class: entry.rule.class.clone(), name });
     }
-    let domain = &facts.set().domain().trust_domain;
-    let assignment = assign(domain, entry.kind, entry.name.clone(), taken, now)?;
+    let assignment = assign(facts.set().origin(), entry.kind, entry.name.clone(), taken, now)?;
     let agent = AgentRecord::new(&assignment, entry.clone(), facts.epoch, now);
     Ok((assignment, agent))
 }

@@ -171,8 +171,9 @@ fn decide(
             return Err(Refusal::Moved { expected: expected.to_owned(), found });
         }
     }
-    let to = &set.domain().trust_domain;
-    if let Some(from) = old.map(|old| &old.domain().trust_domain).filter(|from| *from != to) {
+    // The same name under another scheme is another domain: nothing that was issued is of it.
+    let to = set.origin();
+    if let Some(from) = old.map(PolicySet::origin).filter(|from| *from != to) {
         return Err(Refusal::OtherDomain { from: from.to_string(), to: to.to_string() });
     }
     Ok(set)

@@ -16,6 +16,7 @@ use monitoring::{Event, Outcome, Record};
 use rats::Ear;
 use registry::{AgentRecord, NodeRecord};
 use time::UnixTime;
+use wimse::Origin;
 
 use crate::facts::Basis;
 use crate::record::{begin, single_use};
@@ -124,8 +125,8 @@ pub(crate) fn look(facts: &Basis, asking: &Asking<'_>) -> Result<Option<Grade>, 
 }
 
 /// The identifier of the verifier of a trust domain: whom a result names as its issuer.
-pub fn issuer(domain: &spiffe::TrustDomain) -> String {
-    format!("spiffe://{domain}/aims/verifier")
+pub fn issuer(origin: &Origin) -> String {
+    format!("{origin}/aims/verifier")
 }
 
 fn assess(
@@ -169,7 +170,7 @@ fn assess(
     for kind in known.chain(spent) {
         assessment.used_before(kind, "a value of this document");
     }
-    let issuer = issuer(&facts.set().domain().trust_domain);
+    let issuer = issuer(facts.set().origin());
     let result = assessment.result(&inquiry, &issuer, None);
     (assessment, result)
 }

@@ -103,7 +103,7 @@ pub async fn rotate<W: World>(
             purpose,
             signs_from: now.plus(lead),
             now,
-            domain: &domain.trust_domain,
+            origin: policy.set.origin(),
         };
         let names = rotate::own_names(world);
         let made =

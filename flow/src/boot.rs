@@ -8,8 +8,8 @@ use env::{Change, Clock, Entropy, Expect, Handle, Key, Keys, Store, Unavailable,
 use monitoring::Event;
 use policy::Files;
 use provisioning::Epoch;
-use spiffe::{SpiffeId, TrustDomain};
 use time::{Span, UnixTime};
+use wimse::{Origin, WorkloadId};
 use x509::CertificateDer;
 
 use crate::apply_policy;
@@ -81,16 +81,20 @@ pub async fn spire_identity<W: World>(
     names: &[String],
     addresses: &[IpAddr],
 ) -> Result<Identity, Unavailable> {
-    let id = |domain: &TrustDomain| {
-        SpiffeId::parse(&format!("spiffe://{domain}/spire/server"))
-            .map_err(|error| Unavailable::of("store", error))
+    let id = |origin: &Origin| {
+        if !origin.is_spiffe() {
+            let why =
+                format!("agents of SPIRE know SPIFFE IDs alone, and our origin is `{origin}`");
+            return Err(Unavailable::of("policy", why));
+        }
+        origin.workload("/spire/server").map_err(|error| Unavailable::of("store", error))
     };
     identity(world, id, names, addresses).await
 }
 
 async fn identity<W: World>(
     world: &W,
-    id: impl Fn(&TrustDomain) -> Result<SpiffeId, Unavailable>,
+    id: impl Fn(&Origin) -> Result<WorkloadId, Unavailable>,
     names: &[String],
     addresses: &[IpAddr],
 ) -> Result<Identity, Unavailable> {
@@ -104,7 +108,7 @@ async fn identity<W: World>(
     let (key, public) = world.keys().generate(Purpose::Component, ALGORITHM).await?;
     let life = sign::life(signer, facts.set().domain().lifetimes.component, now);
     let order = x509_svid::Order {
-        id: &id(&facts.set().domain().trust_domain)?,
+        id: &id(facts.set().origin())?,
         spki_der: public.spki_der(),
         dns_names: names.to_vec(),
         ip_names: addresses.to_vec(),

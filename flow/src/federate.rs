@@ -19,6 +19,7 @@ use monitoring::{Event, Outcome, Record, Why};
 use spiffe::federation::EndpointUrl;
 use spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain};
 use time::UnixTime;
+use wimse::Origin;
 
 use crate::facts::{basis, one};
 use crate::record::{begin, refused};
@@ -100,7 +101,7 @@ pub async fn add<W: World>(world: &W, operator: &Operator, terms: Terms) -> Done
     Err(overtaken())
 }
 
-fn decide_add(terms: &Terms, exists: bool, count: usize, own: &TrustDomain) -> Result<(), Refusal> {
+fn decide_add(terms: &Terms, exists: bool, count: usize, own: &Origin) -> Result<(), Refusal> {
     terms.check(own)?;
     if exists {
         return Err(Refusal::Exists { domain: terms.trust_domain.clone() });
@@ -161,7 +162,7 @@ pub(crate) fn forgotten<'a>(
     let trust = trust?;
     let mut left = (*trust.value).clone();
     for domain in domains {
-        left = left.without(domain);
+        left = left.without(&Origin::from(domain));
     }
     let unchanged = left.bundles == trust.bundles;
     (!unchanged).then(|| Write::put(&left, Expect::Version(trust.version)))
@@ -209,7 +210,7 @@ pub async fn list<W: World>(world: &W) -> Result<Vec<Shown>, Unavailable> {
     let relations = all(world).await?;
     let shown = relations.into_iter().map(|relation| {
         let domain = &relation.terms.trust_domain;
-        let bundle = trust.as_ref().and_then(|trust| trust.bundles.get(domain));
+        let bundle = trust.as_ref().and_then(|trust| trust.bundles.spiffe().get(domain));
         let keys = bundle.map(|bundle| {
             [bundle.x509_authorities().len(), bundle.jwt_keys().len(), bundle.wit_keys().len()]
         });
@@ -246,7 +247,7 @@ pub async fn agenda<W: World>(world: &W) -> Result<Agenda, Unavailable> {
     let seq = world.store().snapshot(&[]).await?.seq;
     let trust = one::<W, TrustRow>(world, TrustRow::ID).await?;
     let nothing = BundleSet::new();
-    let trusted = trust.as_ref().map_or(&nothing, |trust| &trust.bundles);
+    let trusted = trust.as_ref().map_or(&nothing, |trust| trust.bundles.spiffe());
     let now = world.clock().now();
     let (mut due, mut next) = (Vec::new(), None::<UnixTime>);
     for relation in all(world).await? {
@@ -318,7 +319,7 @@ pub async fn took<W: World>(
         let came = match taken {
             Ok((relation, bundle)) => {
                 // As they are written: entries that nobody understands are no difference.
-                let before = trust.bundles.get(domain).map(Bundle::to_value);
+                let before = trust.bundles.spiffe().get(domain).map(Bundle::to_value);
                 let changed = before != Some(bundle.to_value());
                 record.facts = serde_json::json!({
                     "sequence": bundle.sequence(), "changed": changed, "url": due.url.as_str(),
@@ -327,7 +328,7 @@ pub async fn took<W: World>(
                     change.records.push(record);
                 }
                 if changed {
-                    let row = trust.with(domain.clone(), bundle);
+                    let row = trust.with(Origin::from(domain), bundle);
                     change.writes.push(Write::put(&row, Expect::Version(trust.version)));
                 }
                 change.writes.push(Write::put(&relation, expect));

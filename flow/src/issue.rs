@@ -41,7 +41,7 @@ pub enum Refusal {
     /// The node is not one of ours, or not in force.
     #[error("the node is not in force: {0}")]
     Node(String),
-    /// The agent is not in the registry, or has no SPIFFE ID.
+    /// The agent is not in the registry.
     #[error("no agent `{0}` in the registry")]
     Unknown(WorkloadId),
     /// The evidence, the record or policy says no.
@@ -66,6 +66,9 @@ pub enum Refusal {
     /// SEC-01, SEC-04: the record lets the process hold no key.
     #[error("`{0}` holds no keys, and a spire agent hands them out")]
     KeysKept(WorkloadId),
+    /// A JWT-SVID says a SPIFFE ID, and nothing else.
+    #[error("`{0}` is no spiffe id, and a jwt-svid is issued to one alone")]
+    NotSpiffe(WorkloadId),
     /// The request asks for another identifier than the record's.
     #[error("the request asks for `{asked}`; the record is that of `{id}`")]
     OtherName {
@@ -100,6 +103,7 @@ impl Refusal {
             Self::Evidence(_) => "issue::Evidence",
             Self::Claimed(_) => "issue::Claimed",
             Self::KeysKept(_) => "issue::KeysKept",
+            Self::NotSpiffe(_) => "issue::NotSpiffe",
             Self::OtherName { .. } => "issue::OtherName",
         }
     }
@@ -252,7 +256,7 @@ async fn issued<W: World>(
     record.jti = Some(jti.clone());
     record.facts = reasons(facts, agent, kind, (now, life));
     let said = making::attributes(asking.agent, asking.class, kind, &judged.row.digest);
-    let making = Making::new(facts, agent, life, jti, now, &said)?;
+    let making = Making::new(facts, agent, life, jti, now, &said);
     Ok((making.make(world, issuing.ring, issuing.asked.kind).await?, judged.kinds()))
 }
 
@@ -363,8 +367,9 @@ fn admitted<'a>(
     host.lifecycle.admits(issued).map_err(|error| Refusal::Node(error.to_string()))?;
     let agent = facts.rows.get::<AgentRecord>(&asked.agent.to_string()).map_err(store)?;
     let agent = agent.ok_or_else(unknown)?;
-    if !matches!(agent.id, WorkloadId::Spiffe(_)) {
-        return Err(unknown());
+    // JWT-SVID §3.1: `sub` "MUST be set to the SPIFFE ID of the workload to which it is issued".
+    if matches!(asked.kind, IssueKind::Jwt { .. }) && agent.id.as_spiffe().is_none() {
+        return Err(Refusal::NotSpiffe(agent.id.clone()));
     }
     let class = class_of(facts, &agent)?;
     let found = match asked.process {

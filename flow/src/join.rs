@@ -12,9 +12,8 @@ use jose::PublicKey;
 use monitoring::{Event, Record};
 use provisioning::NotInForce;
 use registry::NodeRecord;
-use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
-use wimse::WorkloadId;
+use wimse::{Origin, WorkloadId};
 use x509::{Request, RequestError};
 
 use crate::facts::{Basis, basis};
@@ -287,7 +286,7 @@ async fn replayed<W: World>(
 struct Asked<'a> {
     mechanism: &'static dyn Mechanism,
     rule: &'a NodeRule,
-    domain: &'a TrustDomain,
+    origin: &'a Origin,
     request: Request,
 }
 
@@ -307,12 +306,12 @@ impl<'a> Asked<'a> {
         let rule = rule.filter(|rule| attempt.role != Role::SpireAgent || rule.spire_agents);
         let rule = rule.ok_or_else(|| EvidenceRefusal::NotAllowed { name: name.clone(), role })?;
         let request = Request::verify(&attempt.request).map_err(Refusal::Request)?;
-        Ok(Self { mechanism, rule, domain: &facts.set().domain().trust_domain, request })
+        Ok(Self { mechanism, rule, origin: facts.set().origin(), request })
     }
 
     fn facts<'b>(&'b self, attempt: &Attempt, nonce: &'b [u8; 32], now: UnixTime) -> Facts<'b> {
         Facts {
-            domain: self.domain.as_str(),
+            domain: self.origin.name(),
             key: self.request.spki_der(),
             ..Facts::new(attempt.role, self.rule, nonce, now)
         }
@@ -349,7 +348,7 @@ async fn appraise<W: World>(
     let response = answer.map(|(_, response)| response);
     let appraisal = asked.mechanism.appraise(&attempt.evidence, response, &facts)?;
     let name = &appraisal.name;
-    let id = NodeRecord::identifier(asked.domain, attempt.role, appraisal.mechanism, name)
+    let id = NodeRecord::identifier(asked.origin, attempt.role, appraisal.mechanism, name)
         .map_err(|_| Refusal::Identifier(name.clone()))?;
     let spki = asked.request.spki_der().to_vec();
     let key = PublicKey::from_spki_der(&spki)
@@ -390,10 +389,7 @@ async fn admit<W: World>(
             return Ok(Err(Refusal::Known { id, joined }));
         }
     }
-    let WorkloadId::Spiffe(id) = &found.id else {
-        return Ok(Err(Refusal::Identifier(found.id.to_string())));
-    };
-    let chain = component_svid(world, facts, id, &found.spki, now).await?;
+    let chain = component_svid(world, facts, &found.id, &found.spki, now).await?;
     let mut node = NodeRecord::new(
         found.id.clone(),
         attempt.role,
@@ -420,11 +416,11 @@ async fn admit<W: World>(
     Ok(Ok(Joined { id: found.id, chain, once }))
 }
 
-/// An X.509-SVID for a component of ours.
+/// A certificate for a component of ours.
 pub(crate) async fn component_svid<W: World>(
     world: &W,
     facts: &Basis,
-    id: &SpiffeId,
+    id: &WorkloadId,
     spki: &[u8],
     now: UnixTime,
 ) -> Result<Vec<Vec<u8>>, Unavailable> {

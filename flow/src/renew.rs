@@ -70,17 +70,17 @@ pub async fn renew<W: World>(
     record.policy = Some(facts.version());
     record.epoch = Some(facts.epoch.0);
     let mut change = Change::default();
-    let decided = match (decide(node.as_deref(), caller, proved, &order), &node, caller) {
-        (Ok((spki, key)), Some(node), WorkloadId::Spiffe(id)) => {
-            let chain = component_svid(world, &facts, id, &spki, now).await?;
+    let decided = match (decide(node.as_deref(), caller, proved, &order), &node) {
+        (Ok((spki, key)), Some(node)) => {
+            let chain = component_svid(world, &facts, caller, &spki, now).await?;
             let ends = Some(now.plus(facts.set().domain().lifetimes.component));
             let renewed = NodeRecord { renewed: now, key, ends, ..(*node.value).clone() };
             change.writes.push(Write::put(&renewed, Expect::Version(node.version)));
             record.outcome = monitoring::Outcome::Permitted;
             Ok(Renewed { chain })
         }
-        (Err(refusal), ..) => Err(refusal),
-        (Ok(_), ..) => Err(Refusal::Unknown(caller.clone())),
+        (Err(refusal), _) => Err(refusal),
+        (Ok(_), None) => Err(Refusal::Unknown(caller.clone())),
     };
     if let Err(refusal) = &decided {
         refused(&mut record, refusal.check(), refusal, None);

@@ -11,9 +11,9 @@ use env::{
 };
 use jose::{KeyId, PublicKey};
 use monitoring::{Event, Record};
-use spiffe::{Bundle, TrustDomain};
-use spiffe::{BundleKey, SpiffeId};
+use spiffe::{Bundle, BundleKey};
 use time::{Span, UnixTime};
+use wimse::{Origin, WorkloadId};
 use x509::Certificate;
 
 use crate::issuing;
@@ -80,7 +80,7 @@ pub(crate) async fn due<W: World>(
         Step::Wait(until) => return Ok(Some(until)),
         Step::Make { signs_from } => signs_from,
     };
-    let making = Making { purpose, signs_from, now, domain: &domain.trust_domain };
+    let making = Making { purpose, signs_from, now, origin: policy.set.origin() };
     let Some(superior) = superior else {
         make(world, &making, ring, &domain.lifetimes, web_names, None).await?;
         return Ok(None);
@@ -144,7 +144,7 @@ pub(crate) struct Making<'a> {
     pub(crate) purpose: Purpose,
     pub(crate) signs_from: UnixTime,
     pub(crate) now: UnixTime,
-    pub(crate) domain: &'a TrustDomain,
+    pub(crate) origin: &'a Origin,
 }
 
 /// Makes a key and puts it into its ring, under `record` where somebody ordered it. If another
@@ -219,7 +219,7 @@ async fn new_key<W: World>(
         tainted: None,
     };
     let role = match making.purpose {
-        Purpose::X509Authority => Role::TrustDomain(making.domain),
+        Purpose::X509Authority => Role::TrustDomain(making.origin),
         Purpose::WebAuthority => Role::Web(web_names),
         _ => return Ok(key),
     };
@@ -278,7 +278,7 @@ pub async fn publish<W: World>(world: &W, now: UnixTime) -> Result<(), Unavailab
     keys.push(Key::of::<InForce>(InForce::ID));
     let rows = world.store().snapshot(&keys).await?;
     let Some(policy) = rows.get::<InForce>(InForce::ID)? else { return Ok(()) };
-    let own = policy.set.domain().trust_domain.clone();
+    let own = policy.set.origin().clone();
     let mut parts: [Vec<AuthorityKey>; 3] = Default::default();
     for (part, purpose) in parts.iter_mut().zip(purposes) {
         let ring = rows.get::<KeyRing>(purpose.name())?;
@@ -331,7 +331,6 @@ fn bundle(parts: &[Vec<AuthorityKey>; 3], sequence: u64) -> Result<Bundle, Unava
 }
 
 /// The identifier of the server itself.
-pub fn server_id(domain: &TrustDomain) -> Result<SpiffeId, Unavailable> {
-    SpiffeId::parse(&format!("spiffe://{domain}/aims/server"))
-        .map_err(|error| Unavailable::of("store", error))
+pub fn server_id(origin: &Origin) -> Result<WorkloadId, Unavailable> {
+    origin.workload("/aims/server").map_err(|error| Unavailable::of("store", error))
 }

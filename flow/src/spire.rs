@@ -152,8 +152,10 @@ fn entry(facts: &Basis, node: &NodeRecord, agent: &AgentRecord, version: u64) ->
     if x509_life.is_none() && jwt_life.is_none() {
         return None;
     }
-    let domains = facts.trust.bundles.iter().map(|(domain, _)| domain);
-    let federates_with: Vec<_> = domains.filter(|one| **one != facts.trust.own).cloned().collect();
+    let domains = facts.trust.bundles.spiffe().iter().map(|(domain, _)| domain);
+    let own = facts.trust.own.as_spiffe();
+    let federates_with: Vec<_> =
+        domains.filter(|one| Some(*one) != own.as_ref()).cloned().collect();
     let revision = revision(version, &federates_with, x509_life.is_some());
     Some(Entry {
         id: agent.entry.name.to_string(),
@@ -254,7 +256,7 @@ pub struct Trusted {
 impl Trusted {
     /// The bundle.
     pub fn bundle(&self) -> Option<&Bundle> {
-        self.trust.bundles.get(&self.domain)
+        self.trust.bundles.spiffe().get(&self.domain)
     }
 }
 
@@ -267,7 +269,7 @@ pub async fn bundle<W: World>(
     let facts = basis(world, vec![Key::of::<Taints>(Taints::ID)]).await?;
     let taints = facts.rows.get::<Taints>(Taints::ID)?;
     let taints = taints.map(|row| (*row.value).clone()).unwrap_or_default();
-    let domain = domain.unwrap_or_else(|| facts.trust.own.clone());
+    let Some(domain) = domain.or_else(|| facts.trust.own.as_spiffe()) else { return Ok(None) };
     let trusted = Trusted { domain, trust: facts.trust, taints };
     Ok(Some(trusted).filter(|found| found.bundle().is_some()))
 }

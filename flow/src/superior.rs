@@ -66,7 +66,13 @@ pub(crate) async fn certify<W: World>(
     let template = RequestTemplate {
         subject: Name::empty(),
         spki_der: public.spki_der().to_vec(),
-        uri_names: vec![format!("spiffe://{}", making.domain)],
+        // An origin of `wimse` is no identifier, and stands in no certificate.
+        uri_names: making
+            .origin
+            .is_spiffe()
+            .then(|| making.origin.to_string())
+            .into_iter()
+            .collect(),
         dns_names: Vec::new(),
     };
     let unsigned =
@@ -74,7 +80,7 @@ pub(crate) async fn certify<W: World>(
     let signature = world.keys().sign(handle, unsigned.bytes()).await.map_err(Unavailable::from)?;
     let der = ecdsa_der_from_fixed(signature.as_bytes()).map_err(|error| unavailable(&error))?;
     let order = SuperiorOrder {
-        domain: making.domain.clone(),
+        origin: making.origin.clone(),
         request: unsigned.attach(&der),
         random: world.entropy().public(),
         now: making.now,
@@ -82,8 +88,8 @@ pub(crate) async fn certify<W: World>(
     };
     let answer = superior.certify(order).await?;
     let read = (answer.chain.as_slice(), answer.roots.as_slice());
-    let answered = x509_intermediate::read(read, making.domain, public.spki_der())?;
-    let id = server_id(making.domain)?;
+    let answered = x509_intermediate::read(read, making.origin, public.spki_der())?;
+    let id = server_id(making.origin)?;
     let random = world.entropy().public();
     let probe = Probe { id: &id, dns_names: names, random, now: making.now };
     let probe = match answered.probe(&probe) {

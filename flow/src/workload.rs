@@ -69,6 +69,12 @@ pub enum Refusal {
         /// Why.
         why: String,
     },
+    /// The Workload API and its like know SPIFFE IDs alone.
+    #[error("`{id}` is no spiffe id, so the workload api hands out nothing for it")]
+    NotSpiffe {
+        /// The agent.
+        id: WorkloadId,
+    },
     /// The caller asked for another identity than its own.
     #[error("the identity asked for is not that of this process")]
     NotItsOwn,
@@ -98,6 +104,7 @@ impl Refusal {
             Self::KeysKept { .. } => "workload::KeysKept",
             Self::Broker { .. } => "workload::Broker",
             Self::BrokerGone { .. } => "workload::BrokerGone",
+            Self::NotSpiffe { .. } => "workload::NotSpiffe",
             Self::NotItsOwn => "workload::NotItsOwn",
             Self::Server(_) => "workload::Server",
             Self::Evidence(_) => "workload::Evidence",

@@ -127,7 +127,7 @@ impl SimLink {
                 let purpose = x509::Purpose::Client;
                 let svid = spiffe_x509::channel(&shown.0, &trust.bundles, purpose, now)
                     .map_err(|why| Unavailable::of("server", why))?;
-                let id = WorkloadId::Spiffe(svid.spiffe_id().clone());
+                let id = svid.workload_id().clone();
                 let (epoch, until) = (svid.epoch(), svid.not_after());
                 let proved = Proved { id, epoch, until, trust_version: trust.version };
                 self.lock().proved = Some(proved.clone());

@@ -148,7 +148,7 @@ pub(crate) struct DemoArgs {
     It prints `ready {json}` with the URLs, and leaves in DIR: aims.toml, ca.pem, workload.sock,\n\
     admin.sock, policy/, log/, state.db.")]
 pub(crate) struct UpArgs {
-    /// The trust domain of a new installation
+    /// The trust domain of a new installation; `wimse://NAME` for identifiers of that scheme
     #[arg(long, value_name = "NAME")]
     pub(crate) trust_domain: Option<String>,
     /// The first of four ports of a new installation: issuer, mutual TLS, node API, gateway

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use env::Site;
 use serde::{Deserialize, Serialize};
+use wimse::{Origin, Scheme};
 
 use super::devid::JoinTpm;
 use super::key_place::KeyPlace;
@@ -22,6 +23,9 @@ pub const TRUST_DOMAIN: &str = "local.example";
 pub struct Settings {
     /// The trust domain.
     pub trust_domain: String,
+    /// The scheme of its identifiers, as in `policy/domain.toml`: `spiffe` or `wimse`.
+    #[serde(default, skip_serializing_if = "is_spiffe")]
+    pub scheme: Scheme,
     /// The first of four ports.
     #[serde(default = "port_base")]
     pub port_base: u16,
@@ -154,6 +158,10 @@ fn host() -> String {
     "localhost".to_owned()
 }
 
+fn is_spiffe(scheme: &Scheme) -> bool {
+    *scheme == Scheme::Spiffe
+}
+
 fn listen() -> String {
     "127.0.0.1".to_owned()
 }
@@ -163,6 +171,7 @@ impl Settings {
     pub fn new(trust_domain: &str, port_base: u16) -> Self {
         Self {
             trust_domain: trust_domain.to_owned(),
+            scheme: Scheme::Spiffe,
             port_base,
             host: host(),
             listen: listen(),
@@ -205,7 +214,36 @@ impl Settings {
             let path = path.display();
             format!("`{path}` cannot be read: {error}\n  hint: `aims up` leaves one in its folder")
         })?;
-        toml::from_str(&text).map_err(|error| format!("`{}`: {error}", path.display()))
+        let fault = |error: &dyn std::fmt::Display| format!("`{}`: {error}", path.display());
+        let settings: Self = toml::from_str(&text).map_err(|error| fault(&error))?;
+        settings.check().map_err(|why| fault(&why))?;
+        Ok(settings)
+    }
+
+    /// Whether what is switched on goes together.
+    pub fn check(&self) -> Result<(), String> {
+        if self.scheme == Scheme::Spiffe {
+            return Ok(());
+        }
+        let of_spiffe = [
+            ("federation_port", self.federation_port.is_some()),
+            ("spire_port", self.spire_port.is_some()),
+            ("broker", self.broker),
+        ];
+        match of_spiffe.into_iter().find(|(_, is_on)| *is_on) {
+            None => Ok(()),
+            Some((name, _)) => Err(format!(
+                "`{name}` is for peers that know SPIFFE IDs alone, and the scheme is `{}`\n  \
+                 hint: remove `{name}`, or use the scheme `spiffe`",
+                self.scheme
+            )),
+        }
+    }
+
+    /// What every identifier here belongs to.
+    pub fn origin(&self) -> Result<Origin, String> {
+        let text = format!("{}://{}", self.scheme, self.trust_domain);
+        Origin::parse(&text).map_err(|error| format!("`{text}`: {error}"))
     }
 
     /// Where the installation is reached.

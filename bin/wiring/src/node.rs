@@ -12,11 +12,11 @@ use link::{Address, JoinOrder, Link, Presented};
 use monitoring::Component;
 use provisioning::renewal::retry_after;
 use proxy::{Peer, Upstream};
-use spiffe::{BundleSet, SpiffeId};
 use store::Memory;
 use time::{Span, UnixTime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use wimse::{Bundles, WorkloadId};
 use workload::broker;
 use workload::listener::Listener;
 use workload::server::{Profiles, Server as WorkloadServer};
@@ -55,7 +55,7 @@ pub struct Entrance {
     /// The server's node API.
     pub address: String,
     /// What is known of the server before the first feed.
-    pub trust: BundleSet,
+    pub trust: Bundles,
     /// The evidence.
     pub evidence: Evidence,
     /// Its name, for its log and its records.
@@ -97,8 +97,7 @@ pub async fn join(
     );
     let uses = journal::used(&journal, SystemClock::read()).await?;
     store.restore(uses).map_err(|error| error.to_string())?;
-    let server = SpiffeId::parse(&format!("spiffe://{}/aims/server", settings.trust_domain))
-        .map_err(|error| error.to_string())?;
+    let server = settings.origin()?.workload("/aims/server").map_err(|error| error.to_string())?;
     let address = Address::parse(&entrance.address).map_err(|error| error.to_string())?;
     let (handle, chain, id) = enter(&keys, role, &address, &server, entrance).await?;
     let presented = Presented::new(certified(chain.clone(), &keys, &handle));
@@ -133,7 +132,7 @@ async fn enter(
     keys: &Arc<keys::KeyStore>,
     role: Role,
     address: &Address,
-    server: &SpiffeId,
+    server: &WorkloadId,
     entrance: &Entrance,
 ) -> Result<(Handle, Vec<Vec<u8>>, String), String> {
     let fault = |error: &dyn std::fmt::Display| error.to_string();
@@ -142,7 +141,7 @@ async fn enter(
     let request = flow::workload::request_with(keys.as_ref(), &handle, &public).await;
     let request = request.map_err(|error| fault(&error))?;
     let evidence = &entrance.evidence;
-    let shown = evidence.show(server.trust_domain().as_str(), public.spki_der()).await?;
+    let shown = evidence.show(server.origin().name(), public.spki_der()).await?;
     let mechanism = evidence.mechanism().to_owned();
     let order = JoinOrder { mechanism, role, evidence: shown, request };
     let answer = |challenge| evidence.answer(challenge, public.spki_der());
@@ -368,10 +367,8 @@ pub fn entrance(settings: &Settings, dir: &Path, role: Role) -> Result<Entrance,
     };
     let bundle = settings.bundle.as_deref().ok_or_else(|| missing("bundle"))?;
     let bundle = spiffe::Bundle::parse(&read(bundle)?).map_err(|error| error.to_string())?;
-    let domain =
-        spiffe::TrustDomain::parse(&settings.trust_domain).map_err(|error| error.to_string())?;
-    let mut trust = BundleSet::default();
-    trust.insert(domain, bundle);
+    let mut trust = Bundles::new();
+    trust.insert(settings.origin()?, bundle);
     let evidence = Evidence::read(settings, dir)?;
     let ca = std::fs::read_to_string(at(Path::new("ca.pem"))).unwrap_or_default();
     Ok(Entrance {

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-/// The files of the starter set.
+use wimse::Scheme;
+
+/// The files of the starter set, for a trust domain of SPIFFE by its name, or for an origin.
 pub fn files(trust_domain: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("domain.toml".to_owned(), domain(trust_domain)),
@@ -15,11 +17,17 @@ pub fn files(trust_domain: &str) -> BTreeMap<String, String> {
     ])
 }
 
-fn domain(trust_domain: &str) -> String {
+fn domain(asked: &str) -> String {
+    let (scheme, trust_domain) = crate::up::named(asked);
+    // What holds without a word is not written.
+    let scheme = match scheme {
+        Scheme::Spiffe => "",
+        Scheme::Wimse => "scheme = \"wimse\"\n",
+    };
     format!(
         r#"# What holds for the whole trust domain. Lifetimes are in seconds.
 trust_domain = "{trust_domain}"
-
+{scheme}
 [lifetimes]
 x509_svid = 3600
 wit = 3600

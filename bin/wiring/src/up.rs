@@ -6,9 +6,9 @@ use attestation::mechanism::Role;
 use flow::agents::Operator;
 use flow::{boot, join_token};
 use identifier::AgentName;
-use spiffe::BundleSet;
 use time::Span;
 use tokio::sync::watch;
+use wimse::{Bundles, Scheme};
 
 use super::evidence::Evidence;
 use super::layout::{Layout, Settings, policy_files, unwritten};
@@ -78,14 +78,20 @@ pub fn prepare(
     let mut settings = if let Some(settings) = read.clone() {
         settings
     } else {
-        let domain = trust_domain.unwrap_or(super::layout::TRUST_DOMAIN);
-        Settings::new(domain, port_base.unwrap_or(super::layout::PORT_BASE))
+        let (scheme, domain) = named(trust_domain.unwrap_or(super::layout::TRUST_DOMAIN));
+        let port_base = port_base.unwrap_or(super::layout::PORT_BASE);
+        Settings { scheme, ..Settings::new(domain, port_base) }
     };
-    if let Some(asked) = trust_domain.filter(|asked| *asked != settings.trust_domain) {
+    if let Some(asked) = trust_domain
+        && named(asked) != (settings.scheme, settings.trust_domain.as_str())
+    {
+        let own = match settings.scheme {
+            Scheme::Spiffe => settings.trust_domain.clone(),
+            Scheme::Wimse => format!("{}://{}", settings.scheme, settings.trust_domain),
+        };
         return Err(Misused(format!(
-            "this installation is of the trust domain `{}`, not `{asked}`\n  hint: give another \
-             `--dir` for another trust domain",
-            settings.trust_domain
+            "this installation is of the trust domain `{own}`, not `{asked}`\n  hint: give another \
+             `--dir` for another trust domain"
         )));
     }
     if let Some(port_base) = port_base {
@@ -97,6 +103,7 @@ pub fn prepare(
     if spire_port.is_some() {
         settings.spire_port = spire_port;
     }
+    settings.check().map_err(Misused)?;
     if read.as_ref() != Some(&settings) {
         let text = toml::to_string(&settings).map_err(|error| Misused(error.to_string()))?;
         layout.write("aims.toml", text.as_bytes(), 0o644).map_err(Unavailable)?;
@@ -104,6 +111,12 @@ pub fn prepare(
     starter_policy(&layout, &settings).map_err(Unavailable)?;
     let files = policy_files(&layout.policy()).map_err(Misused)?;
     Ok((layout, settings, files))
+}
+
+/// A trust domain as it is asked for: a name, which is one of SPIFFE, or an origin.
+pub fn named(asked: &str) -> (Scheme, &str) {
+    let wimse = asked.strip_prefix("wimse://").map(|name| (Scheme::Wimse, name));
+    wimse.unwrap_or((Scheme::Spiffe, asked.strip_prefix("spiffe://").unwrap_or(asked)))
 }
 
 /// Lays the starter policy where there is no policy folder: whole, or not at all.
@@ -116,7 +129,7 @@ pub fn starter_policy(layout: &Layout, settings: &Settings) -> Result<(), String
     if new.exists() {
         std::fs::remove_dir_all(&new).map_err(fault)?;
     }
-    write_policy(&new, &starter::files(&settings.trust_domain))?;
+    write_policy(&new, &starter::files(settings.origin()?.as_str()))?;
     std::fs::rename(&new, &policy).map_err(fault)
 }
 
@@ -213,7 +226,7 @@ async fn entrance(server: &Server, settings: &Settings, role: Role) -> Result<En
     let made = join_token::create(world, &operator, role, Some(name), life).await;
     let token = made.map_err(|why| why.to_string())?.into_value();
     let facts = flow::facts::basis(world, Vec::new()).await.map_err(|why| why.to_string())?;
-    let mut trust = BundleSet::default();
+    let mut trust = Bundles::new();
     if let Some(bundle) = facts.trust.bundles.get(&facts.trust.own) {
         trust.insert(facts.trust.own.clone(), bundle.clone());
     }

@@ -245,7 +245,8 @@ impl<W: World> Workloads<Peer> for Identities<W> {
         self.follow(peer, |this, attested| async move {
             let made = flows::x509(this.world.as_ref(), &attested).await.map_err(unavailable)?;
             let made = made.map_err(|refusal| denied(&refusal, None))?;
-            let bundle = authorities(&made.trust.bundles, made.id.trust_domain());
+            let (set, own) = (made.trust.bundles.spiffe(), made.id.trust_domain());
+            let (bundle, federated) = (authorities(set, own), others(set, own));
             let mark = [made.chain.concat(), bundle.clone()].concat();
             let renew = made.renew;
             let key = made.key.to_pkcs8();
@@ -257,7 +258,6 @@ impl<W: World> Workloads<Peer> for Identities<W> {
                 bundle,
                 hint: None,
             };
-            let federated = others(&made.trust.bundles, &made.trust.own);
             let answer = X509Answer { svids: vec![svid], crl: Vec::new(), federated };
             Ok((answer, mark, renew))
         })
@@ -269,7 +269,7 @@ impl<W: World> Workloads<Peer> for Identities<W> {
     ) -> impl Stream<Item = Result<X509Bundles, Denied>> + Send + 'static {
         self.follow(peer, |this, _| async move {
             let facts = basis(this.world.as_ref(), Vec::new()).await.map_err(unavailable)?;
-            let set = &facts.trust.bundles;
+            let set = facts.trust.bundles.spiffe();
             let domains = set.iter().map(|(domain, _)| domain);
             let bundles: std::collections::BTreeMap<_, _> =
                 domains.map(|domain| (domain.clone(), authorities(set, domain))).collect();
@@ -312,7 +312,7 @@ impl<W: World> Workloads<Peer> for Identities<W> {
         let facts = basis(self.world.as_ref(), Vec::new()).await.map_err(unavailable)?;
         let now = self.world.clock().now();
         let skew = facts.set().domain().bounds.clock_skew;
-        let bundles = &facts.trust.bundles;
+        let bundles = facts.trust.bundles.spiffe();
         let svid = verify_jwt_svid(token.expose(), bundles, &[&audience], now, skew)
             .map_err(|error| Denied::Invalid(error.to_string()))?;
         let claims = serde_json::to_value(svid.claims()).ok();
@@ -364,6 +364,7 @@ async fn key_sets<W: World>(
     let bundles: Bundles = facts
         .trust
         .bundles
+        .spiffe()
         .iter()
         .map(|(domain, bundle)| (domain.clone(), set(bundle).to_string()))
         .collect();

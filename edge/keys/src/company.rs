@@ -204,7 +204,7 @@ impl Company {
         let (algorithm, kind) = algorithm_of(&public)?;
         let unsigned = x509_intermediate::build(
             &Order {
-                domain: &order.domain,
+                origin: &order.origin,
                 spki_der: request.spki_der(),
                 issuer: &read.issuer,
                 random: order.random,

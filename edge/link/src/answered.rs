@@ -5,8 +5,9 @@ use credential::TokenText;
 use env::{AssignedCredential, Delegation, PeerFault, Recorded, Renewed, Seq, Table, Unavailable};
 use flow::feed::{Message, Sent};
 use jose::KeyId;
-use spiffe::{Bundle, SpiffeId};
+use spiffe::Bundle;
 use time::UnixTime;
+use wimse::WorkloadId;
 use x509::{CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX};
 
 use crate::{PART_BYTES, wire};
@@ -20,7 +21,7 @@ const CHALLENGE_BYTES_MAX: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub struct Joined {
     /// Its identifier.
-    pub id: SpiffeId,
+    pub id: WorkloadId,
     /// Its certificates in DER, leaf first.
     pub chain: Vec<Vec<u8>>,
     /// The newest bundle of our trust domain.
@@ -99,7 +100,7 @@ pub(crate) fn challenge(sent: Vec<u8>) -> Result<Vec<u8>, PeerFault> {
 
 pub(crate) fn joined(sent: wire::Joined) -> Result<Joined, PeerFault> {
     Ok(Joined {
-        id: SpiffeId::parse(&sent.id).map_err(senseless)?,
+        id: WorkloadId::parse(&sent.id).map_err(senseless)?,
         chain: chain(sent.chain)?,
         bundle: Bundle::parse(&sent.bundle).map_err(senseless)?,
     })

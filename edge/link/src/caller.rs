@@ -5,9 +5,8 @@ use env::rows::TrustRow;
 use env::{Clock, Key, Store, Stored, Unavailable, World};
 use provisioning::{Epoch, NotInForce};
 use registry::NodeRecord;
-use spiffe::{SpiffeId, SvidError, X509Svid};
 use time::UnixTime;
-use wimse::WorkloadId;
+use wimse::{Wic, WicError, WorkloadId};
 use x509::{Certificate, Purpose};
 
 /// Who may call.
@@ -29,7 +28,7 @@ impl Callers {
     }
 
     /// Whether the path is `/<role's path>/<mechanism>/…`, as the registry makes them.
-    fn has(self, id: &SpiffeId) -> bool {
+    fn has(self, id: &WorkloadId) -> bool {
         self.roles().iter().any(|role| {
             let mut segments = id.segments();
             role.path().split('/').all(|one| segments.next() == Some(one))
@@ -64,11 +63,11 @@ pub(crate) enum Unproved {
     #[error("no client certificate")]
     NoCertificate,
     #[error("the client certificate: {0}")]
-    Svid(#[from] SvidError),
+    Svid(#[from] WicError),
     #[error("`{0}` is of another trust domain")]
-    Foreign(SpiffeId),
+    Foreign(WorkloadId),
     #[error("`{0}` is {words}", words = .1.words())]
-    NotAComponent(SpiffeId, Callers),
+    NotAComponent(WorkloadId, Callers),
 }
 
 impl Unproved {
@@ -151,17 +150,17 @@ fn decide(
     now: UnixTime,
     callers: Callers,
 ) -> Result<Caller, Unproved> {
-    let svid = X509Svid::verify(chain, &trust.bundles, Purpose::Client, now)?;
-    let id = svid.spiffe_id().clone();
-    // The bundles hold other trust domains too: those have no components of ours, whatever their
-    // paths say.
+    let wic = Wic::verify(chain, &trust.bundles, Purpose::Client, now)?;
+    let id = wic.workload_id().clone();
+    // The bundles hold other origins too, perhaps of our name under another scheme: those have no
+    // components of ours, whatever their paths say.
     if !id.is_member_of(&trust.own) {
         return Err(Unproved::Foreign(id));
     }
     if !callers.has(&id) {
         return Err(Unproved::NotAComponent(id, callers));
     }
-    let (epoch, until) = (svid.epoch(), svid.not_after());
+    let (epoch, until) = (wic.epoch(), wic.not_after());
     let trust_version = trust.version;
-    Ok(Caller { id: WorkloadId::Spiffe(id), epoch, until, trust_version })
+    Ok(Caller { id, epoch, until, trust_version })
 }

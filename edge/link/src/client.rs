@@ -14,12 +14,12 @@ use env::{
 use jose::Jwk;
 use provisioning::renewal::Trouble;
 use rustls::sign::CertifiedKey;
-use spiffe::{BundleSet, SpiffeId};
 use time::UnixTime;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
+use wimse::{Bundles, WorkloadId};
 
 use crate::answered::{self, Joined, senseless};
 use crate::asked;
@@ -92,8 +92,8 @@ impl fmt::Debug for JoinOrder {
 /// the host was given by other means. `answer` is asked if the mechanism has a challenge.
 pub async fn join<F>(
     address: &Address,
-    server: &SpiffeId,
-    trust: BundleSet,
+    server: &WorkloadId,
+    trust: Bundles,
     now: UnixTime,
     order: JoinOrder,
     answer: impl FnOnce(Vec<u8>) -> F + Send,
@@ -107,7 +107,7 @@ where
     let late = |_| Unavailable::of("server", "joining took too long");
     let talk = talk(session.calls.clone(), order, answer);
     let joined = timeout(JOIN_TIME_MAX, talk).await.map_err(late)??;
-    let is_ours = joined.id.is_member_of(server.trust_domain());
+    let is_ours = joined.id.is_member_of(&server.origin());
     if is_ours { Ok(joined) } else { Err(senseless(format!("joined as `{}`", joined.id))) }
 }
 
@@ -156,10 +156,10 @@ pub struct Link(Arc<Shared>);
 
 struct Shared {
     address: Address,
-    server: SpiffeId,
+    server: WorkloadId,
     presented: Presented,
     now: Box<dyn Fn() -> UnixTime + Send + Sync>,
-    trust: Mutex<Arc<BundleSet>>,
+    trust: Mutex<Arc<Bundles>>,
     /// One at a time connects.
     state: tokio::sync::Mutex<State>,
 }
@@ -182,9 +182,9 @@ impl Link {
     /// know before the first feed; `now` is the world's clock.
     pub fn new(
         address: Address,
-        server: SpiffeId,
+        server: WorkloadId,
         presented: Presented,
-        trust: BundleSet,
+        trust: Bundles,
         now: impl Fn() -> UnixTime + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Shared {
@@ -202,7 +202,7 @@ impl Link {
     }
 
     /// Believes the newest bundles from now on.
-    pub(crate) fn trust(&self, bundles: &BundleSet) {
+    pub(crate) fn trust(&self, bundles: &Bundles) {
         let mut trust = self.0.trust.lock().unwrap_or_else(PoisonError::into_inner);
         if **trust != *bundles {
             *trust = Arc::new(bundles.clone());

@@ -12,12 +12,12 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::ServerName;
-use spiffe::BundleSet;
 use time::UnixTime;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::body::Body;
+use wimse::Bundles;
 use x509::Certificate;
 
 use crate::ANSWER_BYTES_MAX;
@@ -48,7 +48,7 @@ pub(crate) struct Session {
     server: Vec<Certificate>,
     until: UnixTime,
     own: Option<Arc<CertifiedKey>>,
-    trust: Mutex<Arc<BundleSet>>,
+    trust: Mutex<Arc<Bundles>>,
 }
 
 impl Session {

@@ -16,10 +16,10 @@ use rustls::{
     SignatureScheme, version,
 };
 use rustls_pki_types::{CertificateDer, ServerName};
-use spiffe::{BundleSet, SpiffeId, SvidError, VerifiedX509Svid, X509Svid};
 use time::UnixTime;
 use tls::{Clients, HTTP2, TlsFault};
 use tokio::sync::watch;
+use wimse::{Bundles, VerifiedWic, Wic, WicError, WorkloadId};
 use x509::{CHAIN_CERTIFICATES_MAX, Certificate, Malformed, Purpose};
 
 /// gRPC is HTTP/2.
@@ -117,24 +117,25 @@ pub enum ChainFault {
 #[derive(Clone, Debug)]
 pub(crate) struct ExpectedServer {
     /// Exactly this one.
-    pub(crate) id: SpiffeId,
+    pub(crate) id: WorkloadId,
     /// The newest bundles.
-    pub(crate) trust: Arc<BundleSet>,
+    pub(crate) trust: Arc<Bundles>,
     /// The time of the check.
     pub(crate) now: UnixTime,
 }
 
 impl ExpectedServer {
     /// Whether `chain` is the server's.
-    pub(crate) fn check(&self, chain: &[Certificate]) -> Result<VerifiedX509Svid, ServerFault> {
-        let svid = X509Svid::verify(chain, &self.trust, Purpose::Server, self.now)?;
-        // RFC 9525 §6.1 leaves it to the application which names a client looks for; here it is the
-        // SPIFFE ID, whole, and neither a host name nor an address.
-        if svid.spiffe_id() != &self.id {
-            let (found, expected) = (svid.spiffe_id().clone(), self.id.clone());
+    pub(crate) fn check(&self, chain: &[Certificate]) -> Result<VerifiedWic, ServerFault> {
+        let wic = Wic::verify(chain, &self.trust, Purpose::Server, self.now)?;
+        // wimse-mutual-tls §3.2.1: without DNS names "the client MUST be configured with sufficient
+        // information to determine the expected workload identity of the server and MUST validate
+        // that identity before accepting the connection": the identifier, whole.
+        if wic.workload_id() != &self.id {
+            let (found, expected) = (wic.workload_id().clone(), self.id.clone());
             return Err(ServerFault::Other { found, expected });
         }
-        Ok(svid)
+        Ok(wic)
     }
 }
 
@@ -144,16 +145,16 @@ pub enum ServerFault {
     /// Its certificates do not read.
     #[error(transparent)]
     Chain(#[from] ChainFault),
-    /// Its certificate is no valid SVID under the newest bundle.
+    /// Its certificate is not valid under the newest bundle.
     #[error("the server's certificate: {0}")]
-    Svid(#[from] SvidError),
+    Svid(#[from] WicError),
     /// It is somebody else.
     #[error("the server is `{found}`, expected `{expected}`")]
     Other {
         /// Who it is.
-        found: SpiffeId,
+        found: WorkloadId,
         /// Who it should be.
-        expected: SpiffeId,
+        expected: WorkloadId,
     },
 }
 

@@ -78,7 +78,7 @@ pub(crate) async fn judge<W: World>(
     for kind in known.chain(*spent) {
         assessment.used_before(kind, "a value of this document");
     }
-    let issuer = appraise::issuer(&facts.set().domain().trust_domain);
+    let issuer = appraise::issuer(facts.set().origin());
     let result = assessment.result(&inquiry, &issuer, None);
     let token = appraise::signed(world, facts, &result, *now).await?;
     let claims = serde_json::to_value(&result).unwrap_or_default();

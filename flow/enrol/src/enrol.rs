@@ -223,9 +223,6 @@ fn admitted(facts: &Basis, name: &AgentName) -> Result<AgentRecord, Refusal> {
     let assignment = facts.rows.get::<Assignment>(name.as_str()).map_err(store)?;
     let id = assignment.ok_or_else(unknown)?.id.to_string();
     let agent = facts.rows.get::<AgentRecord>(&id).map_err(store)?.ok_or_else(unknown)?;
-    if !matches!(agent.id, WorkloadId::Spiffe(_)) {
-        return Err(unknown());
-    }
     if !facts.set().attestation().class.contains_key(&agent.entry.rule.class) {
         return Err(Refusal::Class(agent.entry.rule.class.clone()));
     }

@@ -111,7 +111,7 @@ impl<'a> Making<'a> {
             let said = making::attributes(self.agent, self.class, kind, &row.digest);
             let jti = public_id(world);
             let record = self.record(world, decision, (kind, life), &jti);
-            let making = making::Making::new(self.facts, self.agent, life, jti, self.now, &said)?;
+            let making = making::Making::new(self.facts, self.agent, life, jti, self.now, &said);
             let ring = self.facts.rows.get::<KeyRing>(issue::purpose_of(kind).name())?;
             let ring = ring.ok_or_else(|| Unavailable::of("store", "no signing keys yet"))?;
             match making.make(world, &ring, &self.order(kind)).await? {

@@ -17,7 +17,7 @@ use monitoring::Record;
 use provisioning::NotInForce;
 use registry::AgentRecord;
 use time::UnixTime;
-use wimse::{TrustAnchors, WorkloadId};
+use wimse::TrustAnchors;
 use x509::Request;
 
 use crate::enrol::{Enrolled, basis_of, bindable, hash_of, record_of};
@@ -212,7 +212,7 @@ fn admitted(
     let agent = facts.rows.get::<AgentRecord>(&row.agent)?;
     let Some(agent) = agent else { return Ok(Err(Refusal::Unknown)) };
     let is_same = match caller.who() {
-        Who::Workload(id) => *id == agent.id && matches!(id, WorkloadId::Spiffe(_)),
+        Who::Workload(id) => *id == agent.id,
         Who::Client(_) => false,
     };
     if !is_same {

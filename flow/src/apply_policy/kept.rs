@@ -199,8 +199,7 @@ impl Draft<'_> {
         rows: &env::Snapshot,
     ) -> Result<Result<Option<Move>, Refusal>, Unavailable> {
         let (entry, name) = (wanted.entry, wanted.entry.name.clone());
-        let domain = &new.domain().trust_domain;
-        let assignment = match assign(domain, entry.kind, name.clone(), None, self.now) {
+        let assignment = match assign(new.origin(), entry.kind, name.clone(), None, self.now) {
             Ok(assignment) => assignment,
             Err(why) => return Ok(Err(Refusal::Assign { name, why })),
         };

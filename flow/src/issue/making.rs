@@ -9,7 +9,7 @@ use env::{AssignedCredential, Entropy, IssueKind, Unavailable, World};
 use jose::PublicKey;
 use provisioning::CredentialKind;
 use registry::AgentRecord;
-use spiffe::{Attributes, SpiffeId};
+use spiffe::Attributes;
 use time::{Span, UnixTime};
 use wimse::WorkloadId;
 use x509::{DnsName, Request};
@@ -42,7 +42,7 @@ pub fn attributes(
 
 /// What one credential is made of.
 pub struct Making<'a> {
-    id: &'a SpiffeId,
+    id: &'a WorkloadId,
     life: Span,
     jti: String,
     now: UnixTime,
@@ -62,13 +62,10 @@ impl<'a> Making<'a> {
         jti: String,
         now: UnixTime,
         attributes: &'a Attributes,
-    ) -> Result<Self, Unavailable> {
-        let WorkloadId::Spiffe(id) = &agent.id else {
-            return Err(Unavailable::of("store", "an agent without a SPIFFE ID"));
-        };
+    ) -> Self {
         let issuer = facts.set().domain().jwt_svid.issuer.as_ref();
         let (epoch, dns_names) = (facts.epoch.0, &agent.entry.dns_names);
-        Ok(Self { id, life, jti, now, epoch, issuer, attributes, dns_names })
+        Self { id: &agent.id, life, jti, now, epoch, issuer, attributes, dns_names }
     }
 
     /// Builds, checks and signs. The outer error is ours, the inner one the asker's.
@@ -115,8 +112,11 @@ async fn make<W: World>(
             }
         }
         IssueKind::Jwt { audiences } => {
+            let Some(id) = making.id.as_spiffe() else {
+                return Ok(Err(Refusal::NotSpiffe(making.id.clone())));
+            };
             let order = jwt_svid::Order {
-                id: making.id,
+                id,
                 audiences,
                 jti: making.jti.clone(),
                 issuer: making.issuer.map(|issuer| issuer.as_str().to_owned()),
@@ -137,7 +137,7 @@ async fn make<W: World>(
     }
 }
 
-/// [`make`] for an X.509-SVID: the key is the one that the request proves.
+/// [`make`] for a certificate: the key is the one that the request proves.
 async fn make_x509<W: World>(
     world: &W,
     ring: &KeyRing,

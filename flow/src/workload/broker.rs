@@ -41,14 +41,14 @@ pub async fn broker<W: World>(
 ) -> Result<Result<Broker, NotABroker>, Unavailable> {
     let facts = basis(world, Vec::new()).await?;
     let now = world.clock().now();
-    let verified = X509Svid::verify(chain, &facts.trust.bundles, Purpose::Client, now);
+    let verified = X509Svid::verify(chain, facts.trust.bundles.spiffe(), Purpose::Client, now);
     let svid = match verified {
         Ok(svid) => svid,
         Err(why) => return Ok(Err(why.into())),
     };
     let id = WorkloadId::Spiffe(svid.spiffe_id().clone());
     let known = facts.set().attestation().broker.contains_key(&id);
-    if !known || !svid.spiffe_id().is_member_of(&facts.trust.own) {
+    if !known || !id.is_member_of(&facts.trust.own) {
         return Ok(Err(NotABroker::Unknown(svid.spiffe_id().clone())));
     }
     Ok(Ok(Broker { id, epoch: svid.epoch() }))

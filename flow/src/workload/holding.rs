@@ -14,9 +14,7 @@ use provisioning::{CredentialKind, KeyHolding, renewal};
 use registry::AgentRecord;
 use spiffe::SpiffeId;
 use time::UnixTime;
-use wimse::{
-    TrustAnchors, VerifiedWit, WIT_SVID_ALGORITHMS, Wit, WitPolicy, WorkloadId, verify_wit,
-};
+use wimse::{TrustAnchors, VerifiedWit, WIT_SVID_ALGORITHMS, Wit, WitPolicy, verify_wit};
 use x509::{Certificate, Name, RequestTemplate};
 
 use super::{Attested, RETRY, Refusal};
@@ -57,13 +55,17 @@ pub async fn x509<W: World>(
     world: &W,
     attested: &Attested,
 ) -> Result<Result<X509Answer, Refusal>, Unavailable> {
+    let id = match spiffe_id(&attested.agent) {
+        Ok(id) => id,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let held = match held_x509(world, attested).await? {
         Ok(held) => held,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let facts = basis(world, Vec::new()).await?;
     let key = world.keys().export(&held.key)?;
-    let (id, chain, renew) = (spiffe_id(&attested.agent)?, held.credential, held.renew);
+    let (chain, renew) = (held.credential, held.renew);
     Ok(Ok(X509Answer { id, chain, key, trust: facts.trust, renew }))
 }
 
@@ -72,13 +74,17 @@ pub async fn wit<W: World>(
     world: &W,
     attested: &Attested,
 ) -> Result<Result<WitAnswer, Refusal>, Unavailable> {
+    let id = match spiffe_id(&attested.agent) {
+        Ok(id) => id,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let held = match held_wit(world, attested).await? {
         Ok(held) => held,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let key = world.keys().export(&held.key)?;
     let token = TokenText::new(held.credential.clone());
-    Ok(Ok(WitAnswer { id: spiffe_id(&attested.agent)?, token, key, renew: held.renew }))
+    Ok(Ok(WitAnswer { id, token, key, renew: held.renew }))
 }
 
 /// A JWT-SVID: bearer, so never held.
@@ -87,19 +93,22 @@ pub async fn jwt<W: World>(
     attested: &Attested,
     audiences: Vec<String>,
 ) -> Result<Result<(SpiffeId, TokenText), Refusal>, Unavailable> {
+    let id = match spiffe_id(&attested.agent) {
+        Ok(id) => id,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let kind = IssueKind::Jwt { audiences };
     match order(world, attested, kind).await? {
-        Ok(AssignedCredential::Jwt { token, .. }) => Ok(Ok((spiffe_id(&attested.agent)?, token))),
+        Ok(AssignedCredential::Jwt { token, .. }) => Ok(Ok((id, token))),
         Ok(_) => Err(Unavailable::of("server", "another credential than was asked for")),
         Err(refusal) => Ok(Err(refusal)),
     }
 }
 
-fn spiffe_id(agent: &AgentRecord) -> Result<SpiffeId, Unavailable> {
-    match &agent.id {
-        WorkloadId::Spiffe(id) => Ok(id.clone()),
-        WorkloadId::Wimse(_) => Err(Unavailable::of("store", "an agent without a SPIFFE ID")),
-    }
+/// Workload API §5.2.1: an SVID comes with "the SPIFFE ID of the SVID". Its clients read no other
+/// identifier, so that one of another scheme is refused before anything is issued.
+fn spiffe_id(agent: &AgentRecord) -> Result<SpiffeId, Refusal> {
+    agent.id.as_spiffe().cloned().ok_or_else(|| Refusal::NotSpiffe { id: agent.id.clone() })
 }
 
 /// Whether a held credential still serves: it is young enough, was issued after the agent's last

@@ -48,7 +48,7 @@ async fn served(peer: &Host) -> String {
 /// What a host believes of the other trust domain.
 async fn believed(host: &Host) -> Option<Bundle> {
     let row = flow::facts::one::<_, TrustRow>(&*host.world(), TrustRow::ID).await.unwrap();
-    row.unwrap().bundles.get(&other()).cloned()
+    row.unwrap().bundles.spiffe().get(&other()).cloned()
 }
 
 async fn due(domain: &Domain) -> Option<Due> {
@@ -184,7 +184,7 @@ fn s7_3_a_bundle_vouches_for_its_own_trust_domain_alone() {
         add(&domain, web()).await.unwrap();
         fetch(&domain, &served(&peer).await).await;
         let row = flow::facts::one::<_, TrustRow>(&*domain.server.world(), TrustRow::ID).await;
-        let bundles = row.unwrap().unwrap().bundles.clone();
+        let bundles = row.unwrap().unwrap().bundles.spiffe().clone();
         let leaf = async |world: &SimWorld| {
             let identity = boot::server_identity(world, &[], &[]).await.unwrap();
             let der = identity.chain.first().unwrap().as_bytes().to_vec();

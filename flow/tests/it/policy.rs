@@ -66,10 +66,16 @@ fn s12_a_set_that_cannot_stand_changes_nothing() {
             plan(&*domain.server.world(), faulty).await.unwrap().unwrap_err(),
             Refusal::Faults(faults)
         );
-        let foreign = files_but(&[("domain.toml", "trust_domain = \"other.example\"")]);
-        let (from, to) = ("demo.example".to_owned(), "other.example".to_owned());
-        let other = applied(&domain, foreign, None).await.unwrap_err();
-        assert_eq!(other, Refusal::OtherDomain { from, to });
+        // Another name, and the same name under another scheme.
+        for (text, to) in [
+            ("trust_domain = \"other.example\"", "spiffe://other.example"),
+            ("trust_domain = \"demo.example\"\nscheme = \"wimse\"", "wimse://demo.example"),
+        ] {
+            let foreign = files_but(&[("domain.toml", text)]);
+            let (from, to) = ("spiffe://demo.example".to_owned(), to.to_owned());
+            let other = applied(&domain, foreign, None).await.unwrap_err();
+            assert_eq!(other, Refusal::OtherDomain { from, to });
+        }
         let (expected, found) = ("sha256:0".to_owned(), first.clone());
         let moved = applied(&domain, files(), Some(expected.clone())).await.unwrap_err();
         assert_eq!(moved, Refusal::Moved { expected, found });

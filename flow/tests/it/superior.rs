@@ -11,7 +11,7 @@ use flow::turns::Operator;
 use flow::{boot, rotate};
 use jose::PrivateKey;
 use monitoring::Outcome;
-use spiffe::{BundleSet, TrustDomain, X509Svid};
+use spiffe::{BundleSet, X509Svid};
 use testkit::fixture::{files, site, story};
 use testkit::{Host, Sim, SimWorld};
 use time::{Span, UnixTime};
@@ -145,7 +145,7 @@ impl Company {
         let issuer = self.root.parse().unwrap();
         let until = order.until.min(order.now.plus(life));
         let order = Order {
-            domain: &order.domain,
+            origin: &order.origin,
             spki_der: request.spki_der(),
             issuer: &issuer,
             random: order.random,
@@ -301,7 +301,7 @@ impl Below {
         let chain: Vec<_> = identity.chain.iter().map(|one| one.parse().unwrap()).collect();
         let trust = self.world.store().single::<TrustRow>(TrustRow::ID).unwrap();
         let mut bundles = BundleSet::default();
-        let own = TrustDomain::parse(trust.own.as_str()).unwrap();
+        let own = trust.own.as_spiffe().unwrap();
         bundles.insert(own, trust.bundles.get(&trust.own).unwrap().clone());
         let verified = X509Svid::verify(&chain, &bundles, x509::Purpose::Server, self.now());
         verified.unwrap();

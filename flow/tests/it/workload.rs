@@ -378,3 +378,38 @@ fn s4_1_a_broker_asks_for_those_that_policy_lets_it() {
         assert_eq!(ask(&nobody, "/opt/clerk").await, Err("workload::BrokerGone"));
     });
 }
+
+/// A domain of `wimse`: the node signs with the agent's WIT as ever, and what only SPIFFE knows is
+/// refused by its name, before anything is issued.
+/// req: CRED-04 (part), ID-02 (part)
+#[test]
+fn wimse_identifier_4_4_what_only_spiffe_knows_gets_no_identifier_of_wimse() {
+    story(|sim| async move {
+        let text = "trust_domain = \"demo.example\"\nscheme = \"wimse\"\n";
+        let domain = Domain::start_with(&sim, files_but(&[("domain.toml", text)])).await;
+        let clerk = domain.register(registration("clerk", &[])).await;
+        assert_eq!(clerk.id.as_str(), "wimse://demo.example/agent/clerk");
+        let (attested, node) = (attested(&domain, "/opt/clerk").await, domain.node.world());
+        let held = held_wit(&*node, &attested).await.unwrap().unwrap();
+        assert_eq!(held.key.purpose, Purpose::Workload);
+        let refusal = || Refusal::NotSpiffe { id: clerk.id.clone() };
+        assert_eq!(x509(&*node, &attested).await.unwrap().err(), Some(refusal()));
+        assert_eq!(wit(&*node, &attested).await.unwrap().err(), Some(refusal()));
+        let audiences = vec!["https://a.example".to_owned()];
+        let bearer = flow::workload::jwt(&*node, &attested, audiences).await.unwrap();
+        assert_eq!(bearer.err(), Some(refusal()));
+        // The server says so too, to whoever asks it without the node's check.
+        let leaf = Certificate::parse(&domain.node.link().shown().0[0]).unwrap();
+        let from = WorkloadId::parse(&leaf.uri_names()[0]).unwrap();
+        let kind = env::IssueKind::Jwt { audiences: vec!["https://a.example".to_owned()] };
+        let (agent, process) = (clerk.id.clone(), process("/opt/clerk"));
+        let order = env::IssueOrder { agent, process, kind };
+        let server = domain.server.world();
+        let end = flow::issue::issue(&*server, &from, leaf.epoch(), order).await.unwrap();
+        let refused = end.into_value().err();
+        assert_eq!(refused, Some(flow::issue::Refusal::NotSpiffe(clerk.id.clone())));
+        // Agents of SPIRE are not served at all.
+        let spire = flow::boot::spire_identity(&*server, &[], &[]).await.err().unwrap();
+        assert!(spire.why.contains("wimse://demo.example"), "{spire}");
+    });
+}

@@ -9,9 +9,10 @@ use jose::{
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-use spiffe::{Attributes, BundleKey, BundleSet, JWT_SVID_ALGORITHMS, SpiffeId};
+use spiffe::{Attributes, BundleKey, JWT_SVID_ALGORITHMS, SpiffeId};
 use time::{Span, UnixTime};
 
+use crate::bundles::Bundles;
 use crate::header::{HeaderError, check_token_syntax};
 use crate::workload_id::{Origin, WorkloadId};
 
@@ -145,12 +146,10 @@ impl TrustAnchors {
     }
 }
 
-/// The WIT keys of every bundle, each for its own trust domain.
-impl From<&BundleSet> for TrustAnchors {
-    fn from(bundles: &BundleSet) -> Self {
-        let keys = bundles
-            .iter()
-            .map(|(domain, bundle)| (Origin::from(domain), bundle.wit_keys().to_vec()));
+/// The WIT keys of every bundle, each for its own origin.
+impl From<&Bundles> for TrustAnchors {
+    fn from(bundles: &Bundles) -> Self {
+        let keys = bundles.iter().map(|(origin, bundle)| (origin, bundle.wit_keys().to_vec()));
         Self(keys.collect())
     }
 }

@@ -9,6 +9,9 @@ use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 
 use crate::id::{self, WimseId, WimseIdError};
 
+/// What every SPIFFE ID begins with.
+const SPIFFE_PREFIX: &str = "spiffe://";
+
 /// A workload identifier. Compared, stored and shown as its canonical text, whole.
 ///
 /// wimse-identifier §4.3: "Consumers MUST compare and authorize Workload Identifiers using the
@@ -58,6 +61,11 @@ impl WorkloadId {
     /// The segments of the path.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.path().split('/').skip(1)
+    }
+
+    /// Whether it resides in this origin.
+    pub fn is_member_of(&self, origin: &Origin) -> bool {
+        self.origin() == *origin
     }
 
     /// The SPIFFE ID, if it is one.
@@ -116,6 +124,33 @@ pub enum WorkloadIdError {
     Wimse(#[from] WimseIdError),
 }
 
+/// The schemes of workload identifiers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// `spiffe`.
+    #[default]
+    Spiffe,
+    /// `wimse` (wimse-identifier §4.4).
+    Wimse,
+}
+
+impl Scheme {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Spiffe => "spiffe",
+            Self::Wimse => "wimse",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A scheme and a trust domain: `spiffe://prod.example`. Trust is bound to it: the same trust
 /// domain under another scheme is another origin.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,12 +159,17 @@ pub struct Origin(Arc<str>);
 impl Origin {
     /// Reads an origin in canonical form: no path, not even a slash.
     pub fn parse(text: &str) -> Result<Self, WorkloadIdError> {
-        if let Some(name) = text.strip_prefix("spiffe://") {
+        if let Some(name) = text.strip_prefix(SPIFFE_PREFIX) {
             return Ok(Self::from(&TrustDomain::parse(name)?));
         }
         let name = text.strip_prefix(id::PREFIX).ok_or(WorkloadIdError::UnknownScheme)?;
         id::check_trust_domain(name)?;
         Ok(Self(text.into()))
+    }
+
+    /// The origin of a trust domain under a scheme: not every name is one under each.
+    pub fn of(scheme: Scheme, trust_domain: &TrustDomain) -> Result<Self, WorkloadIdError> {
+        Self::parse(&format!("{scheme}://{trust_domain}"))
     }
 
     /// The origin.
@@ -139,13 +179,34 @@ impl Origin {
 
     /// Whether its identifiers are SPIFFE IDs.
     pub fn is_spiffe(&self) -> bool {
-        self.0.starts_with("spiffe://")
+        self.0.starts_with(SPIFFE_PREFIX)
+    }
+
+    /// The trust domain, if its identifiers are SPIFFE IDs.
+    pub fn as_spiffe(&self) -> Option<TrustDomain> {
+        TrustDomain::parse(self.0.strip_prefix(SPIFFE_PREFIX)?).ok()
+    }
+
+    /// The name of the trust domain, which says nothing without the scheme.
+    pub fn name(&self) -> &str {
+        self.0.split_once("://").map_or("", |(_, name)| name)
+    }
+
+    /// The identifier of this origin with this path, which begins with a slash.
+    pub fn workload(&self, path: &str) -> Result<WorkloadId, WorkloadIdError> {
+        WorkloadId::parse(&format!("{self}{path}"))
     }
 }
 
 impl From<&TrustDomain> for Origin {
     fn from(trust_domain: &TrustDomain) -> Self {
-        Self(format!("spiffe://{trust_domain}").into())
+        Self(format!("{SPIFFE_PREFIX}{trust_domain}").into())
+    }
+}
+
+impl From<TrustDomain> for Origin {
+    fn from(trust_domain: TrustDomain) -> Self {
+        Self::from(&trust_domain)
     }
 }
 

@@ -1,8 +1,7 @@
 //! Proofs that come with a token at a resource: what was proved, or why nothing was.
 
 use oauth::NotATokenText;
-use spiffe::SvidError;
-use wimse::{HeaderError, WitError, WorkloadId, WptError};
+use wimse::{HeaderError, WicError, WitError, WorkloadId, WptError};
 
 use crate::caller::Caller;
 use crate::once::Once;
@@ -50,7 +49,7 @@ pub enum ProofRefusal {
     NoCertificate,
     /// The certificate on the channel.
     #[error("the certificate of the connection: {0}")]
-    Certificate(SvidError),
+    Certificate(WicError),
     /// Another certificate than the one the token is bound to.
     #[error("the token is bound to another certificate")]
     OtherCertificate,

@@ -1,24 +1,24 @@
-//! Client authentication with an X.509-SVID over mutual TLS (oauth-spiffe-client-auth §3.2; S1
-//! §9.1; AUTHN-01). TLS proved that the peer has the leaf's key; whose it is, is decided here.
+//! Client authentication with an X.509-SVID, or another workload identity certificate, over mutual
+//! TLS (oauth-spiffe-client-auth §3.2; wimse-mutual-tls §3; S1 §9.1; AUTHN-01). TLS proved that the
+//! peer has the leaf's key; whose it is, is decided here.
 
 use oauth::ClientId;
-use spiffe::{BundleSet, SvidError, VerifiedX509Svid, X509Svid};
 use time::UnixTime;
-use wimse::WorkloadId;
+use wimse::{Bundles, VerifiedWic, Wic, WicError, WorkloadId};
 use x509::{Certificate, Malformed, Purpose};
 
 use crate::caller::{Caller, Method, Who};
 
 /// The identity of a channel: the chain that the peer showed, checked to the bundle of exactly the
-/// trust domain that its leaf names.
+/// origin that its leaf names: the trust domain, under the scheme.
 pub fn channel(
     chain: &[Vec<u8>],
-    bundles: &BundleSet,
+    bundles: &Bundles,
     purpose: Purpose,
     now: UnixTime,
-) -> Result<VerifiedX509Svid, Refusal> {
+) -> Result<VerifiedWic, Refusal> {
     let chain = chain.iter().map(|der| Certificate::parse(der)).collect::<Result<Vec<_>, _>>()?;
-    X509Svid::verify(&chain, bundles, purpose, now).map_err(Refusal::Svid)
+    Wic::verify(&chain, bundles, purpose, now).map_err(Refusal::Certificate)
 }
 
 /// Authenticates the client by its channel. oauth-spiffe-client-auth §3.2: the authorization server
@@ -26,7 +26,7 @@ pub fn channel(
 pub fn authenticate(
     chain: &[Vec<u8>],
     client_id: Option<&ClientId>,
-    bundles: &BundleSet,
+    bundles: &Bundles,
     now: UnixTime,
 ) -> Result<Caller, Refusal> {
     let client_id = client_id.ok_or(Refusal::NoClientId)?;
@@ -41,19 +41,15 @@ pub fn authenticate(
 }
 
 /// The client of the channel, where nothing else has to name it.
-pub fn of_channel(
-    chain: &[Vec<u8>],
-    bundles: &BundleSet,
-    now: UnixTime,
-) -> Result<Caller, Refusal> {
-    let svid = channel(chain, bundles, Purpose::Client, now)?;
-    let id = WorkloadId::Spiffe(svid.spiffe_id().clone());
-    let caller = Caller::new(Who::Workload(id.clone()), Method::SpiffeX509, svid.not_after());
-    let caller = match jose::PublicKey::from_spki_der(svid.spki_der()) {
+pub fn of_channel(chain: &[Vec<u8>], bundles: &Bundles, now: UnixTime) -> Result<Caller, Refusal> {
+    let wic = channel(chain, bundles, Purpose::Client, now)?;
+    let id = wic.workload_id().clone();
+    let caller = Caller::new(Who::Workload(id.clone()), Method::SpiffeX509, wic.not_after());
+    let caller = match jose::PublicKey::from_spki_der(wic.spki_der()) {
         Ok(key) => caller.with_key(key.thumbprint()),
         Err(_) => caller,
     };
-    Ok(caller.with_epoch(svid.epoch()).on_channel_of(Some(id)))
+    Ok(caller.with_epoch(wic.epoch()).on_channel_of(Some(id)))
 }
 
 /// Why a channel authenticates nobody.
@@ -62,9 +58,9 @@ pub enum Refusal {
     /// A certificate does not read.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The chain is no SVID of a trust domain we know.
+    /// The chain is that of no workload of an origin we know.
     #[error(transparent)]
-    Svid(SvidError),
+    Certificate(WicError),
     /// The parameter is missing.
     #[error("`client_id` is missing; with `spiffe_x509` it is required")]
     NoClientId,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use spiffe::federation::{EndpointUrl, GivenBundle, Profile, poll_after, retry_after};
 use spiffe::{Bundle, BundleError, BundleSet, SpiffeId, TrustDomain};
 use time::{Span, UnixTime};
+use wimse::Origin;
 
 /// The most relations of one trust domain.
 pub const RELATIONS_MAX: usize = 32;
@@ -46,9 +47,9 @@ const fn yes() -> bool {
 
 impl Terms {
     /// Whether they make sense for the trust domain `own`.
-    pub fn check(&self, own: &TrustDomain) -> Result<(), TermsFault> {
+    pub fn check(&self, own: &Origin) -> Result<(), TermsFault> {
         // Whoever answers at the URL would replace our own keys.
-        if self.trust_domain == *own {
+        if Origin::from(&self.trust_domain) == *own {
             return Err(TermsFault::Own { own: own.clone() });
         }
         let Some(id) = &self.endpoint_id else {
@@ -80,10 +81,10 @@ impl Terms {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TermsFault {
     /// It is our own trust domain.
-    #[error("`{own}` is our own trust domain")]
+    #[error("`{}` is our own trust domain", .own.name())]
     Own {
         /// It.
-        own: TrustDomain,
+        own: Origin,
     },
     /// A parameter that the Web PKI has no use for.
     #[error("`{what}` belongs to the profile `https_spiffe`")]
@@ -363,9 +364,12 @@ mod tests {
         let id = |name: &str| SpiffeId::parse(&format!("spiffe://{name}/bundle")).ok();
         let empty = || Some(GivenBundle::try_from("{\"keys\":[]}".to_owned()).unwrap());
         let spiffe = || Terms { profile: Profile::HttpsSpiffe, ..web() };
+        let ours = Terms { trust_domain: own.clone(), ..web() };
+        let own = Origin::from(own);
         let check = |terms: Terms, expect| assert_eq!(terms.check(&own), expect, "{terms:?}");
         check(web(), Ok(()));
-        let ours = Terms { trust_domain: own.clone(), ..web() };
+        // The same name under another scheme is another trust domain.
+        assert_eq!(ours.check(&Origin::parse("wimse://own.example").unwrap()), Ok(()));
         check(ours, Err(TermsFault::Own { own: own.clone() }));
         let what = "bundle";
         check(Terms { bundle: empty(), ..web() }, Err(TermsFault::NotOfWeb { what }));

@@ -2,7 +2,7 @@
 //! algorithm and a key that both profiles take.
 
 use jose::{Algorithm, KeyId, NumericDate, PublicKey, SigningInput, Unsignable};
-use spiffe::{Attributes, SpiffeId};
+use spiffe::Attributes;
 use time::{Span, UnixTime};
 use wimse::{Confirmation, Wit, WitClaims, WorkloadId};
 
@@ -12,7 +12,7 @@ use crate::checked::Checked;
 #[derive(Debug)]
 pub struct Order<'a> {
     /// Whose it is.
-    pub id: &'a SpiffeId,
+    pub id: &'a WorkloadId,
     /// The key it binds.
     pub key: &'a PublicKey,
     /// Its id, for the log and for revocation.
@@ -34,7 +34,7 @@ pub fn build(
     kid: &KeyId,
 ) -> Result<Checked<SigningInput<Wit>>, Fault> {
     let claims = WitClaims {
-        sub: WorkloadId::Spiffe(order.id.clone()),
+        sub: order.id.clone(),
         exp: NumericDate::from_time(order.now.plus(order.life)),
         iat: Some(NumericDate::from_time(order.now)),
         nbf: None,
@@ -120,7 +120,7 @@ mod tests {
     /// req: CRED-04 (part)
     #[test]
     fn s6_what_is_no_wit_svid_is_not_signed() {
-        let id = SpiffeId::parse("spiffe://demo.example/agent/a").unwrap();
+        let id = WorkloadId::parse("spiffe://demo.example/agent/a").unwrap();
         let key = PrivateKey::from_jwk_private_text(P256).unwrap();
         let attributes =
             |owner: &str| Attributes { owner: Some(owner.to_owned()), ..Attributes::default() };
@@ -142,7 +142,7 @@ mod tests {
         check(&Order { key: ed25519.public(), ..base() }, Err(Fault::Algorithm { found }));
         let rsa = PublicKey::from_jwk(&jose::Jwk::parse(RSA).unwrap()).unwrap();
         check(&Order { key: &rsa, ..base() }, Err(Fault::Algorithm { found: None }));
-        let root = SpiffeId::parse("spiffe://demo.example").unwrap();
+        let root = WorkloadId::parse("spiffe://demo.example").unwrap();
         check(&Order { id: &root, ..base() }, Err(Fault::NoPath));
         check(&Order { life: Span::ZERO, ..base() }, Err(Fault::NoLife));
         let huge = attributes(&"x".repeat(20_000));

@@ -1,8 +1,8 @@
 //! The certificates of our own X.509 authorities: that of the trust domain, and that of the HTTPS
 //! listeners, which are kept apart so that trusting the one does not trust the other.
 
-use spiffe::TrustDomain;
 use time::{Span, UnixTime};
+use wimse::Origin;
 use x509::{
     CertificateDer, KeyUsage, Kind, Malformed, Name, NameError, Serial, SignatureAlgorithm,
     Template, TemplateError, ToBeSigned,
@@ -16,8 +16,8 @@ pub(crate) const COMMON_NAME_CHARS_MAX: usize = 64;
 /// What an authority's certificate is for.
 #[derive(Debug)]
 pub enum Role<'a> {
-    /// X509-SVID §3.2, §4: signing certificate of a trust domain.
-    TrustDomain(&'a TrustDomain),
+    /// X509-SVID §3.2, §4: signing certificate of a trust domain, under its one scheme.
+    TrustDomain(&'a Origin),
     /// The HTTPS listeners' own names, and no others.
     Web(&'a [String]),
 }
@@ -32,11 +32,16 @@ pub fn build(
     algorithm: SignatureAlgorithm,
 ) -> Result<Checked<ToBeSigned>, Fault> {
     let (name, uri_names, permitted) = match role {
-        Role::TrustDomain(domain) => {
+        Role::TrustDomain(origin) => {
             // RFC 5280 appendix A.1: "ub-common-name INTEGER ::= 64". A trust domain may be longer;
             // the name is for people, the URI is what counts.
-            let name = format!("AIMS {domain}").chars().take(COMMON_NAME_CHARS_MAX).collect();
-            (name, vec![format!("spiffe://{domain}")], Vec::new())
+            let name = format!("AIMS {}", origin.name());
+            let name = name.chars().take(COMMON_NAME_CHARS_MAX).collect();
+            // X509-SVID §3.2: "A signing certificate SHOULD itself be an SVID." wimse-identifier
+            // §4.4: a `wimse` path "MUST contain at least one non-empty segment", so an authority
+            // of that scheme has no identifier.
+            let uri = origin.is_spiffe().then(|| origin.to_string());
+            (name, uri.into_iter().collect(), Vec::new())
         }
         Role::Web(names) => ("AIMS HTTPS listeners".to_owned(), Vec::new(), names.to_vec()),
     };
@@ -158,7 +163,7 @@ mod tests {
     fn s6_an_authority_of_a_trust_domain_obeys_the_profile() {
         // A trust domain may have 255 characters, a common name 64.
         for name in ["demo.example", &format!("{}.example", "a".repeat(247))] {
-            let domain = TrustDomain::parse(name).unwrap();
+            let domain = Origin::parse(&format!("spiffe://{name}")).unwrap();
             let made = authority(&Role::TrustDomain(&domain)).unwrap().parse().unwrap();
             assert_eq!(spiffe::check_authority(&made), Ok(()));
             assert_eq!(made.uri_names(), [format!("spiffe://{name}")]);
@@ -196,7 +201,7 @@ mod tests {
         let bad = ["not a name".to_owned()];
         let refused = authority(&Role::Web(&bad)).err();
         assert_eq!(refused, Some(Fault::Template(TemplateError::Name(bad[0].clone()))));
-        let domain = TrustDomain::parse("demo.example").unwrap();
+        let domain = Origin::parse("spiffe://demo.example").unwrap();
         let (role, early) = (Role::TrustDomain(&domain), NOW.minus(DAY));
         let key = PrivateKey::from_jwk_private_text(KEY).unwrap();
         let spki = key.public().spki_der();

@@ -3,10 +3,9 @@
 //! (X509-SVID §5.1; S1 §6).
 
 use serde::{Deserialize, Serialize};
-use spiffe::{
-    Attributes, AuthorityError, SpiffeId, SvidError, TrustDomain, X509Svid, check_authority,
-};
+use spiffe::{Attributes, AuthorityError, check_authority};
 use time::{Span, UnixTime};
+use wimse::{Origin, Wic, WicError, WorkloadId};
 use x509::{
     CHAIN_CERTIFICATES_MAX, Certificate, CertificateDer, ChainError, KeyUsage, Kind, Malformed,
     Name, NameError, Purpose, Serial, SignatureAlgorithm, Template, TemplateError, ToBeSigned,
@@ -36,8 +35,8 @@ pub struct Above {
 /// What an authority above is asked to sign.
 #[derive(Debug)]
 pub struct Order<'a> {
-    /// The trust domain.
-    pub domain: &'a TrustDomain,
+    /// The trust domain, under its scheme.
+    pub origin: &'a Origin,
     /// The key, as SubjectPublicKeyInfo in DER.
     pub spki_der: &'a [u8],
     /// The certificate of the authority that signs.
@@ -55,7 +54,7 @@ pub fn build(
     order: &Order<'_>,
     algorithm: SignatureAlgorithm,
 ) -> Result<Checked<ToBeSigned>, BuildFault> {
-    let Order { domain, issuer, now, .. } = *order;
+    let Order { origin, issuer, now, .. } = *order;
     check_authority(issuer).map_err(BuildFault::Issuer)?;
     // RFC 5280 §4.2.1.9: a pathLenConstraint of zero "indicates that no non-self-issued
     // intermediate CA certificates may follow in a valid certification path."
@@ -66,7 +65,8 @@ pub fn build(
     if until < now.plus(LIFE_MIN) {
         return Err(BuildFault::Ended { not_after: issuer.not_after() });
     }
-    let name: String = format!("AIMS {domain}").chars().take(COMMON_NAME_CHARS_MAX).collect();
+    let name: String =
+        format!("AIMS {}", origin.name()).chars().take(COMMON_NAME_CHARS_MAX).collect();
     let template = Template {
         serial: Serial::from_random(order.random),
         issuer: issuer.subject().clone(),
@@ -76,7 +76,7 @@ pub fn build(
         spki_der: order.spki_der.to_vec(),
         kind: Kind::Authority { path_len: Some(0) },
         // X509-SVID §3.2: "A signing certificate SHOULD itself be an SVID."
-        uri_names: vec![format!("spiffe://{domain}")],
+        uri_names: origin.is_spiffe().then(|| origin.to_string()).into_iter().collect(),
         dns_names: Vec::new(),
         ip_names: Vec::new(),
         key_usage: KeyUsage::KEY_CERT_SIGN.with(KeyUsage::CRL_SIGN),
@@ -143,7 +143,7 @@ pub struct Answered {
 /// first, and the roots.
 pub fn read(
     (chain, roots): (&[Vec<u8>], &[Vec<u8>]),
-    domain: &TrustDomain,
+    origin: &Origin,
     spki_der: &[u8],
 ) -> Result<Answered, Refusal> {
     let roots = read_roots(roots)?;
@@ -167,8 +167,7 @@ pub fn read(
         return Err(Refusal::OtherKey);
     }
     // X509-SVID §4.1 lets a signing certificate be an SVID: then it is one of our trust domain.
-    if let Some(name) = ours.uri_names().iter().find(|name| **name != format!("spiffe://{domain}"))
-    {
+    if let Some(name) = ours.uri_names().iter().find(|name| **name != origin.as_str()) {
         return Err(Refusal::OtherDomain { name: name.clone() });
     }
     Ok(Answered { ours, issuers: read.collect(), roots })
@@ -223,7 +222,7 @@ impl Answered {
         let leaf = leaf.parse().map_err(|why| Refusal::Malformed { index: 0, why })?;
         let mut chain = vec![leaf, self.ours.clone()];
         chain.extend(self.issuers.iter().cloned());
-        X509Svid::check(&chain)?;
+        Wic::check(&chain)?;
         for purpose in [Purpose::Server, Purpose::Client] {
             verify_chain(&chain, &self.roots, purpose, now)?;
         }
@@ -241,7 +240,7 @@ impl Answered {
 #[derive(Debug)]
 pub struct Probe<'a> {
     /// An identifier of ours.
-    pub id: &'a SpiffeId,
+    pub id: &'a WorkloadId,
     /// The names that our listeners will have.
     pub dns_names: &'a [String],
     /// Sixteen random bytes for the serial number.
@@ -332,7 +331,7 @@ pub enum Refusal {
     },
     /// A leaf below it would not be believed.
     #[error("a leaf below it is not believed: {0}")]
-    Svid(#[from] SvidError),
+    Svid(#[from] WicError),
     /// The same, for its chain.
     #[error("a leaf below it is not believed: {0}")]
     Chain(#[from] ChainError),
@@ -403,9 +402,9 @@ mod tests {
     }
 
     fn built(issuer: &Certificate) -> Result<Certificate, BuildFault> {
-        let (key, domain) = (key(), TrustDomain::parse("demo.example").unwrap());
+        let (key, domain) = (key(), Origin::parse("spiffe://demo.example").unwrap());
         let order = Order {
-            domain: &domain,
+            origin: &domain,
             spki_der: key.public().spki_der(),
             issuer,
             random: [2; 16],

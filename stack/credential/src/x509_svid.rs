@@ -1,9 +1,11 @@
-//! X.509-SVIDs (SPIFFE X509-SVID; S1 §6; CRED-02): built here, checked as encoded, then signed.
+//! X.509-SVIDs, and workload identity certificates of the scheme `wimse` (SPIFFE X509-SVID;
+//! workload-creds §6.1; S1 §6; CRED-02): built here, checked as encoded, then signed.
 
 use std::net::IpAddr;
 
-use spiffe::{Attributes, SpiffeId};
+use spiffe::Attributes;
 use time::{Span, UnixTime};
+use wimse::WorkloadId;
 use x509::{
     Certificate, KeyUsage, Kind, Malformed, Name, Oid, Serial, SignatureAlgorithm, Template,
     TemplateError, ToBeSigned, attributes_extension, epoch_extension,
@@ -18,7 +20,7 @@ const BACKDATE: Span = Span::from_seconds(10);
 #[derive(Debug)]
 pub struct Order<'a> {
     /// Whose it is.
-    pub id: &'a SpiffeId,
+    pub id: &'a WorkloadId,
     /// The key it binds, as SubjectPublicKeyInfo in DER.
     pub spki_der: &'a [u8],
     /// DNS names beside it: only components' listeners have some.
@@ -80,11 +82,12 @@ pub fn build(
 /// The checks of the profile, over what is really encoded.
 fn check(unsigned: &ToBeSigned, order: &Order<'_>) -> Result<(), Fault> {
     let read = Certificate::parse(unsigned.clone().attach(&[]).as_bytes())?;
-    // X509-SVID §2: "An X.509 SVID MUST contain exactly one URI SAN".
+    // X509-SVID §2: "An X.509 SVID MUST contain exactly one URI SAN"; workload-creds §6.1 has the
+    // same for every workload identity certificate.
     let [name] = read.uri_names() else {
         return Err(Fault::Names { count: read.uri_names().len() });
     };
-    let id = SpiffeId::parse(name).map_err(|_| Fault::OtherName { name: name.clone() })?;
+    let id = WorkloadId::parse(name).map_err(|_| Fault::OtherName { name: name.clone() })?;
     if &id != order.id {
         return Err(Fault::OtherName { name: name.clone() });
     }
@@ -140,7 +143,7 @@ pub enum Fault {
         name: String,
     },
     /// A leaf without a path.
-    #[error("the spiffe id of a leaf has a path")]
+    #[error("the identifier of a leaf has a path")]
     NoPath,
     /// It could sign certificates, or could not sign at all.
     #[error("the certificate is not that of a leaf")]
@@ -170,7 +173,7 @@ pub enum Fault {
 #[cfg(test)]
 mod tests {
     use jose::PrivateKey;
-    use spiffe::TrustDomain;
+    use wimse::Origin;
     use x509::ecdsa_der_from_fixed;
 
     use super::*;
@@ -195,7 +198,7 @@ mod tests {
     }
 
     fn authority(until: UnixTime) -> Certificate {
-        let (key, domain) = (key(KEY), TrustDomain::parse("demo.example").unwrap());
+        let (key, domain) = (key(KEY), Origin::parse("spiffe://demo.example").unwrap());
         let (role, spki) = (Role::TrustDomain(&domain), key.public().spki_der());
         let made = x509_authority::build(&role, spki, [1; 16], NOW.minus(HOUR), until, ALGORITHM);
         let unsigned = made.unwrap().into_inner();
@@ -205,7 +208,7 @@ mod tests {
 
     /// What the orders of these tests borrow from.
     struct Parts {
-        id: SpiffeId,
+        id: WorkloadId,
         key: PrivateKey,
         authority: Certificate,
         attributes: Attributes,
@@ -234,8 +237,8 @@ mod tests {
         }
     }
 
-    fn id(path: &str) -> SpiffeId {
-        SpiffeId::parse(&format!("spiffe://demo.example{path}")).unwrap()
+    fn id(path: &str) -> WorkloadId {
+        WorkloadId::parse(&format!("spiffe://demo.example{path}")).unwrap()
     }
 
     /// req: CRED-02 (part), CRED-05 (part)

@@ -1,9 +1,8 @@
 //! Giving an agent its one identifier.
 
 use serde::{Deserialize, Serialize};
-use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
-use wimse::WorkloadId;
+use wimse::{Origin, WorkloadId};
 
 use crate::name::AgentName;
 
@@ -38,12 +37,12 @@ pub struct Assignment {
     pub assigned: UnixTime,
 }
 
-/// Gives `name` its identifier in our trust domain. `taken` is what the registry knows of the name
-/// and of the identifier, living or tombstone.
+/// Gives `name` its identifier in our origin: trust domain and scheme. `taken` is what the registry
+/// knows of the name and of the identifier, living or tombstone.
 ///
 /// wimse-identifier §4.5: an identifier "SHOULD NOT be reassigned"; the catalogue makes it never.
 pub fn assign(
-    domain: &TrustDomain,
+    origin: &Origin,
     kind: Kind,
     name: AgentName,
     taken: Option<&Assignment>,
@@ -52,9 +51,10 @@ pub fn assign(
     if let Some(taken) = taken {
         return Err(AssignRefusal::Taken { name, id: taken.id.clone(), since: taken.assigned });
     }
-    let text = format!("spiffe://{domain}/{}/{name}", kind.segment());
-    let id = SpiffeId::parse(&text).map_err(|_| AssignRefusal::TooLong { text })?;
-    Ok(Assignment { name, id: WorkloadId::Spiffe(id), assigned: now })
+    let path = format!("/{}/{name}", kind.segment());
+    let too_long = |_| AssignRefusal::TooLong { text: format!("{origin}{path}") };
+    let id = origin.workload(&path).map_err(too_long)?;
+    Ok(Assignment { name, id, assigned: now })
 }
 
 /// Why no identifier was given.
@@ -82,6 +82,10 @@ pub enum AssignRefusal {
 mod tests {
     use super::*;
 
+    fn origin(text: &str) -> Origin {
+        Origin::parse(text).unwrap()
+    }
+
     fn name(text: &str) -> AgentName {
         AgentName::parse(text).unwrap()
     }
@@ -89,7 +93,7 @@ mod tests {
     /// req: ID-03 (part), ID-06 (part)
     #[test]
     fn s5_a_name_gets_one_identifier_and_never_a_second() {
-        let domain = TrustDomain::parse("demo.example").unwrap();
+        let domain = origin("spiffe://demo.example");
         let now = UnixTime::from_seconds(7);
         let first = assign(&domain, Kind::Agent, name("invoice"), None, now).unwrap();
         assert_eq!(first.id.to_string(), "spiffe://demo.example/agent/invoice");
@@ -105,27 +109,32 @@ mod tests {
     #[test]
     fn s5_two_records_never_share_an_identifier() {
         let mut seen = std::collections::BTreeSet::new();
-        for domain in ["demo.example", "demo.example.org", "other.example"] {
+        for domain in [
+            "spiffe://demo.example",
+            "spiffe://demo.example.org",
+            "spiffe://other.example",
+            "wimse://demo.example",
+        ] {
             for kind in [Kind::Agent, Kind::Service] {
                 for text in ["invoice", "invoice-2", "agent", "service"] {
-                    let domain = TrustDomain::parse(domain).unwrap();
+                    let domain = origin(domain);
                     let made = assign(&domain, kind, name(text), None, UnixTime::EPOCH).unwrap();
                     assert!(seen.insert(made.id.to_string()), "{} twice", made.id);
                     assert!(made.id.path().starts_with(&format!("/{}/", kind.segment())));
                 }
             }
         }
-        assert_eq!(seen.len(), 24);
+        assert_eq!(seen.len(), 32);
     }
 
     /// The longest name in the longest trust domain still is an identifier: no operator is told of
     /// a bound that no name can reach.
     #[test]
     fn s5_every_name_fits_into_every_trust_domain() {
-        let domain = TrustDomain::parse(&format!("{}.example", "a".repeat(247))).unwrap();
+        let domain = origin(&format!("spiffe://{}.example", "a".repeat(247)));
         let long = name(&"n".repeat(63));
         let made = assign(&domain, Kind::Service, long.clone(), None, UnixTime::EPOCH).unwrap();
-        assert_eq!(made.id.to_string(), format!("spiffe://{domain}/service/{long}"));
+        assert_eq!(made.id.to_string(), format!("{domain}/service/{long}"));
     }
 
     proptest::proptest! {
@@ -133,9 +142,11 @@ mod tests {
         #[test]
         fn s5_whatever_is_a_name_makes_an_identifier_that_reads_as_itself(text in "\\PC{0,70}") {
             let Ok(name) = AgentName::parse(&text) else { return Ok(()) };
-            let domain = TrustDomain::parse("demo.example").unwrap();
-            let made = assign(&domain, Kind::Agent, name, None, UnixTime::EPOCH).unwrap();
-            proptest::prop_assert_eq!(WorkloadId::parse(made.id.as_str()), Ok(made.id));
+            for scheme in ["spiffe", "wimse"] {
+                let (domain, now) = (origin(&format!("{scheme}://demo.example")), UnixTime::EPOCH);
+                let made = assign(&domain, Kind::Agent, name.clone(), None, now).unwrap();
+                proptest::prop_assert_eq!(WorkloadId::parse(made.id.as_str()), Ok(made.id));
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use oauth::ScopeSet;
 use pdp::{Access, Pdp, PolicyVersion};
 use registry::Registration;
 use serde::de::DeserializeOwned;
+use wimse::Origin;
 
 use crate::domain::Domain;
 use crate::fault::Fault;
@@ -19,6 +20,7 @@ pub struct PolicySet {
     version: PolicyVersion,
     files: Files,
     domain: Domain,
+    origin: Origin,
     attestation: attestation::policy::Policy,
     resources: Vec<ResourcePolicy>,
     agents: Vec<Registration>,
@@ -38,8 +40,11 @@ impl PolicySet {
         let federation = many::<Terms>(&files, "federation", &mut faults);
         if let Some(domain) = &domain {
             values("domain.toml", &files, domain.faults(), &mut faults);
-            for (file, terms) in &federation {
-                let found = terms.check(&domain.trust_domain).err();
+            // Without an origin the fault is told above.
+            let origin = domain.origin().ok();
+            let pairs = origin.iter().flat_map(|own| federation.iter().map(move |one| (own, one)));
+            for (own, (file, terms)) in pairs {
+                let found = terms.check(own).err();
                 let found = found.map(|fault| (fault.key(), fault.to_string()));
                 values(file, &files, found.into_iter().collect(), &mut faults);
             }
@@ -62,8 +67,9 @@ impl PolicySet {
         let texts: Vec<_> = files.below("access", ".cedar").collect();
         let access =
             Access::compile(&texts).map_err(|found| faults.extend(found.into_iter().map(of_cedar)));
-        let (Some(domain), Some(attestation), Ok(access), true) =
-            (domain, attestation, access, faults.is_empty())
+        let origin = domain.as_ref().and_then(|domain| domain.origin().ok());
+        let (Some(domain), Some(origin), Some(attestation), Ok(access), true) =
+            (domain, origin, attestation, access, faults.is_empty())
         else {
             faults.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
             return Err(faults);
@@ -73,7 +79,7 @@ impl PolicySet {
         let resources = resources.into_iter().map(|(_, resource)| resource).collect();
         let agents = agents.into_iter().map(|(_, agent)| agent).collect();
         let federation = federation.into_iter().map(|(_, terms)| terms).collect();
-        Ok(Self { version, files, domain, attestation, resources, agents, federation, pdp })
+        Ok(Self { version, files, domain, origin, attestation, resources, agents, federation, pdp })
     }
 
     /// Its version: the hash of its files.
@@ -89,6 +95,11 @@ impl PolicySet {
     /// What holds for the domain.
     pub fn domain(&self) -> &Domain {
         &self.domain
+    }
+
+    /// What every identifier that it issues belongs to.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Which evidence leads to what.

@@ -9,6 +9,7 @@ use provisioning::policy::Revocation;
 use serde::{Deserialize, Serialize};
 use spiffe::TrustDomain;
 use time::Span;
+use wimse::{Origin, Scheme, WorkloadIdError};
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,9 @@ use time::Span;
 pub struct Domain {
     /// The trust domain that this installation is the authority of.
     pub trust_domain: TrustDomain,
+    /// The scheme of every identifier that it issues, its own components' among them.
+    #[serde(default)]
+    pub scheme: Scheme,
     /// How long things live.
     #[serde(default)]
     pub lifetimes: Lifetimes,
@@ -71,12 +75,20 @@ impl Default for Bounds {
 }
 
 impl Domain {
+    /// What its identifiers belong to, if the name is one under that scheme.
+    pub(crate) fn origin(&self) -> Result<Origin, WorkloadIdError> {
+        Origin::of(self.scheme, &self.trust_domain)
+    }
+
     /// What is wrong with the values: the key and the reason.
     pub(crate) fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = self.lifetimes.faults();
         faults.extend(self.revocation.faults());
         faults.extend(self.delegation.faults());
         faults.extend(self.audit.faults());
+        if let Err(error) = self.origin() {
+            faults.push(("trust_domain", error.to_string()));
+        }
         let bounds = [
             ("clock_skew", self.bounds.clock_skew, 0, CLOCK_SKEW_SECONDS_MAX),
             ("proof_lifetime", self.bounds.proof_lifetime, 1, PROOF_SECONDS_MAX),

@@ -5,9 +5,8 @@ use attestation::mechanism::Role;
 use provisioning::{Epoch, Lifecycle};
 use rats::Vector;
 use serde::{Deserialize, Serialize};
-use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
-use wimse::WorkloadId;
+use wimse::{Origin, WorkloadId, WorkloadIdError};
 
 /// A host or gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,13 +46,12 @@ impl NodeRecord {
     /// The identifier of a host. The first path segments `aims` and `spire` are reserved: no agent
     /// or service has one, because their paths begin with their kind.
     pub fn identifier(
-        domain: &TrustDomain,
+        origin: &Origin,
         role: Role,
         mechanism: &str,
         name: &str,
-    ) -> Result<WorkloadId, spiffe::SpiffeIdError> {
-        let path = format!("spiffe://{domain}/{}/{mechanism}/{name}", role.path());
-        SpiffeId::parse(&path).map(WorkloadId::Spiffe)
+    ) -> Result<WorkloadId, WorkloadIdError> {
+        origin.workload(&format!("/{}/{mechanism}/{name}", role.path()))
     }
 
     /// A host that joins now.

@@ -5,6 +5,7 @@ use serde_json::Value;
 use spiffe::federation::EndpointUrl;
 use spiffe::{Bundle, BundleSet, EndpointAddress, JwtSvid, SpiffeId, X509Svid, verify_jwt_svid};
 use time::{Span, UnixTime};
+use wimse::{Bundles, Wic, WorkloadId};
 use x509::{CertificateDer, Purpose};
 
 /// An identifier or an address has one form, and no part of an identifier climbs or hides.
@@ -59,6 +60,12 @@ pub(crate) fn x509_svid(data: &[u8]) {
     let Ok(found) = CertificateDer::from_pem_many(text) else { return };
     let chain: Vec<_> = found.iter().filter_map(|der| der.parse().ok()).collect();
     let now = UnixTime::from_seconds(1_700_000_000);
-    let _ = X509Svid::check(&chain);
+    let svid = X509Svid::check(&chain);
     assert!(X509Svid::verify(&chain, &BundleSet::new(), Purpose::Client, now).is_err());
+    // An SVID is a workload identity certificate of the same identifier, and not the other way.
+    let wic = Wic::check(&chain);
+    if let Ok(svid) = &svid {
+        assert_eq!(wic.as_ref().ok().and_then(WorkloadId::as_spiffe), Some(svid.spiffe_id()));
+    }
+    assert!(Wic::verify(&chain, &Bundles::new(), Purpose::Client, now).is_err());
 }

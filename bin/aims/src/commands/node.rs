@@ -97,9 +97,9 @@ async fn id(context: &Context, text: &str) -> Result<WorkloadId, Failure> {
     let whole = if text.contains("://") {
         text.to_owned()
     } else {
-        let domain = context.server().status().await?.trust_domain;
-        let domain = domain.ok_or_else(|| Failure::misused("no policy is in force"))?;
-        format!("spiffe://{domain}/aims/{text}")
+        let origin = context.server().status().await?.origin;
+        let origin = origin.ok_or_else(|| Failure::misused("no policy is in force"))?;
+        format!("{origin}/aims/{text}")
     };
     WorkloadId::parse(&whole).map_err(|error| Failure::misused(format!("`{whole}`: {error}")))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use api::admin::messages::{PolicyChange, PolicyFiles, PolicyOrder, PolicyPlan};
 use clap::Subcommand;
 use policy::{Files, PolicySet};
-use spiffe::TrustDomain;
+use wimse::Origin;
 
 use crate::commands::Context;
 use crate::exit::Failure;
@@ -54,10 +54,10 @@ pub(crate) enum Command {
         /// The directory; it must be empty, or not there yet
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
-        /// The trust domain
-        #[arg(long, value_name = "NAME", value_parser = TrustDomain::parse,
+        /// The trust domain; `wimse://NAME` for identifiers of that scheme
+        #[arg(long, value_name = "NAME", value_parser = origin,
               default_value = TRUST_DOMAIN)]
-        trust_domain: TrustDomain,
+        trust_domain: Origin,
     },
 }
 
@@ -155,13 +155,20 @@ async fn history(context: &Context) -> Result<(), Failure> {
     })
 }
 
-fn init(context: &Context, folder: &Path, trust_domain: &TrustDomain) -> Result<(), Failure> {
+/// A trust domain: the name of one of SPIFFE, or `wimse://` and a name.
+fn origin(text: &str) -> Result<Origin, String> {
+    let (scheme, name) = up::named(text);
+    let text = format!("{scheme}://{name}");
+    Origin::parse(&text).map_err(|error| error.to_string())
+}
+
+fn init(context: &Context, folder: &Path, origin: &Origin) -> Result<(), Failure> {
     let holds_something = std::fs::read_dir(folder).is_ok_and(|mut all| all.next().is_some());
     if holds_something {
         return Err(Failure::misused(format!("`{}` is not empty", folder.display()))
             .hint("name another folder: nothing is overwritten"));
     }
-    let files = starter::files(trust_domain.as_str());
+    let files = starter::files(origin.as_str());
     up::write_policy(folder, &files).map_err(Failure::misused)?;
     let names: Vec<_> = files.keys().cloned().collect();
     let shown = serde_json::json!({ "folder": folder, "files": names });

@@ -19,6 +19,7 @@ use wimse::Proof;
 use wiring::world::SystemClock;
 use x509::{KeyUsage, Name, RequestTemplate, Serial, SignatureAlgorithm, Template};
 
+use crate::actor::Upstream;
 use crate::running::{Answer, DOMAIN, Site};
 
 fn new_key() -> PrivateKey {
@@ -56,6 +57,11 @@ fn certificate(maker: &PrivateKey, key: &PrivateKey, kind: x509::Kind) -> x509::
 }
 
 fn request(key: &PrivateKey) -> String {
+    request_by(key, key)
+}
+
+/// A request for the one key, signed with the other.
+fn request_by(key: &PrivateKey, signer: &PrivateKey) -> String {
     let template = RequestTemplate {
         subject: Name::empty(),
         spki_der: key.public().spki_der().to_vec(),
@@ -63,7 +69,7 @@ fn request(key: &PrivateKey) -> String {
         dns_names: Vec::new(),
     };
     let unsigned = template.to_be_signed(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
-    let signature = der_signature(key, unsigned.bytes());
+    let signature = der_signature(signer, unsigned.bytes());
     to_text(&unsigned.attach(&signature))
 }
 
@@ -134,7 +140,7 @@ fn possession(site: &Site, key: &PrivateKey) -> String {
     input.attach(signature).into_string()
 }
 
-fn lay_policy(site: &Site, platform: &PrivateKey, maker: &PrivateKey) {
+fn lay_policy(site: &Site, platform: &PrivateKey, maker: &PrivateKey, origin: &str, port: u16) {
     let jwk = platform.public().to_jwk().with_kid(KeyId::parse("k1").unwrap());
     let keys = serde_json::to_string(&KeySet::new(vec![jwk]).unwrap()).unwrap();
     let own = certificate(maker, maker, x509::Kind::Authority { path_len: None });
@@ -149,17 +155,22 @@ fn lay_policy(site: &Site, platform: &PrivateKey, maker: &PrivateKey) {
     site.policy("attestation.toml", &text);
     site.policy(
         "resources/files.toml",
-        "name = \"files\"\nupstream = \"http://127.0.0.1:1\"\nprotocol = \"http\"\n\
+        &format!(
+            "name = \"files\"\nupstream = \"http://127.0.0.1:{port}\"\nprotocol = \"http\"\n\
          [scopes]\n\"files:read\" = \"Read files\"\n\
-         [[action]]\nmethod = \"GET\"\npath = \"/*\"\nscope = \"files:read\"\n",
+         [[action]]\nmethod = \"GET\"\npath = \"/*\"\nscope = \"files:read\"\n"
+        ),
     );
-    let (bot, files) = (format!("spiffe://{DOMAIN}/agent/bot"), files(site));
+    let (bot, files) = (format!("{origin}/agent/bot"), files(site));
     site.policy(
         "access/main.cedar",
         &format!(
             r#"@id("the-bot-may-reach-the-files")
 permit(principal == Aims::Agent::"{bot}", action == Aims::Action::"token.issue",
        resource == Aims::Audience::"{files}");
+@id("the-bot-may-read-the-files")
+permit(principal == Aims::Agent::"{bot}", action, resource)
+when {{ context.scope.contains("files:read") }};
 "#
         ),
     );
@@ -171,7 +182,7 @@ fn files(site: &Site) -> String {
 }
 
 fn register(site: &Site, name: &str, selector: &str) {
-    let fixed = "agent register --kind agent --owner team-a --class outside";
+    let fixed = "agent register --kind agent --owner team-a --class outside --capability search";
     let fixed: Vec<_> = fixed.split(' ').collect();
     let done = site.aims(&[&fixed[..], &["--name", name, "--selector", selector]].concat());
     assert_eq!(done.code, 0, "{}", done.err);
@@ -181,7 +192,7 @@ fn register(site: &Site, name: &str, selector: &str) {
 #[tokio::test]
 async fn s3_1_an_agent_without_a_host_enrols_works_and_renews_over_https() {
     let (site, platform, maker) = (Site::new(), new_key(), new_key());
-    lay_policy(&site, &platform, &maker);
+    lay_policy(&site, &platform, &maker, "spiffe://running.example", 1);
     let running = site.up();
     register(&site, "bot", "github_actions:repository:acme/bot");
     register(&site, "partner", "x509pop:san:dns:bot.partner.example");
@@ -279,12 +290,157 @@ async fn by_certificate(site: &Site, maker: &PrivateKey) {
     assert_eq!((closed.status, closed.json()["error"].as_str()), (403, Some("access_denied")));
 }
 
+/// An installation whose identifiers are those of `wimse`, from the settings to a call: server,
+/// node and agent belong to `wimse://running.example`, and `spiffe://running.example` is somebody else.
+/// What it is given says who it is in two kinds at once, each used in its place, and what policy lets
+/// it say besides; and nothing is given to whoever does not prove the key.
+/// req: CRED-02, CRED-07, PROV-05, PROV-07, CRED-04 (part), ID-02 (part), AUTHN-01 (part)
+#[tokio::test]
+async fn wimse_identifier_4_4_a_domain_of_that_scheme_works_from_registration_to_call() {
+    let (site, platform, maker) = (Site::of("wimse://running.example"), new_key(), new_key());
+    let (upstream, port) = Upstream::start().await;
+    lay_policy(&site, &platform, &maker, "wimse://running.example", port);
+    let running = site.up();
+    register(&site, "bot", "github_actions:repository:acme/bot");
+    let nodes = site.aims(&["node", "list", "--output", "json"]);
+    assert!(
+        nodes.out.contains("wimse://running.example/aims/node/join_token/local"),
+        "{}",
+        nodes.out
+    );
+
+    let (key, bot) = (new_key(), "wimse://running.example/agent/bot");
+    let (wit, chain) = admitted(&site, &platform, &key, bot).await;
+
+    // Mutual TLS with that certificate: the client of the token endpoint is that identifier, and no
+    // other of its name.
+    let ask = async |client: &str| {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([
+                ("grant_type", "client_credentials"),
+                ("client_id", client),
+                ("resource", files(&site).as_str()),
+                ("scope", "files:read"),
+            ])
+            .finish();
+        let https = site.https().showing_chain(&chain, &key);
+        let fields = [("content-type", "application/x-www-form-urlencoded")];
+        let url = format!("{}/token", site.url(1));
+        https.send(Method::POST, &url, &fields, &form).await.unwrap()
+    };
+    let other = ask("spiffe://running.example/agent/bot").await;
+    assert_eq!((other.status, other.json()["error"].as_str()), (400, Some("invalid_client")));
+    let asked = ask(bot).await;
+    assert_eq!(asked.status, 200, "{}", asked.json());
+    let token = asked.json()["access_token"].as_str().unwrap().to_owned();
+
+    // The gateway takes the token with the WIT and a proof by its key, and not with another's.
+    let call = async |signer: &PrivateKey| {
+        let url = format!("{}/a", files(&site));
+        let proof = Proof {
+            audience: &url,
+            expires: SystemClock::read().plus(Span::from_seconds(30)),
+            jti: &format!("call-{}", to_text(signer.public().spki_der())),
+            wit: TokenHash::of(&wit),
+            access_token: Some(&token),
+            txn_token: None,
+            other: &[],
+        };
+        let input = proof.signing_input(Algorithm::Es256).unwrap();
+        let signature = signer.sign(input.bytes());
+        let (proof, bearer) = (input.attach(signature).into_string(), format!("Bearer {token}"));
+        let fields = [
+            ("authorization", bearer.as_str()),
+            ("workload-identity-token", wit.as_str()),
+            ("workload-proof-token", proof.as_str()),
+        ];
+        site.https().send(Method::GET, &url, &fields, "").await.unwrap().status
+    };
+    assert_eq!(call(&new_key()).await, 400);
+    assert_eq!(upstream.seen().len(), 0);
+    assert_eq!(call(&key).await, 200);
+    assert_eq!(upstream.seen().len(), 1);
+
+    other_scheme_is_refused(&site);
+    assert_eq!(running.stop(), 0);
+    // Nor do settings that only peers of SPIFFE understand.
+    let mut command = site.command();
+    command.args(["--spire-port", "1"]);
+    let ended = crate::running::ended(command);
+    assert_eq!(ended.code, 2, "{}", ended.err);
+}
+
+/// What the agent of `wimse` is given, which says who it is in both kinds: the WIT, and the chain.
+async fn admitted(
+    site: &Site,
+    platform: &PrivateKey,
+    key: &PrivateKey,
+    bot: &str,
+) -> (String, Vec<Vec<u8>>) {
+    let (nonce, _) = session(site, "github_actions", key, None).await;
+    let evidence = to_text(&job_token(platform, key));
+    let order = |request: String| {
+        json!({
+            "nonce": nonce, "agent": "bot", "mechanism": "github_actions", "request": request,
+            "evidence": ["application/vnd.aims.evidence.github_actions", evidence],
+            "kinds": ["x509", "wit"],
+        })
+    };
+    // PROV-07: the key is the one that the evidence names, and the request is another's.
+    let forged = post(site, "/enrol", &[], &order(request_by(key, &new_key()))).await;
+    assert_eq!((forged.status, forged.json()["error"].as_str()), (400, Some("invalid_request")));
+    let enrolled = post(site, "/enrol", &[], &order(request(key))).await;
+    assert_eq!(enrolled.status, 201, "{}", enrolled.json());
+    let enrolled = enrolled.json();
+    assert_eq!(enrolled["agent"], bot);
+    let wit = enrolled["wit"].as_str().unwrap().to_owned();
+    let said: Value = {
+        let claims = wit.split('.').nth(1).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
+    };
+    assert_eq!(said["sub"], bot);
+    let chain = &enrolled["x509"]["chain"];
+    let chain: Vec<_> = chain.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    let chain: Vec<_> = chain.iter().map(|one| URL_SAFE_NO_PAD.decode(one).unwrap()).collect();
+    let leaf = x509::Certificate::parse(&chain[0]).unwrap();
+    assert_eq!(leaf.uri_names(), [bot]);
+    // CRED-07: owner, capabilities, attestation result and methods, alike in both kinds.
+    let beside = leaf.attributes().and_then(spiffe::Attributes::from_text).unwrap();
+    let capabilities = TokenHash::of("[\"search\"]").to_base64url();
+    assert_eq!(beside.owner.as_deref(), Some("team-a"));
+    assert_eq!(beside.capabilities.as_deref(), Some(capabilities.as_str()));
+    assert_eq!(
+        (beside.result.as_ref().map(String::len), &beside.methods[..]),
+        (Some(43), &["mtls".to_owned()][..])
+    );
+    let attributes = &said["aims_attributes"];
+    assert_eq!(
+        (&attributes["owner"], &attributes["capabilities"]),
+        (&json!("team-a"), &json!(capabilities))
+    );
+    assert_eq!(attributes["result"], json!(beside.result));
+    (wit, chain)
+}
+
+/// Policy does not turn a domain into the one of its name under the other scheme.
+fn other_scheme_is_refused(site: &Site) {
+    let dir = site.data.join("policy");
+    let text = std::fs::read_to_string(dir.join("domain.toml")).unwrap();
+    assert!(text.contains("scheme = \"wimse\"\n"), "{text}");
+    std::fs::write(dir.join("domain.toml"), text.replace("scheme = \"wimse\"\n", "")).unwrap();
+    let folder = dir.display().to_string();
+    let refused = site.aims(&["policy", "apply", &folder, "--reason", "another scheme"]);
+    assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
+    assert!(refused.err.contains("wimse://running.example"), "{}", refused.err);
+    assert!(refused.err.contains("spiffe://running.example"), "{}", refused.err);
+}
+
 /// The command does the whole exchange, and leaves files that it renews by.
 /// req: PROV-01 (part), PROV-02 (part), CRED-11 (part)
 #[test]
 fn s8_the_command_enrols_and_renews_with_files_and_no_node() {
     let (site, platform, maker, owner) = (Site::new(), new_key(), new_key(), new_key());
-    lay_policy(&site, &platform, &maker);
+    lay_policy(&site, &platform, &maker, "spiffe://running.example", 1);
     let running = site.up();
     register(&site, "partner", "x509pop:san:dns:bot.partner.example");
     let own = site.folder.path().join("own.key");

@@ -18,7 +18,7 @@ use oauth::client_assertion::{ClientAssertion, ClientAssertionClaims};
 use oauth::client_attestation_pop::{ClientAttestationPop, ClientAttestationPopClaims};
 use oauth::{ClientId, TokenId};
 use serde_json::json;
-use spiffe::{EndpointAddress, SpiffeId};
+use spiffe::EndpointAddress;
 use time::{Span, UnixTime};
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
@@ -463,10 +463,11 @@ impl Clients {
             evidence: token.as_bytes().to_vec(),
             request,
         };
-        let mut trust = spiffe::BundleSet::default();
+        let mut trust = wimse::Bundles::new();
         let bundle = spiffe::Bundle::parse(&self.bundle).unwrap();
         trust.insert(spiffe::TrustDomain::parse(DOMAIN).unwrap(), bundle);
-        let server = SpiffeId::parse(&format!("spiffe://{DOMAIN}/aims/server")).unwrap();
+        let server = format!("spiffe://{DOMAIN}/aims/server");
+        let server = wimse::WorkloadId::parse(&server).unwrap();
         let address = link::Address::parse(&format!("localhost:{}", self.node_api)).unwrap();
         let no_challenge =
             |_| async { Err(env::Unavailable::of("test", "a challenge to a join token")) };

@@ -265,6 +265,14 @@ impl Https {
         Self { roots: Arc::clone(&self.roots), config: Arc::new(config) }
     }
 
+    /// The same, showing these certificates, leaf first, with their key.
+    pub(crate) fn showing_chain(&self, chain: &[Vec<u8>], key: &jose::PrivateKey) -> Self {
+        let chain = chain.iter().cloned().map(CertificateDer::from).collect();
+        let key = PrivatePkcs8KeyDer::from(key.to_pkcs8().unwrap().to_vec());
+        let config = builder(&self.roots).with_client_auth_cert(chain, key.into()).unwrap();
+        Self { roots: Arc::clone(&self.roots), config: Arc::new(config) }
+    }
+
     /// A connection to a port of this machine.
     pub(crate) async fn connect(&self, port: u16) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;

@@ -113,6 +113,7 @@ pub(crate) async fn status<W: World>(State(shared): State<Arc<Shared<W>>>) -> En
         version: env!("CARGO_PKG_VERSION").to_owned(),
         issuer: shared.world.site().issuer.clone(),
         not_ready,
+        origin: policy.as_ref().map(|row| row.set.origin().clone()),
         trust_domain: policy.as_ref().map(|row| row.set.domain().trust_domain.to_string()),
         policy: policy.as_ref().map(|row| row.set.version().as_str().to_owned()),
         epoch: epoch.map(|row| row.epoch.0),

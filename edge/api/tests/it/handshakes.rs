@@ -11,9 +11,9 @@ use registry::Registration;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
-use spiffe::SpiffeId;
 use time::Span;
 use tokio::io::AsyncReadExt;
+use wimse::WorkloadId;
 
 use crate::browser::{Served, certificate, form_request, soon};
 use crate::world::{INVOICES, NOW, TestWorld, new_key};
@@ -58,7 +58,7 @@ async fn svid(world: &TestWorld, id: &str) -> (Vec<CertificateDer<'static>>, Vec
     let key = new_key();
     let public = PrivateKey::from_pkcs8(&key).unwrap();
     let order = x509_svid::Order {
-        id: &SpiffeId::parse(id).unwrap(),
+        id: &WorkloadId::parse(id).unwrap(),
         spki_der: public.public().spki_der(),
         dns_names: Vec::new(),
         ip_names: Vec::new(),

@@ -7,6 +7,7 @@ use flow::spire::{NotAdmitted, Refusal};
 use prost::Message;
 use spiffe::SvidError;
 use tonic::{Code, Status};
+use wimse::WicError;
 use x509::ChainError;
 
 use super::wire::rpc;
@@ -29,7 +30,7 @@ fn denied(reason: Reason, message: String) -> Status {
 /// Who asks was not proved.
 pub(super) fn unproved(why: &Unproved) -> Status {
     match why {
-        Unproved::Svid(SvidError::Chain(ChainError::Expired { .. })) => {
+        Unproved::Svid(WicError::Svid(SvidError::Chain(ChainError::Expired { .. }))) => {
             denied(Reason::AgentExpired, why.to_string())
         }
         why => crate::service::denied(why),

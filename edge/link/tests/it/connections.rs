@@ -9,9 +9,9 @@ use env::{Clock, PeerFault, Peers, RenewOrder};
 use link::{Link, Presented};
 use rustls::sign::CertifiedKey;
 use rustls::{HandshakeKind, version};
-use spiffe::{BundleSet, SpiffeId};
 use tokio::io::AsyncReadExt;
 use tonic::{Code, Status};
+use wimse::{Bundles, WorkloadId};
 
 use crate::domain::{Authority, Domain, request};
 use crate::raw::{Raw, config, handshake};
@@ -90,10 +90,10 @@ async fn s9_1_the_server_is_exactly_the_one_expected() {
     let host = domain.host(Role::Node, "host-1").await;
     let clock = host.world.clock.clone();
     let other = Authority::new("td.example", &clock).await;
-    let mut wrong = BundleSet::new();
+    let mut wrong = Bundles::new();
     wrong.insert(other.domain.clone(), other.bundle());
-    let check = async |server: &str, trust: BundleSet, expect: &str| {
-        let (server, clock) = (SpiffeId::parse(server).unwrap(), clock.clone());
+    let check = async |server: &str, trust: Bundles, expect: &str| {
+        let (server, clock) = (WorkloadId::parse(server).unwrap(), clock.clone());
         let presented = host.presented.clone();
         let link = Link::new(domain.address(), server, presented, trust, move || clock.now());
         let (_, request) = request(&TestKeys::default()).await;
@@ -108,9 +108,54 @@ async fn s9_1_the_server_is_exactly_the_one_expected() {
     let server = "spiffe://td.example/aims/server";
     check("spiffe://td.example/aims/server-2", right.clone(), "expected").await;
     check(server, wrong, "signature").await;
-    check(server, BundleSet::new(), "no bundle").await;
+    check(server, Bundles::new(), "no bundle").await;
     clock.forward(2 * 3_600);
     check(server, right, "expired").await;
+}
+
+/// A domain of `wimse`: server and host show workload identity certificates to each other, each
+/// verified by the anchors of that origin, whole identifier against whole identifier. The same
+/// names under `spiffe` are nobody.
+/// req: AUTHN-01 (part), CRED-02 (part)
+#[tokio::test]
+async fn wimse_mutual_tls_3_2_both_ends_are_verified_by_the_anchors_of_their_origin() {
+    let domain = Domain::of("wimse").await;
+    let host = domain.host(Role::Node, "host-1").await;
+    assert_eq!(host.id.as_str(), "wimse://td.example/aims/node/join_token/host-1");
+    let mut raw = Raw::open(&domain.address, Some(host.certified.clone())).await;
+    assert!(renew(&mut raw).await.is_ok());
+    // The host takes no other server for its own, and not by the anchors of another origin.
+    let clock = host.world.clock.clone();
+    let check = async |server: &str, trust: Bundles, expect: &str| {
+        let (server, clock) = (WorkloadId::parse(server).unwrap(), clock.clone());
+        let presented = host.presented.clone();
+        let link = Link::new(domain.address(), server, presented, trust, move || clock.now());
+        let (_, request) = request(&TestKeys::default()).await;
+        match link.renew(RenewOrder { request }).await {
+            Err(PeerFault::Unavailable(fault)) => assert!(fault.why.contains(expect), "{fault}"),
+            other => panic!("{other:?}"),
+        }
+    };
+    let own = domain.trust_row().await;
+    let [server, spiffe] =
+        ["wimse", "spiffe"].map(|scheme| format!("{scheme}://td.example/aims/server"));
+    check(&spiffe, own.bundles.clone(), "is `wimse://td.example/aims/server`, expected").await;
+    let mut other_scheme = Bundles::new();
+    let bundle = own.bundles.get(&own.own).unwrap().clone();
+    other_scheme.insert(spiffe::TrustDomain::parse("td.example").unwrap(), bundle);
+    check(&server, other_scheme, "no bundle of the origin `wimse://td.example`").await;
+    // The server: an SVID of the trust domain of its name, whose bundle it has from a relation.
+    let neighbour = Authority::new("spiffe://td.example", &clock).await;
+    domain.write(&own.with(neighbour.domain.clone(), neighbour.bundle())).await;
+    let node = "aims/node/join_token/host-1";
+    let forged = neighbour.svid(&format!("wimse://td.example/{node}")).await.0;
+    let status = refused(&domain, Some(forged)).await;
+    assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+    let same_name = neighbour.svid(&format!("spiffe://td.example/{node}")).await.0;
+    let status = refused(&domain, Some(same_name)).await;
+    assert!(status.message().contains("of another trust domain"), "{status:?}");
+    // The two before are the handshakes that the host gave up.
+    assert!(domain.refused.lock().unwrap().ends_with(&["link::Svid", "link::Foreign"]));
 }
 
 /// req: AUTHN-12 (part)

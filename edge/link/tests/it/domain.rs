@@ -18,11 +18,12 @@ use policy::Files;
 use provisioning::{Act, Epoch};
 use registry::{AgentRecord, NodeRecord, Registration};
 use rustls::sign::CertifiedKey;
-use spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain};
+use spiffe::Bundle;
 use time::Span;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use wimse::{Bundles, Origin, WorkloadId};
 use x509::{Certificate, CertificateDer, Name, RequestTemplate};
 
 use crate::world::{TestClock, TestKeys, TestWorld, random};
@@ -37,7 +38,7 @@ const ATTESTATION: &str = "[node.join_token]\nspire_agents = true\n\
 
 /// An authority of X.509-SVIDs that is not one of a server's.
 pub(crate) struct Authority {
-    pub(crate) domain: TrustDomain,
+    pub(crate) domain: Origin,
     certificate: Certificate,
     key: Handle,
     keys: TestKeys,
@@ -46,7 +47,7 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) async fn new(domain: &str, clock: &TestClock) -> Self {
-        let (domain, keys) = (TrustDomain::parse(domain).unwrap(), TestKeys::default());
+        let (domain, keys) = (origin(domain), TestKeys::default());
         let (key, public) = keys.generate(Purpose::X509Authority, ALGORITHM).await.unwrap();
         let role = x509_authority::Role::TrustDomain(&domain);
         let until = clock.now().plus(Span::from_seconds(86_400));
@@ -88,6 +89,12 @@ impl Authority {
     }
 }
 
+/// An origin, of SPIFFE where a name says no scheme.
+fn origin(text: &str) -> Origin {
+    let scheme = if text.contains("://") { "" } else { "spiffe://" };
+    Origin::parse(&format!("{scheme}{text}")).unwrap()
+}
+
 /// CRED-07: a component's certificate says nothing beside who it is.
 static NO_ATTRIBUTES: std::sync::LazyLock<spiffe::Attributes> =
     std::sync::LazyLock::new(spiffe::Attributes::default);
@@ -98,7 +105,7 @@ fn order<'a>(
     authority: &'a Certificate,
     clock: &TestClock,
 ) -> credential::x509_svid::Order<'a> {
-    let id: &'static SpiffeId = Box::leak(Box::new(SpiffeId::parse(id).unwrap()));
+    let id: &'static WorkloadId = Box::leak(Box::new(WorkloadId::parse(id).unwrap()));
     credential::x509_svid::Order {
         id,
         spki_der: public.spki_der(),
@@ -127,12 +134,20 @@ pub(crate) struct Domain {
 
 impl Domain {
     pub(crate) async fn start() -> Self {
+        Self::of("spiffe").await
+    }
+
+    /// A server whose identifiers have this scheme.
+    pub(crate) async fn of(scheme: &str) -> Self {
         let (keys, clock) = (Arc::<TestKeys>::default(), TestClock::default());
         let manufacturer = Authority::new("manufacturer.example", &clock).await;
         let world = Arc::new(TestWorld::new("server", keys, clock, NoPeers));
         let attestation = ATTESTATION.replace("{anchors}", &manufacturer.pem());
         let files = BTreeMap::from([
-            ("domain.toml".to_owned(), "trust_domain = \"td.example\"\n".to_owned()),
+            (
+                "domain.toml".to_owned(),
+                format!("trust_domain = \"td.example\"\nscheme = \"{scheme}\"\n"),
+            ),
             ("attestation.toml".to_owned(), attestation),
             ("access/main.cedar".to_owned(), ACCESS.to_owned()),
         ]);
@@ -207,15 +222,20 @@ impl Domain {
         Address::parse(&self.address).unwrap()
     }
 
-    pub(crate) fn server_id() -> SpiffeId {
-        SpiffeId::parse("spiffe://td.example/aims/server").unwrap()
+    pub(crate) fn server_id() -> WorkloadId {
+        WorkloadId::parse("spiffe://td.example/aims/server").unwrap()
+    }
+
+    /// The server's identifier, under the scheme of its domain.
+    async fn own_id(&self) -> WorkloadId {
+        self.trust_row().await.own.workload("/aims/server").unwrap()
     }
 
     pub(crate) async fn trust_row(&self) -> Stored<TrustRow> {
         row(&*self.world, TrustRow::ID).await.unwrap()
     }
 
-    pub(crate) async fn trust(&self) -> BundleSet {
+    pub(crate) async fn trust(&self) -> Bundles {
         self.trust_row().await.bundles.clone()
     }
 
@@ -244,7 +264,7 @@ impl Domain {
         let read = clock.clone();
         let link = Link::new(
             self.address(),
-            Self::server_id(),
+            self.own_id().await,
             presented.clone(),
             self.trust().await,
             move || read.now(),
@@ -260,7 +280,7 @@ impl Domain {
     ) -> Result<Joined, env::PeerFault> {
         let (address, trust) = (self.address(), self.trust().await);
         let answer = |_| async { panic!("a join token has no challenge") };
-        link::join(&address, &Self::server_id(), trust, clock.now(), order, answer).await
+        link::join(&address, &self.own_id().await, trust, clock.now(), order, answer).await
     }
 
     /// A certificate of our own authority for anybody.
@@ -342,7 +362,7 @@ impl Domain {
 /// A host that joined.
 pub(crate) struct Host {
     pub(crate) world: Arc<TestWorld<Link>>,
-    pub(crate) id: SpiffeId,
+    pub(crate) id: WorkloadId,
     pub(crate) presented: Presented,
     pub(crate) certified: CertifiedKey,
 }

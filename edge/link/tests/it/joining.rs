@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use env::{Clock, PeerFault};
 use link::JoinOrder;
 use monitoring::Event;
-use spiffe::{BundleSet, X509Svid};
 use tokio_stream::StreamExt;
 use tonic::Code;
+use wimse::{Bundles, Wic};
 use x509::{Certificate, Purpose};
 
 use crate::domain::{Domain, request, token_order};
@@ -34,11 +34,11 @@ async fn s7_a_host_joins_by_token_and_gets_an_svid() {
     let (_, csr) = request(&keys).await;
     let joined = domain.join(token_order(Role::Gateway, &token, csr), &clock).await.unwrap();
     assert_eq!(joined.id.as_str(), "spiffe://td.example/aims/gateway/join_token/edge-1");
-    let mut bundles = BundleSet::new();
-    bundles.insert(joined.id.trust_domain().clone(), joined.bundle.clone());
+    let mut bundles = Bundles::new();
+    bundles.insert(joined.id.origin(), joined.bundle.clone());
     let chain: Vec<_> = joined.chain.iter().map(|der| Certificate::parse(der).unwrap()).collect();
-    let svid = X509Svid::verify(&chain, &bundles, Purpose::Client, clock.now()).unwrap();
-    assert_eq!(svid.spiffe_id(), &joined.id);
+    let wic = Wic::verify(&chain, &bundles, Purpose::Client, clock.now()).unwrap();
+    assert_eq!(wic.workload_id(), &joined.id);
 }
 
 /// Past defect 23: a join token used twice.

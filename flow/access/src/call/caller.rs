@@ -165,17 +165,17 @@ pub(super) fn proof<W: World>(
 }
 
 /// The identity that mutual TLS proved, if the client showed a certificate. A certificate that is
-/// no SVID of ours refuses the call: it is never passed over.
+/// that of no workload we know refuses the call: it is never passed over.
 fn channel(asked: &Asked<'_>) -> Result<Option<(String, Option<u64>)>, Refusal> {
     let chain = &asked.call.certificates;
     if chain.is_empty() {
         return Ok(None);
     }
     let bundles = &asked.facts.trust.bundles;
-    let svid = spiffe_x509::channel(chain, bundles, CertificatePurpose::Client, asked.now);
-    match svid {
-        Ok(svid) => Ok(Some((svid.spiffe_id().to_string(), svid.epoch()))),
-        Err(spiffe_x509::Refusal::Svid(error)) => {
+    let wic = spiffe_x509::channel(chain, bundles, CertificatePurpose::Client, asked.now);
+    match wic {
+        Ok(wic) => Ok(Some((wic.workload_id().to_string(), wic.epoch()))),
+        Err(spiffe_x509::Refusal::Certificate(error)) => {
             Err(Refusal::Proof(ProofRefusal::Certificate(error)))
         }
         Err(other) => Err(Refusal::BadRequest { why: other.to_string() }),

@@ -93,7 +93,7 @@ pub(super) fn authenticate(
     Ok(match (&call.client.assertion, &call.attestation) {
         (Some(_), Some(_)) => Err(ClientRefusal::Several),
         (Some((AssertionType::SpiffeJwt, text)), None) => {
-            spiffe_jwt::authenticate(text.as_str(), client_id, issuer, bundles, now, skew)
+            spiffe_jwt::authenticate(text.as_str(), client_id, issuer, bundles.spiffe(), now, skew)
                 .map(plain)
                 .map_err(ClientRefusal::from)
         }

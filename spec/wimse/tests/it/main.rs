@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod wic;
+#[cfg(test)]
 mod wit;
 #[cfg(test)]
 mod wpt;

@@ -3,10 +3,10 @@ use jose::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use spiffe::{Bundle, BundleKey, BundleSet, TrustDomain};
+use spiffe::{Bundle, BundleKey, TrustDomain};
 use time::{Span, UnixTime};
 use wimse::{
-    Confirmation, HeaderError, Origin, TrustAnchors, Wit, WitClaims, WitError, WitPolicy,
+    Bundles, Confirmation, HeaderError, Origin, TrustAnchors, Wit, WitClaims, WitError, WitPolicy,
     WitSvidError, WorkloadId, verify_wit,
 };
 
@@ -113,7 +113,7 @@ fn wimse_creds_3_the_keys_of_bundles_are_anchors_of_their_domains() {
     let hint = Span::from_seconds(60);
     let wit = Bundle::new(1, hint, vec![], vec![], key("wit-1", pair.issuer.public())).unwrap();
     let jwt = Bundle::new(1, hint, vec![], key("wit-1", pair.issuer.public()), vec![]).unwrap();
-    let mut bundles = BundleSet::new();
+    let mut bundles = Bundles::new();
     bundles.insert(TrustDomain::parse("ours.example").unwrap(), wit);
     let judge = |anchors: &TrustAnchors| verify_wit(&pair.wit(), anchors, POLICY, NOW).err();
     let mut anchors = TrustAnchors::from(&bundles);

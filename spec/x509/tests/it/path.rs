@@ -189,6 +189,24 @@ fn rfc5280_4_2_1_10_dns_name_constraints_hold() {
     }
 }
 
+/// Past defect 27: a wildcard that stands for names outside of what is permitted.
+#[test]
+fn rfc5280_4_2_1_10_a_wildcard_reaches_no_further_than_its_constraint() {
+    let permit = |name: &'static str| {
+        move |template: &mut Template| template.permitted_dns_names = vec![name.to_owned()]
+    };
+    let host = |template: &mut Template| template.dns_names = vec!["*.example.org".to_owned()];
+    for (permitted, expect) in [
+        ("example.org", Ok(())),
+        // `b.example.org` is among what the wildcard stands for.
+        ("a.example.org", Err(ChainError::NameConstraints)),
+        ("example.com", Err(ChainError::NameConstraints)),
+    ] {
+        assert_eq!(judge(permit(permitted), as_is, host, NOW), expect, "{permitted}");
+        assert_eq!(judge(as_is, permit(permitted), host, NOW), expect, "{permitted}");
+    }
+}
+
 /// Past defect 27: URI constraints that are silently ignored.
 #[test]
 fn rfc5280_4_2_1_10_uri_name_constraints_are_refused_by_name() {

@@ -3,9 +3,9 @@
 use credential::{wit, x509_authority, x509_svid};
 use jose::{Algorithm, KeyId, Kind, PrivateKey, SigningInput};
 use oauth::{ClientId, Issuer, TokenId};
-use spiffe::{Bundle, BundleKey, BundleSet, SpiffeId, TrustDomain};
+use spiffe::{Bundle, BundleKey, SpiffeId};
 use time::{Span, UnixTime};
-use wimse::{TrustAnchors, WorkloadId};
+use wimse::{Bundles, Origin, TrustAnchors, WorkloadId};
 use x509::{SignatureAlgorithm, ToBeSigned, ecdsa_der_from_fixed};
 
 pub(crate) const NOW: UnixTime = UnixTime::from_seconds(1_700_000_000);
@@ -83,7 +83,7 @@ fn certificate(unsigned: ToBeSigned, key: &PrivateKey) -> Vec<u8> {
     unsigned.attach(&signature).into_bytes()
 }
 
-fn root(domain: &TrustDomain, key: &PrivateKey) -> x509::Certificate {
+fn root(domain: &Origin, key: &PrivateKey) -> x509::Certificate {
     let (role, spki) = (x509_authority::Role::TrustDomain(domain), key.public().spki_der());
     let until = NOW.plus(Span::from_seconds(86_400));
     let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
@@ -91,12 +91,16 @@ fn root(domain: &TrustDomain, key: &PrivateKey) -> x509::Certificate {
     x509::Certificate::parse(&certificate(made.into_inner(), key)).unwrap()
 }
 
-/// What we trust: `demo.example` with the key of the authority, `other.example` with the
-/// stranger's.
-pub(crate) fn bundles() -> BundleSet {
-    let mut set = BundleSet::new();
-    for (name, key) in [("demo.example", authority()), ("other.example", stranger())] {
-        let domain = TrustDomain::parse(name).unwrap();
+/// What we trust: `spiffe://demo.example` with the key of the authority, and with the stranger's
+/// `spiffe://other.example` and, of the first name, `wimse://demo.example`.
+pub(crate) fn bundles() -> Bundles {
+    let mut set = Bundles::new();
+    for (origin, key) in [
+        ("spiffe://demo.example", authority()),
+        ("spiffe://other.example", stranger()),
+        ("wimse://demo.example", stranger()),
+    ] {
+        let domain = Origin::parse(origin).unwrap();
         let entry = |id| vec![BundleKey { kid: kid(id), key: key.public().clone() }];
         let roots = vec![root(&domain, &key)];
         let bundle = Bundle::new(1, HOUR, roots, entry("key-1"), entry("wit-1")).unwrap();
@@ -109,11 +113,11 @@ pub(crate) fn anchors() -> TrustAnchors {
     TrustAnchors::from(&bundles())
 }
 
-/// The chain of an X.509-SVID for the workload's key, signed by `signer` in the name of
+/// The chain of a certificate for the workload's key, signed by `signer` in the name of
 /// `demo.example`.
 pub(crate) fn svid(id: &str, signer: &PrivateKey) -> Vec<Vec<u8>> {
-    let domain = TrustDomain::parse("demo.example").unwrap();
-    let (id, key, authority) = (SpiffeId::parse(id).unwrap(), workload(), root(&domain, signer));
+    let domain = Origin::parse("spiffe://demo.example").unwrap();
+    let (id, key, authority) = (WorkloadId::parse(id).unwrap(), workload(), root(&domain, signer));
     let order = x509_svid::Order {
         id: &id,
         spki_der: key.public().spki_der(),
@@ -132,7 +136,7 @@ pub(crate) fn svid(id: &str, signer: &PrivateKey) -> Vec<Vec<u8>> {
 
 /// The agent's WIT for the workload's key, signed by `signer`.
 pub(crate) fn wit(signer: &PrivateKey) -> String {
-    let (id, key) = (agent(), workload());
+    let (id, key) = (agent_id(), workload());
     let order = wit::Order {
         id: &id,
         key: key.public(),

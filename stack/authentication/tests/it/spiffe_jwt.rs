@@ -29,7 +29,7 @@ fn claims() -> JwtSvidClaims {
 }
 
 fn present(text: &str, client_id: Option<&ClientId>, now: UnixTime) -> Result<Caller, Refusal> {
-    authenticate(text, client_id, &issuer(), &bundles(), now, SKEW)
+    authenticate(text, client_id, &issuer(), bundles().spiffe(), now, SKEW)
 }
 
 fn of(claims: &JwtSvidClaims) -> Result<(), Refusal> {

@@ -6,10 +6,11 @@ use oauth::ClientId;
 use provisioning::Epoch;
 use spiffe::SvidError;
 use time::UnixTime;
+use wimse::{Origin, WicError, WorkloadId};
 use x509::{ChainError, Purpose};
 
 use crate::parties::{
-    AGENT, HOUR, NOW, SECOND, agent, agent_id, authority, bundles, client, stranger, svid, workload,
+    AGENT, HOUR, NOW, SECOND, agent_id, authority, bundles, client, stranger, svid, workload,
 };
 
 fn present(
@@ -32,7 +33,7 @@ fn s9_1_a_channel_authenticates_the_workload_of_its_certificate() {
     assert_eq!(caller.transport(), Some(&agent_id()));
     for purpose in [Purpose::Client, Purpose::Server] {
         let svid = channel(&chain, &bundles(), purpose, NOW).unwrap();
-        assert_eq!(svid.spiffe_id(), &agent());
+        assert_eq!(svid.workload_id(), &agent_id());
     }
 }
 
@@ -57,18 +58,46 @@ fn s9_1_a_channel_that_proves_nothing_is_refused() {
     let (client_id, id) = ("spiffe://demo.example/agent/b".to_owned(), agent_id());
     let refused = present(&chain, Some(&client(&client_id)), NOW).err();
     assert_eq!(refused, Some(Refusal::OtherClient { client_id, id }));
-    check(&[], NOW, Refusal::Svid(SvidError::NoCertificate));
+    check(&[], NOW, Refusal::Certificate(SvidError::NoCertificate.into()));
     check(&[b"noise".to_vec()], NOW, Refusal::Malformed(x509::Malformed::Encoding));
     let late = NOW.plus(HOUR).plus(SECOND);
     let expired = ChainError::Expired { not_after: NOW.plus(HOUR), now: late };
-    check(&chain, late, Refusal::Svid(SvidError::Chain(expired)));
+    check(&chain, late, Refusal::Certificate(SvidError::Chain(expired).into()));
     // The authority of `other.example`, which we know, signs for `demo.example`.
     let forged = svid(AGENT, &stranger());
-    check(&forged, NOW, Refusal::Svid(SvidError::Chain(ChainError::BadSignature)));
+    let bad = SvidError::Chain(ChainError::BadSignature);
+    check(&forged, NOW, Refusal::Certificate(bad.into()));
     let foreign = svid("spiffe://unknown.example/agent/a", &authority());
     let unknown = spiffe::TrustDomain::parse("unknown.example").unwrap();
-    check(&foreign, NOW, Refusal::Svid(SvidError::UnknownTrustDomain(unknown)));
+    check(&foreign, NOW, Refusal::Certificate(SvidError::UnknownTrustDomain(unknown).into()));
     // A leaf of ours that names a workload of the other domain is checked with that domain's roots.
     let crossed = svid("spiffe://other.example/agent/a", &authority());
-    check(&crossed, NOW, Refusal::Svid(SvidError::Chain(ChainError::UnknownIssuer)));
+    let issuer = SvidError::Chain(ChainError::UnknownIssuer);
+    check(&crossed, NOW, Refusal::Certificate(issuer.into()));
+}
+
+/// Certificates of the scheme `wimse` are verified by the anchors of their origin, scheme and
+/// authority together: the counterexamples to binding an issuer to its origin.
+/// req: AUTHN-01 (part), CRED-02 (part)
+#[test]
+fn wimse_mutual_tls_3_2_a_channel_is_judged_by_the_anchors_of_its_own_origin() {
+    let id = "wimse://demo.example/agent/a";
+    let caller = present(&svid(id, &stranger()), Some(&client(id)), NOW).unwrap();
+    assert_eq!((caller.client_id(), caller.who().to_string()), (id, id.to_owned()));
+    let check = |id: &str, signer, expect: WicError| {
+        let refused = present(&svid(id, signer), Some(&client(id)), NOW).err();
+        assert_eq!(refused, Some(Refusal::Certificate(expect)), "{id}");
+    };
+    let bad = ChainError::BadSignature;
+    // The same authority, another scheme; and the other way about.
+    let (ours, theirs) = (authority(), stranger());
+    check(id, &ours, bad.clone().into());
+    check(AGENT, &theirs, SvidError::Chain(bad).into());
+    // The same scheme, another authority.
+    let other = Origin::parse("wimse://other.example").unwrap();
+    check("wimse://other.example/agent/a", &theirs, WicError::UnknownOrigin(other));
+    // Who proved the one is not the other of the same name.
+    let (client_id, shown) = (AGENT.to_owned(), WorkloadId::parse(id).unwrap());
+    let refused = present(&svid(id, &stranger()), Some(&client(AGENT)), NOW).err();
+    assert_eq!(refused, Some(Refusal::OtherClient { client_id, id: shown }));
 }

@@ -10,7 +10,8 @@ use spiffe::{
 };
 use time::{Span, UnixTime};
 use wimse::{
-    Origin, TrustAnchors, WIT_SVID_ALGORITHMS, WitError, WitPolicy, WorkloadId, verify_wit,
+    Bundles, Origin, TrustAnchors, WIT_SVID_ALGORITHMS, Wic, WicError, WitError, WitPolicy,
+    WorkloadId, verify_wit,
 };
 use x509::{
     Certificate, ChainError, Purpose, SignatureAlgorithm, ToBeSigned, ecdsa_der_from_fixed,
@@ -58,7 +59,7 @@ fn token<K: Kind>(input: SigningInput<K>) -> String {
 }
 
 fn authority() -> Certificate {
-    let (role, key) = (domain(), key(AUTHORITY_KEY));
+    let (role, key) = (Origin::from(domain()), key(AUTHORITY_KEY));
     let role = x509_authority::Role::TrustDomain(&role);
     let (spki, until) = (key.public().spki_der(), NOW.plus(Span::from_seconds(86_400)));
     let made = x509_authority::build(&role, spki, [1; 16], NOW, until, X509);
@@ -89,7 +90,7 @@ fn attributes() -> Attributes {
 fn s6_an_x509_svid_is_accepted_until_it_ends() {
     let (id, workload, authority) = (agent(), key(WORKLOAD_KEY), authority());
     let order = x509_svid::Order {
-        id: &id,
+        id: &id.clone().into(),
         spki_der: workload.public().spki_der(),
         dns_names: Vec::new(),
         ip_names: Vec::new(),
@@ -113,12 +114,77 @@ fn s6_an_x509_svid_is_accepted_until_it_ends() {
     assert_eq!(refused, Some(SvidError::Chain(expired)));
 }
 
+/// What is issued in an origin of `wimse`: a certificate of the one identifier, with the host names
+/// beside it, that its own origin vouches for and the SPIFFE one of its name does not; and a WIT.
+/// req: CRED-02 (part), CRED-04 (part), CRED-07 (part)
+#[test]
+fn workload_creds_6_1_credentials_of_a_wimse_origin_are_accepted_by_it_alone() {
+    let (origin, workload) = (Origin::parse("wimse://demo.example").unwrap(), key(WORKLOAD_KEY));
+    let (role, own) = (x509_authority::Role::TrustDomain(&origin), key(AUTHORITY_KEY));
+    let (spki, until) = (own.public().spki_der(), NOW.plus(Span::from_seconds(86_400)));
+    let root = x509_authority::build(&role, spki, [1; 16], NOW, until, X509).unwrap();
+    let root = certificate(root.into_inner());
+    // wimse-identifier §4.4: without a path there is no identifier, so the authority has none.
+    assert!(root.uri_names().is_empty());
+    let id = origin.workload("/agent/a").unwrap();
+    let order = x509_svid::Order {
+        id: &id,
+        spki_der: workload.public().spki_der(),
+        dns_names: vec!["a.demo.example".to_owned()],
+        ip_names: Vec::new(),
+        authority: &root,
+        random: [7; 16],
+        now: NOW,
+        life: HOUR,
+        epoch: 7,
+        attributes: &attributes(),
+    };
+    let leaf = certificate(x509_svid::build(&order, X509).unwrap().into_inner());
+    assert_eq!((leaf.uri_names(), leaf.dns_names()), (&[id.to_string()][..], &order.dns_names[..]));
+    let wit_key = BundleKey { kid: kid(), key: own.public().clone() };
+    let bundle = Bundle::new(1, HOUR, vec![root.clone()], Vec::new(), vec![wit_key]).unwrap();
+    let mut bundles = Bundles::new();
+    bundles.insert(origin.clone(), bundle.clone());
+    for purpose in [Purpose::Client, Purpose::Server] {
+        let wic = Wic::verify(std::slice::from_ref(&leaf), &bundles, purpose, NOW).unwrap();
+        assert_eq!((wic.workload_id(), wic.epoch()), (&id, Some(7)));
+    }
+    assert_eq!(leaf.attributes().and_then(Attributes::from_text), Some(attributes()));
+    let order = wit::Order {
+        id: &id,
+        key: workload.public(),
+        jti: "wit-1".to_owned(),
+        now: NOW,
+        life: HOUR,
+        epoch: 7,
+        attributes: &attributes(),
+    };
+    let text = token(wit::build(&order, Algorithm::Es256, &kid()).unwrap().into_inner());
+    let policy = WitPolicy {
+        algorithms: WIT_SVID_ALGORITHMS,
+        confirmation_algorithms: WIT_SVID_ALGORITHMS,
+        issuers: None,
+        skew: Span::ZERO,
+    };
+    let wit = verify_wit(&text, &TrustAnchors::from(&bundles), policy, NOW).unwrap();
+    assert_eq!((wit.workload_id(), wit.as_wit_svid()), (&id, None));
+    assert_eq!(wit.claims().aims_attributes, Some(attributes()));
+    // The same keys, trusted for the SPIFFE trust domain of that name: nothing of it holds.
+    let mut others = Bundles::new();
+    others.insert(domain(), bundle);
+    let refused = Wic::verify(&[leaf], &others, Purpose::Client, NOW).err();
+    assert_eq!(refused, Some(WicError::UnknownOrigin(origin)));
+    let refused = verify_wit(&text, &TrustAnchors::from(&others), policy, NOW).err();
+    let unknown = jose::Refused::NoKey(jose::NoKey::UnknownIssuer);
+    assert_eq!(refused, Some(WitError::Refused(unknown)));
+}
+
 /// req: CRED-04 (part), CRED-05 (part), CRED-07 (part)
 #[test]
 fn s6_a_wit_binds_the_key_until_it_ends() {
     let (id, workload) = (agent(), key(WORKLOAD_KEY));
     let order = wit::Order {
-        id: &id,
+        id: &id.clone().into(),
         key: workload.public(),
         jti: "wit-1".to_owned(),
         now: NOW,

@@ -2,7 +2,7 @@
 
 use policy::PolicySet;
 
-use crate::files;
+use crate::{files, set};
 
 fn faults(others: &[(&str, &str)]) -> String {
     match PolicySet::compile(files(others)) {
@@ -157,4 +157,27 @@ fn s12_a_relation_that_makes_no_sense_is_a_fault() {
         ("federation/g.toml", &file("f.example", "profile = \"https_web\"")),
         ("federation/h.toml", "trust_domain = \"h.example\"\nurl = \"http://h.example/\"\n"),
     ]));
+}
+
+/// One origin for all that is issued: a name that is none under the scheme is a fault at its line,
+/// and without a word the scheme is SPIFFE's.
+/// req: ID-02 (part)
+#[test]
+fn wimse_identifier_4_4_a_trust_domain_is_one_under_its_scheme() {
+    let shown = |domain: &str| faults(&[("domain.toml", domain)]);
+    let dotted = shown("trust_domain = \"demo.example.\"\nscheme = \"wimse\"\n");
+    assert!(dotted.starts_with("domain.toml:1:"), "{dotted}");
+    assert!(dotted.contains("dot"), "{dotted}");
+    let unknown = shown("trust_domain = \"demo.example\"\nscheme = \"https\"\n");
+    assert!(unknown.starts_with("domain.toml:2:"), "{unknown}");
+    assert!(unknown.contains("`spiffe` or `wimse`"), "{unknown}");
+    for (text, origin) in [
+        ("trust_domain = \"demo.example\"\n", "spiffe://demo.example"),
+        ("trust_domain = \"demo.example\"\nscheme = \"spiffe\"\n", "spiffe://demo.example"),
+        ("trust_domain = \"demo.example\"\nscheme = \"wimse\"\n", "wimse://demo.example"),
+        // SPIFFE lets a name end in a dot.
+        ("trust_domain = \"demo.example.\"\n", "spiffe://demo.example."),
+    ] {
+        assert_eq!(set(&[("domain.toml", text)]).origin().as_str(), origin);
+    }
 }

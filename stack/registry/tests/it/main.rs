@@ -13,9 +13,8 @@ use registry::{
     AgentRecord, ClientRecord, ClientRefusal, ClientState, NodeRecord, Registration,
     RegistrationRefusal,
 };
-use spiffe::TrustDomain;
 use time::UnixTime;
-use wimse::WorkloadId;
+use wimse::{Origin, WorkloadId};
 
 const NOW: UnixTime = UnixTime::from_seconds(1_795_220_013);
 
@@ -23,8 +22,8 @@ fn selectors(text: &str) -> Selectors {
     Selectors::new([Selector::parse(text).unwrap()]).unwrap()
 }
 
-fn domain() -> TrustDomain {
-    TrustDomain::parse("demo.example").unwrap()
+fn domain() -> Origin {
+    Origin::parse("spiffe://demo.example").unwrap()
 }
 
 fn entry(kind: Kind) -> Registration {

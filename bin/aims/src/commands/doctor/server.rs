@@ -304,6 +304,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             issuer: "https://localhost:8443".to_owned(),
             not_ready: None,
+            origin: wimse::Origin::parse("spiffe://demo.example").ok(),
             trust_domain: Some("demo.example".to_owned()),
             policy: Some("sha256:77".to_owned()),
             epoch: Some(0),

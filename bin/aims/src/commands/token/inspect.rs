@@ -10,9 +10,9 @@ use oauth::access_token::AccessToken;
 use oauth::txn_token::TxnToken;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use spiffe::{Bundle, BundleSet, JWT_SVID_ALGORITHMS, JwtSvid, TrustDomain};
+use spiffe::{Bundle, JWT_SVID_ALGORITHMS, JwtSvid};
 use time::{Span, UnixTime};
-use wimse::{TrustAnchors, WIT_SVID_ALGORITHMS, WitPolicy, verify_wit};
+use wimse::{Bundles, TrustAnchors, WIT_SVID_ALGORITHMS, WitPolicy, WorkloadId, verify_wit};
 
 use crate::base64::decode_url;
 use crate::commands::Context;
@@ -205,7 +205,7 @@ fn by_issuer(kind: KindOf, text: &str, keys: &IssuerKeys, now: UnixTime) -> Resu
 
 /// The bundle of one trust domain, and where it came from.
 struct DomainKeys {
-    set: BundleSet,
+    set: Bundles,
     from: String,
 }
 
@@ -225,17 +225,16 @@ async fn bundle(
     };
     let bundle = Bundle::parse(&text);
     let bundle = bundle.map_err(|error| Failure::misused(format!("`{from}`: {error}")))?;
-    let mut set = BundleSet::new();
+    let mut set = Bundles::new();
     // A bundle does not say whose it is: the caller does, by where it is taken from.
     let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
-    let domain = subject.split("://").nth(1).and_then(|rest| rest.split('/').next());
-    if let Some(Ok(domain)) = domain.map(TrustDomain::parse) {
-        set.insert(domain, bundle);
+    if let Ok(id) = WorkloadId::parse(subject) {
+        set.insert(id.origin(), bundle);
     }
     Ok(DomainKeys { set, from })
 }
 
-fn by_bundle(kind: KindOf, text: &str, set: &BundleSet, now: UnixTime) -> Result<(), String> {
+fn by_bundle(kind: KindOf, text: &str, set: &Bundles, now: UnixTime) -> Result<(), String> {
     if kind == KindOf::Wit {
         let policy = WitPolicy {
             algorithms: WIT_SVID_ALGORITHMS,
@@ -247,7 +246,7 @@ fn by_bundle(kind: KindOf, text: &str, set: &BundleSet, now: UnixTime) -> Result
         return verified.map(|_| ()).map_err(|error| error.to_string());
     }
     let token = Unverified::<JwtSvid>::parse(text).map_err(|error| error.to_string())?;
-    let verified = token.verify(set, JWT_SVID_ALGORITHMS, now, SKEW);
+    let verified = token.verify(set.spiffe(), JWT_SVID_ALGORITHMS, now, SKEW);
     verified.map(|_| ()).map_err(|error| error.to_string())
 }
 

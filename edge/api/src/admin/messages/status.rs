@@ -15,6 +15,9 @@ pub struct Status {
     pub issuer: String,
     /// What is missing before it can serve; none if it serves.
     pub not_ready: Option<String>,
+    /// What every identifier belongs to: scheme and trust domain; none before the first policy.
+    #[serde(default)]
+    pub origin: Option<wimse::Origin>,
     /// The trust domain; none before the first policy.
     pub trust_domain: Option<String>,
     /// The policy version in force.

@@ -103,7 +103,7 @@ impl Site {
     }
 
     pub(super) async fn trust(&self) -> BundleSet {
-        self.domain.trust().await
+        self.domain.trust().await.spiffe().clone()
     }
 
     pub(super) fn records(&self, event: Event) -> Vec<Record> {

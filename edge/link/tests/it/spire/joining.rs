@@ -97,6 +97,8 @@ async fn check_entry(agent: &Frames, joined: &Joined, worker: &AgentRecord) {
     let expect = [("unix", "path:/opt/service"), ("unix", "uid:1000")];
     assert_eq!(selectors, expect.map(|(kind, value)| (kind.to_owned(), value.to_owned())));
     assert_eq!((entry.number(5), entry.number(13)), (3_600, 300));
+    // Past defect 25: neither `admin` nor `downstream`, which nothing here sets, nor may lose.
+    assert_eq!((entry.number(7), entry.number(8)), (0, 0));
     assert!(entry.number(11) > 0 && entry.number(15) == worker.registered.seconds());
     sync.end();
     assert_eq!(sync.next().await.unwrap(), None);
