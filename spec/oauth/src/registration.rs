@@ -1,5 +1,5 @@
-//! Registration of clients of every kind (RFC 7591, RFC 7592): the members of §2 and of what extends
-//! it, read into one record.
+//! Registration of clients of every kind (RFC 7591, RFC 7592): the members of §2 and of what
+//! extends it, read into one record.
 //!
 //! In scope: the form of each member, what members demand of each other, software statements, the
 //! answer. Not here: who may register, which of it is served, and the narrower registration of
@@ -251,14 +251,14 @@ impl Registration {
     /// What members demand of each other.
     fn is_whole(&self) -> Result<(), ClientMetadataError> {
         let missing = |member| Err(ClientMetadataError::Missing { member });
-        // RFC 7591 §2: "redirect_uris [...] Clients using flows with redirection MUST register their
-        // redirection URI values."
+        // RFC 7591 §2: "redirect_uris [...] Clients using flows with redirection MUST register
+        // their redirection URI values."
         let code = self.grant_types.contains(&GrantType::AuthorizationCode);
         if code && self.redirect_uris.is_empty() {
             return missing("redirect_uris");
         }
-        // RFC 7591 §2.1: "a server supporting these fields SHOULD take steps to ensure that a client
-        // cannot register itself into an inconsistent state".
+        // RFC 7591 §2.1: "a server supporting these fields SHOULD take steps to ensure that a
+        // client cannot register itself into an inconsistent state".
         if code != self.takes_code {
             return missing(if code { "response_types" } else { "grant_types" });
         }
@@ -331,8 +331,8 @@ impl fmt::Debug for Registered {
 #[derive(Clone, Copy, Debug)]
 pub struct SoftwareStatement;
 
-/// RFC 7591 §2.3: "MUST contain an "iss" (issuer) claim denoting the party attesting to the claims in
-/// the software statement."
+/// RFC 7591 §2.3: "MUST contain an "iss" (issuer) claim denoting the party attesting to the claims
+/// in the software statement."
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatementClaims {
     pub iss: String,
@@ -371,8 +371,8 @@ pub fn with_statement(
     statement: &StatementClaims,
 ) -> Map<String, Value> {
     // RFC 7591 §3.1.1: "If the same client metadata name is present in both locations and the
-    // software statement is trusted by the authorization server, the value of a claim in the software
-    // statement MUST take precedence."
+    // software statement is trusted by the authorization server, the value of a claim in the
+    // software statement MUST take precedence."
     for (name, value) in &statement.metadata {
         if !SECRETS.contains(&name.as_str()) {
             request.insert(name.clone(), value.clone());
@@ -453,8 +453,8 @@ fn keys(all: &Members) -> Read<Option<Keys>> {
     }
 }
 
-/// RFC 8705 §2.1.2: "A client using the "tls_client_auth" authentication method MUST use exactly one
-/// of the below metadata parameters".
+/// RFC 8705 §2.1.2: "A client using the "tls_client_auth" authentication method MUST use exactly
+/// one of the below metadata parameters".
 fn tls_client_auth(all: &Members) -> Read<Option<(&'static str, String)>> {
     let mut found = None;
     for name in TLS_NAMES {
