@@ -37,6 +37,14 @@ const TLS_NAMES: &[&str] = &[
     "tls_client_auth_san_email",
 ];
 
+/// Members that the answer of a server has, and a request must not (RFC 7592 §2.2).
+const OF_THE_ANSWER: &[&str] = &[
+    "registration_access_token",
+    "registration_client_uri",
+    "client_secret_expires_at",
+    "client_id_issued_at",
+];
+
 /// `token_endpoint_auth_method`: every method that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientAuthMethod {
@@ -182,8 +190,38 @@ impl Registration {
         Self::of_members(&json::parse(text)?)
     }
 
+    /// Reads what replaces the registration of `client_id` (RFC 7592 §2.2).
+    pub fn parse_update(text: &str, client_id: &ClientId) -> Result<Self, ClientMetadataError> {
+        if text.len() > MAX_DOCUMENT_BYTES {
+            let length = text.len();
+            return Err(ClientMetadataError::TooLong { length, max: MAX_DOCUMENT_BYTES });
+        }
+        let members: Map<String, Value> = json::parse(text)?;
+        // RFC 7592 §2.2: "This request MUST include all client metadata fields as returned to the
+        // client from a previous registration, read, or update operation. [...] The updated client
+        // metadata fields request MUST NOT include the "registration_access_token",
+        // "registration_client_uri", "client_secret_expires_at", or "client_id_issued_at" fields".
+        if let Some(member) = OF_THE_ANSWER.iter().find(|name| members.contains_key(**name)) {
+            return Err(ClientMetadataError::Unsupported { member });
+        }
+        // RFC 7592 §2.2: "The client MUST include its "client_id" field in the request, and it MUST
+        // be the same as its currently issued client identifier."
+        match member::text(&members, "client_id")? {
+            None => Err(ClientMetadataError::Missing { member: "client_id" }),
+            Some(found) if found != client_id.as_str() => Err(unknown("client_id", found)),
+            Some(_) => Self::of_members(&members),
+        }
+    }
+
     /// Reads the members of a document that was read strictly.
-    pub fn of_members(all: &Map<String, Value>) -> Result<Self, ClientMetadataError> {
+    pub fn of_members(members: &Map<String, Value>) -> Result<Self, ClientMetadataError> {
+        // RFC 7592 §2.2: "Omitted fields MUST be treated as null or empty values by the server":
+        // so null says nothing either.
+        let all: &Members = &members
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         let read = Self {
             redirect_uris: redirect_uris(all, "redirect_uris")?,
             token_endpoint_auth_method: auth_method(all)?,

@@ -16,7 +16,7 @@ use oauth::redirect_uri::RedirectUri;
 use oauth::registration::Registration;
 use oauth::revocation::RevocationRequest;
 use oauth::token_request::TokenRequest;
-use oauth::{Issuer, Resource, ScopeSet, bearer};
+use oauth::{ClientId, Issuer, Resource, ScopeSet, bearer};
 
 /// A form, and what the token endpoint makes of it.
 pub(crate) fn form(data: &[u8]) {
@@ -60,6 +60,9 @@ pub(crate) fn metadata(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let _ = ClientMetadata::parse(text);
     let _ = Registration::parse(text);
+    if let Ok(client) = ClientId::parse("s6BhdRkqt3") {
+        let _ = Registration::parse_update(text, &client);
+    }
     if let Ok(url) = ClientIdUrl::parse("https://client.example.com/client.json") {
         let _ = ClientIdUrl::document(&url, text);
     }
