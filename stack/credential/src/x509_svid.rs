@@ -196,7 +196,8 @@ mod tests {
 
     fn authority(until: UnixTime) -> Certificate {
         let (key, domain) = (key(KEY), TrustDomain::parse("demo.example").unwrap());
-        let (role, spki) = (Role::TrustDomain(&domain), key.public().spki_der());
+        let (role, spki) =
+            (Role::TrustDomain { domain: &domain, below: 0 }, key.public().spki_der());
         let made = x509_authority::build(&role, spki, [1; 16], NOW.minus(HOUR), until, ALGORITHM);
         let unsigned = made.unwrap().into_inner();
         let signature = ecdsa_der_from_fixed(key.sign(unsigned.bytes()).as_bytes()).unwrap();

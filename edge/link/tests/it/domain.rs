@@ -28,6 +28,7 @@ use x509::{Certificate, CertificateDer, Name, RequestTemplate};
 use crate::world::{TestClock, TestKeys, TestWorld, random};
 
 const ACCESS: &str = "@id(\"none\")\nforbid(principal, action, resource);\n";
+const DOMAIN: &str = "trust_domain = \"td.example\"\n[nested]\nlevels = 1\n";
 const ATTESTATION: &str = "[node.join_token]\nspire_agents = true\n\
                            [node.x509pop]\nspire_agents = true\nanchors = '''\n{anchors}'''\n\
                            [class.standard]\ndemands = []\nissues = [\"x509\", \"wit\", \"jwt\"]\n\
@@ -48,7 +49,7 @@ impl Authority {
     pub(crate) async fn new(domain: &str, clock: &TestClock) -> Self {
         let (domain, keys) = (TrustDomain::parse(domain).unwrap(), TestKeys::default());
         let (key, public) = keys.generate(Purpose::X509Authority, ALGORITHM).await.unwrap();
-        let role = x509_authority::Role::TrustDomain(&domain);
+        let role = x509_authority::Role::TrustDomain { domain: &domain, below: 0 };
         let until = clock.now().plus(Span::from_seconds(86_400));
         let unsigned = x509_authority::build(
             &role,
@@ -92,7 +93,7 @@ impl Authority {
 static NO_ATTRIBUTES: std::sync::LazyLock<spiffe::Attributes> =
     std::sync::LazyLock::new(spiffe::Attributes::default);
 
-fn order<'a>(
+pub(crate) fn order<'a>(
     id: &str,
     public: &'a jose::PublicKey,
     authority: &'a Certificate,
@@ -132,7 +133,7 @@ impl Domain {
         let world = Arc::new(TestWorld::new("server", keys, clock, NoPeers));
         let attestation = ATTESTATION.replace("{anchors}", &manufacturer.pem());
         let files = BTreeMap::from([
-            ("domain.toml".to_owned(), "trust_domain = \"td.example\"\n".to_owned()),
+            ("domain.toml".to_owned(), DOMAIN.to_owned()),
             ("attestation.toml".to_owned(), attestation),
             ("access/main.cedar".to_owned(), ACCESS.to_owned()),
         ]);
@@ -309,6 +310,7 @@ impl Domain {
             dns_names: std::collections::BTreeSet::new(),
             keys: None,
             client: Facet::default(),
+            downstream: false,
         };
         edit(&mut entry);
         let operator = Operator("test".to_owned());

@@ -84,7 +84,8 @@ fn certificate(unsigned: ToBeSigned, key: &PrivateKey) -> Vec<u8> {
 }
 
 fn root(domain: &TrustDomain, key: &PrivateKey) -> x509::Certificate {
-    let (role, spki) = (x509_authority::Role::TrustDomain(domain), key.public().spki_der());
+    let (role, spki) =
+        (x509_authority::Role::TrustDomain { domain, below: 0 }, key.public().spki_der());
     let until = NOW.plus(Span::from_seconds(86_400));
     let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
     let made = x509_authority::build(&role, spki, [1; 16], NOW, until, algorithm).unwrap();

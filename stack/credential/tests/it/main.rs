@@ -59,7 +59,7 @@ fn token<K: Kind>(input: SigningInput<K>) -> String {
 
 fn authority() -> Certificate {
     let (role, key) = (domain(), key(AUTHORITY_KEY));
-    let role = x509_authority::Role::TrustDomain(&role);
+    let role = x509_authority::Role::TrustDomain { domain: &role, below: 0 };
     let (spki, until) = (key.public().spki_der(), NOW.plus(Span::from_seconds(86_400)));
     let made = x509_authority::build(&role, spki, [1; 16], NOW, until, X509);
     certificate(made.unwrap().into_inner())
