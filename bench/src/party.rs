@@ -51,6 +51,7 @@ pub(crate) fn registration(name: &str) -> Result<Registration, Failure> {
         dns_names: std::collections::BTreeSet::new(),
         keys: Some(KeyHolding::Handed),
         client: Facet { scope_max: None, callable: true },
+        downstream: false,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod enrolment;
 mod people;
+mod superior;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ use crate::store::{Entity, Index, Table, Unreadable};
 
 pub use enrolment::Enrolment;
 pub use people::account_handle;
+pub use superior::{Failing, KeyAbove, RootTainted, SuperiorRow};
 
 /// How long a join token's row outlives the token, so that a late second use is told for what it
 /// is.
@@ -302,37 +304,6 @@ pub struct Troubles {
 impl Troubles {
     /// Its row.
     pub const ID: &'static str = "troubles";
-}
-
-/// How the authority above ours stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SuperiorRow {
-    /// Which it is, in words.
-    pub name: String,
-    /// Since when nothing was had of it.
-    pub failing: Option<Failing>,
-}
-
-/// What was not had, and when it is tried again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failing {
-    /// Since when.
-    pub since: UnixTime,
-    /// How often in a row.
-    pub tries: u32,
-    /// When it is tried next.
-    pub again: UnixTime,
-    /// Why the last time.
-    pub why: String,
-    /// Whether it would not certify, and not only failed to tell its roots: that it tells them is
-    /// no answer to that.
-    #[serde(default)]
-    pub certifying: bool,
-}
-
-impl SuperiorRow {
-    /// Its row.
-    pub const ID: &'static str = "superior";
 }
 
 /// The last checkpoint of a log that the state database knows: a log that is shorter was rolled

@@ -104,6 +104,7 @@ pub async fn rotate<W: World>(
             signs_from: now.plus(lead),
             now,
             origin: policy.set.origin(),
+            below: domain.nested.levels,
         };
         let names = rotate::own_names(world);
         let made =

@@ -1,12 +1,14 @@
 //! Our signing keys, rotated by overlap: a job that any server may run at any time (S1 §8).
 
+use std::collections::BTreeSet;
+
 use credential::authority::{Schedule, Step};
 use credential::policy::Lifetimes;
 use credential::x509_authority::{self, Role};
 use credential::{AuthorityKey, KeyRing, Purpose};
-use env::rows::{DomainEpoch, InForce, TrustRow};
+use env::rows::{DomainEpoch, InForce, KeyAbove, SuperiorRow, Taints, TrustRow};
 use env::{
-    Change, Clock, Entropy, Expect, Handle, Key, Keys, Receipt, Store, Stored, Superior,
+    Change, Clock, Entropy, Expect, Handle, Key, Keys, Receipt, Snapshot, Store, Stored, Superior,
     SuperiorFault, Unavailable, World, Write,
 };
 use jose::{KeyId, PublicKey};
@@ -17,6 +19,7 @@ use wimse::{Origin, WorkloadId};
 use x509::Certificate;
 
 use crate::issuing;
+use crate::nested;
 use crate::record::begin;
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
 use crate::superior;
@@ -26,6 +29,8 @@ use crate::turns::settled;
 const REFRESH_HINT: Span = Span::from_seconds(300);
 /// The longest pause between two looks at the rings.
 const LOOK_AGAIN: Span = Span::from_seconds(600);
+/// The longest pause between two looks at what a server above publishes.
+const LOOK_ABOVE: Span = Span::from_seconds(10);
 
 /// Does what is due, and says when to look again.
 pub async fn step<W: World>(world: &W, web_names: &[String]) -> Result<UnixTime, Unavailable> {
@@ -33,6 +38,9 @@ pub async fn step<W: World>(world: &W, web_names: &[String]) -> Result<UnixTime,
     let mut again = now.plus(LOOK_AGAIN);
     if let Some(superior) = world.superior() {
         superior::refresh(world, superior, now).await?;
+        if superior.is_server() {
+            again = now.plus(LOOK_ABOVE);
+        }
     }
     let mut unsigned = None;
     for purpose in Purpose::ROTATED {
@@ -44,6 +52,8 @@ pub async fn step<W: World>(world: &W, web_names: &[String]) -> Result<UnixTime,
             Err(why) => return Err(why),
         }
     }
+    nested::settle(world).await?;
+    superior::announce(world, now).await?;
     publish(world, now).await?;
     unsigned.map_or(Ok(again), Err)
 }
@@ -74,13 +84,23 @@ pub(crate) async fn due<W: World>(
         Some(has) if purpose == Purpose::X509Authority && has != superior.is_some() => {
             Step::Make { signs_from: now.plus(schedule.ahead) }
         }
+        // RFC 5280 §4.2.1.9: the room below an authority stands in its certificate.
+        Some(false) if has_less_room(&current, purpose, domain.nested.levels)? => {
+            Step::Make { signs_from: now.plus(schedule.ahead) }
+        }
         _ => current.next(&schedule, now),
     };
     let signs_from = match step {
         Step::Wait(until) => return Ok(Some(until)),
         Step::Make { signs_from } => signs_from,
     };
-    let making = Making { purpose, signs_from, now, origin: policy.set.origin() };
+    let making = Making {
+        purpose,
+        signs_from,
+        now,
+        origin: policy.set.origin(),
+        below: domain.nested.levels,
+    };
     let Some(superior) = superior else {
         make(world, &making, ring, &domain.lifetimes, web_names, None).await?;
         return Ok(None);
@@ -96,6 +116,18 @@ pub(crate) async fn due<W: World>(
             if signs { Ok(Some(again)) } else { Err(MakeFault::Superior(fault).into()) }
         }
         Err(MakeFault::Unavailable(why)) => Err(why),
+    }
+}
+
+/// Whether the newest key of ours, its own authority, has room for fewer levels below it than
+/// policy wants.
+fn has_less_room(ring: &KeyRing, purpose: Purpose, levels: u8) -> Result<bool, Unavailable> {
+    let ours = ring.keys.iter().filter(|key| key.holder.is_none() && key.tainted.is_none());
+    match ours.max_by_key(|key| key.signs_until) {
+        Some(key) if purpose == Purpose::X509Authority => {
+            Ok(sign::authority(key)?.path_len().is_some_and(|room| room < levels))
+        }
+        _ => Ok(false),
     }
 }
 
@@ -145,6 +177,8 @@ pub(crate) struct Making<'a> {
     pub(crate) signs_from: UnixTime,
     pub(crate) now: UnixTime,
     pub(crate) origin: &'a Origin,
+    /// How many levels of authorities may stand below it.
+    pub(crate) below: u8,
 }
 
 /// Makes a key and puts it into its ring, under `record` where somebody ordered it. If another
@@ -219,7 +253,7 @@ async fn new_key<W: World>(
         tainted: None,
     };
     let role = match making.purpose {
-        Purpose::X509Authority => Role::TrustDomain(making.origin),
+        Purpose::X509Authority => Role::TrustDomain { origin: making.origin, below: making.below },
         Purpose::WebAuthority => Role::Web(web_names),
         _ => return Ok(key),
     };
@@ -276,6 +310,8 @@ pub async fn publish<W: World>(world: &W, now: UnixTime) -> Result<(), Unavailab
         purposes.iter().map(|purpose| Key::of::<KeyRing>(purpose.name())).collect();
     keys.push(Key::of::<TrustRow>(TrustRow::ID));
     keys.push(Key::of::<InForce>(InForce::ID));
+    keys.push(Key::of::<SuperiorRow>(SuperiorRow::ID));
+    keys.push(Key::of::<Taints>(Taints::ID));
     let rows = world.store().snapshot(&keys).await?;
     let Some(policy) = rows.get::<InForce>(InForce::ID)? else { return Ok(()) };
     let own = policy.set.origin().clone();
@@ -287,11 +323,12 @@ pub async fn publish<W: World>(world: &W, now: UnixTime) -> Result<(), Unavailab
     let old = rows.get::<TrustRow>(TrustRow::ID)?;
     let before = old.as_ref().and_then(|row| row.bundles.get(&own));
     let sequence = before.and_then(Bundle::sequence).unwrap_or_default();
-    let unchanged = bundle(&parts, sequence)?;
+    let above = keys_above(world, &rows, now)?;
+    let unchanged = bundle(&parts, &above, sequence)?;
     if before == Some(&unchanged) {
         return Ok(());
     }
-    let bundle = bundle(&parts, sequence + 1)?;
+    let bundle = bundle(&parts, &above, sequence + 1)?;
     // What others are trusted by stays as it is.
     let row = match &old {
         Some(row) => row.with(own, bundle),
@@ -306,7 +343,29 @@ pub async fn publish<W: World>(world: &W, now: UnixTime) -> Result<(), Unavailab
     settled(world.store().commit(change).await).map(|_| ())
 }
 
-fn bundle(parts: &[Vec<AuthorityKey>; 3], sequence: u64) -> Result<Bundle, Unavailable> {
+/// The keys that a server above publishes, without those of ours that were revoked here: it may
+/// know them still.
+fn keys_above<W: World>(
+    world: &W,
+    rows: &Snapshot,
+    now: UnixTime,
+) -> Result<Vec<KeyAbove>, Unavailable> {
+    let row = rows.get::<SuperiorRow>(SuperiorRow::ID)?;
+    let taints = rows.get::<Taints>(Taints::ID)?;
+    let is_server = world.superior().is_some_and(Superior::is_server);
+    let Some(row) = row.filter(|_| is_server) else { return Ok(Vec::new()) };
+    let is_good = |key: &&KeyAbove| {
+        let is_gone = taints.as_ref().is_some_and(|taints| taints.has(key.kid.as_str()));
+        key.until.is_none_or(|until| now < until) && !is_gone
+    };
+    Ok(row.keys.iter().filter(is_good).cloned().collect())
+}
+
+fn bundle(
+    parts: &[Vec<AuthorityKey>; 3],
+    above: &[KeyAbove],
+    sequence: u64,
+) -> Result<Bundle, Unavailable> {
     let fault = |error: &dyn std::fmt::Display| Unavailable::of("store", error);
     let [x509, jwt, wit] = parts;
     let mut authorities: Vec<Certificate> = Vec::new();
@@ -318,7 +377,9 @@ fn bundle(parts: &[Vec<AuthorityKey>; 3], sequence: u64) -> Result<Bundle, Unava
         }
     }
     let keys = |ring: &[AuthorityKey]| {
-        ring.iter()
+        let (ours, held): (Vec<_>, Vec<_>) = ring.iter().partition(|key| key.holder.is_none());
+        ours.into_iter()
+            .chain(held)
             .map(|key| {
                 let public = key.public.verification_key().map_err(|error| fault(&error))?;
                 let public = public.for_algorithm(ALGORITHM).map_err(|error| fault(&error))?;
@@ -326,8 +387,18 @@ fn bundle(parts: &[Vec<AuthorityKey>; 3], sequence: u64) -> Result<Bundle, Unava
             })
             .collect::<Result<Vec<_>, Unavailable>>()
     };
-    Bundle::new(sequence, REFRESH_HINT, authorities, keys(jwt)?, keys(wit)?)
-        .map_err(|error| fault(&error))
+    let (mut jwt, mut wit) = (keys(jwt)?, keys(wit)?);
+    for key in above {
+        let public = key.public.verification_key().map_err(|error| fault(&error))?.clone();
+        let entry = BundleKey { kid: key.kid.clone(), key: public };
+        if key.purpose == Purpose::Wit { wit.push(entry) } else { jwt.push(entry) }
+    }
+    // WIT-SVID §6.1: "No other JWK, whether for JWT-SVID or WIT-SVID, may have the same value."
+    // Those above have ours, too.
+    let mut known = BTreeSet::new();
+    jwt.retain(|key| known.insert(key.kid.clone()));
+    wit.retain(|key| known.insert(key.kid.clone()));
+    Bundle::new(sequence, REFRESH_HINT, authorities, jwt, wit).map_err(|error| fault(&error))
 }
 
 /// The identifier of the server itself.

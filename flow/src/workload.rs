@@ -61,6 +61,12 @@ pub enum Refusal {
         /// The risk class of the process's agent.
         class: String,
     },
+    /// A server below ours gets its identity itself.
+    #[error("`{id}` is a downstream server: no broker gets its identity")]
+    Downstream {
+        /// Which.
+        id: WorkloadId,
+    },
     /// The broker's own record is not in force, or not known here.
     #[error("the broker `{broker}`: {why}")]
     BrokerGone {
@@ -103,6 +109,7 @@ impl Refusal {
             Self::NotInForce { .. } => "workload::NotInForce",
             Self::KeysKept { .. } => "workload::KeysKept",
             Self::Broker { .. } => "workload::Broker",
+            Self::Downstream { .. } => "workload::Downstream",
             Self::BrokerGone { .. } => "workload::BrokerGone",
             Self::NotSpiffe { .. } => "workload::NotSpiffe",
             Self::NotItsOwn => "workload::NotItsOwn",

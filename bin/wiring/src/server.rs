@@ -77,7 +77,10 @@ pub async fn start(
     pulse.logs.add("server", Arc::clone(&journal));
     let store = open_store(&database, &journal).await?;
     let superior = match &settings.upstream_authority {
-        Some(authority) => Some(authority.open(&layout.dir, &pulse.devices).await?),
+        Some(authority) => {
+            let domain = &settings.trust_domain;
+            Some(authority.open(&layout.dir, domain, &pulse.devices).await?)
+        }
         None => None,
     };
     let world = Arc::new(ServerWorld {

@@ -410,6 +410,7 @@ fn denied(refusal: &Refusal, id: Option<monitoring::RecordId>) -> Denied {
         | Refusal::Evidence(_)
         | Refusal::Several(_)
         | Refusal::Broker { .. }
+        | Refusal::Downstream { .. }
         | Refusal::BrokerGone { .. } => "no identity for this process".to_owned(),
         Refusal::FeedLost { .. } => return Denied::Unavailable(refusal.to_string()),
         other => other.to_string(),

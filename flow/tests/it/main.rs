@@ -29,6 +29,8 @@ mod join;
 #[cfg(test)]
 mod kept;
 #[cfg(test)]
+mod nested;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod policy;

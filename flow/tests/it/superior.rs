@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use credential::x509_intermediate::{self, Order};
 use credential::{KeyRing, Purpose};
 use env::rows::{SuperiorRow, TrustRow};
-use env::{Answering, Superior, SuperiorAnswer, SuperiorFault, SuperiorOrder, Unavailable, World};
+use env::{
+    Answering, Superior, SuperiorAnswer, SuperiorFault, SuperiorOrder, SuperiorTrust, Unavailable,
+    World,
+};
 use flow::turns::Operator;
 use flow::{boot, rotate};
 use jose::PrivateKey;
@@ -151,6 +154,7 @@ impl Company {
             random: order.random,
             now: order.now,
             until,
+            below: 0,
         };
         let unsigned = x509_intermediate::build(&order, ALGORITHM)
             .map_err(|why| SuperiorFault::Refused(why.to_string()))?
@@ -204,12 +208,12 @@ impl Superior for Company {
         Box::pin(async move { self.answer(&order) })
     }
 
-    fn roots(&self) -> Answering<'_, Vec<Vec<u8>>> {
+    fn trust(&self) -> Answering<'_, SuperiorTrust> {
         Box::pin(async move {
             self.check_is_there()?;
             let mut roots = vec![self.root.as_bytes().to_vec()];
             roots.extend(self.state().more_roots);
-            Ok(roots)
+            Ok(SuperiorTrust { roots, ..SuperiorTrust::default() })
         })
     }
 }

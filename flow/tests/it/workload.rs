@@ -337,6 +337,9 @@ fn s4_1_a_broker_asks_for_those_that_policy_lets_it() {
         kept.keys = Some(KeyHolding::Kept);
         domain.register(kept).await;
         domain.register(registration("mesh", &[])).await;
+        let (mut below, kind) = (registration("below", &[]), identifier::Kind::Service);
+        (below.kind, below.downstream) = (kind, true);
+        domain.register(below).await;
         let node = domain.node.world();
         let mesh = attested(&domain, "/opt/mesh").await;
         let svid = x509(&*node, &mesh).await.unwrap().unwrap();
@@ -357,6 +360,9 @@ fn s4_1_a_broker_asks_for_those_that_policy_lets_it() {
         assert_eq!(ask(&asker, "/opt/clerk").await, Ok("clerk".to_owned()));
         assert_eq!(ask(&asker, "/opt/nobody").await, Err("workload::NoRecord"));
         assert_eq!(ask(&asker, "/opt/kept").await, Err("workload::KeysKept"));
+        // Past defects 25: who is an authority gets its identity itself.
+        assert_eq!(ask(&asker, "/opt/below").await, Err("workload::Downstream"));
+        attested(&domain, "/opt/below").await;
         // Another workload of ours is no broker, and gets nothing in the name of one.
         let clerk = attested(&domain, "/opt/clerk").await;
         let other = x509(&*node, &clerk).await.unwrap().unwrap();

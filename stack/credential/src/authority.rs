@@ -8,7 +8,7 @@ use time::{Span, UnixTime};
 use crate::x509_intermediate::{Above, LIFE_MIN};
 
 /// The most keys of one purpose at any time: a bound on published key sets.
-pub const KEYS_MAX: usize = 16;
+pub const KEYS_MAX: usize = 32;
 
 /// What a key of ours signs; each purpose has keys of its own (docs/design.md §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -295,8 +295,8 @@ pub enum RingRefusal {
         /// What was named.
         kid: KeyId,
     },
-    /// A gateway signs with it: it ends within minutes, or at once when it is revoked.
-    #[error("`{}` is held by a gateway; it can only be revoked", .kid.as_str())]
+    /// A gateway or a nested server signs with it: it ends by itself, or when it is revoked.
+    #[error("`{}` is held by a gateway or a nested server; it can only be revoked", .kid.as_str())]
     Delegated {
         /// The key.
         kid: KeyId,
@@ -453,7 +453,7 @@ mod tests {
         let kids: Vec<_> = ring.keys.iter().map(|key| key.kid.as_str()).collect();
         assert_eq!(kids.len(), KEYS_MAX);
         assert_eq!((kids[0], kids[1]), ("own", "other"));
-        assert_eq!(kids.last(), Some(&"a-47"), "the newest is there");
+        assert_eq!(kids.last(), Some(&"a-95"), "the newest is there");
         // Many gateways: ours still signs.
         for gateway in 0..3 * KEYS_MAX {
             ring = ring.with(held(&format!("g-{gateway}"), &format!("gateway-{gateway}")), at(0));

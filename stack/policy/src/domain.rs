@@ -1,7 +1,7 @@
 //! `domain.toml`: what holds for the whole trust domain.
 
 use authorization::policy::Delegation;
-use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes};
+use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes, Nested};
 use monitoring::policy::{KEEP_SECONDS_MIN, Retention};
 use monitoring::trace::AFTERMATH;
 use oauth::Issuer;
@@ -38,6 +38,9 @@ pub struct Domain {
     /// What JWT-SVIDs say beside what they must.
     #[serde(default)]
     pub jwt_svid: JwtSvid,
+    /// Authorities of other servers below ours.
+    #[serde(default)]
+    pub nested: Nested,
 }
 
 /// `[jwt_svid]`.
@@ -89,6 +92,7 @@ impl Domain {
         if let Err(error) = self.origin() {
             faults.push(("trust_domain", error.to_string()));
         }
+        faults.extend(self.nested.faults());
         let bounds = [
             ("clock_skew", self.bounds.clock_skew, 0, CLOCK_SKEW_SECONDS_MAX),
             ("proof_lifetime", self.bounds.proof_lifetime, 1, PROOF_SECONDS_MAX),

@@ -47,6 +47,14 @@ pub struct Registration {
     /// What it may do as an OAuth client.
     #[serde(default)]
     pub client: Facet,
+    /// It is a server, whose authority may stand below ours.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub downstream: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+const fn is_off(switch: &bool) -> bool {
+    !*switch
 }
 
 impl Registration {
@@ -75,6 +83,11 @@ impl Registration {
         if self.dns_names.len() > DNS_NAMES_MAX {
             return Err(RegistrationRefusal::DnsNames { count: self.dns_names.len() });
         }
+        // A language model is never an authority (SEC-04), and a server has its own keys.
+        let is_service = self.kind == Kind::Service && self.keys != Some(KeyHolding::Kept);
+        if self.downstream && !is_service {
+            return Err(RegistrationRefusal::Downstream);
+        }
         Ok(())
     }
 }
@@ -97,6 +110,9 @@ pub enum RegistrationRefusal {
         /// How many.
         count: usize,
     },
+    /// SEC-04: only a service with its own keys can be a server.
+    #[error("`downstream` is for a service that gets its keys")]
+    Downstream,
     /// Over [`CAPABILITIES_MAX`].
     #[error("{count} capabilities, at most {CAPABILITIES_MAX} are allowed")]
     Capabilities {

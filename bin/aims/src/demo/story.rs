@@ -494,6 +494,7 @@ fn entry(
         dns_names: std::collections::BTreeSet::new(),
         keys: Some(KeyHolding::Handed),
         client: Facet { scope_max: None, callable: name == "invoice-agent" },
+        downstream: false,
     })
 }
 

@@ -20,6 +20,7 @@ mod help;
 mod joining;
 mod kills;
 mod load;
+mod nested;
 mod nodes;
 mod oversized;
 mod platform;

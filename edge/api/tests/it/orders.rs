@@ -493,7 +493,7 @@ async fn what_an_order_does_not_know_is_an_error() {
     DELETE /v1/agents: 405 "misused" "the path does not have this method"
     POST /v1/agents/a/promote: 404 "refused" "agents are not moved by `promote`"
     POST /v1/agents: 400 "misused" "the content type must be `application/json`, once"
-    POST /v1/agents: 400 "misused" "the body does not read: unknown field `boss`, expected one of `name`, `kind`, `owner`, `capabilities`, `locator`, `dns_names`, `rule`, `keys`, `client` at line 1 column 18"
+    POST /v1/agents: 400 "misused" "the body does not read: unknown field `boss`, expected one of `name`, `kind`, `owner`, `capabilities`, `locator`, `dns_names`, `rule`, `keys`, `client`, `downstream` at line 1 column 18"
     POST /v1/join-tokens: 400 "misused" "the body does not read: unknown field `x`, expected one of `role`, `name`, `life_seconds` at line 1 column 18"
     POST /v1/policy/plan: 400 "misused" "the body does not read: the file name `../a` has other characters than letters, digits, `.`, `_` and `-` at line 1 column 21"
     "#);

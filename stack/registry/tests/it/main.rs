@@ -41,6 +41,7 @@ fn entry(kind: Kind) -> Registration {
         dns_names: std::collections::BTreeSet::new(),
         keys: None,
         client: Facet { scope_max: ScopeSet::parse("read write").ok(), callable: true },
+        downstream: false,
     }
 }
 
@@ -69,6 +70,29 @@ fn s3_3_a_new_record_admits_nothing_older_than_itself() {
     assert!(record.lifecycle.admits(Some(Epoch(7))).is_ok());
     assert!(record.lifecycle.admits(Some(Epoch(6))).is_err());
     assert!(record.lifecycle.admits(None).is_err());
+}
+
+/// A model is never an authority: only a service with keys of its own can be a server below ours.
+/// req: SEC-04 (part)
+#[test]
+fn s5_a_downstream_server_is_a_service_with_its_own_keys() {
+    for (kind, keys, fits) in [
+        (Kind::Service, None, true),
+        (Kind::Service, Some(KeyHolding::Handed), true),
+        (Kind::Service, Some(KeyHolding::Kept), false),
+        (Kind::Agent, None, false),
+        (Kind::Agent, Some(KeyHolding::Handed), false),
+    ] {
+        let entry = Registration { keys, downstream: true, ..entry(kind) };
+        let expect = if fits { Ok(()) } else { Err(RegistrationRefusal::Downstream) };
+        assert_eq!(entry.check(), expect, "{kind:?} {keys:?}");
+        // What is stored says it still.
+        let text = serde_json::to_string(&agent(entry)).unwrap();
+        assert!(serde_json::from_str::<AgentRecord>(&text).unwrap().entry.downstream);
+    }
+    // A record of before has none.
+    let text = serde_json::to_string(&agent(entry(Kind::Service))).unwrap();
+    assert!(!text.contains("downstream"));
 }
 
 /// req: SEC-04 (part), SEC-01 (part)
