@@ -39,6 +39,8 @@ pub struct Host<'a> {
     pub vector: Vector,
     /// When.
     pub joined: UnixTime,
+    /// Until when what it showed counts, where that had an end.
+    pub until: Option<UnixTime>,
 }
 
 /// What an agent proved by itself that runs on no host of ours.
@@ -193,9 +195,7 @@ pub fn assess_by(kinds: &[&'static dyn AgentEvidence], inquiry: &Inquiry<'_>) ->
         assessment.parts.insert(document.kind.to_owned(), part);
     }
     if let Some(host) = inquiry.host {
-        let part = Part { vector: host.vector, ..Part::default() };
-        let part = part.about("mechanism", json!(host.mechanism));
-        let part = part.about("joined", json!(host.joined.to_string()));
+        let part = assessment.host(&host, inquiry.now);
         assessment.parts.insert(HOST.to_owned(), part);
     }
     if let Some(platform) = inquiry.platform {
@@ -282,6 +282,22 @@ impl Assessment {
             part = part.about(&name, value);
         }
         part
+    }
+
+    /// The host, for as long as what it showed counts.
+    fn host(&mut self, host: &Host<'_>, now: UnixTime) -> Part {
+        let part = match host.until {
+            // Evidence that ended says nothing of now (RFC 9334 §10, freshness).
+            Some(until) if until <= now => {
+                Part::failed(Failure::new(Step::Content, format!("it ended at {until}")))
+            }
+            until => {
+                self.until = until.map_or(self.until, |until| self.until.min(until));
+                Part { vector: host.vector, ..Part::default() }
+            }
+        };
+        let part = part.about("mechanism", json!(host.mechanism));
+        part.about("joined", json!(host.joined.to_string()))
     }
 
     /// The part of this document counts for nothing: a value of it was accepted before.
