@@ -23,6 +23,9 @@ pub struct Policy {
     /// How agents that live on no host of ours may enrol, by mechanism name; none: they may not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub enrol: BTreeMap<String, NodeRule>,
+    /// Whose evidence is appraised for relying parties, by mechanism name; none: nobody's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub verify: BTreeMap<String, NodeRule>,
     /// The risk classes of agents, by name.
     pub class: BTreeMap<String, RiskClass>,
     /// What documents about agents must be like, by kind.
@@ -71,7 +74,9 @@ impl Policy {
     /// What is wrong, as the key concerned and what to do.
     pub fn faults(&self) -> Vec<(String, String)> {
         let mut faults = Vec::new();
-        for (table, rules) in [("node", &self.node), ("enrol", &self.enrol)] {
+        for (table, rules) in
+            [("node", &self.node), ("enrol", &self.enrol), ("verify", &self.verify)]
+        {
             faults.extend(faults_of(table, rules));
         }
         for (name, rule) in &self.evidence {
@@ -110,6 +115,14 @@ fn faults_of(table: &str, rules: &BTreeMap<String, NodeRule>) -> Vec<(String, St
         // A secret that somebody hands over says nothing of who shows it.
         let message = "a join token is for hosts; name a mechanism that proves what the agent is";
         faults.push((below(table, join_token::NAME, ""), message.to_owned()));
+    }
+    if table == "verify" {
+        let others = rules.keys().filter_map(|name| by_name(name));
+        for one in others.filter(|one| !one.takes_known_nonce()) {
+            let message = "its evidence proves nothing to others: it answers no challenge, or one \
+                           that nobody else may know";
+            faults.push((below(table, one.name(), ""), message.to_owned()));
+        }
     }
     for (name, rule) in rules {
         faults.extend(tpm_devid::fault(table, name, rule));

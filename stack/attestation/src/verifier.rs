@@ -236,7 +236,7 @@ fn process(
 
 impl Part {
     /// A part of which a check fired.
-    fn failed(failure: Failure) -> Self {
+    pub(crate) fn failed(failure: Failure) -> Self {
         let all = |value| {
             Claim::ALL.into_iter().fold(Vector::NONE, |vector, claim| vector.with(claim, value))
         };
@@ -256,7 +256,7 @@ impl Part {
     }
 
     /// The same with one more claim, if it is short enough to be shown.
-    fn about(mut self, name: &str, value: Value) -> Self {
+    pub(crate) fn about(mut self, name: &str, value: Value) -> Self {
         if value.to_string().len() <= CLAIMS_BYTES_MAX {
             self.claims.insert(name.to_owned(), value);
         }
@@ -330,16 +330,19 @@ impl Assessment {
             profile: Profile::Ear04,
             issued: inquiry.now,
             expires: Some(self.until),
-            verifier: VerifierId {
-                developer: DEVELOPER.to_owned(),
-                build: concat!("aims ", env!("CARGO_PKG_VERSION")).to_owned(),
-            },
+            verifier: ourselves(),
             issuer: Some(issuer.to_owned()),
             subject: Some(inquiry.agent.to_string()),
             nonce: nonce.map(str::to_owned),
             submods: submods.collect(),
         }
     }
+}
+
+/// Which software appraises.
+pub(crate) fn ourselves() -> VerifierId {
+    let build = concat!("aims ", env!("CARGO_PKG_VERSION")).to_owned();
+    VerifierId { developer: DEVELOPER.to_owned(), build }
 }
 
 /// The result, checked, ready to be signed by the verifier's key `kid`.
