@@ -1,14 +1,17 @@
 //! Enrolments that are looked at again, that are many, and that were refused.
 
 use ::enrol::{INSTANCES_MAX, reassess, renew};
+use attestation::evidence::to_text;
 use env::World;
 use env::rows::Enrolment;
 use flow::evidence::Order;
 use flow::reassess::Which;
 use identifier::AgentName;
+use jose::PrivateKey;
 use monitoring::Event;
 use provisioning::{Epoch, Lifecycle, State};
 use registry::AgentRecord;
+use serde_json::{Value, json};
 use testkit::documents::{Signer, Word, word};
 use testkit::fixture::{files_but, story};
 use testkit::{Seed, Sim, boxed};
@@ -212,5 +215,71 @@ fn s7_a_policy_that_changed_asks_for_the_evidence_again() {
         let refused = bureau.renewed(&held, &by).await.map(|_| ()).unwrap_err();
         assert_eq!(refused, renew::Refusal::Stale);
         bureau.enrolled(&fresh(&bureau, "bot")).await.unwrap();
+    });
+}
+
+/// draft-ietf-lamps-csr-attestation: the request itself carries the wrapper, in either form.
+/// req: ATT-04 (part), PROV-07 (part)
+#[test]
+fn csr_attestation_4_a_request_carries_its_evidence() {
+    const UTF8_STRING: u8 = 0x0c;
+    const OCTET_STRING: u8 = 0x04;
+    story(|sim| async move {
+        let bureau = Bureau::open(&sim).await;
+        let carried = |key: &PrivateKey, all: &[(u8, Vec<u8>)]| {
+            let all = all.iter().map(|(tag, contents)| x509::Attestation {
+                kind: x509::Oid::CMW,
+                tag: *tag,
+                contents: contents.clone(),
+            });
+            let template = x509::RequestTemplate {
+                subject: x509::Name::empty(),
+                spki_der: key.public().spki_der().to_vec(),
+                uri_names: vec![BOT.to_owned()],
+                dns_names: Vec::new(),
+            };
+            let algorithm = x509::SignatureAlgorithm::EcdsaP256Sha256;
+            let unsigned = template.to_be_signed_with(algorithm, &all.collect::<Vec<_>>()).unwrap();
+            let signature = key.sign(unsigned.bytes());
+            unsigned.attach(&x509::ecdsa_der_from_fixed(signature.as_bytes()).unwrap())
+        };
+        // The body without `evidence`, and the wrapper that stood there.
+        let body = async |key: &PrivateKey| {
+            let asking = bureau.bot(key);
+            let session = bureau.session(&asking, false).await.unwrap();
+            let mut body = bureau.body(&asking, &session.nonce);
+            let evidence = body.as_object_mut().unwrap().remove("evidence").unwrap();
+            (body, evidence)
+        };
+        for is_cbor in [false, true] {
+            let key = new_key();
+            let (mut body, evidence) = body(&key).await;
+            let cbor = (OCTET_STRING, rats::Cmw::read(&evidence).unwrap().to_cbor());
+            let json = (UTF8_STRING, evidence.to_string().into_bytes());
+            let one = if is_cbor { cbor.clone() } else { json.clone() };
+            let read = |body: &Value| {
+                enrolment::EnrolRequest::parse(body.to_string().as_bytes())
+                    .map_err(|e| e.to_string())
+            };
+            let refused = |body: &Value, expect: &str| {
+                let told = read(body).unwrap_err();
+                assert!(told.starts_with(expect), "{told}");
+            };
+            // None at all, one that is of no form, two of them, and one in each place.
+            body["request"] = json!(to_text(&carried(&key, &[])));
+            refused(&body, "no `evidence`");
+            body["request"] = json!(to_text(&carried(&key, &[(OCTET_STRING, vec![0x80])])));
+            refused(&body, "`evidence`:");
+            body["request"] = json!(to_text(&carried(&key, &[(0x02, vec![1])])));
+            refused(&body, "no `evidence`");
+            body["request"] = json!(to_text(&carried(&key, &[cbor, json])));
+            refused(&body, "evidence twice");
+            body["request"] = json!(to_text(&carried(&key, &[one])));
+            let mut both = body.clone();
+            both["evidence"] = evidence.clone();
+            refused(&both, "evidence twice");
+            assert_eq!(bureau.send(&body).await.unwrap().id.as_str(), BOT);
+            sim.sleep(Span::from_seconds(2)).await;
+        }
     });
 }
