@@ -123,7 +123,7 @@ pub(crate) async fn open<W: World>(
 ) -> Answer {
     let came = match came(&shared, request) {
         Ok(came) => came,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let query = came.parts.uri.query().unwrap_or_default();
     let given: Vec<_> = form_urlencoded::parse(query.as_bytes()).take(PARAMETERS_MAX + 1).collect();
@@ -160,7 +160,7 @@ pub(crate) async fn submit<W: World>(
 ) -> Answer {
     let Came { parts, body, source, _place } = match came(&shared, request) {
         Ok(came) => came,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     // Before a body is read, whether it is for anything.
     let now = shared.world.clock().now();
@@ -199,7 +199,7 @@ pub(crate) async fn show<W: World>(
 ) -> Answer {
     let came = match came(&shared, request) {
         Ok(came) => came,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     match shared.verifications.find(&id, shared.world.clock().now()) {
         Ok((session, result)) => described(&shared, &session, result.as_deref()).await,
@@ -215,7 +215,7 @@ pub(crate) async fn delete<W: World>(
 ) -> Answer {
     let came = match came(&shared, request) {
         Ok(came) => came,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let now = shared.world.clock().now();
     match shared.verifications.find(&id, now) {
@@ -305,19 +305,19 @@ fn shown(status: StatusCode, session: &Session, accept: &[String], result: Optio
 
 /// A place is taken as for enrolment, whose bodies are as large, and the answer is one that the
 /// caller takes.
-fn came<W: World>(shared: &Shared<W>, request: Request<Body>) -> Result<Came, Answer> {
+fn came<W: World>(shared: &Shared<W>, request: Request<Body>) -> Result<Came, Box<Answer>> {
     let (parts, body) = request.into_parts();
     let address = parts.extensions.get::<Peer>().map(|peer| peer.address);
-    let address: IpAddr = address.ok_or_else(|| wire::of_unavailable().into_answer())?;
+    let address: IpAddr = address.ok_or_else(|| Box::new(wire::of_unavailable().into_answer()))?;
     let source = Source::Address(address);
     let place = shared.enrolments.take(address).map_err(|_| {
         let unread = Unread::RequestsOfSource { max: shared.limits.enrolments_per_source_max };
         shared.refuse(&source, &unread);
-        problem(StatusCode::TOO_MANY_REQUESTS, &unread.to_string())
+        Box::new(problem(StatusCode::TOO_MANY_REQUESTS, &unread.to_string()))
     })?;
     if !takes_session(&parts.headers) {
         let text = format!("the only format is `{}`", SESSION_TYPE.to_str().unwrap_or_default());
-        return Err(problem(StatusCode::NOT_ACCEPTABLE, &text));
+        return Err(Box::new(problem(StatusCode::NOT_ACCEPTABLE, &text)));
     }
     Ok(Came { parts, body, source, _place: place })
 }

@@ -23,6 +23,7 @@ mod tee;
 mod time;
 mod tlog;
 mod tpm;
+mod verification;
 mod wimse;
 mod workload;
 mod x509;
@@ -76,6 +77,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tlog_path", tlog::path),
     ("tlog_proof", tlog::proof),
     ("tpm_structure", tpm::structure),
+    ("verification_submission", verification::submission),
     ("wimse_id", wimse::id),
     ("wimse_token", wimse::token),
     ("workload_authority", workload::authority),

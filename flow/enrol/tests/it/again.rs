@@ -54,7 +54,7 @@ fn class(text: &str, issues: &str, rest: &str) -> String {
     text.replace(STANDARD, &format!("[class.standard]\ndemands = []\nissues = {issues}\n{rest}\n"))
 }
 
-/// req: PROV-11 (part), OBS-10 (part)
+/// req: PROV-11, OBS-10 (part)
 #[test]
 fn s7_what_an_enrolled_agent_holds_ends_when_policy_would_not_give_it() {
     let check = |issues: &'static str, rest: &'static str, reason: &'static str| {

@@ -286,7 +286,7 @@ fn rfc9334_5_2_the_verifiers_keys_overlap() {
 
 /// RFC 9334 §5.1: the result that a verifier made for one nonce and key is shown to whoever chose
 /// them, by an agent that enrols and by a host that joins.
-/// req: ATT-04 (part), ATT-12 (part)
+/// req: ATT-04, ATT-12 (part)
 #[test]
 fn rfc9334_5_1_our_own_result_is_a_passport() {
     story(|sim| async move {
