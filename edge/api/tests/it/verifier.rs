@@ -77,6 +77,9 @@ impl Desk {
     }
 }
 
+/// Path, media type and body; status, and the check that is counted.
+type Case<'a> = (&'a str, Option<&'a str>, &'a [u8], u16, &'a str);
+
 const EAT: Option<&str> = Some("application/eat+jwt");
 
 /// req: ATT-04 (part)
@@ -145,7 +148,7 @@ async fn veraison_challenge_response_each_refusal_has_its_status_and_is_counted(
     let twice = format!("{NEW}?nonceSize=8&nonceSize=9");
     let (short, cmw) = (format!("{NEW}?nonceSize=7"), Some("application/cmw+json"));
     let psa = Some("application/psa-attestation-token");
-    let cases: [(&str, Option<&str>, &[u8], u16, &str); 9] = [
+    let cases: [Case<'_>; 9] = [
         (&both, None, b"", 400, "verify::Nonce"),
         (&twice, None, b"", 400, "query"),
         (&short, None, b"", 400, "verify::Nonce"),
