@@ -162,6 +162,13 @@ mod tests {
             assert_eq!((faults.len(), faults[0].0.clone()), (1, format!("enrol.{name}")));
             assert!(faults[0].1.starts_with(why), "{faults:?}");
         }
+        // A relying party can be shown nothing that others could show as well, or must not know.
+        for name in ["tpm_devid", "github_actions", "join_token"] {
+            let verify = BTreeMap::from([(name.to_owned(), NodeRule::default())]);
+            let faults = Policy { verify, ..Policy::default() }.faults();
+            let told = (format!("verify.{name}"), "its evidence proves nothing to others");
+            assert!(faults.iter().any(|(key, why)| *key == told.0 && why.starts_with(told.1)));
+        }
         policy.node.insert("tpm".to_owned(), NodeRule::default());
         policy.class.insert("high".to_owned(), class(&[], &["x509", "pgp"]));
         let known: Vec<_> = ALL.iter().map(|one| one.name()).collect();
