@@ -1,15 +1,11 @@
 //! What is stored in which table, and under what it is found.
 
 mod enrolment;
+mod evidence;
 mod people;
 mod superior;
 
-use std::collections::BTreeMap;
-
-use attestation::Selectors;
-use attestation::class::Grade;
 use attestation::join_token::JoinToken;
-use attestation::verifier::Summary;
 use credential::KeyRing;
 use credential::federation::Relation;
 use identifier::Assignment;
@@ -27,6 +23,7 @@ use crate::keys::Handle;
 use crate::store::{Entity, Index, Table, Unreadable};
 
 pub use enrolment::Enrolment;
+pub use evidence::{Documents, Given, KeptDocument, ResultRow, Standing};
 pub use people::account_handle;
 pub use superior::{Failing, KeyAbove, RootTainted, SuperiorRow};
 
@@ -346,106 +343,6 @@ pub struct Holding {
     pub x509: Option<Held<Vec<Vec<u8>>>>,
     /// Its WIT.
     pub wit: Option<Held<String>>,
-}
-
-/// What was said about an agent, and is appraised each time that it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Documents {
-    /// The agent.
-    pub agent: String,
-    /// One document of each kind at most.
-    pub kinds: BTreeMap<String, KeptDocument>,
-}
-
-/// A document about an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptDocument {
-    /// The document, base64url without padding.
-    pub text: String,
-    /// SHA-256 of it, lower-case hex.
-    pub sha256: String,
-    /// Since when.
-    pub since: UnixTime,
-    /// Who brought it.
-    pub by: String,
-    /// Whether the values of it that serve once were taken: it is known again by its hash.
-    pub accepted: bool,
-    /// Whether such a value had been taken for another document: it counts for nothing.
-    #[serde(default)]
-    pub spent: bool,
-}
-
-/// The last attestation result of an agent on a host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResultRow {
-    /// The agent.
-    pub agent: String,
-    /// The host that measured it.
-    pub host: String,
-    /// SHA-256 of all that it was made of: while that is the same, so is the result.
-    pub basis: String,
-    /// The signed result.
-    pub token: String,
-    /// base64url(SHA-256) of it.
-    pub digest: String,
-    /// The tier of each part.
-    pub summary: Summary,
-    /// Each part in words.
-    pub told: BTreeMap<String, String>,
-    /// What was measured.
-    pub selectors: Selectors,
-    /// Until when it counts.
-    pub until: UnixTime,
-    /// How much of its class the agent gets; `None`: nothing.
-    pub grade: Option<Grade>,
-    /// The best grade that anything it may still hold was issued at.
-    pub held: Option<Grade>,
-    /// When a credential was last asked for, to [`ResultRow::ASKED_AGAIN`].
-    pub asked: UnixTime,
-}
-
-impl ResultRow {
-    /// How far `asked` may be behind.
-    pub const ASKED_AGAIN: Span = Span::from_seconds(600);
-    /// How long after the last question the row is kept: whatever was issued has ended by then.
-    const KEPT: Span = Span::from_seconds(2 * 86_400);
-    /// The state of a row whose agent holds more than its result allows.
-    pub const FALLEN: &'static str = "fallen";
-
-    /// Its row.
-    pub fn row(agent: &str, host: &str) -> String {
-        format!("{agent} {host}")
-    }
-
-    /// Whether the agent may hold more than its result allows.
-    pub fn has_fallen(&self) -> bool {
-        self.grade < self.held
-    }
-}
-
-impl Entity for ResultRow {
-    const TABLE: Table = Table::Results;
-
-    fn id(&self) -> String {
-        Self::row(&self.agent, &self.host)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn terms(&self) -> Vec<(Index, String)> {
-        let fallen = self.has_fallen().then(|| (Index::State, Self::FALLEN.to_owned()));
-        [(Index::Agent, self.agent.clone())].into_iter().chain(fallen).collect()
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        Some(self.asked.plus(Self::KEPT))
-    }
 }
 
 /// A credential that a node holds.

@@ -26,6 +26,7 @@ mod refused;
 mod routes;
 mod tiles;
 mod token;
+mod verify;
 mod wire;
 
 pub use answer::AUDIT_ID;

@@ -35,6 +35,7 @@ use crate::refused::{OnRefused, Source, Unread};
 use crate::routes::{PUBLIC, Public, Route};
 use crate::tiles::Tiles;
 use crate::token;
+use crate::verify::{self, Verifications};
 
 /// The longest that an answer may take; then the client is told to come again.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -86,6 +87,7 @@ impl<W: World> Origin<W> {
         let metrics = Metrics::default();
         let enrolments = Places::new(limits.enrolments_max, limits.enrolments_per_source_max);
         let sessions = Sessions::new(&world.entropy().secret());
+        let verifications = Verifications::new(&world.entropy().secret());
         let shared = Arc::new(Shared {
             world,
             tiles,
@@ -96,6 +98,7 @@ impl<W: World> Origin<W> {
             connections,
             sessions,
             enrolments,
+            verifications,
             requests,
         });
         let router = router(&shared).merge(pages.layer(map_response(of_pages)));
@@ -148,6 +151,7 @@ pub(crate) struct Shared<W> {
     /// What the nonces of enrolment are known by, in this life of the process.
     pub(crate) sessions: Sessions,
     pub(crate) enrolments: Places,
+    pub(crate) verifications: Verifications,
     requests: Places,
 }
 
@@ -267,6 +271,12 @@ fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>
         Public::EnrolSession => of(route, enrol::session::<W>),
         Public::Enrol => of(route, enrol::serve::<W>),
         Public::EnrolRenew => of(route, enrol::renewed::<W>),
+        Public::VerifierOpen => of(route, verify::open::<W>),
+        Public::VerifierSubmit => of(route, verify::submit::<W>),
+        Public::VerifierShow => of(route, verify::show::<W>),
+        Public::VerifierDelete => of(route, verify::delete::<W>),
+        Public::VerifierDiscovery => of(route, verify::discovery::<W>),
+        Public::VerifierKeys => of(route, verify::keys::<W>),
         Public::Metadata => of(route, documents::metadata::<W>),
         Public::Jwks => of(route, documents::jwks::<W>),
         Public::OidcDiscovery => of(route, documents::oidc_discovery::<W>),
@@ -284,7 +294,11 @@ where
     H: Handler<T, Arc<Shared<W>>>,
     T: 'static,
 {
-    let filter = if route.method == "POST" { MethodFilter::POST } else { MethodFilter::GET };
+    let filter = match route.method {
+        "POST" => MethodFilter::POST,
+        "DELETE" => MethodFilter::DELETE,
+        _ => MethodFilter::GET,
+    };
     on(filter, handler)
 }
 

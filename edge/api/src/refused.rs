@@ -133,6 +133,9 @@ pub enum Unread {
     /// A renewal that nobody is authenticated by.
     #[error(transparent)]
     Renew(Box<::enrol::renew::Refusal>),
+    /// Evidence for a relying party that proves nothing, or a session that is none.
+    #[error(transparent)]
+    Verify(Box<::verify::Refusal>),
     /// A user of this machine who may give no orders.
     #[error("uid {uid} may give no orders here")]
     NotAnOperator {
@@ -170,6 +173,7 @@ impl Unread {
             Self::Enrolment(_) => "enrolment",
             Self::Enrol(refusal) => refusal.check(),
             Self::Renew(refusal) => refusal.check(),
+            Self::Verify(refusal) => refusal.check(),
             Self::NotAnOperator { .. } => "not_an_operator",
         }
     }

@@ -1,6 +1,8 @@
 //! Every path of both listeners, in one table each: the routers are built from them, and the
 //! OpenAPI document is compared with them.
 
+use crate::verify;
+
 /// One method of one path.
 #[derive(Debug)]
 pub(crate) struct Route<E> {
@@ -24,6 +26,12 @@ pub(crate) enum Public {
     EnrolSession,
     Enrol,
     EnrolRenew,
+    VerifierOpen,
+    VerifierSubmit,
+    VerifierShow,
+    VerifierDelete,
+    VerifierDiscovery,
+    VerifierKeys,
     Metadata,
     Jwks,
     OidcDiscovery,
@@ -57,6 +65,13 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/enrol/session", Public::EnrolSession, (NO_CORS, OWN)),
     public("POST", "/enrol", Public::Enrol, (NO_CORS, OWN)),
     public("POST", ::enrol::renew::PATH, Public::EnrolRenew, (NO_CORS, OWN)),
+    // Veraison's challenge-response API, which is described elsewhere.
+    public("POST", verify::NEW_SESSION, Public::VerifierOpen, (NO_CORS, STANDARD)),
+    public("POST", VERIFIER_SESSION, Public::VerifierSubmit, (NO_CORS, STANDARD)),
+    public("GET", VERIFIER_SESSION, Public::VerifierShow, (NO_CORS, STANDARD)),
+    public("DELETE", VERIFIER_SESSION, Public::VerifierDelete, (NO_CORS, STANDARD)),
+    public("GET", VERIFIER_DOCUMENT, Public::VerifierDiscovery, (CORS, STANDARD)),
+    public("GET", verify::KEYS, Public::VerifierKeys, (CORS, STANDARD)),
     public("GET", "/.well-known/oauth-authorization-server", Public::Metadata, (CORS, STANDARD)),
     public("GET", "/jwks", Public::Jwks, (CORS, STANDARD)),
     // OpenID Connect Discovery 1.0 §4.1; its `jwks_uri` is ours to choose.
@@ -68,6 +83,9 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("GET", "/ready", Public::Ready, (NO_CORS, OWN)),
     public("GET", "/metrics", Public::Metrics, (NO_CORS, OWN)),
 ];
+
+const VERIFIER_SESSION: &str = "/challenge-response/v1/session/{id}";
+const VERIFIER_DOCUMENT: &str = "/.well-known/veraison/verification";
 
 /// What the operators' socket answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! The credentials of an enrolment: what policy gives for the result, signed, each with its record.
 
+use std::collections::BTreeMap;
+
 use attestation::Selectors;
 use attestation::class::RiskClass;
 use credential::KeyRing;
@@ -42,6 +44,8 @@ pub(crate) struct Made {
     pub(crate) records: Vec<Record>,
     pub(crate) expires: UnixTime,
     pub(crate) renew_after: UnixTime,
+    /// When the credential of each kind ends.
+    pub(crate) given: BTreeMap<String, UnixTime>,
 }
 
 impl<'a> Making<'a> {
@@ -106,8 +110,10 @@ impl<'a> Making<'a> {
         let [low, high, ..] = world.entropy().public();
         let renew_after = renewal::due(self.now, expires, u16::from_le_bytes([low, high]));
         let (credentials, records) = (Vec::new(), Vec::new());
-        let mut made = Made { credentials, records, expires, renew_after };
+        let given = BTreeMap::new();
+        let mut made = Made { credentials, records, expires, renew_after, given };
         for (kind, life) in lives {
+            made.given.insert(kind.name().to_owned(), self.now.plus(life));
             let said = making::attributes(self.agent, self.class, kind, &row.digest);
             let jti = public_id(world);
             let record = self.record(world, decision, (kind, life), &jti);

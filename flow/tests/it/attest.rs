@@ -157,7 +157,7 @@ fn s7_a_jobs_token_lets_one_host_join_once() {
 }
 
 /// Trust on first use: of a machine that any process can speak for, the first is believed.
-/// req: ATT-02 (part), ATT-08 (part), ID-04 (part)
+/// req: ATT-02 (part), ATT-08, ID-04 (part)
 #[test]
 fn s7_an_instance_joins_once_unless_policy_lets_it_attest_again() {
     for again in [false, true] {

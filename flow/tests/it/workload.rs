@@ -70,7 +70,7 @@ fn s7_a_process_is_one_agent_in_force_or_gets_nothing() {
 
 /// What a platform says decides with the rest; what leaves the node is what the rule asks for.
 ///
-/// req: ATT-01 (part), ATT-02 (part), OBS-07 (part)
+/// req: ATT-01 (part), ATT-02, OBS-07 (part)
 #[test]
 fn s7_a_platforms_facts_decide_and_only_those_asked_for_are_told() {
     story(|sim| async move {

@@ -94,6 +94,10 @@ impl crate::mechanism::Mechanism for Mechanism {
         faults
     }
 
+    fn takes_known_nonce(&self) -> bool {
+        true
+    }
+
     fn appraise(
         &self,
         evidence: &[u8],

@@ -174,6 +174,13 @@ pub trait Mechanism: Sync {
         false
     }
 
+    /// Whether its evidence is bound to a nonce that others may know, and proves in one message
+    /// what it proves: then a relying party may have it appraised (RFC 9334 §5.2, background
+    /// check).
+    fn takes_known_nonce(&self) -> bool {
+        false
+    }
+
     /// What the evidence, and the answer to the challenge, prove.
     fn appraise(
         &self,

@@ -129,6 +129,10 @@ impl mechanism::Mechanism for Mechanism {
         Ok(Some(serde_json::to_vec(&challenge).map_err(malformed)?))
     }
 
+    fn takes_known_nonce(&self) -> bool {
+        true
+    }
+
     fn appraise(
         &self,
         evidence: &[u8],

@@ -59,6 +59,10 @@ impl crate::mechanism::Mechanism for Mechanism {
         challenge(evidence, facts).map(Some)
     }
 
+    fn takes_known_nonce(&self) -> bool {
+        true
+    }
+
     fn appraise(
         &self,
         evidence: &[u8],

@@ -16,4 +16,6 @@ mod orders;
 mod published;
 mod relations;
 #[cfg(test)]
+mod verifier;
+#[cfg(test)]
 mod world;

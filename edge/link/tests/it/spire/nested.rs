@@ -8,7 +8,7 @@ use identifier::Kind;
 use link::{Address, ShownAbove, Upstream};
 use provisioning::Act;
 use rustls::sign::CertifiedKey;
-use spiffe::{SpiffeId, TrustDomain};
+use spiffe::SpiffeId;
 use time::{Span, UnixTime};
 use tonic::Code;
 use x509::Certificate;
