@@ -29,6 +29,7 @@ use crate::appraise::{self, Asking};
 use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, public_id, refused};
+use crate::sign;
 use crate::turns::{TRIES_MAX, pause};
 use crate::turns::{overtaken, settled};
 
@@ -245,7 +246,8 @@ async fn issued<W: World>(
     let decided = demand.decide(&judged.row.summary);
     judged.put(world, change, now, decided.is_ok());
     let life = match decided {
-        Ok(life) => life,
+        // Nothing outlives the key that it is verified with, nor what stands above that.
+        Ok(life) => sign::life(sign::signer(issuing.ring, now)?, life, now),
         Err(refusal) => return Ok((Err(refusal.into()), judged.kinds())),
     };
     let jti = public_id(world);

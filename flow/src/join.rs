@@ -157,6 +157,8 @@ impl Refusal {
                     | EvidenceRefusal::TooLarge { .. }
                     | EvidenceRefusal::Malformed { .. }
                     | EvidenceRefusal::Chain { .. }
+                    // A certificate is public: whoever shows one without its key is anybody.
+                    | EvidenceRefusal::Signature
             ) | Self::Request(_)
                 | Self::CannotAsk { .. }
                 | Self::NoAnswer { .. }
@@ -393,7 +395,7 @@ async fn admit<W: World>(
     let WorkloadId::Spiffe(id) = &found.id else {
         return Ok(Err(Refusal::Identifier(found.id.to_string())));
     };
-    let chain = component_svid(world, facts, id, &found.spki, now).await?;
+    let (chain, ends) = component_svid(world, facts, id, &found.spki, now).await?;
     let mut node = NodeRecord::new(
         found.id.clone(),
         attempt.role,
@@ -402,7 +404,7 @@ async fn admit<W: World>(
         facts.epoch,
         now,
     );
-    node.ends = Some(now.plus(facts.set().domain().lifetimes.component));
+    node.ends = Some(ends);
     let expect = match &known {
         Some(known) => {
             node.joined = known.joined;
@@ -420,19 +422,20 @@ async fn admit<W: World>(
     Ok(Ok(Joined { id: found.id, chain, once }))
 }
 
-/// An X.509-SVID for a component of ours.
+/// An X.509-SVID for a component of ours, and when it ends: an intermediate may cut its life.
 pub(crate) async fn component_svid<W: World>(
     world: &W,
     facts: &Basis,
     id: &SpiffeId,
     spki: &[u8],
     now: UnixTime,
-) -> Result<Vec<Vec<u8>>, Unavailable> {
+) -> Result<(Vec<Vec<u8>>, UnixTime), Unavailable> {
     let purpose = Purpose::X509Authority;
     let ring = facts.rows.get::<KeyRing>(purpose.name())?;
     let ring = ring.ok_or_else(|| Unavailable::of("store", "no X.509 authority yet"))?;
     let signer = sign::signer(&ring, now)?;
     let authority = sign::authority(signer)?;
+    let life = sign::life(signer, facts.set().domain().lifetimes.component, now);
     let order = x509_svid::Order {
         id,
         spki_der: spki,
@@ -441,7 +444,7 @@ pub(crate) async fn component_svid<W: World>(
         authority: &authority,
         random: world.entropy().public(),
         now,
-        life: sign::life(signer, facts.set().domain().lifetimes.component, now),
+        life,
         epoch: facts.epoch.0,
         attributes: &spiffe::Attributes::default(),
     };
@@ -450,5 +453,5 @@ pub(crate) async fn component_svid<W: World>(
     let leaf = sign::certificate(world, &sign::handle(purpose, signer), checked).await?;
     let mut chain = vec![leaf.into_bytes()];
     chain.extend(sign::issuers(signer));
-    Ok(chain)
+    Ok((chain, now.plus(life)))
 }

@@ -201,3 +201,35 @@ fn s8_what_is_issued_while_a_node_is_revoked_dies_with_it() {
         });
     }
 }
+
+/// An order against a host of many agents that stops half-way is carried on with by whoever looks
+/// next, not at the next start alone.
+/// req: PROV-06 (part), OBS-10 (part)
+#[test]
+fn s8_a_revocation_that_stopped_half_way_is_carried_on_with() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        for name in ["clerk", "other"] {
+            domain.register(registration(name, &[])).await;
+        }
+        let (node, _) = shown(&domain.node);
+        let server = domain.server.world();
+        let clerk = domain.node.world().peers().issue(order("clerk")).await.unwrap();
+        let rows = nodes::hosted(&*server, &node, 9).await.unwrap();
+        let other = domain.node.world().peers().issue(order("other")).await.unwrap();
+        let all = nodes::hosted(&*server, &node, 9).await.unwrap();
+        act(&domain, &node, NodeAct::Revoke).await.unwrap();
+        assert!(!lives(&domain, "clerk", &clerk).await);
+        // What a stop between two commits leaves: the host is revoked, an agent of it is not cut.
+        let left = all.iter().find(|row| !rows.contains(row)).unwrap();
+        let world = domain.server.world();
+        let other_was = agents::show(&*world, &AgentName::parse("other").unwrap()).await.unwrap();
+        let epoch = other_was.unwrap().lifecycle.dead_before;
+        world.store().put(left);
+        flow::watch::look(&*world, &std::collections::BTreeMap::new()).await.unwrap();
+        assert_eq!(nodes::hosted(&*world, &node, 9).await.unwrap(), []);
+        let other_is = agents::show(&*world, &AgentName::parse("other").unwrap()).await.unwrap();
+        assert!(other_is.unwrap().lifecycle.dead_before > epoch);
+        assert!(!lives(&domain, "other", &other).await);
+    });
+}
