@@ -22,6 +22,7 @@ mod load;
 mod party;
 mod policy_files;
 mod revocation;
+mod rotation;
 mod signatures;
 mod start;
 mod svid;
@@ -75,6 +76,8 @@ enum Name {
     Commits,
     /// From a suspension to the refusal at the gateway.
     Revocation,
+    /// Many workloads of one node: memory, and an authority that is replaced.
+    Rotation,
     /// Many nodes: joining, registrations, issuing beside them, all coming back at once.
     Herd,
     /// Cold start and idle memory.
@@ -146,6 +149,7 @@ async fn one(name: Name, installation: Option<&Installation>, dir: &Path) -> Mea
         (Name::Gateway, Some(all)) => gateway::measure(all).await,
         (Name::Commits, Some(all)) => commits::measure(all, dir).await,
         (Name::Revocation, Some(all)) => revocation::measure(all).await,
+        (Name::Rotation, Some(all)) => rotation::measure(all).await,
         (Name::Herd, Some(all)) => herd::measure(all).await,
         (_, None) => Err("no installation was started".into()),
     }

@@ -130,6 +130,7 @@ json_entity!(DomainEpoch, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Feed, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Told, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Taints, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(Discarded, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Alarms, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Troubles, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(SuperiorRow, Table::Singles, _one => Self::ID.to_owned());
@@ -276,6 +277,19 @@ impl Taints {
     pub fn has(&self, signer: &str) -> bool {
         self.keys.iter().any(|taint| taint.key == signer)
     }
+}
+
+/// On the server: keys of ours that no ring has any longer, whose private halves are still to be
+/// destroyed. Written with the ring, so that neither a stop nor a key device that fails leaves one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discarded {
+    /// The keys.
+    pub keys: Vec<Handle>,
+}
+
+impl Discarded {
+    /// Its row.
+    pub const ID: &'static str = "discarded";
 }
 
 /// On the server: what is not renewed in time, as it was when somebody looked last. What is new in

@@ -29,6 +29,7 @@ use crate::appraise::{self, Asking};
 use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, public_id, refused};
+use crate::sign;
 use crate::turns::{TRIES_MAX, pause};
 use crate::turns::{overtaken, settled};
 
@@ -277,7 +278,8 @@ async fn issued<W: World>(
     let is_stored = judged.put(world, change, now, granted);
     let appraised = Appraised { taken: judged.taken(), is_stored };
     let life = match decided {
-        Ok(life) => life,
+        // Nothing outlives the key that it is verified with, nor what stands above that.
+        Ok(life) => sign::life(sign::signer(issuing.ring, now)?, life, now),
         Err(refusal) => return Ok((Err(refusal.into()), appraised)),
     };
     let jti = public_id(world);

@@ -6,10 +6,10 @@ use credential::authority::{Schedule, Step};
 use credential::policy::Lifetimes;
 use credential::x509_authority::{self, Role};
 use credential::{AuthorityKey, KeyRing, Purpose};
-use env::rows::{DomainEpoch, InForce, KeyAbove, SuperiorRow, Taints, TrustRow};
+use env::rows::{Discarded, DomainEpoch, InForce, KeyAbove, SuperiorRow, Taints, TrustRow};
 use env::{
-    Change, Clock, Entropy, Expect, Handle, Key, Keys, Receipt, Snapshot, Store, Stored, Superior,
-    SuperiorFault, Unavailable, World, Write,
+    Change, Clock, Entropy, Expect, Handle, Key, KeyFault, Keys, Receipt, Snapshot, Store, Stored,
+    Superior, SuperiorFault, Unavailable, World, Write,
 };
 use jose::{KeyId, PublicKey};
 use monitoring::{Event, Record};
@@ -18,6 +18,7 @@ use time::{Span, UnixTime};
 use wimse::{Origin, WorkloadId};
 use x509::Certificate;
 
+use crate::facts::one;
 use crate::issuing;
 use crate::nested;
 use crate::record::begin;
@@ -197,7 +198,7 @@ pub(crate) async fn make<W: World>(
     let key = match new_key(world, making, (&handle, &public), &schedule, web_names).await {
         Ok(key) => key,
         Err(fault) => {
-            world.keys().destroy(&handle).await.map_err(Unavailable::from)?;
+            discard(world, handle).await?;
             return Err(fault);
         }
     };
@@ -215,15 +216,13 @@ pub(crate) async fn make<W: World>(
     }
     record.facts = windows;
     let ring = old.with(key, making.now);
-    let writes = vec![Write::put(&ring, expect)];
+    let mut writes = vec![Write::put(&ring, expect)];
+    writes.extend(discarded(world, &old, &ring).await?);
     let change = Change { writes, uses: Vec::new(), records: vec![record] };
     match settled(world.store().commit(change).await)? {
-        Some(receipt) => {
-            forget(world, &old, &ring).await?;
-            Ok(Some((receipt, ring)))
-        }
+        Some(receipt) => Ok(Some((receipt, ring))),
         None => {
-            world.keys().destroy(&handle).await.map_err(Unavailable::from)?;
+            discard(world, handle).await?;
             Ok(None)
         }
     }
@@ -272,20 +271,69 @@ async fn new_key<W: World>(
     Ok(key)
 }
 
-/// Destroys the private halves of the keys that are in the ring no longer: nothing that they sign
-/// would be believed.
-pub(crate) async fn forget<W: World>(
+/// Notes the keys that are in the ring no longer, to be written with it: nothing that they sign
+/// would be believed, and [`forget`] destroys their private halves.
+pub(crate) async fn discarded<W: World>(
     world: &W,
     old: &KeyRing,
     new: &KeyRing,
-) -> Result<(), Unavailable> {
+) -> Result<Option<Write>, Unavailable> {
     let gone = |key: &&AuthorityKey| {
         key.holder.is_none() && new.keys.iter().all(|kept| kept.kid != key.kid)
     };
-    for key in old.keys.iter().filter(gone) {
-        world.keys().destroy(&sign::handle(old.purpose, key)).await?;
+    let gone = old.keys.iter().filter(gone).map(|key| sign::handle(old.purpose, key));
+    let gone: Vec<_> = gone.collect();
+    if gone.is_empty() { Ok(None) } else { noted(world, gone).await.map(Some) }
+}
+
+async fn noted<W: World>(world: &W, gone: Vec<Handle>) -> Result<Write, Unavailable> {
+    let row = one::<W, Discarded>(world, Discarded::ID).await?;
+    let expect = row.as_ref().map_or(Expect::Absent, |row| Expect::Version(row.version));
+    let mut all = row.map(|row| (*row.value).clone()).unwrap_or_default();
+    all.keys.extend(gone);
+    Ok(Write::put(&all, expect))
+}
+
+/// Destroys a key that is in no ring; one that the key store keeps for now is noted.
+async fn discard<W: World>(world: &W, handle: Handle) -> Result<(), Unavailable> {
+    if destroyed(world, &handle).await.is_ok() {
+        return Ok(());
     }
-    Ok(())
+    let writes = vec![noted(world, vec![handle]).await?];
+    let change = Change { writes, uses: Vec::new(), records: Vec::new() };
+    settled(world.store().commit(change).await).map(|_| ())
+}
+
+/// Destroys the private halves of the keys that no ring has any longer: those that the key store
+/// does not let go stay noted for the next time.
+pub async fn forget<W: World>(world: &W) -> Result<(), Unavailable> {
+    let Some(row) = one::<W, Discarded>(world, Discarded::ID).await? else { return Ok(()) };
+    let (mut left, mut fault) = (Vec::new(), None);
+    for handle in &row.keys {
+        if let Err(why) = destroyed(world, handle).await {
+            left.push(handle.clone());
+            fault = Some(why);
+        }
+    }
+    if left.len() < row.keys.len() {
+        let rest = Discarded { keys: left };
+        let write = if rest.keys.is_empty() {
+            Write::delete::<Discarded>(Discarded::ID, Expect::Version(row.version))
+        } else {
+            Write::put(&rest, Expect::Version(row.version))
+        };
+        let change = Change { writes: vec![write], uses: Vec::new(), records: Vec::new() };
+        // Who comes second finds it done.
+        settled(world.store().commit(change).await)?;
+    }
+    fault.map_or(Ok(()), Err)
+}
+
+async fn destroyed<W: World>(world: &W, handle: &Handle) -> Result<(), Unavailable> {
+    match world.keys().destroy(handle).await {
+        Ok(()) | Err(KeyFault::Unknown(_)) => Ok(()),
+        Err(fault) => Err(fault.into()),
+    }
 }
 
 async fn self_signed<W: World>(

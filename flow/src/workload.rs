@@ -4,6 +4,7 @@
 
 mod broker;
 mod holding;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -19,8 +20,11 @@ use wimse::WorkloadId;
 
 use self::broker::may_ask;
 pub use self::broker::{Broker, NotABroker, broker};
-pub use self::holding::{WitAnswer, X509Answer, held_wit, jwt, request, request_with, wit, x509};
+pub use self::holding::{
+    WitAnswer, X509Answer, held_wit, jwt, request, request_with, requested, wit, x509,
+};
 pub(crate) use self::holding::{hex, signer_of, taints};
+pub use self::sweep::sweep;
 use crate::facts::basis;
 use crate::record::{begin, refused};
 use crate::turns::{overtaken, settled};

@@ -22,7 +22,13 @@ impl Place {
 
     /// The place at `dir`.
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { layout: Layout { dir: dir.to_owned() } }
+        let layout = Layout { dir: dir.to_owned(), sockets: None };
+        // Whoever may not read the settings names the socket.
+        let layout = match Settings::read(&layout.settings()) {
+            Ok(settings) => layout.with(&settings),
+            Err(_) => layout,
+        };
+        Self { layout }
     }
 
     /// The directory.
@@ -101,6 +107,18 @@ mod tests {
         }
         let refused = place.workload_api(Some("unix:relative")).unwrap_err();
         assert_eq!(refused.problem().outcome.exit_code(), 2);
+    }
+
+    #[test]
+    fn the_sockets_of_a_node_are_where_its_settings_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = "trust_domain = \"a.example\"\nsockets = \"/run/aims\"\n";
+        std::fs::write(folder.path().join("aims.toml"), settings).unwrap();
+        let place = Place::new(folder.path());
+        assert_eq!(place.run_socket(), Path::new("/run/aims/run.sock"));
+        let found = place.workload_api(None).unwrap();
+        assert_eq!(found.to_string(), "unix:///run/aims/workload.sock");
+        assert_eq!(place.admin_socket(), folder.path().join("admin.sock"), "operators' stays");
     }
 
     #[test]

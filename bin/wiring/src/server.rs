@@ -133,8 +133,10 @@ fn remembered(database: &Path) -> Result<Option<(u64, tlog::Hash)>, String> {
     Ok(Some((mark.size, root)))
 }
 
-/// How often the server looks whether the key that signed its own credential is mistrusted.
-const LOOK_AGAIN: Span = Span::from_seconds(1);
+/// How often the server looks at the clock for its own credential, which may be set.
+const LOOK_AGAIN: Span = Span::from_seconds(60);
+/// After how long it tries again where that one was not renewed.
+const RENEW_AGAIN: Span = Span::from_seconds(30);
 /// The row that remembers the server's log.
 const MARK_ID: &str = "log:server";
 
@@ -291,9 +293,12 @@ impl Server {
             let mut own = own;
             loop {
                 let pause = own.renew.since(SystemClock::read()).max(Span::from_seconds(1));
-                world.clock.sleep(pause.min(LOOK_AGAIN)).await;
-                let (is_due, is_shown) = (SystemClock::read() >= own.renew, chain(&own));
-                if !is_due && !flow::authorities::is_mistrusted(world.as_ref(), &is_shown).await {
+                let is_shown = chain(&own);
+                let is_mistrusted = tokio::select! {
+                    () = world.clock.sleep(pause.min(LOOK_AGAIN)) => false,
+                    () = flow::authorities::until_mistrusted(world.as_ref(), &is_shown) => true,
+                };
+                if !is_mistrusted && SystemClock::read() < own.renew {
                     continue;
                 }
                 match shown.identity(world.as_ref(), &names, &addresses).await {
@@ -304,7 +309,9 @@ impl Server {
                     }
                     Err(error) => {
                         tracing::error!(%error, "the server's own certificate was not renewed");
-                        own.renew = SystemClock::read().plus(Span::from_seconds(30));
+                        // Also where the old one is mistrusted: no loop without a pause.
+                        world.clock.sleep(RENEW_AGAIN).await;
+                        own.renew = SystemClock::read();
                     }
                 }
             }
@@ -340,8 +347,9 @@ impl Server {
         let world = Arc::clone(&self.world);
         self.tasks.spawn(async move {
             loop {
+                let begun = SystemClock::read();
                 match flow::watch::look(world.as_ref(), &pulse.nodes()).await {
-                    Ok(seen) => pulse.looked(seen),
+                    Ok(seen) => pulse.looked(seen, begun),
                     Err(error) => tracing::warn!(%error, "what must be renewed was not looked at"),
                 }
                 world.clock.sleep(WATCH_EVERY).await;
@@ -361,6 +369,9 @@ impl Server {
                         Span::from_seconds(5)
                     }
                 };
+                if let Err(error) = flow::rotate::forget(world.as_ref()).await {
+                    tracing::error!(%error, "a private key that signs no longer was not destroyed");
+                }
                 world.clock.sleep(next.max(Span::from_seconds(1))).await;
             }
         });

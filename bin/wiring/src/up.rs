@@ -108,6 +108,7 @@ pub fn prepare(
         let text = toml::to_string(&settings).map_err(|error| Misused(error.to_string()))?;
         layout.write("aims.toml", text.as_bytes(), 0o644).map_err(Unavailable)?;
     }
+    let layout = layout.with(&settings);
     starter_policy(&layout, &settings).map_err(Unavailable)?;
     let files = policy_files(&layout.policy()).map_err(Misused)?;
     Ok((layout, settings, files))

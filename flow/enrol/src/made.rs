@@ -7,10 +7,11 @@ use attestation::class::RiskClass;
 use credential::KeyRing;
 use enrolment::Wanted;
 use env::rows::Enrolment;
-use env::{AssignedCredential, Entropy, IssueKind, Key, Unavailable, World};
+use env::{AssignedCredential, Entropy, IssueKind, Key, Stored, Unavailable, World};
 use flow::facts::Basis;
 use flow::issue::{self, making};
 use flow::record::{public_id, record_id};
+use flow::sign;
 use monitoring::{Outcome, Record};
 use provisioning::{CredentialKind, Demand, renewal};
 use registry::AgentRecord;
@@ -101,10 +102,14 @@ impl<'a> Making<'a> {
         row: &Enrolment,
         decision: &Record,
     ) -> Result<Result<Made, Refusal>, Unavailable> {
-        let lives = match self.lives(row) {
+        let mut lives = match self.lives(row) {
             Ok(lives) => lives,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        for (kind, life) in &mut lives {
+            // Nothing outlives the key that it is verified with, nor what stands above that.
+            *life = sign::life(sign::signer(&self.ring(*kind)?.value, self.now)?, *life, self.now);
+        }
         let shortest = lives.iter().map(|(_, life)| *life).min().unwrap_or(Span::ZERO);
         let expires = self.now.plus(shortest);
         let [low, high, ..] = world.entropy().public();
@@ -118,15 +123,18 @@ impl<'a> Making<'a> {
             let jti = public_id(world);
             let record = self.record(world, decision, (kind, life), &jti);
             let making = making::Making::new(self.facts, self.agent, life, jti, self.now, &said);
-            let ring = self.facts.rows.get::<KeyRing>(issue::purpose_of(kind).name())?;
-            let ring = ring.ok_or_else(|| Unavailable::of("store", "no signing keys yet"))?;
-            match making.make(world, &ring, &self.order(kind)).await? {
+            match making.make(world, &self.ring(kind)?.value, &self.order(kind)).await? {
                 Ok(credential) => made.credentials.push(credential),
                 Err(refusal) => return Ok(Err(Refusal::Order(refusal.to_string()))),
             }
             made.records.push(record);
         }
         Ok(Ok(made))
+    }
+
+    fn ring(&self, kind: CredentialKind) -> Result<Stored<KeyRing>, Unavailable> {
+        let ring = self.facts.rows.get::<KeyRing>(issue::purpose_of(kind).name())?;
+        ring.ok_or_else(|| Unavailable::of("store", "no signing keys yet"))
     }
 
     fn order(&self, kind: CredentialKind) -> IssueKind {

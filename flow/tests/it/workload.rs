@@ -419,3 +419,26 @@ fn wimse_identifier_4_4_what_only_spiffe_knows_gets_no_identifier_of_wimse() {
         assert!(spire.why.contains("wimse://demo.example"), "{spire}");
     });
 }
+
+/// A key store that cannot sign leaves no keys behind, however often it is asked.
+/// req: CRED-11 (part)
+#[test]
+fn s8_a_key_whose_request_cannot_be_signed_is_not_kept() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &[])).await;
+        let node = domain.node.world();
+        let attested = domain.attest(process("/opt/clerk"), true).await.unwrap().into_value();
+        let attested = attested.unwrap();
+        let before = node.keys().handles();
+        node.keys().set_unavailable(1_000);
+        for _ in 0..5 {
+            assert!(x509(&*node, &attested).await.is_err());
+            assert!(wit(&*node, &attested).await.is_err());
+        }
+        assert_eq!(node.keys().handles(), before);
+        node.keys().set_unavailable(0);
+        x509(&*node, &attested).await.unwrap().unwrap();
+        assert_eq!(node.keys().handles().len(), before.len() + 1);
+    });
+}

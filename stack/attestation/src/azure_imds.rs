@@ -20,13 +20,11 @@ use serde::{Deserialize, Serialize};
 use time::UnixTime;
 use x509::{Certificate, CertificateDer, CmsError, Purpose, SignedData};
 
-use crate::mechanism::{self, Appraisal, EVIDENCE_BYTES_MAX, Facts, Step};
+use crate::mechanism::{self, ANSWER_BYTES_MAX, Appraisal, Facts, Step};
 use crate::policy::NodeRule;
 use crate::selector::{Selector, Selectors};
 
 const NAME: &str = "azure_imds";
-/// The longest answer: a signed document with its certificates.
-const ANSWER_BYTES_MAX: usize = EVIDENCE_BYTES_MAX;
 
 /// What the machine answers.
 #[derive(Debug, Serialize, Deserialize)]

@@ -17,8 +17,11 @@ use crate::{
 
 /// The largest evidence of any mechanism, in bytes.
 pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024;
-/// The largest answer to a challenge, in bytes.
+/// The largest answer to a challenge that is a signature and what belongs to it, in bytes.
 pub const RESPONSE_BYTES_MAX: usize = 8 * 1024;
+/// The largest answer to a challenge of any mechanism, in bytes: Azure's is a signed document. Each
+/// mechanism bounds its own.
+pub const ANSWER_BYTES_MAX: usize = EVIDENCE_BYTES_MAX;
 
 /// What a component will be, once it has joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -278,7 +278,8 @@ impl From<Refusal> for mechanism::Refusal {
             | Refusal::NotForHosts
             | Refusal::NotValid { .. }
             | Refusal::CriticalOption { .. } => Step::Chain,
-            Refusal::Nonce { .. } | Refusal::Proof => Step::Binding,
+            // A host's certificate is public: without its key it is anybody's.
+            Refusal::Nonce { .. } | Refusal::Proof => Step::Signature,
             Refusal::NoPrincipal => Step::Content,
             Refusal::Domain { .. } => Step::Policy,
         };

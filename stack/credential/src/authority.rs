@@ -174,8 +174,15 @@ impl KeyRing {
         if last <= now {
             return Step::Make { signs_from: now };
         }
-        let make_at = last.minus(self.ahead(schedule));
+        let make_at = self.make_at(schedule);
         if make_at <= now { Step::Make { signs_from: last } } else { Step::Wait(make_at) }
+    }
+
+    /// When the next key is to be made, by `schedule`: before the last one signs no longer.
+    pub fn make_at(&self, schedule: &Schedule) -> UnixTime {
+        let ours = self.keys.iter().filter(|key| key.is_ours());
+        let last = ours.map(|key| key.signs_until).max().unwrap_or_default();
+        last.minus(self.ahead(schedule))
     }
 
     /// How long before the last key ends the next one is made. For an intermediate that is half of

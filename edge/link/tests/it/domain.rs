@@ -29,8 +29,7 @@ use x509::{Certificate, CertificateDer, Name, RequestTemplate};
 use crate::world::{TestClock, TestKeys, TestWorld, random};
 
 const ACCESS: &str = "@id(\"none\")\nforbid(principal, action, resource);\n";
-const DOMAIN: &str =
-    "trust_domain = \"td.example\"\nscheme = \"{scheme}\"\n[nested]\nlevels = 1\n";
+const DOMAIN: &str = "trust_domain = \"td.example\"\nscheme = \"{scheme}\"\n[nested]\nlevels = 1\n";
 const ATTESTATION: &str = "[node.join_token]\nspire_agents = true\n\
                            [node.x509pop]\nspire_agents = true\nanchors = '''\n{anchors}'''\n\
                            [class.standard]\ndemands = []\nissues = [\"x509\", \"wit\", \"jwt\"]\n\
