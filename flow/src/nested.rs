@@ -199,7 +199,7 @@ fn decide(facts: &Basis, ring: &KeyRing, request: &[u8]) -> Result<Request, Refu
         return Err(Refusal::NoLevels);
     }
     let request = Request::verify(request)?;
-    let domain = format!("spiffe://{}", facts.trust.own);
+    let domain = facts.trust.own.to_string();
     if let Some(asked) = request.uri_names().iter().find(|name| **name != domain) {
         return Err(Refusal::OtherName { asked: asked.clone(), domain });
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use attestation::class::{Fall, Grade};
 use attestation::mechanism::Role;
+use credential::policy::CREDENTIAL_SECONDS_MAX;
 use env::rows::{Documents, DomainEpoch, Given, ResultRow};
 use env::{Change, Clock, Entity, Expect, Index, Key, Store, Unavailable, World, Write};
 use monitoring::{Event, Outcome};
@@ -179,14 +180,15 @@ fn too_much(
     over.next()
 }
 
-/// How long a credential of this kind would live that were issued today; `None`: none would be.
+/// The longest life that the agent's class lets a credential of this kind have today; `None`: it
+/// issues none. `[lifetimes]` of the domain are no judgement of an agent: they say how long new
+/// credentials live, and what was issued under longer ones ends by itself.
 pub fn longest(facts: &Basis, agent: &AgentRecord, grade: Grade, kind: &str) -> Option<Span> {
     let class = facts.set().attestation().class.get(&agent.entry.rule.class)?;
     let kinds = [CredentialKind::X509, CredentialKind::Wit, CredentialKind::Jwt];
     let kind = kinds.into_iter().find(|one| one.name() == kind)?;
     let bound = class.issues(kind.name(), grade)?;
-    let longest = kind.longest(&facts.set().domain().lifetimes);
-    Some(bound.map_or(longest, |bound| bound.min(longest)))
+    Some(bound.unwrap_or(Span::from_seconds(CREDENTIAL_SECONDS_MAX)))
 }
 
 /// That a result got worse of an agent that is not in force: nothing is to be ended.
