@@ -2,9 +2,10 @@
 //! repeat, and a server, a node and a gateway that run the real flows over them, in one process.
 //!
 //! In scope: the simulated doors of `env`, the scheduler whose order comes from the seed, a small
-//! domain to tell stories with ([`fixture`]), documents about agents ([`documents`]), and the
-//! processors that vouch for guests ([`silicon`]). Not here: sockets, files and threads; those of
-//! `edge` have tests of their own. Only ever a dev-dependency.
+//! domain to tell stories with ([`fixture`]), documents about agents ([`documents`]), the
+//! processors that vouch for guests ([`silicon`]), and the passkeys of users ([`passkeys`]).
+//! Not here: sockets, files and threads; those of `edge` have tests of their own. Only ever a
+//! dev-dependency.
 
 mod clock;
 pub mod documents;
@@ -12,6 +13,7 @@ mod faults;
 pub mod fixture;
 mod journal;
 mod keys;
+pub mod passkeys;
 mod peers;
 mod rng;
 pub mod silicon;

@@ -23,6 +23,7 @@ mod tee;
 mod time;
 mod tlog;
 mod tpm;
+mod webauthn;
 mod wimse;
 mod workload;
 mod x509;
@@ -76,6 +77,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tlog_path", tlog::path),
     ("tlog_proof", tlog::proof),
     ("tpm_structure", tpm::structure),
+    ("webauthn_attestation_object", webauthn::attestation_object),
+    ("webauthn_authentication", webauthn::authentication),
+    ("webauthn_authenticator_data", webauthn::authenticator_data),
+    ("webauthn_client_data", webauthn::client_data),
+    ("webauthn_key", webauthn::key),
+    ("webauthn_registration", webauthn::registration),
     ("wimse_id", wimse::id),
     ("wimse_token", wimse::token),
     ("workload_authority", workload::authority),
