@@ -14,6 +14,7 @@ pub mod ceremony;
 pub mod end;
 mod ending;
 pub mod orders;
+pub mod passkeys;
 mod secrets;
 pub mod sessions;
 pub mod sign_in;

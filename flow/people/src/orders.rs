@@ -405,6 +405,9 @@ pub async fn code<W: World>(
     .await
 }
 
+/// What was made, or why not.
+type Making = Result<Result<Given, Refusal>, Unavailable>;
+
 /// What giving a code and giving a link have in common.
 async fn give<W: World>(
     world: &W,
@@ -412,7 +415,7 @@ async fn give<W: World>(
     name: &UserName,
     action: &str,
     bound: Result<(), Refusal>,
-    make: impl AsyncFn(&Basis, UnixTime, &mut Change) -> Result<Result<Given, Refusal>, Unavailable>,
+    make: impl AsyncFn(&Basis, UnixTime, &mut Change) -> Making,
 ) -> Done<Given> {
     for turn in 0..TRIES_MAX {
         let facts = basis(world, vec![Key::of::<UserRecord>(name.id())]).await?;

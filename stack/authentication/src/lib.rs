@@ -7,6 +7,7 @@
 //! memory of what was used once (`env::Store`), which gets the values from here.
 
 mod caller;
+pub mod ceremony;
 pub mod notice;
 mod once;
 pub mod policy;
