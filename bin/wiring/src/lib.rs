@@ -18,6 +18,7 @@ pub mod layout;
 pub mod logs;
 pub mod node;
 pub mod platform_attestors;
+pub mod outside;
 pub mod platforms;
 pub mod prepare;
 pub mod reassessment;
