@@ -119,7 +119,8 @@ impl<N: Names + Clone> Outsiders<N> {
 
     fn secret(&self, provider: &str) -> Result<SecretText, Unavailable> {
         let path = self.secrets.join(provider);
-        let unread = |error: &dyn std::fmt::Display| fault(format!("`{}`: {error}", path.display()));
+        let unread =
+            |error: &dyn std::fmt::Display| fault(format!("`{}`: {error}", path.display()));
         let file = std::fs::File::open(&path).map_err(|error| unread(&error))?;
         let mut text = String::new();
         let read = file.take(SECRET_BYTES_MAX).read_to_string(&mut text);
@@ -137,7 +138,8 @@ fn proven(secret: &SharedSecret, text: &SecretText, body: &mut String) -> Option
     if secret.how == Proof::ClientSecretBasic {
         return Some(Basic::new(&secret.client_id, text.expose()));
     }
-    for (name, value) in [("client_id", secret.client_id.as_str()), ("client_secret", text.expose())]
+    for (name, value) in
+        [("client_id", secret.client_id.as_str()), ("client_secret", text.expose())]
     {
         body.push('&');
         body.push_str(name);

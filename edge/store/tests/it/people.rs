@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use authentication::session::Session;
 use env::rows::{DomainEpoch, InForce, PolicyRow, TrustRow};
-use env::{
-    Change, Clock, Entropy, Expect, Index, Journal, Site, Store, Write, World,
-};
+use env::{Change, Clock, Entropy, Expect, Index, Journal, Site, Store, World, Write};
 use monitoring::Component;
 use people::browser::Browser;
 use people::end::End;
@@ -97,8 +95,7 @@ async fn server<S: Store>(store: S) -> Arc<Server<S>> {
     let set = PolicySet::compile(files()).unwrap();
     let own = TrustDomain::parse("demo.example").unwrap();
     let bundle = Bundle::parse(r#"{"keys":[],"spiffe_sequence":1}"#).unwrap();
-    let row =
-        PolicyRow { set, applied: T0, by: "test".to_owned(), reason: "test".to_owned() };
+    let row = PolicyRow { set, applied: T0, by: "test".to_owned(), reason: "test".to_owned() };
     let writes = vec![
         Write::put(&InForce(row), Expect::Absent),
         Write::put(&DomainEpoch { epoch: Epoch(1) }, Expect::Absent),
@@ -138,7 +135,8 @@ async fn one_lets_in<S: Store>(store: S) {
     let server = server(store).await;
     let operator = basis::turns::Operator("uid:1000".to_owned());
     let name = UserName::parse("ada").unwrap();
-    let new = NewUser { name: name.clone(), display_name: None, email: None, roles: BTreeSet::new() };
+    let new =
+        NewUser { name: name.clone(), display_name: None, email: None, roles: BTreeSet::new() };
     let (_, link) = orders::add(&*server, &operator, &new).await.unwrap().into_value().unwrap();
     let code = orders::code(&*server, &operator, &name, 1, orders::CODE_LIFE).await.unwrap();
     let code = code.into_value().unwrap().text.expose().to_owned();
@@ -149,8 +147,7 @@ async fn one_lets_in<S: Store>(store: S) {
             let (server, code, secret) = (Arc::clone(&server), code.clone(), secret.clone());
             tasks.spawn(async move {
                 let throttle = Throttle::default();
-                let browser =
-                    Browser { name: "b", session: None, source: "192.0.2.1", agent: "b" };
+                let browser = Browser { name: "b", session: None, source: "192.0.2.1", agent: "b" };
                 if by_link {
                     sign_in::by_link(&*server, &throttle, &browser, &secret).await
                 } else {
