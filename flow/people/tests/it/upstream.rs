@@ -40,6 +40,9 @@ struct Company {
     inner: Mutex<Inner>,
 }
 
+/// What a provider says otherwise than it should.
+type Edit = fn(&mut IdTokenClaims);
+
 #[derive(Default)]
 struct Inner {
     now: u64,
@@ -47,7 +50,7 @@ struct Inner {
     ours: Option<KeySet>,
     codes: BTreeMap<String, Authorized>,
     userinfo: Option<Value>,
-    edit: Option<fn(&mut IdTokenClaims)>,
+    edit: Option<Edit>,
     forms: Vec<(String, String)>,
     is_down: bool,
 }
@@ -261,7 +264,7 @@ impl Branch {
         }
     }
 
-    fn edit(&self, edit: fn(&mut IdTokenClaims)) {
+    fn edit(&self, edit: Edit) {
         self.company.inner.lock().unwrap().edit = Some(edit);
     }
 
@@ -335,7 +338,7 @@ fn openid_5_7_an_address_is_nobody_unless_policy_says_so() {
 fn openid_3_1_3_7_a_token_that_fails_a_step_lets_nobody_in() {
     story(|sim| async move {
         let branch = Branch::open(&sim, "create = true").await;
-        let edits: &[(fn(&mut IdTokenClaims), &str)] = &[
+        let edits: &[(Edit, &str)] = &[
             (|claims| claims.iss = Issuer::parse(OTHER).unwrap(), "§3.1.3.7, 2"),
             (|claims| claims.aud = Audience::one("somebody-else"), "§3.1.3.7, 3"),
             (|claims| claims.azp = ClientId::parse("somebody-else").ok(), "§3.1.3.7, 5"),
