@@ -1,5 +1,5 @@
-//! Servers of somebody else: identity providers that people sign in by, clients that are told when a
-//! session ended. The guarded client behind [`env::Outside`], and the job that tells clients.
+//! Servers of somebody else: identity providers that people sign in by, clients that are told when
+//! a session ended. The guarded client behind [`env::Outside`], and the job that tells clients.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

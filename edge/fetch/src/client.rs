@@ -157,8 +157,8 @@ impl<N: Names> Fetcher<N> {
         .await
     }
 
-    /// Fetches a text from a host of the Web PKI, with a bearer token. It is told to no other place:
-    /// redirects are not followed.
+    /// Fetches a text from a host of the Web PKI, with a bearer token. It is told to no other
+    /// place: redirects are not followed.
     pub async fn get_as(&self, url: &Url, bearer: &str) -> Result<String, FetchFault> {
         let config = self.config(&Peer::Web)?;
         let bearer = header(&format!("Bearer {bearer}"))?;
@@ -172,8 +172,9 @@ impl<N: Names> Fetcher<N> {
         .await
     }
 
-    /// Posts a form to a host of the Web PKI, with a password where we have one there, and reads the
-    /// answer. It is told to no other place: a redirect is an answer like any that is not wanted.
+    /// Posts a form to a host of the Web PKI, with a password where we have one there, and reads
+    /// the answer. It is told to no other place: a redirect is an answer like any that is not
+    /// wanted.
     pub async fn form(
         &self,
         url: &Url,

@@ -25,9 +25,9 @@ use crate::sessions::{self, Signed};
 use crate::sign::{self, ALGORITHM};
 use crate::turns::settled;
 
-/// How long ago an ID token may have ended that says who leaves: RP-Initiated Logout 1.0 §2, "The OP
-/// SHOULD accept ID Tokens when the RP identified by the ID Token's aud claim and/or sid claim has a
-/// current session or had a recent session at the OP, even when the exp time has passed."
+/// How long ago an ID token may have ended that says who leaves: RP-Initiated Logout 1.0 §2, "The
+/// OP SHOULD accept ID Tokens when the RP identified by the ID Token's aud claim and/or sid claim
+/// has a current session or had a recent session at the OP, even when the exp time has passed."
 const HINT_AGE_MAX: Span = Span::from_seconds(30 * 86_400);
 /// Notices that are looked at in one go.
 const NOTICES_MAX: usize = 256;

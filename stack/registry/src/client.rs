@@ -36,8 +36,8 @@ pub struct ClientRecord {
 /// How a client takes part in signing out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientLogout {
-    /// `backchannel_logout_uri` (OpenID Connect Back-Channel Logout 1.0 §2.2): where it is told that
-    /// a session ended.
+    /// `backchannel_logout_uri` (OpenID Connect Back-Channel Logout 1.0 §2.2): where it is told
+    /// that a session ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backchannel: Option<String>,
     /// `post_logout_redirect_uris` (RP-Initiated Logout 1.0 §3.1): where browsers may go on. They

@@ -109,7 +109,7 @@ impl From<&orders::Refusal> for Undone {
             R::Standing(_) => (StatusCode::CONFLICT, "`aims user enable` lets them in again"),
             R::CodesOff => (
                 StatusCode::CONFLICT,
-                "`aims user link` gives a link, or set `codes = true` under `[sign_in]` of domain.toml",
+                "`aims user link` gives a link; `codes = true` under `[sign_in]` lets codes in",
             ),
             R::Bound { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "give a smaller number"),
         };
