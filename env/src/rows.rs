@@ -24,7 +24,7 @@ use crate::store::{Entity, Index, Table, Unreadable};
 
 pub use enrolment::Enrolment;
 pub use evidence::{Documents, Given, KeptDocument, ResultRow, Standing};
-pub use people::account_handle;
+pub use people::{account_handle, email_handle, passkey_handle, upstream_handle};
 pub use superior::{Failing, KeyAbove, RootTainted, SuperiorRow};
 
 /// How long a join token's row outlives the token, so that a late second use is told for what it

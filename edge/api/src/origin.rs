@@ -28,6 +28,7 @@ use crate::answer::{self, Answer};
 use crate::documents;
 use crate::enrol;
 use crate::health::Health;
+use crate::left;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::places::{Full, Places};
@@ -277,6 +278,7 @@ fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>
         Public::VerifierDelete => of(route, verify::delete::<W>),
         Public::VerifierDiscovery => of(route, verify::discovery::<W>),
         Public::VerifierKeys => of(route, verify::keys::<W>),
+        Public::UpstreamLogout => of(route, left::serve::<W>),
         Public::Metadata => of(route, documents::metadata::<W>),
         Public::Jwks => of(route, documents::jwks::<W>),
         Public::OidcDiscovery => of(route, documents::oidc_discovery::<W>),

@@ -136,6 +136,14 @@ pub enum Unread {
     /// Evidence for a relying party that proves nothing, or a session that is none.
     #[error(transparent)]
     Verify(Box<::verify::Refusal>),
+    /// An identity provider's word that somebody left, which proves nothing.
+    #[error("{message}")]
+    Left {
+        /// The check that failed.
+        check: &'static str,
+        /// What it said.
+        message: String,
+    },
     /// A user of this machine who may give no orders.
     #[error("uid {uid} may give no orders here")]
     NotAnOperator {
@@ -174,6 +182,7 @@ impl Unread {
             Self::Enrol(refusal) => refusal.check(),
             Self::Renew(refusal) => refusal.check(),
             Self::Verify(refusal) => refusal.check(),
+            Self::Left { check, .. } => check,
             Self::NotAnOperator { .. } => "not_an_operator",
         }
     }

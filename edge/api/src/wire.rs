@@ -108,6 +108,7 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         | Unread::Enrolment(_)
         | Unread::Enrol(_)
         | Unread::Verify(_)
+        | Unread::Left { .. }
         | Unread::Form(_) => ErrorCode::InvalidRequest,
         Unread::Renew(_) => ErrorCode::InvalidClient,
     };

@@ -24,6 +24,10 @@ pub enum Purpose {
     AccessToken,
     /// Transaction tokens.
     TxnToken,
+    /// ID tokens, and what else is signed for clients: answers about users and tokens.
+    IdToken,
+    /// What this server proves itself by where it is a client.
+    ClientAssertion,
     /// Attestation results: the verifier's own (RFC 9334 §4.1).
     AttestationResult,
     /// The authority of the HTTPS listeners' own certificates.
@@ -42,12 +46,14 @@ pub enum Purpose {
 
 impl Purpose {
     /// Those whose keys others verify with, so that they are rotated by overlap.
-    pub const ROTATED: [Self; 7] = [
+    pub const ROTATED: [Self; 9] = [
         Self::X509Authority,
         Self::JwtSvid,
         Self::Wit,
         Self::AccessToken,
         Self::TxnToken,
+        Self::IdToken,
+        Self::ClientAssertion,
         Self::AttestationResult,
         Self::WebAuthority,
     ];
@@ -60,6 +66,8 @@ impl Purpose {
             Self::Wit => "wit",
             Self::AccessToken => "access-token",
             Self::TxnToken => "txn-token",
+            Self::IdToken => "id-token",
+            Self::ClientAssertion => "client-assertion",
             Self::AttestationResult => "attestation-result",
             Self::WebAuthority => "web-authority",
             Self::WebServer => "web-server",

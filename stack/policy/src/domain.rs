@@ -1,5 +1,6 @@
 //! `domain.toml`: what holds for the whole trust domain.
 
+use authentication::policy::{SessionBounds, SignIn};
 use authorization::policy::Delegation;
 use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes, Nested};
 use monitoring::policy::{KEEP_SECONDS_MIN, Retention};
@@ -41,6 +42,12 @@ pub struct Domain {
     /// Authorities of other servers below ours.
     #[serde(default)]
     pub nested: Nested,
+    /// How people sign in.
+    #[serde(default)]
+    pub sign_in: SignIn,
+    /// How long they stay signed in.
+    #[serde(default)]
+    pub sessions: SessionBounds,
 }
 
 /// `[jwt_svid]`.
@@ -93,6 +100,8 @@ impl Domain {
             faults.push(("trust_domain", error.to_string()));
         }
         faults.extend(self.nested.faults());
+        faults.extend(self.sign_in.faults());
+        faults.extend(self.sessions.faults());
         let bounds = [
             ("clock_skew", self.bounds.clock_skew, 0, CLOCK_SKEW_SECONDS_MAX),
             ("proof_lifetime", self.bounds.proof_lifetime, 1, PROOF_SECONDS_MAX),

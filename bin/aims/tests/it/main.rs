@@ -31,6 +31,7 @@ mod run;
 mod running;
 mod starts;
 mod token;
+mod users;
 mod watch;
 mod workloads;
 

@@ -395,6 +395,8 @@ async fn keys_are_shown_by_their_public_side() {
         "wit",
         "access-token",
         "txn-token",
+        "id-token",
+        "client-assertion",
         "attestation-result",
         "web-authority",
     ];

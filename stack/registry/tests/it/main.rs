@@ -215,6 +215,7 @@ fn s10_a_disabled_client_is_refused() {
     let client = ClientRecord {
         client_id: "client-1".to_owned(),
         metadata: ClientMetadata::parse(metadata).unwrap(),
+        logout: registry::ClientLogout::default(),
         registered: NOW,
         state: ClientState::Enabled,
         since: NOW,
