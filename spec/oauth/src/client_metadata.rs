@@ -21,6 +21,8 @@ const MAX_DOCUMENT_BYTES: usize = 64 * 1_024;
 const MAX_CLIENT_NAME_BYTES: usize = 256;
 /// Keys of one client: the current one, the next one, and room.
 const MAX_CLIENT_KEYS: usize = 16;
+/// Grants that need no browser and no user who is asked.
+const GRANTS: &[GrantType] = &[GrantType::ClientCredentials, GrantType::TokenExchange];
 /// Members that would make the client one with a shared secret.
 const SECRETS: &[&str] = &["client_secret", "client_secret_expires_at"];
 /// Members of a security meaning that nothing here obeys: to ignore them would give a client
@@ -274,6 +276,7 @@ fn grant_types(members: &Map<String, Value>) -> Result<Vec<GrantType>, ClientMet
     for name in names {
         let name = name.as_str().ok_or(form.clone())?;
         let grant = GrantType::parse(name)
+            .filter(|grant| GRANTS.contains(grant))
             .ok_or_else(|| ClientMetadataError::Value { member: MEMBER, found: evidence(name) })?;
         if !grants.contains(&grant) {
             grants.push(grant);

@@ -21,6 +21,7 @@
 pub mod access_token;
 pub mod act;
 pub mod agent_binding;
+pub mod authorization_details;
 pub mod bearer;
 pub mod challenge;
 pub mod client_assertion;
@@ -35,7 +36,10 @@ mod issuer;
 pub mod may_act;
 pub mod metadata;
 pub mod operator_assertion;
+pub mod parameter;
+pub mod pkce;
 pub mod protected_resource;
+pub mod redirect_uri;
 mod resource;
 mod scope;
 pub mod token_request;
