@@ -208,9 +208,9 @@ impl Schema {
         let members = detail.to_value();
         let Some(members) = members.as_object() else { return Ok(()) };
         for (name, value) in members.iter().filter(|(name, _)| *name != "type") {
-            // RFC 9396 §5: "is an object of known type but containing unknown fields, contains
-            // fields of the wrong type for the authorization details type, contains fields with
-            // invalid values for the authorization details type".
+            // RFC 9396 §5: "is an object of known type but containing unknown fields" or "contains
+            // fields of the wrong type for the authorization details type" or "contains fields
+            // with invalid values for the authorization details type".
             let unknown = || Refused::value(NAME, STRICT, name);
             let member = self.members.iter().find(|member| member.name == *name);
             if !member.ok_or_else(unknown)?.shape.admits(value) {
@@ -218,7 +218,7 @@ impl Schema {
                 return Err(Refused::form(NAME, STRICT, what));
             }
         }
-        // RFC 9396 §5: "or is missing required fields for the authorization details type."
+        // RFC 9396 §5: "is missing required fields for the authorization details type."
         let missing = |member: &&Member| member.required && !members.contains_key(&member.name);
         match self.members.iter().find(missing) {
             Some(member) => {
