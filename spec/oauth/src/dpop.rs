@@ -201,8 +201,8 @@ pub fn same_key(proven: &Proven, dpop_jkt: &Thumbprint) -> Result<(), ProofRefus
 
 /// The one spelling of a request's URI without query and fragment; `None` for what is no `http` URI.
 pub fn target(uri: &str) -> Option<String> {
-    // RFC 9449 §4.3: "servers SHOULD employ Syntax-Based Normalization [RFC3986] and Scheme-Based
-    // Normalization [RFC3986] before comparing the htu claim."
+    // RFC 9449 §4.3: "servers SHOULD employ Syntax-Based Normalization [...] and Scheme-Based
+    // Normalization [...] before comparing the htu claim."
     let raw = uri.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let mut url = Url::parse(uri).ok().filter(|_| raw)?;
     let http = matches!(url.scheme(), "http" | "https") && uri.contains("://");

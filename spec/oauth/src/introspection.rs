@@ -131,7 +131,7 @@ pub struct SignedIntrospectionClaims {
 }
 
 impl Kind for SignedIntrospection {
-    // RFC 9701 §5: "typ: MUST be set to token-introspection+jwt" by its media type.
+    // RFC 9701 §5 types it explicitly.
     const TYPES: &'static [&'static str] = &["token-introspection+jwt"];
     const TYPE_MAY_BE_ABSENT: bool = false;
     const HEADER_PARAMETERS: Option<&'static [&'static str]> = None;

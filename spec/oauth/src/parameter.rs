@@ -73,7 +73,7 @@ impl fmt::Display for Fault {
 }
 
 /// The value of a parameter that must be there.
-pub(crate) fn required<'a>(
+pub fn required<'a>(
     form: &'a Form,
     name: &'static str,
     rule: &'static str,
@@ -82,7 +82,7 @@ pub(crate) fn required<'a>(
 }
 
 /// The value of a parameter, if it is there, of at most `max` bytes and without control characters.
-pub(crate) fn bounded<'a>(
+pub fn bounded<'a>(
     form: &'a Form,
     name: &'static str,
     rule: &'static str,
@@ -92,7 +92,7 @@ pub(crate) fn bounded<'a>(
 }
 
 /// A text of at most `max` bytes without control characters.
-pub(crate) fn within<'a>(
+pub fn within<'a>(
     text: &'a str,
     name: &'static str,
     rule: &'static str,
@@ -108,7 +108,7 @@ pub(crate) fn within<'a>(
 }
 
 /// As much of a text as an error may repeat.
-pub(crate) fn evidence(text: &str) -> String {
+pub fn evidence(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(MAX_EVIDENCE_BYTES).collect()
 }
 

@@ -113,7 +113,7 @@ pub fn check(
     if profile == Profile::FapiMessageSigning {
         fits_fapi(claims, now)?;
     }
-    parameters(claims)
+    parameters(client_id, &claims.parameters)
 }
 
 /// Why a verified object is refused; each is `invalid_request_object`.
@@ -156,18 +156,23 @@ fn fits_fapi(claims: &RequestObjectClaims, now: UnixTime) -> Result<(), ObjectRe
     Ok(())
 }
 
+/// The parameters that the members of a verified object stand for.
+///
 /// RFC 9101 §6.3: "The authorization server MUST only use the parameters in the Request Object,
 /// even if the same parameter is provided in the query parameter."
-fn parameters(claims: &RequestObjectClaims) -> Result<Form, ObjectRefused> {
+pub fn parameters(
+    client_id: &ClientId,
+    members: &Map<String, Value>,
+) -> Result<Form, ObjectRefused> {
     // RFC 9101 §4: "The "request" and "request_uri" parameters MUST NOT be included in Request
     // Objects."
     for name in ["request", "request_uri"] {
-        if claims.parameters.contains_key(name) {
+        if members.contains_key(name) {
             return Err(ObjectRefused::Nested { name });
         }
     }
-    let mut form = vec![("client_id".to_owned(), claims.client_id.as_str().to_owned())];
-    let own = claims.parameters.iter().filter(|(name, _)| !OF_THE_OBJECT.contains(&name.as_str()));
+    let mut form = vec![("client_id".to_owned(), client_id.as_str().to_owned())];
+    let own = members.iter().filter(|(name, _)| !OF_THE_OBJECT.contains(&name.as_str()));
     for (name, value) in own {
         match value {
             Value::Null => {}
