@@ -107,6 +107,14 @@ pub struct Impersonation {
 /// The most rules of impersonation.
 pub const IMPERSONATIONS_MAX: usize = 64;
 
+/// `[openid]`: what clients are told of users.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenId {
+    /// The clients that are told another `sub` than everybody else (OpenID Connect Core 1.0 §8.1).
+    pub pairwise: BTreeSet<String>,
+}
+
 /// The deepest chain that policy may allow: what a token can hold.
 pub const DEPTH_MAX: usize = oauth::act::MAX_ACTORS;
 
