@@ -23,6 +23,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tower::Service;
 
+use crate::about;
 use crate::accept::{self, Answers, Listening, Peer};
 use crate::answer::{self, Answer};
 use crate::documents;
@@ -260,6 +261,9 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("aims-audit-id, retry-afte
 fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>> {
     match route.endpoint {
         Public::Token => of(route, token::serve::<W>),
+        Public::Introspect => of(route, about::introspect::<W>),
+        Public::Revoke => of(route, about::revoke::<W>),
+        Public::Userinfo => of(route, about::userinfo::<W>),
         Public::EnrolSession => of(route, enrol::session::<W>),
         Public::Enrol => of(route, enrol::serve::<W>),
         Public::EnrolRenew => of(route, enrol::renewed::<W>),

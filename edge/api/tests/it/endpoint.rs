@@ -87,6 +87,7 @@ pub(crate) async fn issue(world: &TestWorld, client: &KeyClient) -> String {
         request: oauth::token_request::TokenRequest::parse(&form).unwrap(),
         client: oauth::client_assertion::PresentedClient::parse(&form).unwrap(),
         attestation: None,
+        dpop: Vec::new(),
         certificates: Vec::new(),
         source: "test".to_owned(),
     };
