@@ -43,7 +43,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 const NO_ROUTE: &str = "other";
 /// What a page may send along to any endpoint. To be answered without credentials is all it gets.
 const CORS_HEADERS: HeaderValue = HeaderValue::from_static(
-    "content-type, oauth-client-attestation, oauth-client-attestation-pop, mcp-protocol-version",
+    "authorization, content-type, dpop, oauth-client-attestation, oauth-client-attestation-pop, \
+     mcp-protocol-version",
 );
 /// How long a browser may remember that, in seconds.
 const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("3600");
@@ -256,7 +257,8 @@ pub(crate) fn not_found() -> Answer {
 }
 
 /// What a page may read beside the body.
-const EXPOSED: HeaderValue = HeaderValue::from_static("aims-audit-id, retry-after");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("aims-audit-id, dpop-nonce, retry-after, www-authenticate");
 
 fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>> {
     match route.endpoint {

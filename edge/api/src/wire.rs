@@ -400,6 +400,10 @@ mod tests {
         insta::assert_snapshot!(table, @r#"
         400 invalid_client: the client is not known
         400 invalid_client: the client's proof was used before
+        400 use_dpop_nonce: proof without `nonce` (RFC 9449 §8)
+        400 invalid_dpop_proof: proof for another access token (RFC 9449 §4.3)
+        400 invalid_dpop_proof: the DPoP proof was used before
+        400 invalid_grant: the assertion was used before
         400 invalid_request: the subject token: a token with several audiences
         400 invalid_request: the actor token: a token with several audiences
         400 invalid_request: a token of the type `urn:ietf:params:oauth:token-type:id_token` is not taken here
@@ -429,6 +433,22 @@ mod tests {
         400 invalid_scope: scope `x y` is wider than `y`, that of the subject token
         400 invalid_target: tokens for this target are bound to a certificate: ask for one over mutual TLS
         400 invalid_target: tokens for this target are for workloads with a WIT; this client has none
+        400 invalid_dpop_proof: tokens for this target are bound to a DPoP key: send a `DPoP` proof
+        400 invalid_target: a DPoP proof, and tokens for this target are bound by `wit`: they are not bound twice
+        400 invalid_request: `grant-1`, that it comes from, was ended: enough
+        400 invalid_grant: the code or refresh token is not one of this server, or its grant is gone
+        400 invalid_grant: the grant is of another client
+        400 invalid_grant: the code was used at 1970-01-01T00:00:00.000Z
+        400 invalid_grant: `redirect_uri` is not the one of the authorization request
+        400 invalid_grant: `code_verifier` does not answer `code_challenge` (RFC 7636 §4.6)
+        400 invalid_grant: the grant is bound to a key or certificate, and this request shows another or none
+        400 invalid_grant: the grant expired at 1970-01-01T00:00:00.000Z
+        400 invalid_grant: the refresh token was used before; its grant has ended
+        400 invalid_target: nothing was granted for `b`; granted is ["a"]
+        400 invalid_scope: scope `x y` is wider than `y`, that was granted
+        400 invalid_authorization_details: an unknown type
+        400 invalid_authorization_details: `authorization_details` are wider than what was granted
+        400 invalid_grant: the assertion: its `sub` is nobody that policy knows
         400 invalid_client: no client authentication: use a client assertion, a client attestation, or mutual tls
         400 invalid_request: more than one method of client authentication
         400 invalid_client: the client is not known

@@ -144,7 +144,7 @@ pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable>
     for turn in 0..TRIES_MAX {
         match attempt(world, &call).await? {
             Some(end) => return Ok(end),
-            // Another request used the same code or refresh token: decided again, by what that left.
+            // Another request used the same code or refresh token: decided again by what that left.
             None => pause(world, turn).await,
         }
     }
