@@ -2,6 +2,7 @@
 //! (S4 §10; AUTHZ-01 to AUTHZ-03, AUTHZ-07, AUTHZ-08, AUTHZ-11, AUTHZ-12, AUTHZ-23).
 
 pub mod asker;
+mod attested;
 pub(crate) mod brought;
 pub(crate) mod client;
 mod made;
@@ -333,6 +334,7 @@ async fn decide<W: World>(
     let people = People::load(world, &ids).await?;
     let target = target::resolve(brought.grant, &wanted, facts, &people, world.site());
     let facet = people.facet(client_id);
+    let attested = attested::of(world, target.as_ref(), client_id, asked.now).await?;
     let context = Context {
         standing: people.standing(client_id),
         allowed: people.client(client_id).map(|one| one.metadata.grant_types.as_slice()),
@@ -342,6 +344,7 @@ async fn decide<W: World>(
         code: brought.code.as_ref().and_then(|code| redeemed(&asked.call.request, code)),
         key: asked.key,
         certificate: client::certificate(&asked.call.certificates),
+        attested,
         ..brought.context(asked, &facet, facts)
     };
     let proposal = match propose(&context) {

@@ -445,3 +445,32 @@ fn rfc8693_1_1_nobody_appears_as_another_without_a_rule_by_name() {
         assert_eq!(delegated.act().unwrap().current().sub.as_str(), clerk.id);
     });
 }
+
+/// What the attestation of an agent came to is told to the resource that asks for it.
+/// req: AUTHZ-05 (part)
+#[test]
+fn s10_2_a_token_says_how_its_agent_was_attested_where_policy_asks() {
+    story(|sim| async move {
+        let file = VAULT_FILE.replace("introspect", "attestation = true\n    introspect");
+        let domain = Domain::start_with(&sim, files_but(&[("resources/vault.toml", &file)])).await;
+        for name in ["clerk", "vault"] {
+            domain.register(registration(name, &[])).await;
+        }
+        let clerk = domain.party("/opt/clerk").await;
+        let vault = domain.party("/opt/vault").await;
+        let ask = async |resource: &str| {
+            let request = testkit::fixture::credentials(resource, "");
+            domain.token(by_wit(&clerk, request, domain.now())).await
+        };
+        let opaque = ask(VAULT).await;
+        let rows = domain.server.world().store().every::<env::rows::OpaqueToken>();
+        let said = rows.first().unwrap().claims.aims_attestation.clone().unwrap();
+        assert_eq!(said["method"], "join_token");
+        assert!(said["parts"].is_object() && said["until"].is_number(), "{said:?}");
+        let claims = domain.read(&ask(NOTICES).await).unwrap();
+        assert_eq!(claims.access_claims().unwrap().aims_attestation, None);
+        let asker = asker(by_wit(&vault, code_request("aims_ac_x"), domain.now()));
+        let told = introspected(&domain, asker, &opaque, false).await.unwrap();
+        assert!(matches!(told, Answer::Plain(told) if told.active));
+    });
+}
