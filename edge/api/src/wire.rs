@@ -370,6 +370,7 @@ mod tests {
     }
 
     /// The whole table of decisions. What is told helps the caller and shows nothing of the inside.
+    #[expect(clippy::too_many_lines, reason = "one table, whole")]
     #[test]
     fn rfc6749_5_2_every_refusal_has_its_code() {
         let subject = || presented::Refusal::SeveralAudiences;

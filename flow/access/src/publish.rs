@@ -136,6 +136,12 @@ pub async fn protected_resource<W: World>(
     document.scopes_supported = resource.scopes.keys().cloned().collect();
     document.resource_name = Some(resource.title.clone().unwrap_or_else(|| resource.name.clone()));
     document.tls_client_certificate_bound_access_tokens = resource.proof == Proof::Mtls;
+    // RFC 9728 §2: "dpop_bound_access_tokens_required".
+    document.dpop_bound_access_tokens_required = resource.proof == Proof::Dpop;
+    if resource.proof == Proof::Dpop {
+        document.dpop_signing_alg_values_supported =
+            DPOP_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
+    }
     Ok(Some(document))
 }
 

@@ -207,7 +207,7 @@ async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavai
         Err(refusal) => refuse(&mut record, refusal),
     }
     let asked = what_was_asked(&record);
-    spent.into_change(&mut change, &mut record);
+    spent.put(&mut change, &mut record);
     change.records.push(record);
     match world.store().commit(change).await {
         Ok(receipt) => Ok(Some(End::Decided(Recorded::new(made, &receipt)))),
@@ -232,7 +232,7 @@ impl Spent {
         }
     }
 
-    fn into_change(&self, change: &mut Change, record: &mut Record) {
+    fn put(&self, change: &mut Change, record: &mut Record) {
         change.uses.extend(self.0.iter().map(|(use_, ..)| use_.clone()));
         record.used.extend(self.0.iter().map(|(_, used, _)| used.clone()));
     }

@@ -50,6 +50,23 @@ const VAULT_FILE: &str = r#"
     shape = "text"
 "#;
 
+/// Whose assertions are taken, and for whom.
+const PARTNER: &str = r#"
+    trust_domain = "demo.example"
+    [[delegation.issuer]]
+    name = "partner"
+    issuer = "https://partner.example"
+    scope = "notices.read"
+    subjects = { "ada@partner" = "user:ada", "*" = "partner:{sub}" }
+    claims = { org = "acme" }
+    [[delegation.issuer.jwks.keys]]
+    kty = "EC"
+    crv = "P-256"
+    kid = "key-1"
+    x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
+    y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+"#;
+
 struct House {
     domain: Domain,
     client: Client,
@@ -318,22 +335,7 @@ fn rfc7523_3_an_assertion_of_a_trusted_issuer_is_taken_once_and_by_its_rule() {
     story(move |sim| {
         let key = std::sync::Arc::clone(&key);
         async move {
-            let domain_toml = r#"
-                trust_domain = "demo.example"
-                [[delegation.issuer]]
-                name = "partner"
-                issuer = "https://partner.example"
-                scope = "notices.read"
-                subjects = { "ada@partner" = "user:ada", "*" = "partner:{sub}" }
-                claims = { org = "acme" }
-                [[delegation.issuer.jwks.keys]]
-                kty = "EC"
-                crv = "P-256"
-                kid = "key-1"
-                x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
-                y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
-            "#;
-            let domain = Domain::start_with(&sim, files_but(&[("domain.toml", domain_toml)])).await;
+            let domain = Domain::start_with(&sim, files_but(&[("domain.toml", PARTNER)])).await;
             domain.person(ADA);
             let client = domain.client(&[GrantType::JwtBearer], false);
             let now = domain.now().seconds();

@@ -90,8 +90,9 @@ fn s10_3_1_a_code_becomes_tokens_of_the_user_and_the_client() {
         assert_eq!(token.authenticated().unwrap().acr.as_str(), "phr");
         assert!(answer.refresh_token.is_some());
         assert_eq!(house.call(&answer.access_token).await, None, "the gateway takes it");
-        let record = house.domain.server.journal().after(0).into_iter().rev();
-        let issued = record.filter(|one| one.jti.as_deref() == Some(token.jti())).last().unwrap();
+        let records = house.domain.server.journal().after(0);
+        let of_it = |one: &&monitoring::Record| one.jti.as_deref() == Some(token.jti());
+        let issued = records.iter().find(of_it).unwrap();
         assert_eq!(
             (issued.root.as_deref(), issued.subject.as_deref()),
             (Some("grant-1"), Some(ADA))
@@ -490,5 +491,48 @@ fn s11_a_user_ends_everything_at_once() {
         assert_eq!(world.store().every::<Ended>().len(), 150);
         let refused = house.call(&answer.access_token).await.unwrap();
         assert_eq!(refused.check(), "gateway::Ended");
+    });
+}
+
+/// docs/design.md §9: "cascade over 100 descendants under 50 ms". To end a root is one commit, and
+/// each descendant is refused by what it names: nothing is searched for.
+/// req: OBS-10 (part)
+#[test]
+fn s11_a_cascade_over_a_hundred_descendants_is_one_commit() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.person(ADA);
+        for name in ["clerk", "helper"] {
+            domain.register(registration(name, &["invoices"])).await;
+        }
+        let clerk = domain.party("/opt/clerk").await;
+        let helper = domain.party("/opt/helper").await;
+        let grant = domain.grant(("grant-1", &clerk.id, ADA), &helper.id, "notices.read", "");
+        let code = domain.code(&grant, |_| ());
+        let root = domain.token(by_wit(&clerk, code_request(&code), domain.now())).await;
+        let mut tokens = Vec::new();
+        for _ in 0..MANY {
+            let request = exchange(&root, NOTICES, "notices.read");
+            tokens.push(domain.token(by_wit(&helper, request, domain.now())).await);
+        }
+        let (world, gateway) = (domain.server.world(), domain.gateway.world());
+        domain.sync().await;
+        let before = domain.server.journal().len();
+        let began = std::time::Instant::now();
+        let ending = Ending { by: ADA, why: "enough" };
+        ends::end_grant(&*world, "grant-1", ending).await.unwrap().unwrap();
+        while domain.feed(&domain.gateway).await.unwrap() {}
+        for token in &tokens {
+            let token = domain.read(token).unwrap();
+            for world in [&world, &gateway] {
+                let ended = ends::of_token(&**world, &token).await.unwrap().unwrap();
+                assert_eq!(ended.id, "grant-1");
+            }
+        }
+        let took = began.elapsed();
+        assert_eq!(domain.server.journal().after(before).len(), 1, "one record, one commit");
+        // Bounded widely: a machine under load is no slower system.
+        assert!(took.as_millis() < 2_000, "{took:?}");
+        eprintln!("a cascade over {MANY} descendants, the feed among it, took {took:?}");
     });
 }

@@ -92,7 +92,8 @@ impl TrustedIssuer {
         let made_up = !self.subjects.contains_key(sub);
         let ours = ["user:", "client-", "spiffe://", "wimse://"];
         let is_ours = ours.iter().any(|prefix| named.starts_with(prefix));
-        (!named.is_empty() && !(made_up && is_ours)).then_some(named)
+        let fits = !named.is_empty() && (!made_up || !is_ours);
+        fits.then_some(named)
     }
 }
 

@@ -7,6 +7,7 @@ use http::{Request, StatusCode};
 use crate::browser::Served;
 
 /// req: AUTHZ-22 (part)
+#[expect(clippy::too_many_lines, reason = "one document, whole")]
 #[tokio::test]
 async fn rfc8414_3_2_metadata_is_published_as_it_is() {
     let served = Served::start().await;

@@ -92,7 +92,7 @@ pub fn accept(
             return Err(NotAccepted::Claim { name: name.clone(), wanted: wanted.clone() });
         }
     }
-    let subject = rule.subject(said.subject).ok_or_else(|| NotAccepted::Subject)?;
+    let subject = rule.subject(said.subject).ok_or(NotAccepted::Subject)?;
     let scope = match said.more.get("scope").map(|scope| scope.as_str().map(ScopeSet::parse)) {
         None => rule.scope.clone(),
         Some(Some(Ok(scope))) => scope.intersection(&rule.scope),
