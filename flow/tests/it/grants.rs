@@ -1,5 +1,6 @@
 //! What people granted: codes, refresh tokens, ID tokens, DPoP, and how it all ends.
 
+use authentication::session::Session;
 use authorization::granted::{Ended, GrantRecord};
 use authorization::grants;
 use env::World;
@@ -534,5 +535,75 @@ fn s11_a_cascade_over_a_hundred_descendants_is_one_commit() {
         // Bounded widely: a machine under load is no slower system.
         assert!(took.as_millis() < 2_000, "{took:?}");
         eprintln!("a cascade over {MANY} descendants, the feed among it, took {took:?}");
+    });
+}
+
+/// OpenID Connect Core 1.0 §11: what was allowed for while the user is away outlives the session.
+/// req: AUTHN-12 (part), OBS-10 (part)
+#[test]
+fn s11_a_session_ends_with_what_was_granted_in_it() {
+    story(|sim| async move {
+        let house = House::open(&sim, false).await;
+        let (world, now) = (house.domain.server.world(), house.domain.now());
+        let authenticated = house.grant.authenticated.clone().unwrap();
+        world.store().put(&Session {
+            hash: "hash".to_owned(),
+            id: "session-1".to_owned(),
+            user: ADA.to_owned(),
+            authenticated,
+            began: now,
+            seen: now,
+            idle: Span::from_seconds(600),
+            until: now.plus(Span::from_seconds(3_600)),
+            epoch: provisioning::Epoch(1),
+            browser: String::new(),
+            upstream: None,
+            clients: std::collections::BTreeSet::new(),
+        });
+        let in_session = |id: &str, openid: &str| {
+            let of = (id, house.client.id.as_str(), ADA);
+            let grant = house.domain.grant(of, NOTICES, "notices.read", openid);
+            world.store().put(&GrantRecord { session: Some("session-1".to_owned()), ..grant });
+        };
+        in_session("grant-2", "openid");
+        in_session("grant-3", "openid offline_access");
+        let ending = Ending { by: ADA, why: "signed out" };
+        let ended = ends::end_session(&*world, "session-1", ending).await.unwrap();
+        assert_eq!(ended, Some(1));
+        assert_eq!(ends::end_session(&*world, "session-9", ending).await.unwrap(), None);
+        let session = world.store().single::<Session>("hash").unwrap();
+        assert!(session.is_live(house.domain.now()).is_err());
+        let is_ended = |id: &str| world.store().single::<GrantRecord>(id).unwrap().ended.is_some();
+        assert_eq!(
+            [is_ended("grant-1"), is_ended("grant-2"), is_ended("grant-3")],
+            [false, true, false]
+        );
+        assert_eq!(ends::end_client(&*world, &house.client.id, ending).await.unwrap(), 2);
+        assert!(is_ended("grant-1") && is_ended("grant-3"));
+    });
+}
+
+/// An answer that flows is cut as soon as the gateway hears of the end.
+/// req: AUTHN-12 (part), OBS-10 (part)
+#[test]
+fn s11_a_stream_is_cut_when_its_grant_ends() {
+    story(|sim| async move {
+        let house = House::open(&sim, false).await;
+        let token = house.redeem().await.access_token;
+        house.domain.sync().await;
+        let call = http_call("GET", "/notices/today", &token);
+        let end = house.domain.call(call).await.unwrap();
+        let flow::call::End::Forwarded(_, live) = end else { panic!("{end:?}") };
+        let (server, gateway) = (house.domain.server.world(), house.domain.gateway.world());
+        let ending = Ending { by: ADA, why: "enough" };
+        let ends = async {
+            sim.sleep(Span::from_seconds(1)).await;
+            ends::end_grant(&*server, "grant-1", ending).await.unwrap();
+            house.domain.sync().await;
+            None
+        };
+        let cut = async { Some(flow::call::cut(&*gateway, &live).await.unwrap()) };
+        let cut = sim.all(vec![boxed(ends), boxed(cut)]).await.pop().unwrap().unwrap();
+        assert_eq!(cut.check(), "gateway::Ended");
     });
 }
