@@ -364,12 +364,22 @@ fn rfc7523_3_an_assertion_of_a_trusted_issuer_is_taken_once_and_by_its_rule() {
             let other = ask(claims("b", &|one| one["sub"] = "eve@partner".into())).await.unwrap();
             let other = domain.read(&other.access_token).unwrap();
             assert_eq!(other.subject(), "partner:eve@partner");
+            // Its issuer says which key the client has: the token is bound to that one.
+            let bound = |one: &mut serde_json::Value| {
+                one["requested_cnf"] =
+                    json!({ "jkt": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg0" });
+            };
+            let answer = ask(claims("c", &bound)).await.unwrap();
+            assert_eq!(answer.token_type, oauth::token_response::TokenUse::Dpop);
+            let found = domain.read(&answer.access_token).unwrap().key().unwrap();
+            assert!(found.to_base64url().starts_with("bwcK0esc3ACC3DB2Y5"));
             for (n, edit) in [
                 &(|one: &mut serde_json::Value| one["iss"] = "https://other.example".into())
                     as &dyn Fn(&mut serde_json::Value),
                 &|one| one["aud"] = "https://other.example".into(),
                 &|one| one["aud"] = json!([ISSUER, "https://other.example"]),
                 &|one| one["org"] = "other".into(),
+                &|one| one["requested_cnf"] = json!({ "kid": "a" }),
                 &|one| one["exp"] = (now + 3_600).into(),
                 &|one| one["exp"] = (now - 60).into(),
                 // docs/past-defects.md 3: a text in the place of a number is not absent.

@@ -2,6 +2,7 @@
 
 use authentication::Who;
 use oauth::ScopeSet;
+use oauth::confirmation::Confirmation;
 use oauth::pkce::{self, CodeChallenge, PkceRefused};
 use oauth::token_request::GrantType;
 
@@ -45,6 +46,7 @@ pub const CHECKS: &[(Check, &[Grant])] = &[
     (check("refresh_token_is_current", refresh_token_is_current), &[R]),
     (check("grant_is_live", grant_is_live), &[A, R]),
     (check("assertion_is_accepted", assertion_is_accepted), &[J]),
+    (check("asserted_key_is_the_same", asserted_key_is_the_same), &[J]),
     (check("nothing_above_ended", nothing_above_ended), &[E, T, A, R]),
     (check("subject_is_in_force", subject_is_in_force), &[E, T, A, R, J]),
     (check("caller_may_act", caller_may_act), &[E, T]),
@@ -183,6 +185,17 @@ fn grant_is_live(context: &Context<'_>) -> Result<(), Refusal> {
 
 fn assertion_is_accepted(context: &Context<'_>) -> Result<(), Refusal> {
     context.assertion.map(|_| ()).ok_or(Refusal::Assertion(NotAccepted::Absent))
+}
+
+/// Who brings an assertion about one key and shows another is not whom it is about.
+fn asserted_key_is_the_same(context: &Context<'_>) -> Result<(), Refusal> {
+    match (context.assertion.and_then(|asserted| asserted.cnf.as_ref()), context.key) {
+        (Some(Confirmation::Key(asserted)), Some(shown)) if *asserted != shown => {
+            Err(Refusal::OtherKey)
+        }
+        (Some(Confirmation::Certificate(_)), Some(_)) => Err(Refusal::OtherKey),
+        _ => Ok(()),
+    }
 }
 
 /// docs/design.md §2, idea 5: "Ending anything ends everything below it."
@@ -337,10 +350,10 @@ fn lineage_is_short_enough(context: &Context<'_>) -> Result<(), Refusal> {
 fn proof_is_possible(context: &Context<'_>) -> Result<(), Refusal> {
     let Some(target) = context.target else { return Ok(()) };
     match (target.proof, context.caller.who()) {
-        (Proof::Mtls, _) if context.certificate.is_none() => Err(Refusal::NoCertificate),
-        (Proof::Dpop, _) if context.key.is_none() => Err(Refusal::NoDpopProof),
+        (Proof::Mtls, _) if context.shown_certificate().is_none() => Err(Refusal::NoCertificate),
+        (Proof::Dpop, _) if context.shown_key().is_none() => Err(Refusal::NoDpopProof),
         // To ignore the proof would give a token that is bound to something else than was shown.
-        (Proof::Wit | Proof::Mtls, _) if context.key.is_some() => {
+        (Proof::Wit | Proof::Mtls, _) if context.shown_key().is_some() => {
             Err(Refusal::BoundOtherwise(target.proof.name()))
         }
         (Proof::Wit, Who::Client(_)) => Err(Refusal::NoWorkload),

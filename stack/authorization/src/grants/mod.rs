@@ -209,6 +209,24 @@ impl<'a> Context<'a> {
     }
 }
 
+impl Context<'_> {
+    /// The key that the client shows, or that the issuer of its assertion says it has.
+    fn shown_key(&self) -> Option<Thumbprint> {
+        self.key.or_else(|| match self.assertion?.cnf {
+            Some(Confirmation::Key(key)) => Some(key),
+            _ => None,
+        })
+    }
+
+    /// The same of its certificate. What an assertion says comes before what the channel shows.
+    fn shown_certificate(&self) -> Option<CertificateThumbprint> {
+        match self.assertion.and_then(|asserted| asserted.cnf.as_ref()) {
+            Some(Confirmation::Certificate(certificate)) => Some(*certificate),
+            _ => self.certificate,
+        }
+    }
+}
+
 /// A code, and what came with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Redeemed<'a> {
@@ -247,10 +265,10 @@ pub fn propose(context: &Context<'_>) -> Result<Proposal, Refusal> {
 /// What the token is bound to: what its target demands, or the key that the client shows.
 fn binding(context: &Context<'_>) -> Option<Confirmation> {
     match context.target?.proof {
-        Proof::Mtls => context.certificate.map(Confirmation::Certificate),
+        Proof::Mtls => context.shown_certificate().map(Confirmation::Certificate),
         // RFC 9449 §5: "the authorization server MUST associate the issued access token with the
         // public key from the DPoP proof."
-        Proof::Dpop | Proof::Bearer => context.key.map(Confirmation::Key),
+        Proof::Dpop | Proof::Bearer => context.shown_key().map(Confirmation::Key),
         Proof::Wit => None,
     }
 }

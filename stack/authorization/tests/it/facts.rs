@@ -278,6 +278,7 @@ pub(crate) fn asserted() -> Asserted {
         subject: USER.to_owned(),
         scope: scope("read write"),
         expires: NOW.plus(Span::from_seconds(60)),
+        cnf: None,
     }
 }
 

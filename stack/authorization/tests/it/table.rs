@@ -11,6 +11,7 @@ use authorization::grants::jwt_bearer::NotAccepted;
 use authorization::grants::{CHECKS, Grant, Refusal};
 use authorization::policy::Delegation;
 use oauth::authorization_details::AuthorizationDetails;
+use oauth::confirmation::Confirmation;
 use oauth::may_act::MayAct;
 use oauth::pkce::{CodeVerifier, PkceRefused};
 use oauth::token_request::GrantType;
@@ -319,6 +320,17 @@ const CASES: &[Case] = &[
         "assertion_is_accepted",
         |facts| facts.assertion = None,
         |_| Refusal::Assertion(NotAccepted::Absent),
+    ),
+    case(
+        "asserted_key_is_the_same",
+        |facts| {
+            if let Some(asserted) = &mut facts.assertion {
+                let key = |octet| jose::Thumbprint::from_bytes([octet; 32]);
+                asserted.cnf = Some(Confirmation::Key(key(1)));
+                (facts.key, facts.target) = (Some(key(2)), Some(ledger(Proof::Dpop)));
+            }
+        },
+        |_| Refusal::OtherKey,
     ),
     case(
         "nothing_above_ended",

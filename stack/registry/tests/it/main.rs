@@ -192,6 +192,7 @@ fn s10_a_disabled_client_is_refused() {
     let client = ClientRecord {
         client_id: "client-1".to_owned(),
         metadata: ClientMetadata::parse(metadata).unwrap(),
+        public: false,
         registered: NOW,
         state: ClientState::Enabled,
         since: NOW,
