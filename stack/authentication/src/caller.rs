@@ -28,9 +28,10 @@ pub enum Method {
 }
 
 impl Method {
-    /// The methods of the token endpoint.
-    pub const TOKEN_ENDPOINT: [Self; 5] =
-        [Self::SpiffeJwt, Self::SpiffeX509, Self::SpiffeWit, Self::PrivateKeyJwt, Self::None];
+    /// The methods of the token endpoint that metadata names. [`Method::None`] is for clients that
+    /// were made public otherwise than by registering so.
+    pub const TOKEN_ENDPOINT: [Self; 4] =
+        [Self::SpiffeJwt, Self::SpiffeX509, Self::SpiffeWit, Self::PrivateKeyJwt];
 
     /// The name in metadata and records.
     pub const fn name(self) -> &'static str {

@@ -42,8 +42,7 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "spiffe_jwt",
         "spiffe_x509",
         "spiffe_wit",
-        "private_key_jwt",
-        "none"
+        "private_key_jwt"
       ],
       "token_endpoint_auth_signing_alg_values_supported": [
         "ES256",
