@@ -151,6 +151,7 @@ impl Party {
             request,
             client: PresentedClient { client_id, assertion: None },
             attestation: None,
+            dpop: Vec::new(),
             certificates: Vec::new(),
             source: "127.0.0.1".to_owned(),
         })

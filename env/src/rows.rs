@@ -4,6 +4,7 @@ mod enrolment;
 mod evidence;
 mod people;
 mod superior;
+mod tokens;
 
 use attestation::join_token::JoinToken;
 use credential::KeyRing;
@@ -26,6 +27,7 @@ pub use enrolment::Enrolment;
 pub use evidence::{Documents, Given, KeptDocument, ResultRow, Standing};
 pub use people::{account_handle, email_handle, passkey_handle, upstream_handle};
 pub use superior::{Failing, KeyAbove, RootTainted, SuperiorRow};
+pub use tokens::{OpaqueToken, ServerSecret};
 
 /// How long a join token's row outlives the token, so that a late second use is told for what it
 /// is.

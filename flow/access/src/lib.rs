@@ -10,6 +10,14 @@ use basis::{facts, issuing, record, sign, turns};
 
 pub mod call;
 pub mod delegate;
+pub mod ends;
 pub mod feed;
+pub mod id_token;
+pub mod introspect;
+pub mod opaque;
 pub mod publish;
+pub mod revoke;
+pub mod secret;
+mod shown;
 pub mod token;
+pub mod userinfo;

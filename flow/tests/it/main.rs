@@ -1,6 +1,8 @@
 //! The flows as stories, over one world from one seed.
 
 #[cfg(test)]
+mod about;
+#[cfg(test)]
 mod agents;
 #[cfg(test)]
 mod attest;
@@ -22,6 +24,8 @@ mod documents;
 mod faults;
 #[cfg(test)]
 mod federate;
+#[cfg(test)]
+mod grants;
 #[cfg(test)]
 mod issue;
 #[cfg(test)]

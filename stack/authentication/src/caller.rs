@@ -22,10 +22,14 @@ pub enum Method {
     PrivateKeyJwt,
     /// A WIT and a workload proof token on the request itself.
     WitWpt,
+    /// Nothing: a public client (RFC 6749 §2.1) says its name. What it gets is bound to what else
+    /// it holds.
+    None,
 }
 
 impl Method {
-    /// The methods of the token endpoint.
+    /// The methods of the token endpoint that metadata names. [`Method::None`] is for clients that
+    /// were made public otherwise than by registering so.
     pub const TOKEN_ENDPOINT: [Self; 4] =
         [Self::SpiffeJwt, Self::SpiffeX509, Self::SpiffeWit, Self::PrivateKeyJwt];
 
@@ -37,6 +41,7 @@ impl Method {
             Self::SpiffeWit => "spiffe_wit",
             Self::PrivateKeyJwt => "private_key_jwt",
             Self::WitWpt => "wit+wpt",
+            Self::None => "none",
         }
     }
 }

@@ -94,7 +94,7 @@ pub enum Event {
     SignedIn,
     /// A session of a person ended, or a client was told so.
     SessionEnded,
-    /// A grant ended before its time.
+    /// A grant, a token or a session ended before its time.
     GrantEnded,
     /// A process was measured and matched to a record, or not.
     WorkloadAttested,
@@ -106,6 +106,8 @@ pub enum Event {
     CredentialIssued,
     /// A token was issued or refused at the token endpoint.
     TokenIssued,
+    /// A resource server asked about a token, or a client about its user.
+    TokenRead,
     /// A call arrived at the gateway and was decided.
     CallDecided,
     /// What came of a call that was forwarded.
@@ -149,6 +151,7 @@ impl Event {
             Self::EvidenceChanged => "evidence_changed",
             Self::CredentialIssued => "credential_issued",
             Self::TokenIssued => "token_issued",
+            Self::TokenRead => "token_read",
             Self::CallDecided => "call_decided",
             Self::CallFinished => "call_finished",
             Self::PolicyApplied => "policy_applied",

@@ -25,6 +25,9 @@ pub struct ClientRecord {
     /// How it takes part in signing out.
     #[serde(default)]
     pub logout: ClientLogout,
+    /// Whether it is a public client: one that proves nothing but its name (RFC 6749 §2.1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub public: bool,
     /// When.
     pub registered: UnixTime,
     /// Whether it gets tokens.

@@ -1,15 +1,15 @@
 //! Which client asks: the one method it used, verified.
 
-use authentication::{Proved, private_key_jwt, spiffe_jwt, spiffe_wit, spiffe_x509};
+use authentication::{Proved, private_key_jwt, public, spiffe_jwt, spiffe_wit, spiffe_x509};
 use credential::{KeyRing, Purpose};
 use env::{Key, Unavailable};
 use oauth::Issuer;
-use oauth::client_assertion::AssertionType;
+use oauth::client_assertion::{AssertionType, PresentedClient};
+use oauth::confirmation::CertificateThumbprint;
 use registry::ClientRecord;
 use time::UnixTime;
 use wimse::TrustAnchors;
 
-use super::Call;
 use crate::facts::Basis;
 
 /// Why nobody is authenticated.
@@ -56,12 +56,22 @@ impl ClientRefusal {
     }
 }
 
+/// What a request shows of its client.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    pub(crate) client: &'a PresentedClient,
+    pub(crate) attestation: Option<&'a (oauth::TokenText, oauth::TokenText)>,
+    pub(crate) certificates: &'a [Vec<u8>],
+}
+
 /// The rows that authentication may need.
-pub(super) fn keys(call: &Call) -> Vec<Key> {
+pub(crate) fn keys(call: Shown<'_>) -> Vec<Key> {
     let mut keys = vec![
         Key::of::<KeyRing>(Purpose::AccessToken.name()),
         Key::of::<KeyRing>(Purpose::TxnToken.name()),
+        Key::of::<KeyRing>(Purpose::IdToken.name()),
     ];
+    keys.extend(call.client.client_id.iter().map(|id| Key::of::<ClientRecord>(id.as_str())));
     if let Some(id) = claimed(call) {
         keys.push(Key::of::<ClientRecord>(id));
     }
@@ -69,7 +79,7 @@ pub(super) fn keys(call: &Call) -> Vec<Key> {
 }
 
 /// Whom an assertion claims to be from.
-fn claimed(call: &Call) -> Option<String> {
+fn claimed(call: Shown<'_>) -> Option<String> {
     match &call.client.assertion {
         Some((AssertionType::Jwt, text)) => {
             private_key_jwt::claimed(text.as_str()).ok().map(|client| client.as_str().to_owned())
@@ -80,8 +90,8 @@ fn claimed(call: &Call) -> Option<String> {
 
 /// Verifies the one method that was used. A certificate beside an assertion or attestation is not a
 /// method: it is what a token may be bound to.
-pub(super) fn authenticate(
-    call: &Call,
+pub(crate) fn authenticate(
+    call: Shown<'_>,
     facts: &Basis,
     issuer: &Issuer,
     now: UnixTime,
@@ -90,7 +100,7 @@ pub(super) fn authenticate(
     let client_id = call.client.client_id.as_ref();
     let bundles = &facts.trust.bundles;
     let plain = |caller| Proved { caller, once: None };
-    Ok(match (&call.client.assertion, &call.attestation) {
+    Ok(match (&call.client.assertion, call.attestation) {
         (Some(_), Some(_)) => Err(ClientRefusal::Several),
         (Some((AssertionType::SpiffeJwt, text)), None) => {
             spiffe_jwt::authenticate(text.as_str(), client_id, issuer, bundles.spiffe(), now, skew)
@@ -116,8 +126,17 @@ pub(super) fn authenticate(
             spiffe_wit::authenticate(wit.as_str(), pop.as_str(), client_id, &known)
                 .map_err(ClientRefusal::from)
         }
-        (None, None) if call.certificates.is_empty() => Err(ClientRefusal::None),
-        (None, None) => spiffe_x509::authenticate(&call.certificates, client_id, bundles, now)
+        (None, None) if call.certificates.is_empty() => {
+            let Some(id) = client_id else { return Ok(Err(ClientRefusal::None)) };
+            match facts.rows.get::<ClientRecord>(id.as_str())? {
+                Some(client) if client.public => {
+                    let until = now.plus(facts.set().domain().lifetimes.access_token);
+                    Ok(plain(public::identify(id, until)))
+                }
+                _ => Err(ClientRefusal::None),
+            }
+        }
+        (None, None) => spiffe_x509::authenticate(call.certificates, client_id, bundles, now)
             .map(plain)
             .map_err(ClientRefusal::from),
     })
@@ -133,7 +152,7 @@ fn unknown(assertion: &str) -> ClientRefusal {
 }
 
 /// RFC 8705 §3.1: the thumbprint of the leaf that the channel showed.
-pub(super) fn certificate(chain: &[Vec<u8>]) -> Option<String> {
+pub(super) fn certificate(chain: &[Vec<u8>]) -> Option<CertificateThumbprint> {
     let leaf = x509::Certificate::parse(chain.first()?).ok()?;
-    Some(jose::Thumbprint::from_bytes(leaf.fingerprint_sha256()).to_base64url())
+    Some(CertificateThumbprint::from_bytes(leaf.fingerprint_sha256()))
 }

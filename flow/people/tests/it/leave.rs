@@ -31,6 +31,7 @@ fn client(id: &str, backchannel: Option<&str>) -> ClientRecord {
             backchannel: backchannel.map(str::to_owned),
             redirect_uris: vec!["https://client.example/bye".to_owned()],
         },
+        public: false,
         registered: at,
         state: ClientState::Enabled,
         since: at,

@@ -216,6 +216,7 @@ fn s10_a_disabled_client_is_refused() {
         client_id: "client-1".to_owned(),
         metadata: ClientMetadata::parse(metadata).unwrap(),
         logout: registry::ClientLogout::default(),
+        public: false,
         registered: NOW,
         state: ClientState::Enabled,
         since: NOW,
