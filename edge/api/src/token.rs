@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use env::{Unavailable, World};
-use flow::token::{Call, End};
+use flow::token::{Call, End, GRANTS};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use oauth::TokenText;
 use oauth::client_assertion::PresentedClient;
 use oauth::form::Form;
-use oauth::token_request::TokenRequest;
+use oauth::token_request::{TokenRequest, TokenRequestError};
 
 use crate::accept::Peer;
 use crate::answer::{self, Answer};
@@ -144,6 +144,10 @@ fn read(
     let form = Form::parse(body)?;
     let client = PresentedClient::parse(&form)?;
     let request = TokenRequest::parse(&form)?;
+    if !GRANTS.contains(&request.grant_type()) {
+        let found = request.grant_type().to_string();
+        return Err(TokenRequestError::UnsupportedGrantType { found }.into());
+    }
     let attestation = attestation(headers)?;
     Ok(Call { request, client, attestation, certificates, source: source.to_string() })
 }

@@ -166,6 +166,7 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Wire {
         Refusal::Subject(_) | Refusal::Actor(_) | Refusal::TokenType(_) => {
             Wire::bad(ErrorCode::InvalidRequest, refusal)
         }
+        Refusal::GrantType(_) => Wire::bad(ErrorCode::UnsupportedGrantType, refusal),
         // RFC 8707 §2: "MAY fail requests that omit the parameter with an "invalid_target" error."
         Refusal::Target(_) => Wire::bad(ErrorCode::InvalidTarget, refusal),
         Refusal::Grant(grant) => Wire::bad(of_grant(grant), refusal),
@@ -316,6 +317,7 @@ mod tests {
             Refusal::Subject(subject()),
             Refusal::Actor(subject()),
             Refusal::TokenType(TokenType::IdToken),
+            Refusal::GrantType(GrantType::RefreshToken),
             Refusal::Target(TargetRefusal::None),
             Refusal::Target(TargetRefusal::Several),
             denial(Vec::new(), Vec::new()),
@@ -334,6 +336,7 @@ mod tests {
         400 invalid_request: the subject token: a token with several audiences
         400 invalid_request: the actor token: a token with several audiences
         400 invalid_request: a token of the type `urn:ietf:params:oauth:token-type:id_token` is not taken here
+        400 unsupported_grant_type: the grant type `refresh_token` is not served here
         400 invalid_target: no `resource` or `audience`: name the one that the token is for
         400 invalid_target: several of `resource` and `audience`: a token is for one
         400 invalid_target: `token.issue` on `https://r.example` needs a capability (policy sha256:000000000000)

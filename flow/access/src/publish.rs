@@ -8,12 +8,12 @@ use env::{Clock, Key, Store, Unavailable, World};
 use jose::KeySet;
 use oauth::metadata::{Endpoint, Metadata, MtlsEndpointAliases};
 use oauth::protected_resource::ProtectedResource;
-use oauth::token_request::GrantType;
 use oauth::{Issuer, Resource};
 use serde_json::{Value, json};
 
 use crate::facts::basis;
 use crate::sign::ALGORITHM;
+use crate::token::GRANTS;
 
 /// The document of the authorization server (RFC 8414 §2).
 pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
@@ -25,8 +25,7 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
     document.scopes_supported = facts.set().scopes().iter().cloned().collect();
     // RFC 8414 §2: absent `grant_types_supported` means the code and implicit grants, so it is
     // always there.
-    document.grant_types_supported =
-        GrantType::ALL.iter().map(|grant| grant.as_str().to_owned()).collect();
+    document.grant_types_supported = GRANTS.iter().map(|grant| grant.as_str().to_owned()).collect();
     document.token_endpoint_auth_methods_supported =
         Method::TOKEN_ENDPOINT.iter().map(|method| method.name().to_owned()).collect();
     let assertions = authentication::private_key_jwt::ALGORITHMS;

@@ -17,7 +17,7 @@ use env::{Change, CommitFault, Key, Recorded, Store, Stored, Unavailable, World}
 use identifier::Kind;
 use monitoring::{Event, Outcome, Record};
 use oauth::client_assertion::PresentedClient;
-use oauth::token_request::{TokenRequest, TypedToken};
+use oauth::token_request::{GrantType, TokenRequest, TypedToken};
 use oauth::token_response::{TokenResponse, TokenUse};
 use oauth::{Issuer, ScopeSet, TokenType};
 use pdp::{Circumstances, Denial, Permitted, Principal, PrincipalKind, Question};
@@ -66,6 +66,9 @@ pub enum Refusal {
     /// A kind of token that is not taken here.
     #[error("a token of the type `{}` is not taken here", .0.as_str())]
     TokenType(TokenType),
+    /// A grant that is not served here.
+    #[error("the grant type `{0}` is not served here")]
+    GrantType(GrantType),
     /// What the token is asked for.
     #[error(transparent)]
     Target(#[from] TargetRefusal),
@@ -89,6 +92,7 @@ impl Refusal {
             Self::Subject(_) => "token::Subject",
             Self::Actor(_) => "token::Actor",
             Self::TokenType(_) => "token::TokenType",
+            Self::GrantType(_) => "token::GrantType",
             Self::Target(_) => "token::Target",
             Self::Grant(refusal) => refusal.check(),
             Self::Denied(_) => "pdp::Denied",
@@ -238,6 +242,9 @@ async fn decide<W: World>(
     Ok((answer.map_err(|denial| Refusal::Denied(Box::new(denial))), Some(question)))
 }
 
+/// The grants that are served.
+pub const GRANTS: &[GrantType] = &[GrantType::ClientCredentials, GrantType::TokenExchange];
+
 /// What the request brings with it, verified.
 struct Tokens {
     grant: Grant,
@@ -253,6 +260,7 @@ fn tokens(facts: &Basis, asked: &Asked<'_>) -> Result<Result<Tokens, Refusal>, U
             return Ok(Ok(Tokens { grant, scope, subject: None, actor: None }));
         }
         TokenRequest::TokenExchange(exchange) => exchange,
+        other => return Ok(Err(Refusal::GrantType(other.grant_type()))),
     };
     let grant = match exchange.requested_token_type {
         None | Some(TokenType::AccessToken) => Grant::Exchange,
@@ -428,11 +436,10 @@ async fn make<W: World>(
     };
     let exchanged = matches!(asked.call.request, TokenRequest::TokenExchange(_));
     Ok(Ok(TokenResponse {
-        access_token: token.expose().to_owned(),
-        token_type,
         expires_in: Some(proposal.expires().since(asked.now).seconds()),
         scope: Some(proposal.scope().clone()).filter(|scope| !scope.is_empty()),
         issued_token_type: exchanged.then_some(issued),
+        ..TokenResponse::new(token.expose().to_owned(), token_type)
     }))
 }
 

@@ -313,7 +313,7 @@ fn s10_3_3_a_subject_token_is_the_callers_and_in_force() {
 fn edit(request: &mut TokenRequest, change: impl FnOnce(&mut oauth::token_request::TokenExchange)) {
     match request {
         TokenRequest::TokenExchange(one) => change(one),
-        TokenRequest::ClientCredentials(_) => unreachable!(),
+        _ => unreachable!(),
     }
 }
 

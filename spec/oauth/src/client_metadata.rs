@@ -16,13 +16,15 @@ use crate::scope::ScopeSet;
 use crate::token_request::GrantType;
 
 /// Bytes of a document.
-const MAX_DOCUMENT_BYTES: usize = 64 * 1_024;
+pub(crate) const MAX_DOCUMENT_BYTES: usize = 64 * 1_024;
 /// Bytes of a name that people read.
 const MAX_CLIENT_NAME_BYTES: usize = 256;
 /// Keys of one client: the current one, the next one, and room.
 const MAX_CLIENT_KEYS: usize = 16;
+/// Grants that need no browser and no user who is asked.
+const GRANTS: &[GrantType] = &[GrantType::ClientCredentials, GrantType::TokenExchange];
 /// Members that would make the client one with a shared secret.
-const SECRETS: &[&str] = &["client_secret", "client_secret_expires_at"];
+pub(crate) const SECRETS: &[&str] = &["client_secret", "client_secret_expires_at"];
 /// Members of a security meaning that nothing here obeys: to ignore them would give a client
 /// something else than it asked for. Others "MUST" be ignored (RFC 7591 §2).
 const UNSUPPORTED: &[&str] = &[
@@ -274,6 +276,7 @@ fn grant_types(members: &Map<String, Value>) -> Result<Vec<GrantType>, ClientMet
     for name in names {
         let name = name.as_str().ok_or(form.clone())?;
         let grant = GrantType::parse(name)
+            .filter(|grant| GRANTS.contains(grant))
             .ok_or_else(|| ClientMetadataError::Value { member: MEMBER, found: evidence(name) })?;
         if !grants.contains(&grant) {
             grants.push(grant);
@@ -282,7 +285,9 @@ fn grant_types(members: &Map<String, Value>) -> Result<Vec<GrantType>, ClientMet
     if grants.is_empty() { Err(form) } else { Ok(grants) }
 }
 
-fn client_name(members: &Map<String, Value>) -> Result<Option<String>, ClientMetadataError> {
+pub(crate) fn client_name(
+    members: &Map<String, Value>,
+) -> Result<Option<String>, ClientMetadataError> {
     let name = text(members, "client_name")?;
     let fits = |name: &str| {
         !name.is_empty()
@@ -295,13 +300,13 @@ fn client_name(members: &Map<String, Value>) -> Result<Option<String>, ClientMet
     Ok(name.map(str::to_owned))
 }
 
-fn scope(members: &Map<String, Value>) -> Result<ScopeSet, ClientMetadataError> {
+pub(crate) fn scope(members: &Map<String, Value>) -> Result<ScopeSet, ClientMetadataError> {
     let Some(text) = text(members, "scope")? else { return Ok(ScopeSet::default()) };
     ScopeSet::parse(text).map_err(|_| ClientMetadataError::Form { member: "scope" })
 }
 
 /// Every entry must be a public key for signatures: what a client registers is not read leniently.
-fn jwks(members: &Map<String, Value>) -> Result<Option<KeySet>, ClientMetadataError> {
+pub(crate) fn jwks(members: &Map<String, Value>) -> Result<Option<KeySet>, ClientMetadataError> {
     // RFC 7591 §2: "Client's JSON Web Key Set [RFC7517] document value, which contains the
     // client's public keys."
     let Some(value) = members.get("jwks") else { return Ok(None) };
@@ -321,13 +326,15 @@ fn jwks(members: &Map<String, Value>) -> Result<Option<KeySet>, ClientMetadataEr
     Ok(Some(set))
 }
 
-fn spiffe_id(members: &Map<String, Value>) -> Result<Option<SpiffeIdPattern>, ClientMetadataError> {
+pub(crate) fn spiffe_id(
+    members: &Map<String, Value>,
+) -> Result<Option<SpiffeIdPattern>, ClientMetadataError> {
     let Some(text) = text(members, "spiffe_id")? else { return Ok(None) };
     let form = ClientMetadataError::Form { member: "spiffe_id" };
     SpiffeIdPattern::parse(text).map(Some).ok_or(form)
 }
 
-fn text<'a>(
+pub(crate) fn text<'a>(
     members: &'a Map<String, Value>,
     member: &'static str,
 ) -> Result<Option<&'a str>, ClientMetadataError> {
@@ -338,7 +345,7 @@ fn text<'a>(
     }
 }
 
-fn evidence(text: &str) -> String {
+pub(crate) fn evidence(text: &str) -> String {
     const MAX_CHARACTERS: usize = 64;
     text.chars().filter(|character| !character.is_control()).take(MAX_CHARACTERS).collect()
 }

@@ -51,6 +51,26 @@ pub enum ErrorCode {
     UseAttestationChallenge,
     UseFreshAttestation,
     InvalidClientAttestation,
+    // RFC 9101 §7
+    InvalidRequestUri,
+    InvalidRequestObject,
+    RequestNotSupported,
+    RequestUriNotSupported,
+    // OpenID Connect Core 1.0 §3.1.2.6
+    InteractionRequired,
+    LoginRequired,
+    AccountSelectionRequired,
+    ConsentRequired,
+    RegistrationNotSupported,
+    // OpenID Connect Core Error Code unmet_authentication_requirements 1.0 §2
+    UnmetAuthenticationRequirements,
+    // CIBA Core 1.0 §12, §13
+    ExpiredLoginHintToken,
+    UnknownUserId,
+    MissingUserCode,
+    InvalidUserCode,
+    InvalidBindingMessage,
+    TransactionFailed,
 }
 
 impl ErrorCode {
@@ -85,6 +105,22 @@ impl ErrorCode {
             Self::UseAttestationChallenge => "use_attestation_challenge",
             Self::UseFreshAttestation => "use_fresh_attestation",
             Self::InvalidClientAttestation => "invalid_client_attestation",
+            Self::InvalidRequestUri => "invalid_request_uri",
+            Self::InvalidRequestObject => "invalid_request_object",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::InteractionRequired => "interaction_required",
+            Self::LoginRequired => "login_required",
+            Self::AccountSelectionRequired => "account_selection_required",
+            Self::ConsentRequired => "consent_required",
+            Self::RegistrationNotSupported => "registration_not_supported",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
+            Self::ExpiredLoginHintToken => "expired_login_hint_token",
+            Self::UnknownUserId => "unknown_user_id",
+            Self::MissingUserCode => "missing_user_code",
+            Self::InvalidUserCode => "invalid_user_code",
+            Self::InvalidBindingMessage => "invalid_binding_message",
+            Self::TransactionFailed => "transaction_failed",
         }
     }
 }
@@ -155,6 +191,22 @@ mod tests {
             ErrorCode::InsufficientUserAuthentication,
             ErrorCode::InvalidRedirectUri,
             ErrorCode::InvalidTarget,
+            ErrorCode::InvalidRequestUri,
+            ErrorCode::InvalidRequestObject,
+            ErrorCode::RequestNotSupported,
+            ErrorCode::RequestUriNotSupported,
+            ErrorCode::InteractionRequired,
+            ErrorCode::LoginRequired,
+            ErrorCode::AccountSelectionRequired,
+            ErrorCode::ConsentRequired,
+            ErrorCode::RegistrationNotSupported,
+            ErrorCode::UnmetAuthenticationRequirements,
+            ErrorCode::ExpiredLoginHintToken,
+            ErrorCode::UnknownUserId,
+            ErrorCode::MissingUserCode,
+            ErrorCode::InvalidUserCode,
+            ErrorCode::InvalidBindingMessage,
+            ErrorCode::TransactionFailed,
         ] {
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
         }

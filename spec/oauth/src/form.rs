@@ -46,6 +46,12 @@ impl Form {
         Ok(Self(parameters))
     }
 
+    /// Parameters that were read elsewhere: those of a request object, each name once but for
+    /// those that may repeat.
+    pub(crate) const fn of(parameters: Vec<(String, String)>) -> Self {
+        Self(parameters)
+    }
+
     /// The value of a parameter that stands at most once; `None` if it is empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()

@@ -69,11 +69,14 @@ pub struct Metadata {
     pub protected_resources: Vec<Resource>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_documentation: Option<Endpoint>,
+    /// What other specifications added.
+    #[serde(flatten)]
+    pub extensions: Extensions,
 }
 
 impl Metadata {
     /// The least that a server publishes; the rest is filled in by its fields.
-    pub const fn new(issuer: Issuer, token_endpoint: Endpoint) -> Self {
+    pub fn new(issuer: Issuer, token_endpoint: Endpoint) -> Self {
         Self {
             issuer,
             token_endpoint,
@@ -96,6 +99,7 @@ impl Metadata {
             mtls_endpoint_aliases: None,
             protected_resources: Vec::new(),
             service_documentation: None,
+            extensions: Extensions::default(),
         }
     }
 
@@ -116,6 +120,89 @@ impl Metadata {
     }
 }
 
+/// Members that other specifications registered. Empty lists and `false` are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extensions {
+    /// RFC 8414 §2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub response_modes_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ui_locales_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub op_policy_uri: Option<Endpoint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub op_tos_uri: Option<Endpoint>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revocation_endpoint_auth_methods_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revocation_endpoint_auth_signing_alg_values_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub introspection_endpoint_auth_methods_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub introspection_endpoint_auth_signing_alg_values_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_metadata: Option<String>,
+    /// RFC 9126 §5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_authorization_request_endpoint: Option<Endpoint>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub require_pushed_authorization_requests: bool,
+    /// RFC 9101 §10.5, OpenID Connect Discovery 1.0 §3.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub request_object_signing_alg_values_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub require_signed_request_object: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub request_parameter_supported: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acr_values_supported: Vec<String>,
+    /// JARM §4.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_signing_alg_values_supported: Vec<String>,
+    /// RFC 8628 §4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_authorization_endpoint: Option<Endpoint>,
+    /// CIBA Core 1.0 §4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backchannel_authentication_endpoint: Option<Endpoint>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backchannel_token_delivery_modes_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backchannel_authentication_request_signing_alg_values_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub backchannel_user_code_parameter_supported: bool,
+    /// RFC 9396 §10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details_types_supported: Vec<String>,
+    /// RFC 9701 §7.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub introspection_signing_alg_values_supported: Vec<String>,
+    /// draft-ietf-oauth-client-id-metadata-document §5.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub client_id_metadata_document_supported: bool,
+    /// draft-ietf-oauth-identity-chaining §2.2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identity_chaining_requested_token_types_supported: Vec<String>,
+    /// draft-ietf-oauth-identity-assertion-authz-grant §7.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_grant_profiles_supported: Vec<String>,
+    /// draft-ietf-oauth-attestation-based-client-auth §8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_attestation_pop_methods_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge_endpoint: Option<Endpoint>,
+    /// Drafts: transaction challenge, deferred token response, global token revocation,
+    /// refresh token expiration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_authorization_endpoint: Option<Endpoint>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deferred_token_response_supported: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global_token_revocation_endpoint: Option<Endpoint>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refresh_token_expiration_types_supported: Vec<String>,
+}
+
 /// The same endpoints where a client certificate is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MtlsEndpointAliases {
@@ -125,6 +212,16 @@ pub struct MtlsEndpointAliases {
     pub introspection_endpoint: Option<Endpoint>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation_endpoint: Option<Endpoint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_authorization_request_endpoint: Option<Endpoint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_authorization_endpoint: Option<Endpoint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backchannel_authentication_endpoint: Option<Endpoint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration_endpoint: Option<Endpoint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userinfo_endpoint: Option<Endpoint>,
 }
 
 /// Why a document is not used.
@@ -261,6 +358,27 @@ mod tests {
         "#);
         let text = serde_json::to_string(&metadata).unwrap();
         assert_eq!(Metadata::parse(&text, &issuer()), Ok(metadata));
+    }
+
+    #[test]
+    fn rfc8414_2_members_of_other_texts() {
+        let mut metadata = Metadata::new(issuer(), endpoint("/token"));
+        metadata.extensions.pushed_authorization_request_endpoint = Some(endpoint("/par"));
+        metadata.extensions.require_pushed_authorization_requests = true;
+        metadata.extensions.response_modes_supported = vec!["query".to_owned()];
+        metadata.extensions.client_id_metadata_document_supported = true;
+        metadata.mtls_endpoint_aliases = Some(MtlsEndpointAliases {
+            device_authorization_endpoint: Some(endpoint("/device")),
+            ..MtlsEndpointAliases::default()
+        });
+        let text = serde_json::to_string(&metadata).unwrap();
+        assert_eq!(
+            text,
+            r#"{"issuer":"https://localhost:8443","token_endpoint":"https://localhost:8443/token","response_types_supported":[],"mtls_endpoint_aliases":{"device_authorization_endpoint":"https://localhost:8443/device"},"response_modes_supported":["query"],"pushed_authorization_request_endpoint":"https://localhost:8443/par","require_pushed_authorization_requests":true,"client_id_metadata_document_supported":true}"#
+        );
+        assert_eq!(Metadata::parse(&text, &issuer()), Ok(metadata));
+        let foreign = text.replace("https://localhost:8443/par", "javascript:alert(1)");
+        assert!(Metadata::parse(&foreign, &issuer()).is_err());
     }
 
     #[test]

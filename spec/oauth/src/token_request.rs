@@ -1,5 +1,7 @@
-//! Requests to the token endpoint: client credentials (RFC 6749 §4.4), token exchange (RFC 8693
-//! §2.1) and, as a profile of it, transaction tokens (draft-ietf-oauth-transaction-tokens §11.1).
+//! Requests to the token endpoint: authorization code, client credentials and refresh (RFC 6749
+//! §4.1.3, §4.4, §6), token exchange (RFC 8693 §2.1) and, as a profile of it, transaction tokens
+//! (draft-ietf-oauth-transaction-tokens §11.1), JWT authorization grants (RFC 7523 §2.1), device
+//! codes (RFC 8628 §3.4), backchannel authentication (CIBA Core 1.0 §10.1) and deferred tokens.
 //!
 //! In scope: from parameters to a typed request. Not here: who the client is
 //! ([`crate::client_assertion`]) and whether it gets what it asks for.
@@ -9,8 +11,11 @@ use std::fmt;
 use jose::json::{self, NotStrict};
 use serde_json::{Map, Value};
 
+use crate::authorization_details::AuthorizationDetails;
 use crate::error::ErrorCode;
 use crate::form::Form;
+use crate::parameter::Refused;
+use crate::pkce::CodeVerifier;
 use crate::resource::{AudienceName, NotAResource, NotAnAudience, Resource};
 use crate::scope::{NotAScope, ScopeSet};
 use crate::token_text::{NotATokenText, TokenText};
@@ -20,6 +25,8 @@ use crate::token_type::TokenType;
 const MAX_TARGETS: usize = 8;
 /// Bytes of `request_context` and of `request_details`, each.
 const MAX_CONTEXT_BYTES: usize = 4_096;
+/// Bytes of `redirect_uri`: of one that can be registered.
+const MAX_REDIRECT_URI_BYTES: usize = 2_048;
 /// Bytes of what an error repeats.
 const MAX_EVIDENCE_BYTES: usize = 64;
 
@@ -28,17 +35,40 @@ const MAX_EVIDENCE_BYTES: usize = 64;
 pub enum GrantType {
     ClientCredentials,
     TokenExchange,
+    AuthorizationCode,
+    RefreshToken,
+    /// RFC 7523: also identity chaining and ID-JAG.
+    JwtBearer,
+    DeviceCode,
+    Ciba,
+    /// Deferred token response, a draft.
+    Deferred,
 }
 
 impl GrantType {
     /// Every grant.
-    pub const ALL: &'static [Self] = &[Self::ClientCredentials, Self::TokenExchange];
+    pub const ALL: &'static [Self] = &[
+        Self::ClientCredentials,
+        Self::TokenExchange,
+        Self::AuthorizationCode,
+        Self::RefreshToken,
+        Self::JwtBearer,
+        Self::DeviceCode,
+        Self::Ciba,
+        Self::Deferred,
+    ];
 
     /// The value of `grant_type`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+            Self::Ciba => "urn:openid:params:grant-type:ciba",
+            Self::Deferred => "urn:ietf:params:oauth:grant-type:deferred",
         }
     }
 
@@ -59,6 +89,64 @@ impl fmt::Display for GrantType {
 pub enum TokenRequest {
     ClientCredentials(ClientCredentials),
     TokenExchange(Box<TokenExchange>),
+    AuthorizationCode(Box<AuthorizationCode>),
+    RefreshToken(Box<RefreshToken>),
+    JwtBearer(Box<JwtBearer>),
+    DeviceCode(DeviceCode),
+    Ciba(Ciba),
+    Deferred(Deferred),
+}
+
+/// A code that a user's browser brought (RFC 6749 §4.1.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorizationCode {
+    pub code: TokenText,
+    /// As the client wrote it: to be the same text as in the authorization request.
+    pub redirect_uri: Option<String>,
+    pub code_verifier: Option<CodeVerifier>,
+    pub asked: Asked,
+}
+
+/// A refresh token (RFC 6749 §6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshToken {
+    pub refresh_token: TokenText,
+    pub asked: Asked,
+}
+
+/// An assertion of another issuer (RFC 7523 §2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwtBearer {
+    pub assertion: TokenText,
+    pub asked: Asked,
+}
+
+/// A device that waits for its user (RFC 8628 §3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceCode {
+    pub device_code: TokenText,
+    pub resources: Vec<Resource>,
+}
+
+/// A client that waits for a user whom the server asked (CIBA Core 1.0 §10.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ciba {
+    pub auth_req_id: TokenText,
+    pub resources: Vec<Resource>,
+}
+
+/// A client that waits for an answer which was put off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deferred {
+    pub deferral_code: TokenText,
+}
+
+/// How much of what was granted is asked for; all of it where nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub scope: Option<ScopeSet>,
+    pub resources: Vec<Resource>,
+    pub authorization_details: Option<AuthorizationDetails>,
 }
 
 /// An agent on its own behalf.
@@ -97,12 +185,40 @@ impl TokenRequest {
         let grant = required(form, "grant_type")?;
         let grant = GrantType::parse(grant)
             .ok_or_else(|| TokenRequestError::UnsupportedGrantType { found: evidence(grant) })?;
+        let takes_details = matches!(
+            grant,
+            GrantType::AuthorizationCode | GrantType::RefreshToken | GrantType::JwtBearer
+        );
         // RFC 9396 §5: "The AS MUST refuse to process any unknown authorization details type"; no
-        // type is known here.
-        if form.has("authorization_details") {
+        // type is known to the other grants.
+        if form.has("authorization_details") && !takes_details {
             return Err(TokenRequestError::AuthorizationDetails);
         }
         match grant {
+            GrantType::AuthorizationCode => {
+                AuthorizationCode::parse(form).map(Box::new).map(Self::AuthorizationCode)
+            }
+            GrantType::RefreshToken => {
+                let (refresh_token, asked) = (token(form, "refresh_token")?, Asked::parse(form)?);
+                Ok(Self::RefreshToken(Box::new(RefreshToken { refresh_token, asked })))
+            }
+            GrantType::JwtBearer => {
+                // RFC 7523 §2.1: "The value of the "assertion" parameter MUST contain a single
+                // JWT."
+                let (assertion, asked) = (token(form, "assertion")?, Asked::parse(form)?);
+                Ok(Self::JwtBearer(Box::new(JwtBearer { assertion, asked })))
+            }
+            GrantType::DeviceCode => {
+                let (device_code, resources) = (token(form, "device_code")?, resources(form)?);
+                Ok(Self::DeviceCode(DeviceCode { device_code, resources }))
+            }
+            GrantType::Ciba => {
+                let (auth_req_id, resources) = (token(form, "auth_req_id")?, resources(form)?);
+                Ok(Self::Ciba(Ciba { auth_req_id, resources }))
+            }
+            GrantType::Deferred => {
+                Ok(Self::Deferred(Deferred { deferral_code: token(form, "deferral_code")? }))
+            }
             GrantType::ClientCredentials => {
                 let (scope, resources) = (scope(form)?, resources(form)?);
                 Ok(Self::ClientCredentials(ClientCredentials { scope, resources }))
@@ -118,7 +234,65 @@ impl TokenRequest {
         match self {
             Self::ClientCredentials(_) => GrantType::ClientCredentials,
             Self::TokenExchange(_) => GrantType::TokenExchange,
+            Self::AuthorizationCode(_) => GrantType::AuthorizationCode,
+            Self::RefreshToken(_) => GrantType::RefreshToken,
+            Self::JwtBearer(_) => GrantType::JwtBearer,
+            Self::DeviceCode(_) => GrantType::DeviceCode,
+            Self::Ciba(_) => GrantType::Ciba,
+            Self::Deferred(_) => GrantType::Deferred,
         }
+    }
+
+    /// `resource`.
+    pub fn resources(&self) -> &[Resource] {
+        match self {
+            Self::ClientCredentials(request) => &request.resources,
+            Self::TokenExchange(request) => &request.resources,
+            Self::AuthorizationCode(request) => &request.asked.resources,
+            Self::RefreshToken(request) => &request.asked.resources,
+            Self::JwtBearer(request) => &request.asked.resources,
+            Self::DeviceCode(request) => &request.resources,
+            Self::Ciba(request) => &request.resources,
+            Self::Deferred(_) => &[],
+        }
+    }
+}
+
+/// Whether the client would rather wait than be refused where a human is to be asked first
+/// (Deferred Token Response, a draft): `completion_mode=deferred`.
+pub fn may_be_deferred(form: &Form) -> Result<bool, Refused> {
+    const RULE: &str = "draft Deferred Token Response";
+    match form.get("completion_mode") {
+        None => Ok(false),
+        Some("deferred") => Ok(true),
+        Some(other) => Err(Refused::value("completion_mode", RULE, other)),
+    }
+}
+
+impl AuthorizationCode {
+    fn parse(form: &Form) -> Result<Self, TokenRequestError> {
+        let redirect_uri = form.get("redirect_uri");
+        if let Some(uri) = redirect_uri.filter(|uri| uri.len() > MAX_REDIRECT_URI_BYTES) {
+            let (length, max) = (uri.len(), MAX_REDIRECT_URI_BYTES);
+            return Err(TokenRequestError::ContextTooLong { name: "redirect_uri", length, max });
+        }
+        let asked = Asked::parse(form)?;
+        // RFC 6749 §4.1.3 has no `scope`: what the user agreed to is settled.
+        Ok(Self {
+            code: token(form, "code")?,
+            redirect_uri: redirect_uri.map(str::to_owned),
+            code_verifier: form.get("code_verifier").map(CodeVerifier::parse).transpose()?,
+            asked: Asked { scope: None, ..asked },
+        })
+    }
+}
+
+impl Asked {
+    fn parse(form: &Form) -> Result<Self, TokenRequestError> {
+        let details = form.get("authorization_details").map(AuthorizationDetails::parse);
+        let details = details.transpose().map_err(TokenRequestError::Details)?;
+        let (scope, resources) = (scope(form)?, resources(form)?);
+        Ok(Self { scope, resources, authorization_details: details })
     }
 }
 
@@ -169,6 +343,10 @@ pub enum TokenRequestError {
     #[error("no type of `authorization_details` is supported")]
     AuthorizationDetails,
     #[error(transparent)]
+    Details(Refused),
+    #[error(transparent)]
+    Parameter(#[from] Refused),
+    #[error(transparent)]
     Scope(#[from] NotAScope),
     #[error(transparent)]
     Resource(#[from] NotAResource),
@@ -195,7 +373,7 @@ impl TokenRequestError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::UnsupportedGrantType { .. } => ErrorCode::UnsupportedGrantType,
-            Self::AuthorizationDetails => ErrorCode::InvalidAuthorizationDetails,
+            Self::AuthorizationDetails | Self::Details(_) => ErrorCode::InvalidAuthorizationDetails,
             Self::Scope(_) => ErrorCode::InvalidScope,
             // RFC 8707 §2: "invalid_target: The requested resource is invalid, missing, unknown,
             // or malformed."
@@ -206,6 +384,7 @@ impl TokenRequestError {
             // RFC 8693 §2.2.2: "The value of the "error" parameter MUST be the "invalid_request"
             // error code."
             Self::Missing { .. }
+            | Self::Parameter(_)
             | Self::UnknownTokenType { .. }
             | Self::ActorTypeAlone
             | Self::Token { .. }

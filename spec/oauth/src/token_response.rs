@@ -1,9 +1,11 @@
-//! Successful answer of the token endpoint (RFC 6749 §5.1, RFC 8693 §2.2.1).
+//! Successful answer of the token endpoint (RFC 6749 §5.1, RFC 8693 §2.2.1, RFC 9396 §7, OpenID
+//! Connect Core 1.0 §3.1.3.3).
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::authorization_details::AuthorizationDetails;
 use crate::scope::ScopeSet;
 use crate::token_type::TokenType;
 
@@ -35,7 +37,7 @@ impl TokenUse {
     }
 }
 
-/// The answer. There is no refresh token: a new token needs a new proof of who asks.
+/// The answer.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenResponse {
     pub access_token: String,
@@ -47,6 +49,31 @@ pub struct TokenResponse {
     pub scope: Option<ScopeSet>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_token_type: Option<TokenType>,
+    /// RFC 6749 §5.1: "OPTIONAL. The refresh token".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// OpenID Connect Core 1.0 §3.1.3.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<String>,
+    /// RFC 9396 §7: "the authorization details as granted by the resource owner".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization_details: Option<AuthorizationDetails>,
+}
+
+impl TokenResponse {
+    /// The least that there is; the rest is filled in by its fields.
+    pub const fn new(access_token: String, token_type: TokenUse) -> Self {
+        Self {
+            access_token,
+            token_type,
+            expires_in: None,
+            scope: None,
+            issued_token_type: None,
+            refresh_token: None,
+            id_token: None,
+            authorization_details: None,
+        }
+    }
 }
 
 impl fmt::Debug for TokenResponse {
@@ -56,6 +83,9 @@ impl fmt::Debug for TokenResponse {
             .field("expires_in", &self.expires_in)
             .field("scope", &self.scope)
             .field("issued_token_type", &self.issued_token_type)
+            .field("refresh_token", &self.refresh_token.is_some())
+            .field("id_token", &self.id_token.is_some())
+            .field("authorization_details", &self.authorization_details)
             .finish_non_exhaustive()
     }
 }
@@ -80,11 +110,10 @@ mod tests {
     #[test]
     fn rfc8693_2_2_1_answer() {
         let answer = TokenResponse {
-            access_token: "eyJ.e30.AA".to_owned(),
-            token_type: TokenUse::Bearer,
             expires_in: Some(300),
             scope: Some(ScopeSet::parse("read").unwrap()),
             issued_token_type: Some(TokenType::AccessToken),
+            ..TokenResponse::new("eyJ.e30.AA".to_owned(), TokenUse::Bearer)
         };
         insta::assert_snapshot!(serde_json::to_string_pretty(&answer).unwrap(), @r#"
         {
@@ -98,6 +127,24 @@ mod tests {
         assert!(!format!("{answer:?}").contains("eyJ"));
         let text = serde_json::to_string(&answer).unwrap();
         assert_eq!(serde_json::from_str::<TokenResponse>(&text).unwrap(), answer);
+    }
+
+    /// The example of OpenID Connect Core 1.0 §3.1.3.3, with RFC 9396 §7.
+    #[test]
+    fn openid_core_3_1_3_3_answer() {
+        let text = r#"{"access_token":"SlAV32hkKG","token_type":"Bearer","expires_in":3600,
+            "refresh_token":"8xLOxBtZp8","id_token":"eyJ.e30.AA",
+            "authorization_details":[{"type":"a","actions":["b"]}]}"#;
+        let answer: TokenResponse = serde_json::from_str(text).unwrap();
+        assert_eq!(answer.refresh_token.as_deref(), Some("8xLOxBtZp8"));
+        assert_eq!(answer.id_token.as_deref(), Some("eyJ.e30.AA"));
+        assert_eq!(answer.authorization_details.as_ref().unwrap().iter().count(), 1);
+        let written: serde_json::Value = serde_json::to_value(&answer).unwrap();
+        assert_eq!(written, serde_json::from_str::<serde_json::Value>(text).unwrap());
+        let shown = format!("{answer:?}");
+        for secret in ["SlAV32hkKG", "8xLOxBtZp8", "eyJ"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(super) fn wanted(request: &TokenRequest) -> Result<&str, TargetRefusal> {
         TokenRequest::TokenExchange(request) => {
             (request.resources.as_slice(), request.audiences.as_slice())
         }
+        other => (other.resources(), none),
     };
     match (resources, audiences) {
         ([], []) => Err(TargetRefusal::None),

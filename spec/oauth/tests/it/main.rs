@@ -6,9 +6,12 @@
     reason = "a test fails by panicking, helpers of tests among it"
 )]
 
+mod authorization;
 mod client_authentication;
 mod client_metadata;
+mod dpop;
 mod properties;
+mod registration;
 mod token_request;
 mod tokens;
 
