@@ -1,5 +1,6 @@
 //! People, their sessions, and what they granted, as they are stored.
 
+use authentication::notice::Notice;
 use authentication::session::{Session, SignInCode};
 use authorization::granted::{Code, Ended, GrantRecord, code};
 use registry::UserRecord;
@@ -65,6 +66,11 @@ entity!(
     Code, Table::Codes, one => one.hash.clone(),
     Vec::new(),
     Some(one.until.plus(code::KEPT))
+);
+entity!(
+    Notice, Table::Notices, one => one.row(),
+    vec![(Index::User, one.user.clone())],
+    Some(one.until)
 );
 entity!(Ended, Table::Ended, one => one.id.clone(), Vec::new(), Some(one.until));
 
