@@ -19,6 +19,8 @@ pub async fn register<W: World>(
     let client = ClientRecord {
         client_id: format!("client-{}", public_id(world)),
         metadata,
+        public: false,
+        redirects: None,
         registered: now,
         state: ClientState::Enabled,
         since: now,

@@ -1,7 +1,7 @@
 //! The token endpoint (RFC 6749 §3.2): who asks, what for, whether, and the token
 //! (S4 §10; AUTHZ-01 to AUTHZ-03, AUTHZ-07, AUTHZ-08, AUTHZ-11, AUTHZ-12, AUTHZ-23).
 
-mod client;
+pub mod client;
 mod target;
 
 use std::collections::BTreeSet;
@@ -112,11 +112,11 @@ pub enum End {
 
 /// Answers one request.
 pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable> {
-    let facts = basis(world, client::keys(&call)).await?;
+    let facts = basis(world, client::keys((&call).into())).await?;
     let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
-    let proved = match client::authenticate(&call, &facts, &issuer, now)? {
+    let proved = match client::authenticate((&call).into(), &facts, &issuer, now)? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(End::Stranger(refusal)),
     };
@@ -345,7 +345,7 @@ fn facet(agent: Option<&Stored<AgentRecord>>, client: Option<&Stored<ClientRecor
         (Some(agent), _) => agent.entry.client.clone(),
         (None, Some(client)) => {
             let scope = Some(client.metadata.scope.clone()).filter(|scope| !scope.is_empty());
-            Facet { scope_max: scope, callable: false }
+            Facet { scope_max: scope, ..Facet::default() }
         }
         (None, None) => Facet::default(),
     }
