@@ -12,6 +12,7 @@ mod once;
 pub mod policy;
 pub mod private_key_jwt;
 mod proof;
+pub mod public;
 pub mod session;
 pub mod spiffe_jwt;
 pub mod spiffe_wit;

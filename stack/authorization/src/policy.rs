@@ -144,6 +144,14 @@ impl Consent {
     }
 }
 
+/// `[openid]`: what clients are told of users.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenId {
+    /// The clients that are told another `sub` than everybody else (OpenID Connect Core 1.0 §8.1).
+    pub pairwise: BTreeSet<String>,
+}
+
 /// The deepest chain that policy may allow: what a token can hold.
 pub const DEPTH_MAX: usize = oauth::act::MAX_ACTORS;
 

@@ -326,6 +326,9 @@ pub enum Refusal {
     /// It has several audiences: ours have one.
     #[error("a token with several audiences")]
     SeveralAudiences,
+    /// An opaque token that nobody was given, or whose time is long over.
+    #[error("this is no token of this server")]
+    Unknown,
     /// It is for somebody else.
     #[error("token for `{found}`, not for `{expected}`")]
     OtherAudience {
@@ -344,6 +347,7 @@ impl Refusal {
         matches!(
             self,
             Self::Malformed(_)
+                | Self::Unknown
                 | Self::Refused(
                     Of::AlgorithmNotAccepted { .. }
                         | Of::NoKey(_)

@@ -122,6 +122,7 @@ impl Activity {
                 named(Class::Entity, 3)
             }
             Event::LogCut => named(Class::Entity, 4),
+            Event::TokenRead => named(Class::Entity, 2),
             Event::FederationChanged => match action {
                 "federation.add" => named(Class::Entity, 1),
                 "federation.remove" => named(Class::Entity, 4),
@@ -391,6 +392,7 @@ fn entity(record: &Record) -> Value {
         }
         Event::ConsentAnswered | Event::GrantEnded => ("Grant", record.root.as_ref()),
         Event::KeyRotated => ("Key", resource),
+        Event::TokenRead => ("Token", record.jti.as_ref()),
         Event::LogCut => ("Log", resource),
         Event::FederationChanged => ("Federation", resource),
         Event::JoinTokenCreated => ("Join token", resource),

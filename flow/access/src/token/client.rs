@@ -1,36 +1,16 @@
-//! Which client asks: the one method it used, verified. The same at every endpoint that clients
-//! authenticate at.
+//! Which client asks: the one method it used, verified.
 
-use authentication::{Proved, private_key_jwt, spiffe_jwt, spiffe_wit, spiffe_x509};
+use authentication::{Proved, private_key_jwt, public, spiffe_jwt, spiffe_wit, spiffe_x509};
 use credential::{KeyRing, Purpose};
 use env::{Key, Unavailable};
 use oauth::Issuer;
-use oauth::TokenText;
 use oauth::client_assertion::{AssertionType, PresentedClient};
+use oauth::confirmation::CertificateThumbprint;
 use registry::ClientRecord;
 use time::UnixTime;
 use wimse::TrustAnchors;
 
-use super::Call;
 use crate::facts::Basis;
-
-/// What a request shows of its client. Nothing in it is believed yet.
-#[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
-    /// `client_id` and `client_assertion`.
-    pub client: &'a PresentedClient,
-    /// `OAuth-Client-Attestation` and its proof.
-    pub attestation: Option<&'a (TokenText, TokenText)>,
-    /// The certificates of the channel, in DER, leaf first.
-    pub certificates: &'a [Vec<u8>],
-}
-
-impl<'a> From<&'a Call> for Shown<'a> {
-    fn from(call: &'a Call) -> Self {
-        let (attestation, certificates) = (call.attestation.as_ref(), &call.certificates);
-        Self { client: &call.client, attestation, certificates }
-    }
-}
 
 /// Why nobody is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,12 +56,32 @@ impl ClientRefusal {
     }
 }
 
+/// What a request shows of its client.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// `client_id` and `client_assertion`.
+    pub client: &'a PresentedClient,
+    /// `OAuth-Client-Attestation` and its proof.
+    pub attestation: Option<&'a (oauth::TokenText, oauth::TokenText)>,
+    /// The certificates of the channel, in DER, leaf first.
+    pub certificates: &'a [Vec<u8>],
+}
+
+impl<'a> From<&'a super::Call> for Shown<'a> {
+    fn from(call: &'a super::Call) -> Self {
+        let (attestation, certificates) = (call.attestation.as_ref(), &call.certificates);
+        Self { client: &call.client, attestation, certificates }
+    }
+}
+
 /// The rows that authentication may need.
 pub fn keys(call: Shown<'_>) -> Vec<Key> {
     let mut keys = vec![
         Key::of::<KeyRing>(Purpose::AccessToken.name()),
         Key::of::<KeyRing>(Purpose::TxnToken.name()),
+        Key::of::<KeyRing>(Purpose::IdToken.name()),
     ];
+    keys.extend(call.client.client_id.iter().map(|id| Key::of::<ClientRecord>(id.as_str())));
     if let Some(id) = claimed(call) {
         keys.push(Key::of::<ClientRecord>(id));
     }
@@ -136,7 +136,16 @@ pub fn authenticate(
             spiffe_wit::authenticate(wit.as_str(), pop.as_str(), client_id, &known)
                 .map_err(ClientRefusal::from)
         }
-        (None, None) if call.certificates.is_empty() => Err(ClientRefusal::None),
+        (None, None) if call.certificates.is_empty() => {
+            let Some(id) = client_id else { return Ok(Err(ClientRefusal::None)) };
+            match facts.rows.get::<ClientRecord>(id.as_str())? {
+                Some(client) if client.public => {
+                    let until = now.plus(facts.set().domain().lifetimes.access_token);
+                    Ok(plain(public::identify(id, until)))
+                }
+                _ => Err(ClientRefusal::None),
+            }
+        }
         (None, None) => spiffe_x509::authenticate(call.certificates, client_id, bundles, now)
             .map(plain)
             .map_err(ClientRefusal::from),
@@ -153,7 +162,7 @@ fn unknown(assertion: &str) -> ClientRefusal {
 }
 
 /// RFC 8705 §3.1: the thumbprint of the leaf that the channel showed.
-pub(super) fn certificate(chain: &[Vec<u8>]) -> Option<String> {
+pub(super) fn certificate(chain: &[Vec<u8>]) -> Option<CertificateThumbprint> {
     let leaf = x509::Certificate::parse(chain.first()?).ok()?;
-    Some(jose::Thumbprint::from_bytes(leaf.fingerprint_sha256()).to_base64url())
+    Some(CertificateThumbprint::from_bytes(leaf.fingerprint_sha256()))
 }

@@ -72,6 +72,11 @@ impl Grant {
         }
     }
 
+    /// Whether it goes on using what was granted and stored before.
+    pub const fn is_of_a_stored_grant(self) -> bool {
+        matches!(self, Self::AuthorizationCode | Self::RefreshToken)
+    }
+
     /// The action that the PDP is asked about.
     pub const fn action(self) -> &'static str {
         match self {
