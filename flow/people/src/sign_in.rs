@@ -8,10 +8,11 @@ use env::{Change, Clock, Entropy, Expect, Key, Recorded, Stored, Unavailable, Wo
 use monitoring::{Event, Outcome, Record};
 use registry::{UserName, UserRecord};
 use time::UnixTime;
+use webauthn::ResponseError;
 
 use crate::browser::Browser;
 use crate::ceremony::NotOurs;
-use crate::end::{Check, End, commit};
+use crate::end::{Check, End, Once, commit, commit_once};
 use crate::ending::Because;
 use crate::facts::{Basis, basis};
 use crate::issuing;
@@ -21,6 +22,8 @@ use crate::sessions::with_grants;
 use crate::standing::{self, NotAdmitted};
 use crate::throttle::{Throttle, TooMany};
 use crate::turns::{TRIES_MAX, overtaken, pause};
+
+pub mod passkey;
 
 /// RFC 8176 §2: `otp`, "One-time password".
 pub const AMR_OTP: &str = "otp";
@@ -73,6 +76,18 @@ pub enum Refusal {
     /// What came back was not begun here.
     #[error(transparent)]
     NotOurs(#[from] NotOurs),
+    /// Passkeys need a name of this server.
+    #[error("there are no passkeys here: {0}")]
+    NoPasskeys(String),
+    /// What the browser gave back does not read.
+    #[error("what the browser gave back does not read: {0}")]
+    Response(#[from] ResponseError),
+    /// Nobody has that passkey.
+    #[error("no such passkey")]
+    Passkey,
+    /// A step of the ceremony failed.
+    #[error(transparent)]
+    Ceremony(#[from] webauthn::Refusal),
 }
 
 impl Check for Refusal {
@@ -86,6 +101,10 @@ impl Check for Refusal {
             Self::Used { .. } => "sign_in::Used",
             Self::Standing(_) => "sign_in::Standing",
             Self::NotOurs(_) => "sign_in::NotOurs",
+            Self::NoPasskeys(_) => "sign_in::NoPasskeys",
+            Self::Response(_) => "sign_in::Response",
+            Self::Passkey => "sign_in::Passkey",
+            Self::Ceremony(_) => "sign_in::Ceremony",
         }
     }
 }
@@ -234,7 +253,7 @@ async fn once_each<W: World>(world: &W, browser: &Browser<'_>, shown: &Shown) ->
                 SignInCode { uses_left: row.uses_left.saturating_sub(1), ..(*row.value).clone() };
             change.writes.push(Write::put(&left, Expect::Version(row.version)));
         }
-        if let Some(recorded) = entering.enter(world, change, record, decided).await? {
+        if let Some(recorded) = entering.enter(world, change, record, decided, None).await? {
             return Ok(End::Decided(recorded));
         }
         pause(world, turn).await;
@@ -274,6 +293,7 @@ impl Entering<'_> {
         mut change: Change,
         mut record: Record,
         decided: Result<(), R>,
+        once: Option<Once<R>>,
     ) -> Result<Option<Recorded<Result<SignedIn, R>>>, Unavailable> {
         let signed = match decided {
             Ok(()) => Ok(self.begin(world, &mut change).await?),
@@ -287,7 +307,10 @@ impl Entering<'_> {
                 "until": session.until.to_string(),
             });
         }
-        commit(world, change, record, signed).await
+        match once {
+            Some(once) => commit_once(world, change, record, signed, once).await,
+            None => commit(world, change, record, signed).await,
+        }
     }
 
     /// The session. Its secret is new whatever the browser had before: a cookie that somebody

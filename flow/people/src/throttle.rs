@@ -86,6 +86,9 @@ impl Throttle {
     pub fn failed(&self, source: &str, user: &str, now: UnixTime) {
         let mut counts = self.lock();
         for ((count, key), limit) in counts.iter_mut().zip(keys(source, user)).zip(self.limits()) {
+            if key.is_empty() {
+                continue;
+            }
             make_room(count, &key, now);
             let forgotten = count.get(&key).copied().unwrap_or(now).max(now);
             count.insert(key, forgotten.plus(Span::from_millis(limit.every)));
@@ -123,9 +126,10 @@ fn make_room(count: &mut BTreeMap<String, UnixTime>, key: &str, now: UnixTime) {
     }
 }
 
+/// Where nobody is named, the source alone is counted: nobody else is to wait for its failures.
 fn keys(source: &str, user: &str) -> [String; 3] {
     let source = network(source);
-    let pair = format!("{source}\0{user}");
+    let pair = if user.is_empty() { String::new() } else { format!("{source}\0{user}") };
     [source, pair, user.to_owned()]
 }
 
@@ -186,6 +190,15 @@ mod tests {
         }
         assert!(throttle.check("2001:db8::ffff", "ada", at(100)).is_err());
         assert_eq!(throttle.check("2001:db8:0:1::1", "ada", at(100)), Ok(()));
+    }
+
+    #[test]
+    fn s9_where_nobody_is_named_nobody_else_waits() {
+        let throttle = Throttle::default();
+        for source in 0..200_u32 {
+            throttle.failed(&format!("198.51.100.{source}"), "", at(100));
+        }
+        assert_eq!(throttle.check("192.0.2.1", "", at(100)), Ok(()));
     }
 
     #[test]

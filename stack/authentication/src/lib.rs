@@ -7,8 +7,11 @@
 //! memory of what was used once (`env::Store`), which gets the values from here.
 
 mod caller;
+pub mod ceremony;
+pub mod logout_token;
 pub mod notice;
 mod once;
+pub mod own_assertion;
 pub mod policy;
 pub mod private_key_jwt;
 mod proof;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use people::browser::Browser;
+use people::ceremony::Ceremonies;
 use people::end::End;
 use people::orders::{self, Given, NewUser};
 use people::sign_in::{self, Ended, Refusal, SignedIn};
@@ -18,6 +19,7 @@ use time::Span;
 pub(crate) struct House {
     pub(crate) domain: Domain,
     pub(crate) throttle: Throttle,
+    pub(crate) ceremonies: Ceremonies,
 }
 
 pub(crate) fn name(text: &str) -> UserName {
@@ -42,7 +44,8 @@ impl House {
 
     async fn with(sim: &Sim, files: Files) -> Self {
         let domain = Domain::start_with(sim, files).await;
-        Self { domain, throttle: Throttle::default() }
+        let ceremonies = Ceremonies::new(&[5; 32]);
+        Self { domain, throttle: Throttle::default(), ceremonies }
     }
 
     pub(crate) fn world(&self) -> Arc<SimWorld> {

@@ -5,6 +5,10 @@ mod house;
 #[cfg(test)]
 mod orders;
 #[cfg(test)]
+mod passkeys;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod sign_in;
+#[cfg(test)]
+mod upstream;
