@@ -82,6 +82,7 @@ impl House {
             metadata,
             public: false,
             redirects: Some(Redirects { redirect_uris, ..Redirects::default() }),
+            logout: registry::ClientLogout::default(),
             registered: now,
             state: ClientState::Enabled,
             since: now,

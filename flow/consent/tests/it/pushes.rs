@@ -4,7 +4,7 @@ use authorization::interaction::{Over, Pushed};
 use consent::push::{self, Call, End};
 use consent::{Begun, PageFault, Settled, Shown};
 use env::World;
-use jose::{Algorithm, KeySet, PrivateKey, SigningInput, generate};
+use jose::{Algorithm, KeySet, PrivateKey, SigningInput};
 use monitoring::{Event, Outcome};
 use oauth::form::Form;
 use oauth::pushed::PushedResponse;
@@ -19,13 +19,21 @@ use crate::house::{BACK, CHALLENGE, CLIENT, House, browser, invoices, part, quer
 const MANY: usize = 100;
 
 fn key() -> PrivateKey {
-    PrivateKey::from_pkcs8(&generate(Algorithm::Es256).unwrap()).unwrap()
+    let made = aws_lc_rs::signature::EcdsaKeyPair::generate_pkcs8(
+        &aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+        &aws_lc_rs::rand::SystemRandom::new(),
+    );
+    PrivateKey::from_pkcs8(made.unwrap().as_ref()).unwrap()
+}
+
+fn keys(key: &PrivateKey) -> KeySet {
+    KeySet::new(vec![key.public().to_jwk()]).unwrap()
 }
 
 /// A house whose client has this key.
 async fn open(sim: &testkit::Sim, key: &PrivateKey) -> House {
     let house = House::open(sim).await;
-    let jwks = KeySet::new([key.public().clone().with_use("sig")]).unwrap();
+    let jwks = keys(key);
     house.client(|client: &mut ClientRecord| client.metadata.jwks = Some(jwks.clone()));
     house
 }
@@ -99,7 +107,7 @@ fn rfc9126_2_2_a_reference_is_of_one_client_and_ends() {
         let key = key();
         let house = open(&sim, &key).await;
         house.client(|client| client.client_id = "client-other".to_owned());
-        let jwks = KeySet::new([key.public().clone()]).unwrap();
+        let jwks = keys(&key);
         house.client(|client| client.metadata.jwks = Some(jwks.clone()));
         let here = browser("a", None);
         let pushed = kept(push(&house, &key, "j1", &invoices("invoices.read")).await);
@@ -216,7 +224,7 @@ fn rfc9101_6_3_what_the_client_signed_is_what_counts() {
         }
         // Demanded by the client: FAPI 2.0 Message Signing §5.3.1 then, and nothing unsigned.
         house.client(|client| {
-            client.metadata.jwks = Some(KeySet::new([key.public().clone()]).unwrap());
+            client.metadata.jwks = Some(keys(&key));
             client.redirects.as_mut().unwrap().require_signed = true;
         });
         let (location, _) = told(house.begin(&here, &invoices("invoices.read")).await);
