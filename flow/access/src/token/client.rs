@@ -67,13 +67,6 @@ pub struct Shown<'a> {
     pub certificates: &'a [Vec<u8>],
 }
 
-impl<'a> From<&'a super::Call> for Shown<'a> {
-    fn from(call: &'a super::Call) -> Self {
-        let (attestation, certificates) = (call.attestation.as_ref(), &call.certificates);
-        Self { client: &call.client, attestation, certificates }
-    }
-}
-
 /// The rows that authentication may need.
 pub fn keys(call: Shown<'_>) -> Vec<Key> {
     let mut keys = vec![
