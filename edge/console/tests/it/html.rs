@@ -43,7 +43,8 @@ fn unescape(text: &str) -> String {
 impl Page {
     /// Reads a page; panics where it is not well formed.
     pub(crate) fn read(text: &str) -> Self {
-        let mut rest = text.strip_prefix("<!doctype html>").unwrap_or_else(|| panic!("no page: `{text}`"));
+        let mut rest =
+            text.strip_prefix("<!doctype html>").unwrap_or_else(|| panic!("no page: `{text}`"));
         let (mut elements, mut open): (Vec<Element>, Vec<usize>) = (Vec::new(), Vec::new());
         let mut tags = 0;
         while let Some(at) = rest.find('<') {

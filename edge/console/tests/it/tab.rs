@@ -167,7 +167,9 @@ impl Tab {
         fields: &[(&str, &str)],
     ) -> Answer {
         let page = shown.page();
-        let found = page.id(form).unwrap_or_else(|| panic!("no `{form}`: {} {:?} {}", shown.status, shown.headers, shown.body));
+        let found = page.id(form).unwrap_or_else(|| {
+            panic!("no `{form}`: {} {:?} {}", shown.status, shown.headers, shown.body)
+        });
         let action = found.attributes["action"].clone();
         let mut all = page.fields(form);
         all.retain(|(name, _)| !fields.iter().any(|(other, _)| other == name));
