@@ -226,12 +226,11 @@ impl Asking {
         permitted: &Permitted,
         user: &UserRecord,
     ) -> Self {
-        let words = |scope: &Scope| {
-            let known = OPENID.iter().find(|(name, _)| *name == scope.as_str());
-            known.map(|(_, words)| (*words).to_owned()).unwrap_or_default()
-        };
-        let openid: Vec<_> =
-            posed.asked.openid.iter().map(|scope| (scope.clone(), words(scope))).collect();
+        let is_asked = |name: &str| posed.asked.openid.iter().find(|one| one.as_str() == name);
+        let openid = OPENID
+            .iter()
+            .filter_map(|(name, words)| Some((is_asked(name)?.clone(), (*words).to_owned())))
+            .collect();
         let most = facts.set().domain().consent.grant_life;
         let mut lives: Vec<_> = LIVES
             .iter()

@@ -9,6 +9,7 @@ use authorization::granted::GrantRecord;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use basis::facts::{Basis, basis};
 use consent::acting::{self, Acting};
 use env::{Clock, World};
 use http::{Request, StatusCode};
@@ -46,7 +47,7 @@ struct Live {
     client: String,
     is_agent: bool,
     way: &'static str,
-    rights: Vec<(String, String)>,
+    rights: Vec<Right>,
     created: String,
     used: String,
     until: String,
@@ -82,6 +83,7 @@ pub(crate) async fn show<W: World>(
     let user = signed.session.user.clone();
     let (all, open) = (acting::of_user(world, &user).await, sessions::list(world, &user).await);
     let (Ok(all), Ok(open)) = (all, open) else { return page::unavailable() };
+    let Ok(facts) = basis(world, Vec::new()).await else { return page::unavailable() };
     let now = world.clock().now();
     let (live, over): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|one| one.grant.is_live(now).is_ok());
@@ -90,7 +92,7 @@ pub(crate) async fn show<W: World>(
     let shown = Page {
         frame: visit.frame("Acting for me", "acting"),
         told: told.map_or("", |(_, words)| words),
-        live: live.iter().map(|one| row(&visit, one)).collect(),
+        live: live.iter().map(|one| row(world, &facts, &visit, one)).collect(),
         over: over.iter().take(OVER_MAX).map(past).collect(),
         sessions: open
             .iter()
@@ -124,7 +126,7 @@ const fn by(acr: authentication::session::Acr) -> &'static str {
     }
 }
 
-fn row(visit: &Visit, one: &Acting) -> Live {
+fn row<W: World>(world: &W, facts: &Basis, visit: &Visit, one: &Acting) -> Live {
     let grant = &one.grant;
     let action = format!("{START}/grants/{}/end", grant.id);
     Live {
@@ -132,7 +134,7 @@ fn row(visit: &Visit, one: &Acting) -> Live {
         client: one.client.clone(),
         is_agent: one.is_agent,
         way: way(grant),
-        rights: rights(grant),
+        rights: rights(world, facts, grant),
         created: moment(grant.created),
         used: grant.used.as_ref().map_or_else(
             || "never".to_owned(),
@@ -154,25 +156,53 @@ const fn way(grant: &GrantRecord) -> &'static str {
     }
 }
 
-/// What, and where.
-pub(crate) fn rights(grant: &GrantRecord) -> Vec<(String, String)> {
+/// What may be done, and where, in the words of policy.
+pub(crate) struct Right {
+    pub(crate) place: String,
+    pub(crate) words: String,
+    pub(crate) audience: String,
+}
+
+/// The rights of a grant. What policy has no words for any more is told as it stands.
+pub(crate) fn rights<W: World>(world: &W, facts: &Basis, grant: &GrantRecord) -> Vec<Right> {
+    let gateway = &world.site().gateway;
     let mut rights: Vec<_> = grant
         .targets
         .iter()
         .map(|(audience, granted)| {
+            let policy = facts.set().resource(audience, gateway);
+            let words = |scope: &oauth::Scope| {
+                let known = policy.and_then(|policy| policy.scopes.get(scope));
+                known.filter(|words| !words.is_empty()).cloned()
+            };
             let details = granted.details.iter().map(|one| {
+                let lines: Vec<_> = authorization::asked::lines(one)
+                    .into_iter()
+                    .map(|(name, value)| format!("{name} {value}"))
+                    .collect();
                 let type_ = one.get("type").and_then(serde_json::Value::as_str);
-                format!("exactly: {}", type_.unwrap_or_default())
+                format!("exactly: {} ({})", type_.unwrap_or_default(), lines.join(", "))
             });
-            let scopes = granted.scope.iter().map(ToString::to_string);
+            let scopes =
+                granted.scope.iter().map(|one| words(one).unwrap_or_else(|| one.to_string()));
             let all: Vec<_> = scopes.chain(details).collect();
-            let what = if all.is_empty() { "call it".to_owned() } else { all.join(", ") };
-            (what, audience.clone())
+            let title = policy.map(|one| one.title.clone().unwrap_or_else(|| one.name.clone()));
+            Right {
+                place: title.unwrap_or_else(|| "Elsewhere".to_owned()),
+                words: if all.is_empty() { "call it".to_owned() } else { all.join(", ") },
+                audience: audience.clone(),
+            }
         })
         .collect();
-    if !grant.openid.is_empty() {
-        let scopes: Vec<_> = grant.openid.iter().map(ToString::to_string).collect();
-        rights.push((scopes.join(", "), "About you".to_owned()));
+    let openid = authorization::asked::OPENID;
+    let asked: Vec<_> = openid
+        .iter()
+        .filter(|(name, _)| grant.openid.iter().any(|scope| scope.as_str() == *name))
+        .map(|(_, words)| *words)
+        .collect();
+    if !asked.is_empty() {
+        let (place, words) = ("About you".to_owned(), asked.join(", "));
+        rights.push(Right { place, words, audience: String::new() });
     }
     rights
 }

@@ -170,12 +170,15 @@ async fn rows<W: World>(
         _ => {
             let (found, next) = acting::page(world, after, ROWS_MAX).await?;
             let now = world.clock().now();
+            let facts = basis::facts::basis(world, Vec::new()).await?;
             let row = |one: acting::Acting| {
                 let grant = &one.grant;
                 let live = grant.is_live(now);
                 let action = format!("{OPERATE}/grants/{}/end", grant.id);
-                let all: Vec<_> =
-                    rights(grant).into_iter().map(|(what, at)| format!("{what} at {at}")).collect();
+                let all: Vec<_> = rights(world, &facts, grant)
+                    .into_iter()
+                    .map(|right| format!("{}: {}", right.place, right.words))
+                    .collect();
                 Row {
                     id: grant.id.clone(),
                     cells: vec![

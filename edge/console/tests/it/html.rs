@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Elements without an end.
-const VOID: &[&str] = &["meta", "link", "input"];
+const VOID: &[&str] = &["meta", "link", "input", "br"];
 /// Elements that a page may have.
 const KNOWN: &[&str] = &[
     "html", "head", "title", "body", "a", "header", "div", "nav", "ul", "li", "form", "span",

@@ -67,7 +67,7 @@ fn s10_6_somebody_sees_what_acts_for_them_and_ends_it() {
         let id = world.store().every::<GrantRecord>()[0].id.clone();
         let shown = tab.get("/console").await;
         let text = shown.page().text(&format!("grant-{id}"));
-        for words in ["Books & Co <b>", "invoices.read", "Last usednever", "End this"] {
+        for words in ["Books & Co <b>", "read invoices", "Last usednever", "End this"] {
             assert!(text.contains(words), "{text}");
         }
         // Nobody else ends it.
