@@ -48,7 +48,8 @@ pub struct Asking {
     pub ends_with_session: bool,
     /// Where the browser goes afterwards: a host, or the scheme of an app.
     pub back_to: String,
-    /// Whether another program on the user's device could pretend to be this client (RFC 8252 §8.6).
+    /// Whether another program on the user's device could pretend to be this client (RFC 8252
+    /// §8.6).
     pub may_be_another: bool,
     /// What is known about the agent, part by part; it says nothing of what is asked.
     #[serde(skip)]

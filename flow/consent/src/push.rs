@@ -1,5 +1,5 @@
-//! `POST /par` (RFC 9126): a client that authenticates leaves its request here, and gets a reference
-//! that a browser can carry.
+//! `POST /par` (RFC 9126): a client that authenticates leaves its request here, and gets a
+//! reference that a browser can carry.
 
 use access::token::asker::Asker;
 use access::token::client::{self as proof, ClientRefusal};
@@ -48,8 +48,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The code on the wire. RFC 9126 §2.3: "The authorization server returns an error response with
-    /// the same format as is specified for error responses from the token endpoint".
+    /// The code on the wire. RFC 9126 §2.3: "The authorization server returns an error response
+    /// with the same format as is specified for error responses from the token endpoint".
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Client(_) | Self::Replayed => ErrorCode::InvalidClient,

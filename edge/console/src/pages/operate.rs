@@ -116,91 +116,85 @@ async fn rows<W: World>(
     after: Option<&str>,
 ) -> Result<Rows, Unavailable> {
     let world = shared.world.as_ref();
-    let plain = |id: String, cells: Vec<String>| Row { id, cells, end: None };
-    Ok(match here {
-        "agents" => {
-            let (found, next) = flow::agents::list(world, after, ROWS_MAX).await?;
-            let row = |one: registry::AgentRecord| {
-                let state = format!("{:?}", one.lifecycle.state).to_lowercase();
-                let cells = vec![
-                    one.entry.name.to_string(),
-                    one.entry.owner.clone(),
-                    one.id.to_string(),
-                    state,
-                ];
-                plain(one.id.to_string(), cells)
-            };
-            (&["Name", "Run by", "Identifier", "State"], found.into_iter().map(row).collect(), next)
+    match here {
+        "agents" => agents(world, after).await,
+        "clients" => clients(world, after).await,
+        "users" => users(world, after).await,
+        _ => grants(world, visit, after).await,
+    }
+}
+
+fn plain(id: String, cells: Vec<String>) -> Row {
+    Row { id, cells, end: None }
+}
+
+async fn agents<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Unavailable> {
+    let (found, next) = flow::agents::list(world, after, ROWS_MAX).await?;
+    let row = |one: registry::AgentRecord| {
+        let state = format!("{:?}", one.lifecycle.state).to_lowercase();
+        let (name, owner) = (one.entry.name.to_string(), one.entry.owner.clone());
+        plain(one.id.to_string(), vec![name, owner, one.id.to_string(), state])
+    };
+    let heads = &["Name", "Run by", "Identifier", "State"];
+    Ok((heads, found.into_iter().map(row).collect(), next))
+}
+
+async fn clients<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Unavailable> {
+    let (found, next) = flow::clients::list(world, after, ROWS_MAX).await?;
+    let row = |one: registry::ClientRecord| {
+        let name = one.metadata.client_name.clone().unwrap_or_default();
+        let state = if one.is_enabled().is_ok() { "enabled" } else { "disabled" };
+        let id = one.client_id.clone();
+        plain(one.client_id, vec![name, id, moment(one.registered), state.to_owned()])
+    };
+    let heads = &["Name", "Identifier", "Registered", "State"];
+    Ok((heads, found.into_iter().map(row).collect(), next))
+}
+
+async fn users<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Unavailable> {
+    let (found, next) = orders::list(world, after, ROWS_MAX).await?;
+    let row = |one: registry::UserRecord| {
+        let roles: Vec<_> = one.roles.iter().cloned().collect();
+        let state = people::standing::active(&one).map_or("disabled", |()| "active");
+        let passkeys = one.passkeys.len().to_string();
+        let (name, state) = (one.display_name.clone(), state.to_owned());
+        plain(one.id(), vec![name, one.id(), roles.join(", "), passkeys, state])
+    };
+    let heads = &["Name", "Identifier", "Roles", "Passkeys", "State"];
+    Ok((heads, found.into_iter().map(row).collect(), next))
+}
+
+async fn grants<W: World>(
+    world: &W,
+    visit: &Visit,
+    after: Option<&str>,
+) -> Result<Rows, Unavailable> {
+    let (found, next) = acting::page(world, after, ROWS_MAX).await?;
+    let now = world.clock().now();
+    let facts = basis::facts::basis(world, Vec::new()).await?;
+    let row = |one: acting::Acting| {
+        let grant = &one.grant;
+        let live = grant.is_live(now);
+        let action = format!("{OPERATE}/grants/{}/end", grant.id);
+        let all = rights(world, &facts, grant).into_iter();
+        let all: Vec<_> = all.map(|right| format!("{}: {}", right.place, right.words)).collect();
+        Row {
+            id: grant.id.clone(),
+            cells: vec![
+                one.client.clone(),
+                grant.subject.clone(),
+                all.join("; "),
+                grant.used.as_ref().map_or("never".to_owned(), |used| moment(used.at)),
+                live.as_ref().map_or_else(ToString::to_string, |()| "live".to_owned()),
+            ],
+            end: live.is_ok().then(|| {
+                let form = visit.browser.form_value(&action);
+                (action, form)
+            }),
         }
-        "clients" => {
-            let (found, next) = flow::clients::list(world, after, ROWS_MAX).await?;
-            let row = |one: registry::ClientRecord| {
-                let name = one.metadata.client_name.clone().unwrap_or_default();
-                let state = if one.is_enabled().is_ok() { "enabled" } else { "disabled" };
-                let cells =
-                    vec![name, one.client_id.clone(), moment(one.registered), state.to_owned()];
-                plain(one.client_id, cells)
-            };
-            (
-                &["Name", "Identifier", "Registered", "State"],
-                found.into_iter().map(row).collect(),
-                next,
-            )
-        }
-        "users" => {
-            let (found, next) = orders::list(world, after, ROWS_MAX).await?;
-            let row = |one: registry::UserRecord| {
-                let roles: Vec<_> = one.roles.iter().cloned().collect();
-                let state = people::standing::active(&one).map_or("disabled", |()| "active");
-                let cells = vec![
-                    one.display_name.clone(),
-                    one.id(),
-                    roles.join(", "),
-                    one.passkeys.len().to_string(),
-                    state.to_owned(),
-                ];
-                plain(one.id(), cells)
-            };
-            (
-                &["Name", "Identifier", "Roles", "Passkeys", "State"],
-                found.into_iter().map(row).collect(),
-                next,
-            )
-        }
-        _ => {
-            let (found, next) = acting::page(world, after, ROWS_MAX).await?;
-            let now = world.clock().now();
-            let facts = basis::facts::basis(world, Vec::new()).await?;
-            let row = |one: acting::Acting| {
-                let grant = &one.grant;
-                let live = grant.is_live(now);
-                let action = format!("{OPERATE}/grants/{}/end", grant.id);
-                let all: Vec<_> = rights(world, &facts, grant)
-                    .into_iter()
-                    .map(|right| format!("{}: {}", right.place, right.words))
-                    .collect();
-                Row {
-                    id: grant.id.clone(),
-                    cells: vec![
-                        one.client.clone(),
-                        grant.subject.clone(),
-                        all.join("; "),
-                        grant.used.as_ref().map_or("never".to_owned(), |used| moment(used.at)),
-                        live.as_ref().map_or_else(ToString::to_string, |()| "live".to_owned()),
-                    ],
-                    end: live.is_ok().then(|| {
-                        let form = visit.browser.form_value(&action);
-                        (action, form)
-                    }),
-                }
-            };
-            (
-                &["Client", "For", "May", "Last used", "State"],
-                found.into_iter().map(row).collect(),
-                next,
-            )
-        }
-    })
+    };
+    let heads = &["Client", "For", "May", "Last used", "State"];
+    Ok((heads, found.into_iter().map(row).collect(), next))
 }
 
 /// `POST /console/operate/grants/{id}/end`.

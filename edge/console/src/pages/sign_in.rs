@@ -350,7 +350,7 @@ pub(crate) async fn out<W: World>(
     }
     let mut answer = visit.answer(page::done_in(
         Frame::bare("Signed out"),
-        "You are signed out here. What may go on without you still goes on: see it after the next sign-in.",
+        "You are signed out here. What may go on without you goes on: see it at your next sign-in.",
     ));
     if let Some(cookie) = browser::forget_session() {
         answer.headers_mut().append(SET_COOKIE, cookie);

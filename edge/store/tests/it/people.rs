@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use authentication::session::Session;
 use env::rows::{DomainEpoch, InForce, PolicyRow, TrustRow};
-use env::{Change, Clock, Entropy, Expect, Index, Journal, Site, Store, World, Write};
+use env::{Change, Clock, Expect, Index, Journal, Site, Store, World, Write};
 use monitoring::Component;
 use people::browser::Browser;
 use people::end::End;
@@ -39,7 +39,7 @@ pub(crate) struct Server<S> {
 }
 
 /// A clock that stands still, and waits by the runtime's.
-struct Still;
+pub(crate) struct Still;
 
 impl Clock for Still {
     fn now(&self) -> UnixTime {
