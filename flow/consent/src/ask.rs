@@ -107,6 +107,9 @@ pub(crate) fn permit(facts: &Basis, posed: &Posed, user: &UserRecord, now: UnixT
     let mut permitted = Permitted::default();
     for target in &posed.asked.targets {
         let whole = permitted.ask(facts, posed, user, target, &target.scope_set(), now);
+        // Policy knows nothing of details: where it permits less than all that was asked, none of
+        // them is put to the user.
+        let is_whole = matches!(&whole, Ok(Some(scope)) if *scope == target.scope_set());
         let (kept, denials) = match whole {
             Ok(scope) => (scope, Vec::new()),
             Err(denial) => one_by_one(&mut permitted, facts, posed, user, target, denial, now),
@@ -116,11 +119,15 @@ pub(crate) fn permit(facts: &Basis, posed: &Posed, user: &UserRecord, now: UnixT
             .iter()
             .cloned()
             .partition(|one| kept.as_ref().is_some_and(|kept| kept.contains(&one.scope)));
-        let details = if kept.is_some() { target.details.clone() } else { Vec::new() };
-        if !left.is_empty() || kept.is_none() {
+        let (details, undetailed) = match is_whole {
+            true => (target.details.clone(), Vec::new()),
+            false => (Vec::new(), target.details.clone()),
+        };
+        if !is_whole {
+            let exactly = undetailed.iter().map(|one| format!("exactly: {}", one.type_));
             permitted.withheld.push(Withheld {
                 title: target.title.clone(),
-                scopes: left.iter().map(|one| one.words.clone()).collect(),
+                scopes: left.iter().map(|one| one.words.clone()).chain(exactly).collect(),
                 why: denials.iter().flat_map(words).collect(),
             });
         }
