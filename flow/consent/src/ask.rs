@@ -148,19 +148,19 @@ fn one_by_one(
     posed: &Posed,
     user: &UserRecord,
     target: &Target,
-    whole: Denial,
+    whole: Box<Denial>,
     now: UnixTime,
 ) -> Kept {
     let (mut kept, mut denials): (Vec<Scope>, Vec<Denial>) = (Vec::new(), Vec::new());
     if target.scopes.len() < 2 {
-        return (None, vec![whole]);
+        return (None, vec![*whole]);
     }
     for one in &target.scopes {
         let alone: ScopeSet = [one.scope.clone()].into_iter().collect();
         match permitted.ask(facts, posed, user, target, &alone, now) {
             Ok(Some(scope)) => kept.extend(scope.iter().cloned()),
             Ok(None) => {}
-            Err(denial) => denials.push(denial),
+            Err(denial) => denials.push(*denial),
         }
     }
     let kept = (!kept.is_empty()).then(|| kept.into_iter().collect());
@@ -183,7 +183,7 @@ impl Permitted {
         target: &Target,
         scope: &ScopeSet,
         now: UnixTime,
-    ) -> Result<Option<ScopeSet>, Denial> {
+    ) -> Result<Option<ScopeSet>, Box<Denial>> {
         let mut resource = Resource::audience(&target.audience);
         resource.attributes.insert("name".to_owned(), Fact::Text(target.name.clone()));
         let circumstances = Circumstances {
@@ -203,7 +203,7 @@ impl Permitted {
         self.questions.push(question);
         let permit = match decision {
             Decision::Permit(permit) => permit,
-            Decision::Deny(denial) => return Err(denial),
+            Decision::Deny(denial) => return Err(Box::new(denial)),
         };
         self.rules.extend(permit.rules().iter().cloned());
         let mut left = scope.clone();

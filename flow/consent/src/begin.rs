@@ -59,7 +59,7 @@ pub async fn begin<W: World>(
         By::Parameters | By::Value(_) => None,
     };
     let mut keys = client::keys(arrived.client_id.as_str()).to_vec();
-    keys.extend(pushed.iter().map(|hash| Key::of::<Pushed>(hash)));
+    keys.extend(pushed.iter().map(Key::of::<Pushed>));
     keys.push(reply::key());
     let facts = basis(world, keys).await?;
     let now = crate::issuing::now(world, &facts)?;

@@ -284,7 +284,10 @@ fn walk(name: &str, value: &Value, depth: usize, lines: &mut Vec<(String, String
     };
     match value {
         Value::Object(members) if depth < DEPTH_MAX => {
-            for (key, value) in members.iter().filter(|(key, _)| depth > 0 || *key != "type") {
+            // By name: the same whatever order a client, or a map, has them in.
+            let members: BTreeMap<_, _> = members.iter().collect();
+            let told = members.into_iter().filter(|(key, _)| depth > 0 || *key != "type");
+            for (key, value) in told {
                 walk(&below(key), value, depth + 1, lines);
             }
         }
