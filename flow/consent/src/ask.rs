@@ -112,7 +112,7 @@ pub(crate) fn permit(facts: &Basis, posed: &Posed, user: &UserRecord, now: UnixT
         let is_whole = matches!(&whole, Ok(Some(scope)) if *scope == target.scope_set());
         let (kept, denials) = match whole {
             Ok(scope) => (scope, Vec::new()),
-            Err(denial) => one_by_one(&mut permitted, facts, posed, user, target, denial, now),
+            Err(denial) => one_by_one(&mut permitted, facts, posed, user, target, *denial, now),
         };
         let (scopes, left): (Vec<AskedScope>, Vec<AskedScope>) = target
             .scopes
@@ -148,12 +148,12 @@ fn one_by_one(
     posed: &Posed,
     user: &UserRecord,
     target: &Target,
-    whole: Box<Denial>,
+    whole: Denial,
     now: UnixTime,
 ) -> Kept {
     let (mut kept, mut denials): (Vec<Scope>, Vec<Denial>) = (Vec::new(), Vec::new());
     if target.scopes.len() < 2 {
-        return (None, vec![*whole]);
+        return (None, vec![whole]);
     }
     for one in &target.scopes {
         let alone: ScopeSet = [one.scope.clone()].into_iter().collect();

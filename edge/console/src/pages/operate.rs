@@ -71,7 +71,7 @@ pub(crate) async fn list<W: World>(
 ) -> Response {
     let (parts, _) = request.into_parts();
     let Ok(visit) = Visit::of(&shared, &parts).await else { return page::unavailable() };
-    if let Err(answer) = operator(&shared, &visit) {
+    if let Some(answer) = for_others(&shared, &visit) {
         return answer;
     }
     let Some((here, title)) = LISTS.iter().find(|(name, _)| *name == what) else {
@@ -94,15 +94,15 @@ pub(crate) async fn list<W: World>(
     visit.answer(page::show(StatusCode::OK, &Page { frame, here, told, after, next, heads, rows }))
 }
 
-/// Operators alone.
-fn operator<W>(shared: &Shared<W>, visit: &Visit) -> Result<(), Response> {
+/// Operators alone: what anybody else gets.
+fn for_others<W>(shared: &Shared<W>, visit: &Visit) -> Option<Response> {
     match &visit.signed {
-        None => Err(visit.to_sign_in(OPERATE)),
-        Some(signed) if signed.user.is_operator() => Ok(()),
+        None => Some(visit.to_sign_in(OPERATE)),
+        Some(signed) if signed.user.is_operator() => None,
         Some(_) => {
             shared.count(visit.source(), "console::NotAnOperator");
             let what = "These pages are for operators. Whoever runs AIMS here can make you one.";
-            Err(visit.refusal(StatusCode::FORBIDDEN, "Not for you", what))
+            Some(visit.refusal(StatusCode::FORBIDDEN, "Not for you", what))
         }
     }
 }
@@ -207,7 +207,7 @@ pub(crate) async fn end_grant<W: World>(
         Ok(read) => read,
         Err(answer) => return answer,
     };
-    if let Err(answer) = operator(&shared, &visit) {
+    if let Some(answer) = for_others(&shared, &visit) {
         return answer;
     }
     let by = visit.signed.as_ref().map(|signed| signed.session.user.clone()).unwrap_or_default();
