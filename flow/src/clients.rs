@@ -19,8 +19,9 @@ pub async fn register<W: World>(
     let client = ClientRecord {
         client_id: format!("client-{}", public_id(world)),
         metadata,
-        logout: ClientLogout::default(),
         public: false,
+        redirects: None,
+        logout: ClientLogout::default(),
         registered: now,
         state: ClientState::Enabled,
         since: now,

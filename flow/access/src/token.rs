@@ -4,7 +4,7 @@
 pub mod asker;
 mod attested;
 pub(crate) mod brought;
-pub(crate) mod client;
+pub mod client;
 mod made;
 pub(crate) mod people;
 pub(crate) mod proof;

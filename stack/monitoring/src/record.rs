@@ -94,6 +94,10 @@ pub enum Event {
     SignedIn,
     /// A session of a person ended, or a client was told so.
     SessionEnded,
+    /// A client asked for a user: it pushed a request, or what it sent by a browser was refused.
+    AuthorizationRequested,
+    /// A user answered what a client asked for, or the server did by what they answered before.
+    ConsentAnswered,
     /// A grant, a token or a session ended before its time.
     GrantEnded,
     /// A process was measured and matched to a record, or not.
@@ -145,6 +149,8 @@ impl Event {
             Self::UserChanged => "user_changed",
             Self::SignedIn => "signed_in",
             Self::SessionEnded => "session_ended",
+            Self::AuthorizationRequested => "authorization_requested",
+            Self::ConsentAnswered => "consent_answered",
             Self::GrantEnded => "grant_ended",
             Self::WorkloadAttested => "workload_attested",
             Self::EvidenceAppraised => "evidence_appraised",

@@ -18,6 +18,8 @@ mod orders;
 mod people;
 #[cfg(test)]
 mod published;
+#[cfg(test)]
+mod pushed;
 mod relations;
 #[cfg(test)]
 mod verifier;

@@ -22,6 +22,7 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
 
     {
       "issuer": "https://localhost:8443",
+      "authorization_endpoint": "https://localhost:8443/authorize",
       "token_endpoint": "https://localhost:8443/token",
       "jwks_uri": "https://localhost:8443/jwks",
       "introspection_endpoint": "https://localhost:8443/introspect",
@@ -30,7 +31,9 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "invoices.read",
         "read"
       ],
-      "response_types_supported": [],
+      "response_types_supported": [
+        "code"
+      ],
       "grant_types_supported": [
         "client_credentials",
         "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -51,6 +54,9 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "PS256",
         "PS384",
         "RS256"
+      ],
+      "code_challenge_methods_supported": [
+        "S256"
       ],
       "dpop_signing_alg_values_supported": [
         "ES256",
@@ -81,15 +87,44 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "PS384",
         "PS512"
       ],
+      "authorization_response_iss_parameter_supported": true,
       "tls_client_certificate_bound_access_tokens": true,
       "mtls_endpoint_aliases": {
         "token_endpoint": "https://localhost:8444/token",
         "introspection_endpoint": "https://localhost:8444/introspect",
-        "revocation_endpoint": "https://localhost:8444/revoke"
+        "revocation_endpoint": "https://localhost:8444/revoke",
+        "pushed_authorization_request_endpoint": "https://localhost:8444/par"
       },
       "protected_resources": [
         "https://localhost:8446/invoices",
         "https://open.example"
+      ],
+      "response_modes_supported": [
+        "query",
+        "fragment",
+        "form_post",
+        "query.jwt",
+        "fragment.jwt",
+        "form_post.jwt",
+        "jwt"
+      ],
+      "pushed_authorization_request_endpoint": "https://localhost:8443/par",
+      "request_object_signing_alg_values_supported": [
+        "ES256",
+        "ES384",
+        "EdDSA",
+        "PS256",
+        "RS256"
+      ],
+      "request_parameter_supported": true,
+      "acr_values_supported": [
+        "urn:aims:acr:code",
+        "urn:aims:acr:federated",
+        "phr",
+        "phrh"
+      ],
+      "authorization_signing_alg_values_supported": [
+        "ES256"
       ],
       "introspection_signing_alg_values_supported": [
         "ES256"

@@ -57,15 +57,18 @@ impl ClientRefusal {
 }
 
 /// What a request shows of its client.
-#[derive(Clone, Copy)]
-pub(crate) struct Shown<'a> {
-    pub(crate) client: &'a PresentedClient,
-    pub(crate) attestation: Option<&'a (oauth::TokenText, oauth::TokenText)>,
-    pub(crate) certificates: &'a [Vec<u8>],
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// `client_id` and `client_assertion`.
+    pub client: &'a PresentedClient,
+    /// `OAuth-Client-Attestation` and its proof.
+    pub attestation: Option<&'a (oauth::TokenText, oauth::TokenText)>,
+    /// The certificates of the channel, in DER, leaf first.
+    pub certificates: &'a [Vec<u8>],
 }
 
 /// The rows that authentication may need.
-pub(crate) fn keys(call: Shown<'_>) -> Vec<Key> {
+pub fn keys(call: Shown<'_>) -> Vec<Key> {
     let mut keys = vec![
         Key::of::<KeyRing>(Purpose::AccessToken.name()),
         Key::of::<KeyRing>(Purpose::TxnToken.name()),
@@ -90,7 +93,7 @@ fn claimed(call: Shown<'_>) -> Option<String> {
 
 /// Verifies the one method that was used. A certificate beside an assertion or attestation is not a
 /// method: it is what a token may be bound to.
-pub(crate) fn authenticate(
+pub fn authenticate(
     call: Shown<'_>,
     facts: &Basis,
     issuer: &Issuer,

@@ -32,6 +32,7 @@ fn client(id: &str, backchannel: Option<&str>) -> ClientRecord {
             redirect_uris: vec!["https://client.example/bye".to_owned()],
         },
         public: false,
+        redirects: None,
         registered: at,
         state: ClientState::Enabled,
         since: at,
