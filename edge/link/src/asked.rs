@@ -490,7 +490,7 @@ mod tests {
         );
         // Azure's answer is a signed document, as large as evidence may be.
         response(vec![0; ANSWER_BYTES_MAX]).unwrap();
-        assert!(ANSWER_BYTES_MAX >= 64 * 1024 && ANSWER_BYTES_MAX < crate::REQUEST_BYTES_MAX);
+        const { assert!(ANSWER_BYTES_MAX >= 64 * 1024 && ANSWER_BYTES_MAX < crate::REQUEST_BYTES_MAX) };
         assert_eq!(
             response(vec![0; ANSWER_BYTES_MAX + 1]).unwrap_err(),
             long("response", ANSWER_BYTES_MAX + 1, ANSWER_BYTES_MAX)

@@ -152,7 +152,7 @@ impl Tab {
         let mut answer = self.get(path).await;
         for _ in 0..5 {
             match answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()) {
-                Some(to) if to.starts_with('/') => answer = self.get(&to.to_owned()).await,
+                Some(to) if to.starts_with('/') => answer = self.get(to).await,
                 _ => break,
             }
         }
