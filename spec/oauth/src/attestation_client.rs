@@ -93,7 +93,8 @@ pub fn dpop_combined(
     instance: &PublicKey,
     proven: &dpop::Proven,
 ) -> Result<(), AttestationRefused> {
-    // §5.2: "The public key located in the DPoP proof MUST match the public" key of the attestation.
+    // §5.2: "The public key located in the DPoP proof MUST match the public" key of the
+    // attestation.
     if instance.thumbprint() == *proven.thumbprint() {
         return Ok(());
     }

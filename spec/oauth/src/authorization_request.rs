@@ -3,8 +3,8 @@
 //!
 //! In scope: from parameters to a typed request, in the two steps that decide who is told of a
 //! fault: [`Arrived`] says who asks and where answers go, and what is wrong with that is told to
-//! the user alone; what [`AuthorizationRequest::parse`] refuses may be told by redirect, once client
-//! and redirect URI are known to belong together. Not here: whether they do.
+//! the user alone; what [`AuthorizationRequest::parse`] refuses may be told by redirect, once
+//! client and redirect URI are known to belong together. Not here: whether they do.
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use jose::Algorithm;
+
 use crate::error::{Description, ErrorCode};
 use crate::scope::ScopeSet;
 
@@ -69,6 +71,13 @@ impl Challenge {
         self.with("max_age", seconds.to_string())
     }
 
+    /// RFC 9449 §7.1: "An algs parameter SHOULD be included to signal to the client".
+    #[must_use]
+    pub fn algs(self, algorithms: &[Algorithm]) -> Self {
+        let names: Vec<&str> = algorithms.iter().map(|one| one.as_str()).collect();
+        self.with("algs", names.join(" "))
+    }
+
     /// RFC 6750 §3: attributes "MUST NOT appear more than once": the last one given counts.
     fn with(mut self, name: &'static str, value: String) -> Self {
         self.parameters.retain(|(known, _)| *known != name);
@@ -133,6 +142,16 @@ mod tests {
             .max_age(300)
             .to_string();
         insta::assert_snapshot!(step_up, @r#"DPoP error="insufficient_user_authentication", acr_values="phr phrh", max_age="300""#);
+    }
+
+    /// The example of RFC 9449 §9.
+    #[test]
+    fn rfc9449_7_1_a_challenge_names_algorithms() {
+        let challenge = Challenge::dpop()
+            .error(ErrorCode::UseDpopNonce)
+            .algs(&[Algorithm::Es256, Algorithm::Ps256])
+            .to_string();
+        assert_eq!(challenge, r#"DPoP error="use_dpop_nonce", algs="ES256 PS256""#);
     }
 
     /// Defect: a header field split by what a stranger wrote.

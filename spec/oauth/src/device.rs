@@ -105,8 +105,8 @@ impl UserCode {
         const MAX_BYTES: usize = 64;
         // RFC 8628 §6.1: "the user's input should be uppercased before a comparison"; "Further
         // stripping of all characters outside the chosen character set is recommended to reduce
-        // instances where an errantly typed character (like a space character) invalidates otherwise
-        // valid input."
+        // instances where an errantly typed character (like a space character) invalidates
+        // otherwise valid input."
         let upper = text.bytes().take(MAX_BYTES).map(|byte| byte.to_ascii_uppercase());
         let letters: Vec<u8> = upper.filter(|byte| ALPHABET.contains(byte)).collect();
         let code = letters.try_into().map_err(|_| {

@@ -199,7 +199,8 @@ pub fn same_key(proven: &Proven, dpop_jkt: &Thumbprint) -> Result<(), ProofRefus
     Err(ProofRefused::Key { found: proven.thumbprint, expected: *dpop_jkt })
 }
 
-/// The one spelling of a request's URI without query and fragment; `None` for what is no `http` URI.
+/// The one spelling of a request's URI without query and fragment; `None` for what is no `http`
+/// URI.
 pub fn target(uri: &str) -> Option<String> {
     // RFC 9449 §4.3: "servers SHOULD employ Syntax-Based Normalization [...] and Scheme-Based
     // Normalization [...] before comparing the htu claim."
@@ -283,8 +284,8 @@ fn fresh(
     match *freshness {
         Freshness::Clock { max_age, skew } => {
             // RFC 9449 §11.1: "servers MUST only accept DPoP proofs for a limited time after their
-            // creation"; "the server MAY accept DPoP proofs that carry an iat time in the reasonably
-            // near future".
+            // creation"; "the server MAY accept DPoP proofs that carry an iat time in the
+            // reasonably near future".
             let iat = claims.iat.time();
             let until = iat.plus(max_age);
             if until < now || iat > now.plus(skew) {
@@ -293,8 +294,8 @@ fn fresh(
             Ok(until)
         }
         Freshness::Nonce { key, max_age } => {
-            // RFC 9449 §11.3: "A server MUST NOT accept any DPoP proofs without the nonce claim when
-            // a DPoP nonce has been provided to the client."
+            // RFC 9449 §11.3: "A server MUST NOT accept any DPoP proofs without the nonce claim
+            // when a DPoP nonce has been provided to the client."
             let nonce = claims.nonce.as_deref().ok_or(ProofRefused::NoNonce)?;
             if nonce.len() > MAX_NONCE_BYTES {
                 return Err(ProofRefused::Nonce);

@@ -1,22 +1,38 @@
 //! OAuth 2.0 as messages: the framework ([RFC 6749](https://www.rfc-editor.org/rfc/rfc6749),
 //! [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)), its metadata
 //! ([RFC 8414](https://www.rfc-editor.org/rfc/rfc8414),
-//! [RFC 9728](https://www.rfc-editor.org/rfc/rfc9728),
-//! [RFC 7591](https://www.rfc-editor.org/rfc/rfc7591)), token exchange
+//! [RFC 9728](https://www.rfc-editor.org/rfc/rfc9728)) and that of clients
+//! ([RFC 7591](https://www.rfc-editor.org/rfc/rfc7591),
+//! draft-ietf-oauth-client-id-metadata-document), token exchange
 //! ([RFC 8693](https://www.rfc-editor.org/rfc/rfc8693)), resource indicators
 //! ([RFC 8707](https://www.rfc-editor.org/rfc/rfc8707)), JWT access tokens
 //! ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)), transaction tokens
-//! (draft-ietf-oauth-transaction-tokens), ID tokens
-//! ([OpenID Connect Core 1.0](https://openid.net/specs/openid-connect-core-1_0.html)), and client authentication by assertion
-//! ([RFC 7523](https://www.rfc-editor.org/rfc/rfc7523), draft-ietf-oauth-rfc7523bis) and by
-//! attestation (draft-ietf-oauth-attestation-based-client-auth). Two kinds of tokens are our own:
-//! the [binding](agent_binding) of an agent to whom it acts for, and the
-//! [word of an operator](operator_assertion).
+//! (draft-ietf-oauth-transaction-tokens), ID tokens as platforms sign them, and client
+//! authentication by assertion ([RFC 7523](https://www.rfc-editor.org/rfc/rfc7523),
+//! draft-ietf-oauth-rfc7523bis) and by attestation
+//! (draft-ietf-oauth-attestation-based-client-auth).
+//!
+//! The code flow and what belongs to it: authorization requests in the open, pushed
+//! ([RFC 9126](https://www.rfc-editor.org/rfc/rfc9126)) and signed
+//! ([RFC 9101](https://www.rfc-editor.org/rfc/rfc9101)), their answers
+//! ([RFC 9207](https://www.rfc-editor.org/rfc/rfc9207), JARM), redirect URIs
+//! ([RFC 8252](https://www.rfc-editor.org/rfc/rfc8252)), PKCE
+//! ([RFC 7636](https://www.rfc-editor.org/rfc/rfc7636)), rich authorization requests
+//! ([RFC 9396](https://www.rfc-editor.org/rfc/rfc9396)), DPoP
+//! ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)), devices
+//! ([RFC 8628](https://www.rfc-editor.org/rfc/rfc8628)), introspection
+//! ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662),
+//! [RFC 9701](https://www.rfc-editor.org/rfc/rfc9701)), revocation
+//! ([RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)), step-up
+//! ([RFC 9470](https://www.rfc-editor.org/rfc/rfc9470)).
+//!
+//! Two kinds of tokens are our own: the [binding](agent_binding) of an agent to whom it acts for,
+//! and the [word of an operator](operator_assertion).
 //!
 //! In scope: what requests, answers, documents and tokens look like, and the checks that their
 //! texts demand of whoever reads them. Not here: who gets what (`stack/authorization`), who is
-//! calling (`stack/authentication`), status codes and HTTP (`edge/api`, `edge/proxy`), proofs of
-//! workloads (`wimse`), signatures (`jose`).
+//! calling (`stack/authentication`), what OpenID Connect adds (`openid`), status codes and HTTP
+//! (`edge/api`, `edge/proxy`), proofs of workloads (`wimse`), signatures (`jose`).
 
 pub mod access_token;
 pub mod act;

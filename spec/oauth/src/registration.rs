@@ -1,5 +1,5 @@
-//! Registration of clients of every kind (RFC 7591, RFC 7592): the members of §2 and of what extends
-//! it, read into one record.
+//! Registration of clients of every kind (RFC 7591, RFC 7592): the members of §2 and of what
+//! extends it, read into one record.
 //!
 //! In scope: the form of each member, what members demand of each other, software statements, the
 //! answer. Not here: who may register, which of it is served, and the narrower registration of
@@ -35,6 +35,14 @@ const TLS_NAMES: &[&str] = &[
     "tls_client_auth_san_uri",
     "tls_client_auth_san_ip",
     "tls_client_auth_san_email",
+];
+
+/// Members that the answer of a server has, and a request must not (RFC 7592 §2.2).
+const OF_THE_ANSWER: &[&str] = &[
+    "registration_access_token",
+    "registration_client_uri",
+    "client_secret_expires_at",
+    "client_id_issued_at",
 ];
 
 /// `token_endpoint_auth_method`: every method that has a name.
@@ -182,8 +190,38 @@ impl Registration {
         Self::of_members(&json::parse(text)?)
     }
 
+    /// Reads what replaces the registration of `client_id` (RFC 7592 §2.2).
+    pub fn parse_update(text: &str, client_id: &ClientId) -> Result<Self, ClientMetadataError> {
+        if text.len() > MAX_DOCUMENT_BYTES {
+            let length = text.len();
+            return Err(ClientMetadataError::TooLong { length, max: MAX_DOCUMENT_BYTES });
+        }
+        let members: Map<String, Value> = json::parse(text)?;
+        // RFC 7592 §2.2: "This request MUST include all client metadata fields as returned to the
+        // client from a previous registration, read, or update operation. [...] The updated client
+        // metadata fields request MUST NOT include the "registration_access_token",
+        // "registration_client_uri", "client_secret_expires_at", or "client_id_issued_at" fields".
+        if let Some(member) = OF_THE_ANSWER.iter().find(|name| members.contains_key(**name)) {
+            return Err(ClientMetadataError::Unsupported { member });
+        }
+        // RFC 7592 §2.2: "The client MUST include its "client_id" field in the request, and it MUST
+        // be the same as its currently issued client identifier."
+        match member::text(&members, "client_id")? {
+            None => Err(ClientMetadataError::Missing { member: "client_id" }),
+            Some(found) if found != client_id.as_str() => Err(unknown("client_id", found)),
+            Some(_) => Self::of_members(&members),
+        }
+    }
+
     /// Reads the members of a document that was read strictly.
-    pub fn of_members(all: &Map<String, Value>) -> Result<Self, ClientMetadataError> {
+    pub fn of_members(members: &Map<String, Value>) -> Result<Self, ClientMetadataError> {
+        // RFC 7592 §2.2: "Omitted fields MUST be treated as null or empty values by the server":
+        // so null says nothing either.
+        let all: &Members = &members
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         let read = Self {
             redirect_uris: redirect_uris(all, "redirect_uris")?,
             token_endpoint_auth_method: auth_method(all)?,
@@ -251,14 +289,14 @@ impl Registration {
     /// What members demand of each other.
     fn is_whole(&self) -> Result<(), ClientMetadataError> {
         let missing = |member| Err(ClientMetadataError::Missing { member });
-        // RFC 7591 §2: "redirect_uris [...] Clients using flows with redirection MUST register their
-        // redirection URI values."
+        // RFC 7591 §2: "redirect_uris [...] Clients using flows with redirection MUST register
+        // their redirection URI values."
         let code = self.grant_types.contains(&GrantType::AuthorizationCode);
         if code && self.redirect_uris.is_empty() {
             return missing("redirect_uris");
         }
-        // RFC 7591 §2.1: "a server supporting these fields SHOULD take steps to ensure that a client
-        // cannot register itself into an inconsistent state".
+        // RFC 7591 §2.1: "a server supporting these fields SHOULD take steps to ensure that a
+        // client cannot register itself into an inconsistent state".
         if code != self.takes_code {
             return missing(if code { "response_types" } else { "grant_types" });
         }
@@ -331,8 +369,8 @@ impl fmt::Debug for Registered {
 #[derive(Clone, Copy, Debug)]
 pub struct SoftwareStatement;
 
-/// RFC 7591 §2.3: "MUST contain an "iss" (issuer) claim denoting the party attesting to the claims in
-/// the software statement."
+/// RFC 7591 §2.3: "MUST contain an "iss" (issuer) claim denoting the party attesting to the claims
+/// in the software statement."
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatementClaims {
     pub iss: String,
@@ -371,8 +409,8 @@ pub fn with_statement(
     statement: &StatementClaims,
 ) -> Map<String, Value> {
     // RFC 7591 §3.1.1: "If the same client metadata name is present in both locations and the
-    // software statement is trusted by the authorization server, the value of a claim in the software
-    // statement MUST take precedence."
+    // software statement is trusted by the authorization server, the value of a claim in the
+    // software statement MUST take precedence."
     for (name, value) in &statement.metadata {
         if !SECRETS.contains(&name.as_str()) {
             request.insert(name.clone(), value.clone());
@@ -453,8 +491,8 @@ fn keys(all: &Members) -> Read<Option<Keys>> {
     }
 }
 
-/// RFC 8705 §2.1.2: "A client using the "tls_client_auth" authentication method MUST use exactly one
-/// of the below metadata parameters".
+/// RFC 8705 §2.1.2: "A client using the "tls_client_auth" authentication method MUST use exactly
+/// one of the below metadata parameters".
 fn tls_client_auth(all: &Members) -> Read<Option<(&'static str, String)>> {
     let mut found = None;
     for name in TLS_NAMES {

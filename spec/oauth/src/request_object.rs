@@ -1,9 +1,9 @@
 //! Signed request objects (RFC 9101, OpenID Connect Core 1.0 §6), and what FAPI 2.0 Message Signing
 //! asks of them.
 //!
-//! In scope: the claims, the checks of the server, and the parameters that they stand for. Not here:
-//! encryption, objects behind a URL, which client has which keys, and whether the `jti` was seen
-//! before.
+//! In scope: the claims, the checks of the server, and the parameters that they stand for. Not
+//! here: encryption, objects behind a URL, which client has which keys, and whether the `jti` was
+//! seen before.
 
 use jose::{Audience, Kind, NumericDate, Verified, Window};
 use serde::{Deserialize, Serialize};

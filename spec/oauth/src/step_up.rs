@@ -1,5 +1,5 @@
-//! Step-up authentication (RFC 9470): what a resource needs of how its user signed in, and whether a
-//! token has it.
+//! Step-up authentication (RFC 9470): what a resource needs of how its user signed in, and whether
+//! a token has it.
 
 use jose::NumericDate;
 use time::UnixTime;

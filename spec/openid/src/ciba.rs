@@ -1,5 +1,5 @@
-//! Users who are asked out of band (CIBA Core 1.0, FAPI-CIBA): the request in both forms, its answer,
-//! and what a client is told when the user has decided.
+//! Users who are asked out of band (CIBA Core 1.0, FAPI-CIBA): the request in both forms, its
+//! answer, and what a client is told when the user has decided.
 //!
 //! In scope: messages and their limits. Not here: finding the user, asking, polling too fast.
 
@@ -269,8 +269,8 @@ pub fn signed(form: &Form) -> Result<Option<TokenText>, Refused> {
     token.map(Some).map_err(|why| Refused::form("request", SIGNED, why))
 }
 
-/// Checks a signed request that was verified with a key of the client which authenticated, and gives
-/// what is asked. `fapi`: whether FAPI-CIBA limits its life.
+/// Checks a signed request that was verified with a key of the client which authenticated, and
+/// gives what is asked. `fapi`: whether FAPI-CIBA limits its life.
 pub fn check_signed(
     token: &Verified<SignedRequest>,
     client_id: &ClientId,
@@ -288,8 +288,8 @@ pub fn check_signed(
         let (found, expected) = (claims.aud.clone(), issuer.clone());
         return Err(SignedRefused::WrongAudience { found, expected });
     }
-    // FAPI-CIBA §5.2.2: "shall require the Signed Authentication Request to contain nbf and exp claims
-    // that limit the lifetime of the request to no more than 60 minutes".
+    // FAPI-CIBA §5.2.2: "shall require the Signed Authentication Request to contain nbf and exp
+    // claims that limit the lifetime of the request to no more than 60 minutes".
     let (nbf, exp) = (claims.nbf.time(), claims.exp.time());
     if fapi && exp > nbf.plus(FAPI_LIFETIME) {
         return Err(SignedRefused::LivesTooLong { nbf, exp });

@@ -1,5 +1,5 @@
-//! Compression of status lists: DEFLATE (RFC 1951) in the data format of zlib (RFC 1950). Reading is
-//! complete and bounded; writing knows runs of one byte, of which lists consist.
+//! Compression of status lists: DEFLATE (RFC 1951) in the data format of zlib (RFC 1950). Reading
+//! is complete and bounded; writing knows runs of one byte, of which lists consist.
 
 /// Code lengths of a Huffman code, at most.
 const MAX_BITS: usize = 15;
@@ -64,8 +64,8 @@ pub enum Undecodable {
 /// Reads at most `max` bytes.
 pub(crate) fn inflate(data: &[u8], max: usize) -> Result<Vec<u8>, Undecodable> {
     let (&[method, flags], body) = data.split_first_chunk().ok_or(Undecodable::Header)?;
-    // RFC 1950 §2.2: "CM = 8 denotes the "deflate" compression method with a window size up to 32K";
-    // FCHECK makes the two bytes a multiple of 31; FDICT has no place in a list.
+    // RFC 1950 §2.2: "CM = 8 denotes the "deflate" compression method with a window size up to
+    // 32K"; FCHECK makes the two bytes a multiple of 31; FDICT has no place in a list.
     let check = u16::from_be_bytes([method, flags]);
     if method & 0x0f != 8 || method >> 4 > 7 || check % 31 != 0 || flags & 0x20 != 0 {
         return Err(Undecodable::Header);

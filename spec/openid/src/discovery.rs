@@ -1,5 +1,5 @@
-//! Discovery document of an OpenID provider (OpenID Connect Discovery 1.0 §3, RP-Initiated Logout 1.0
-//! §2.1, Back-Channel Logout 1.0 §2.1): that of its authorization server, and more.
+//! Discovery document of an OpenID provider (OpenID Connect Discovery 1.0 §3, RP-Initiated Logout
+//! 1.0 §2.1, Back-Channel Logout 1.0 §2.1): that of its authorization server, and more.
 
 use jose::json;
 use oauth::Issuer;
@@ -70,8 +70,9 @@ impl Discovery {
             return Err(MetadataError::TooLong { length: text.len(), max: MAX_DOCUMENT_BYTES });
         }
         let document: Self = json::parse(text)?;
-        // §4.3: "The "issuer" value returned MUST be identical to the Issuer URL that was used as the
-        // prefix to "/.well-known/openid-configuration" to retrieve the configuration information."
+        // §4.3: "The "issuer" value returned MUST be identical to the Issuer URL that was used as
+        // the prefix to "/.well-known/openid-configuration" to retrieve the configuration
+        // information."
         if document.metadata.issuer != *expected {
             let (found, expected) = (document.metadata.issuer, expected.clone());
             return Err(MetadataError::WrongIssuer { found, expected });

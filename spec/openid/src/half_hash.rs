@@ -7,9 +7,9 @@ use jose::Algorithm;
 
 /// The left half of the hash of a value, as the ID token that goes with it names it.
 pub fn half_hash(algorithm: Algorithm, value: &str) -> String {
-    // §3.1.3.6: "Its value is the base64url encoding of the left-most half of the hash of the octets
-    // of the ASCII representation of the "access_token" value, where the hash algorithm used is the
-    // hash algorithm used in the "alg" Header Parameter of the ID Token's JOSE Header."
+    // §3.1.3.6: "Its value is the base64url encoding of the left-most half of the hash of the
+    // octets of the ASCII representation of the "access_token" value, where the hash algorithm used
+    // is the hash algorithm used in the "alg" Header Parameter of the ID Token's JOSE Header."
     let hash = match algorithm {
         Algorithm::Es256 | Algorithm::Rs256 | Algorithm::Ps256 => &SHA256,
         Algorithm::Es384 | Algorithm::Rs384 | Algorithm::Ps384 => &SHA384,

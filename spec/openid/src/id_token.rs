@@ -164,25 +164,25 @@ pub fn check(
         let (found, expected) = (claims.iss.clone(), expected.issuer.clone());
         return Err(IdTokenRefused::WrongIssuer { found, expected });
     }
-    // §3.1.3.7, 3: "The ID Token MUST be rejected if the ID Token does not list the Client as a valid
-    // audience, or if it contains additional audiences not trusted by the Client." None is.
+    // §3.1.3.7, 3: "The ID Token MUST be rejected if the ID Token does not list the Client as a
+    // valid audience, or if it contains additional audiences not trusted by the Client." None is.
     if claims.aud.sole() != Some(expected.client_id.as_str()) {
         let (found, expected) = (claims.aud.clone(), expected.client_id.clone());
         return Err(IdTokenRefused::WrongAudience { found, expected });
     }
-    // §3.1.3.7, 5: "when an "azp" (authorized party) Claim is present, the Client SHOULD verify that
-    // its "client_id" is the Claim Value."
+    // §3.1.3.7, 5: "when an "azp" (authorized party) Claim is present, the Client SHOULD verify
+    // that its "client_id" is the Claim Value."
     if let Some(found) = claims.azp.clone().filter(|azp| azp != expected.client_id) {
         return Err(IdTokenRefused::WrongParty { found });
     }
-    // §3.1.3.7, 10: "The "iat" Claim can be used to reject tokens that were issued too far away from
-    // the current time".
+    // §3.1.3.7, 10: "The "iat" Claim can be used to reject tokens that were issued too far away
+    // from the current time".
     let iat = claims.iat.time();
     if iat.plus(expected.max_token_age).plus(expected.skew) < now {
         return Err(IdTokenRefused::TooOld { iat, now });
     }
-    // §3.1.3.7, 11: "If a nonce value was sent in the Authentication Request, a "nonce" Claim MUST be
-    // present and its value checked".
+    // §3.1.3.7, 11: "If a nonce value was sent in the Authentication Request, a "nonce" Claim MUST
+    // be present and its value checked".
     if claims.nonce.as_deref() != expected.nonce {
         return Err(IdTokenRefused::WrongNonce { present: claims.nonce.is_some() });
     }
@@ -199,8 +199,8 @@ pub fn check(
             return Err(IdTokenRefused::SignedInLongAgo { auth_time, now });
         }
     }
-    // §3.1.3.8: "When using the Authorization Code Flow, if the ID Token contains an "at_hash" Claim,
-    // the Client MAY use it to validate the Access Token".
+    // §3.1.3.8: "When using the Authorization Code Flow, if the ID Token contains an "at_hash"
+    // Claim, the Client MAY use it to validate the Access Token".
     if let (Some(found), Some(beside)) = (&claims.at_hash, expected.access_token)
         && *found != half_hash(token.algorithm(), beside)
     {

@@ -158,8 +158,8 @@ pub fn check(
     client: &ClientId,
 ) -> Result<Ends, LogoutRefused> {
     let claims = token.claims();
-    // §2.6, 4: "Validate the "iss", "aud", "iat", and "exp" Claims in the same way they are validated
-    // in ID Tokens."
+    // §2.6, 4: "Validate the "iss", "aud", "iat", and "exp" Claims in the same way they are
+    // validated in ID Tokens."
     if claims.iss != *issuer {
         let (found, expected) = (claims.iss.clone(), issuer.clone());
         return Err(LogoutRefused::WrongIssuer { found, expected });

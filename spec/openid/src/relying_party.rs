@@ -1,7 +1,7 @@
 //! The code flow as its client (OpenID Connect Core 1.0 §3.1): sign-in at an outside provider.
 //!
-//! In scope: the URL that a browser is sent to, and the form that redeems its code. Not here: what is
-//! kept meanwhile, and the checks of the answer ([`oauth::authorization_response::receive`],
+//! In scope: the URL that a browser is sent to, and the form that redeems its code. Not here: what
+//! is kept meanwhile, and the checks of the answer ([`oauth::authorization_response::receive`],
 //! [`crate::id_token::check`]).
 
 use oauth::metadata::Endpoint;
@@ -31,8 +31,8 @@ impl SignIn<'_> {
     pub fn url(&self, authorization_endpoint: &Endpoint) -> String {
         let endpoint = authorization_endpoint.as_str();
         // RFC 6749 §3.1: "The endpoint URI MAY include an "application/x-www-form-urlencoded"
-        // formatted [...] query component [...], which MUST be retained when adding additional query
-        // parameters."
+        // formatted [...] query component [...], which MUST be retained when adding additional
+        // query parameters."
         let joint = if endpoint.contains('?') { "&" } else { "?" };
         format!("{endpoint}{joint}{}", encode(&self.parameters()))
     }

@@ -1,5 +1,5 @@
-//! Lists of the status of tokens (draft-ietf-oauth-status-list-20): one place of a few bits for each
-//! token, compressed, in a signed token of its own.
+//! Lists of the status of tokens (draft-ietf-oauth-status-list-20): one place of a few bits for
+//! each token, compressed, in a signed token of its own.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -200,8 +200,8 @@ pub fn status_of(
     list: &Verified<StatusListToken>,
 ) -> Result<u8, StatusRefused> {
     let claims = list.claims();
-    // §8.3: "The subject claim (sub or 2) of the Status List Token MUST be equal to the uri claim in
-    // the status_list object of the Referenced Token".
+    // §8.3: "The subject claim (sub or 2) of the Status List Token MUST be equal to the uri claim
+    // in the status_list object of the Referenced Token".
     if claims.sub != reference.uri {
         let cut = |text: &str| text.chars().take(MAX_URI_BYTES).collect();
         let (found, expected) = (cut(&claims.sub), cut(&reference.uri));

@@ -14,6 +14,7 @@ mod enrolment;
 mod jose;
 mod json;
 mod oauth;
+mod openid;
 mod platform;
 mod provenance;
 mod rats;
@@ -49,9 +50,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("jose_key_set", jose::key_set),
     ("json_canonical", json::canonical),
     ("json_text", json::text),
+    ("oauth_authorization", oauth::authorization),
+    ("oauth_details", oauth::details),
     ("oauth_form", oauth::form),
     ("oauth_metadata", oauth::metadata),
+    ("oauth_proof", oauth::proof),
     ("oauth_text", oauth::text),
+    ("openid_request", openid::request),
+    ("openid_status_list", openid::status_list),
     ("platform_cgroups", platform::cgroups),
     ("platform_dbus", platform::dbus_message),
     ("platform_docker", platform::docker_answer),

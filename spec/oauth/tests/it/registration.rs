@@ -150,6 +150,29 @@ fn rfc7591_3_1_1_what_a_statement_says_wins() {
     assert!(!format!("{answer:?}").contains("reg-234"));
 }
 
+#[test]
+fn rfc7592_2_2_an_update_is_of_its_client() {
+    let client = ClientId::parse("s6BhdRkqt3").unwrap();
+    let whole = changed(&whole(), &json!({"client_id": "s6BhdRkqt3"}));
+    let update = |changes: Value| {
+        Registration::parse_update(&changed(&whole, &changes).to_string(), &client)
+    };
+    assert!(update(json!({})).is_ok());
+    let nothing = whole.to_string().replacen('{', r#"{"client_uri":null,"#, 1);
+    assert_eq!(Registration::parse_update(&nothing, &client).unwrap().client_uri, None);
+    let unsupported = |member| ClientMetadataError::Unsupported { member };
+    let other = ClientMetadataError::Value { member: "client_id", found: "b".to_owned() };
+    for (changes, expect) in [
+        (json!({"client_id": null}), ClientMetadataError::Missing { member: "client_id" }),
+        (json!({"client_id": "b"}), other),
+        (json!({"registration_access_token": "t"}), unsupported("registration_access_token")),
+        (json!({"client_id_issued_at": 1}), unsupported("client_id_issued_at")),
+        (json!({"redirect_uris": null}), ClientMetadataError::Missing { member: "redirect_uris" }),
+    ] {
+        assert_eq!(update(changes.clone()), Err(expect), "{changes}");
+    }
+}
+
 /// req: AUTHZ-22 (part)
 #[test]
 fn cimd_3_which_urls_name_a_client() {

@@ -273,3 +273,56 @@ fn core_3_1_2_1_sign_in_elsewhere() {
     assert_eq!((request.code, request.code_verifier), (code, Some(verifier)));
     assert_eq!(request.redirect_uri.as_deref(), Some("https://client.example.org/cb"));
 }
+
+/// Defect: a token of one kind that is taken for another.
+#[test]
+fn rfc8725_3_12_kinds_exclude_each_other() {
+    fn takes<K: Kind>(text: &str) -> bool {
+        Unverified::<K>::parse(text).is_ok()
+    }
+    let jwk = serde_json::to_value(key().public().to_jwk()).unwrap();
+    let everything = json!({
+        "iss": "https://server.example.com", "sub": "https://server.example.com", "aud": "a",
+        "exp": 1600, "nbf": 900, "iat": 900, "jti": "j", "client_id": "c", "htm": "GET",
+        "htu": "https://r.example/", "cnf": {"jwk": jwk}, "code": "c",
+        "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+        "status_list": {"bits": 1, "lst": "eNrbuRgAAhcBXQ"},
+        "token_introspection": {"active": true},
+        "aims_root": "r", "aims_epoch": 1
+    });
+    let kinds = |text: &str| {
+        [
+            takes::<oauth::access_token::AccessToken>(text),
+            takes::<oauth::dpop::DpopProof>(text),
+            takes::<oauth::attestation_client::ClientAttestation>(text),
+            takes::<oauth::introspection::SignedIntrospection>(text),
+            takes::<oauth::request_object::RequestObject>(text),
+            takes::<LogoutToken>(text),
+            takes::<openid::status_list::StatusListToken>(text),
+            takes::<IdToken>(text),
+            takes::<openid::ciba::SignedRequest>(text),
+            takes::<oauth::authorization_response::SignedResponse>(text),
+            takes::<oauth::registration::SoftwareStatement>(text),
+        ]
+    };
+    for (index, typ) in [
+        "at+jwt",
+        "dpop+jwt",
+        "oauth-client-attestation+jwt",
+        "token-introspection+jwt",
+        "oauth-authz-req+jwt",
+        "logout+jwt",
+        "statuslist+jwt",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut expect = [false; 11];
+        expect[index] = true;
+        assert_eq!(kinds(&forge(Some(typ), &everything)), expect, "{typ}");
+    }
+    // Kinds older than explicit typing take what is untyped; none of the typed ones does.
+    let untyped = kinds(&forge(None, &everything));
+    assert_eq!(untyped[..4], [false; 4]);
+    assert!(!untyped[6] && untyped[7]);
+}
