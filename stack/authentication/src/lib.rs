@@ -10,6 +10,7 @@ mod caller;
 mod once;
 pub mod private_key_jwt;
 mod proof;
+pub mod public;
 pub mod session;
 pub mod spiffe_jwt;
 pub mod spiffe_wit;

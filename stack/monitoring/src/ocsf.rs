@@ -108,7 +108,8 @@ impl Activity {
             Event::NodeRenewed | Event::PolicyApplied | Event::KeyRotated => {
                 named(Class::Entity, 3)
             }
-            Event::LogCut => named(Class::Entity, 4),
+            Event::LogCut | Event::GrantEnded => named(Class::Entity, 4),
+            Event::TokenRead => named(Class::Entity, 2),
             Event::FederationChanged => match action {
                 "federation.add" => named(Class::Entity, 1),
                 "federation.remove" => named(Class::Entity, 4),
@@ -372,6 +373,8 @@ fn entity(record: &Record) -> Value {
         Event::WorkloadAttested => ("Process", record.agent.as_ref()),
         Event::ClientRegistered => ("Client", record.subject.as_ref()),
         Event::KeyRotated => ("Key", resource),
+        Event::GrantEnded => ("Grant", record.root.as_ref()),
+        Event::TokenRead => ("Token", record.jti.as_ref()),
         Event::LogCut => ("Log", resource),
         Event::FederationChanged => ("Federation", resource),
         Event::JoinTokenCreated => ("Join token", resource),

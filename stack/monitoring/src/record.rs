@@ -94,6 +94,10 @@ pub enum Event {
     CredentialIssued,
     /// A token was issued or refused at the token endpoint.
     TokenIssued,
+    /// A resource server asked about a token, or a client about its user.
+    TokenRead,
+    /// A grant, a token or a session ended before its time.
+    GrantEnded,
     /// A call arrived at the gateway and was decided.
     CallDecided,
     /// What came of a call that was forwarded.
@@ -131,6 +135,8 @@ impl Event {
             Self::EvidenceChanged => "evidence_changed",
             Self::CredentialIssued => "credential_issued",
             Self::TokenIssued => "token_issued",
+            Self::TokenRead => "token_read",
+            Self::GrantEnded => "grant_ended",
             Self::CallDecided => "call_decided",
             Self::CallFinished => "call_finished",
             Self::PolicyApplied => "policy_applied",

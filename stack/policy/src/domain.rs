@@ -1,6 +1,6 @@
 //! `domain.toml`: what holds for the whole trust domain.
 
-use authorization::policy::Delegation;
+use authorization::policy::{Delegation, OpenId};
 use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes};
 use monitoring::policy::{KEEP_SECONDS_MIN, Retention};
 use monitoring::trace::AFTERMATH;
@@ -25,6 +25,9 @@ pub struct Domain {
     /// How far rights travel.
     #[serde(default)]
     pub delegation: Delegation,
+    /// What clients are told of users.
+    #[serde(default)]
+    pub openid: OpenId,
     /// How long the audit logs are kept.
     #[serde(default)]
     pub audit: Retention,
@@ -54,6 +57,9 @@ pub struct Bounds {
     pub clock_skew: Span,
     /// The longest life of a proof token that is accepted, in seconds.
     pub proof_lifetime: Span,
+    /// Whether a DPoP proof must repeat a nonce of ours (RFC 9449 §8), not only be young by the
+    /// client's clock.
+    pub dpop_nonces: bool,
 }
 
 /// The largest tolerated clock difference, in seconds.
@@ -66,7 +72,11 @@ const _: () = assert!(KEEP_SECONDS_MIN >= CREDENTIAL_SECONDS_MAX + AFTERMATH.sec
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { clock_skew: Span::from_seconds(5), proof_lifetime: Span::from_seconds(120) }
+        Self {
+            clock_skew: Span::from_seconds(5),
+            proof_lifetime: Span::from_seconds(120),
+            dpop_nonces: false,
+        }
     }
 }
 
