@@ -1,5 +1,6 @@
 //! `domain.toml`: what holds for the whole trust domain.
 
+use authentication::policy::{SessionBounds, SignIn};
 use authorization::policy::{Delegation, OpenId};
 use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes};
 use monitoring::policy::{KEEP_SECONDS_MIN, Retention};
@@ -37,6 +38,12 @@ pub struct Domain {
     /// What JWT-SVIDs say beside what they must.
     #[serde(default)]
     pub jwt_svid: JwtSvid,
+    /// How people sign in.
+    #[serde(default)]
+    pub sign_in: SignIn,
+    /// How long they stay signed in.
+    #[serde(default)]
+    pub sessions: SessionBounds,
 }
 
 /// `[jwt_svid]`.
@@ -87,6 +94,8 @@ impl Domain {
         faults.extend(self.revocation.faults());
         faults.extend(self.delegation.faults());
         faults.extend(self.audit.faults());
+        faults.extend(self.sign_in.faults());
+        faults.extend(self.sessions.faults());
         let bounds = [
             ("clock_skew", self.bounds.clock_skew, 0, CLOCK_SKEW_SECONDS_MAX),
             ("proof_lifetime", self.bounds.proof_lifetime, 1, PROOF_SECONDS_MAX),
