@@ -26,7 +26,9 @@ use crate::keys::Handle;
 use crate::store::{Entity, Index, Table, Unreadable};
 
 pub use enrolment::Enrolment;
-pub use people::{account_handle, email_handle, passkey_handle, upstream_handle};
+pub use people::{
+    TO_NOTIFY, account_handle, email_handle, passkey_handle, role_handle, upstream_handle,
+};
 pub use tokens::{OpaqueToken, ServerSecret};
 
 /// How long a join token's row outlives the token, so that a late second use is told for what it

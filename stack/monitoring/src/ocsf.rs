@@ -111,7 +111,9 @@ impl Activity {
                 "user.enable" => named(Class::Entity, 10),
                 _ => named(Class::Entity, 4),
             },
-            Event::UserChanged => named(Class::Entity, 3),
+            Event::UserChanged | Event::ApprovalAnswered => named(Class::Entity, 3),
+            Event::ApprovalAsked => named(Class::Entity, 1),
+            Event::ApprovalEnded => named(Class::Entity, 4),
             // 3004: "1=Create; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
             Event::CredentialIssued | Event::JoinTokenCreated => named(Class::Entity, 1),
             Event::NodeRenewed | Event::PolicyApplied | Event::KeyRotated => {
@@ -388,6 +390,9 @@ fn entity(record: &Record) -> Value {
         }
         Event::KeyRotated => ("Key", resource),
         Event::GrantEnded => ("Grant", record.root.as_ref()),
+        Event::ApprovalAsked | Event::ApprovalAnswered | Event::ApprovalEnded => {
+            ("Approval", resource)
+        }
         Event::TokenRead => ("Token", record.jti.as_ref()),
         Event::LogCut => ("Log", resource),
         Event::FederationChanged => ("Federation", resource),

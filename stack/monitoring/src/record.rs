@@ -94,6 +94,12 @@ pub enum Event {
     SignedIn,
     /// A session of a person ended, or a client was told so.
     SessionEnded,
+    /// A human was asked to approve something.
+    ApprovalAsked,
+    /// Somebody allowed or denied what they were asked, or an answer was refused.
+    ApprovalAnswered,
+    /// What was asked is over: nobody answered, it was taken back, or what was allowed was done.
+    ApprovalEnded,
     /// A process was measured and matched to a record, or not.
     WorkloadAttested,
     /// Evidence about an agent, its process and its host was appraised.
@@ -145,6 +151,9 @@ impl Event {
             Self::UserChanged => "user_changed",
             Self::SignedIn => "signed_in",
             Self::SessionEnded => "session_ended",
+            Self::ApprovalAsked => "approval_asked",
+            Self::ApprovalAnswered => "approval_answered",
+            Self::ApprovalEnded => "approval_ended",
             Self::WorkloadAttested => "workload_attested",
             Self::EvidenceAppraised => "evidence_appraised",
             Self::EvidenceChanged => "evidence_changed",

@@ -1,5 +1,6 @@
 //! `domain.toml`: what holds for the whole trust domain.
 
+use approval::Approvals;
 use authentication::policy::{SessionBounds, SignIn};
 use authorization::policy::{Delegation, OpenId};
 use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes};
@@ -44,6 +45,9 @@ pub struct Domain {
     /// How long they stay signed in.
     #[serde(default)]
     pub sessions: SessionBounds,
+    /// Which human is asked.
+    #[serde(default)]
+    pub approvals: Approvals,
 }
 
 /// `[jwt_svid]`.
@@ -96,6 +100,7 @@ impl Domain {
         faults.extend(self.audit.faults());
         faults.extend(self.sign_in.faults());
         faults.extend(self.sessions.faults());
+        faults.extend(self.approvals.faults());
         let bounds = [
             ("clock_skew", self.bounds.clock_skew, 0, CLOCK_SKEW_SECONDS_MAX),
             ("proof_lifetime", self.bounds.proof_lifetime, 1, PROOF_SECONDS_MAX),
