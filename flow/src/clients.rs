@@ -20,6 +20,7 @@ pub async fn register<W: World>(
         client_id: format!("client-{}", public_id(world)),
         metadata,
         public: false,
+        redirects: None,
         registered: now,
         state: ClientState::Enabled,
         since: now,

@@ -2,9 +2,9 @@
 //! (S4 §10; AUTHZ-01 to AUTHZ-03, AUTHZ-07, AUTHZ-08, AUTHZ-11, AUTHZ-12, AUTHZ-23).
 
 pub(crate) mod brought;
-mod client;
+pub mod client;
 mod made;
-mod people;
+pub(crate) mod people;
 mod proof;
 mod target;
 
@@ -136,7 +136,8 @@ pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable>
     for turn in 0..TRIES_MAX {
         match attempt(world, &call).await? {
             Some(end) => return Ok(end),
-            // Another request used the same code or refresh token: decided again, by what that left.
+            // Another request used the same code or refresh token: decided again, by what that
+            // left.
             None => pause(world, turn).await,
         }
     }
@@ -145,11 +146,11 @@ pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable>
 
 /// One try; `None` when another commit came first.
 async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavailable> {
-    let facts = basis(world, client::keys(call)).await?;
+    let facts = basis(world, client::keys(call.into())).await?;
     let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
-    let proved = match client::authenticate(call, &facts, &issuer, now)? {
+    let proved = match client::authenticate(call.into(), &facts, &issuer, now)? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(Some(End::Stranger(refusal))),
     };

@@ -7,15 +7,18 @@
 //! (`oauth`).
 
 pub mod access_token;
+pub mod asked;
 pub mod audience;
 pub mod client;
 pub mod granted;
 pub mod grants;
 pub mod id_token;
 pub mod pairwise;
+pub mod interaction;
 pub mod policy;
 pub mod presented;
 pub mod proposal;
+pub mod signed_response;
 pub mod txn_token;
 
 pub use audience::Audience;

@@ -6,6 +6,7 @@ use jose::KeySet;
 use oauth::authorization_details::{Absent, Member, Schema, Shape};
 use oauth::{Resource, Scope, ScopeSet};
 use serde::{Deserialize, Serialize};
+use time::Span;
 use url::Url;
 
 /// The most actions of one resource.
@@ -113,6 +114,42 @@ pub const IMPERSONATIONS_MAX: usize = 64;
 pub struct OpenId {
     /// The clients that are told another `sub` than everybody else (OpenID Connect Core 1.0 §8.1).
     pub pairwise: BTreeSet<String>,
+}
+
+/// `[consent]`: what is asked of clients that bring users, and how long what these allow lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Consent {
+    /// How long a grant lasts at the most, in seconds.
+    pub grant_life: Span,
+    /// Whether every request must be pushed before (RFC 9126 §5,
+    /// `require_pushed_authorization_requests`).
+    pub require_pushed: bool,
+    /// Whether every request must be a signed object (RFC 9101 §10.5,
+    /// `require_signed_request_object`).
+    pub require_signed: bool,
+}
+
+/// The longest life of a grant, in seconds.
+pub const GRANT_SECONDS_MAX: u64 = 366 * 86_400;
+
+impl Default for Consent {
+    fn default() -> Self {
+        let grant_life = Span::from_seconds(30 * 86_400);
+        Self { grant_life, require_pushed: false, require_signed: false }
+    }
+}
+
+impl Consent {
+    /// What is wrong with the settings.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let seconds = self.grant_life.seconds();
+        if (1..=GRANT_SECONDS_MAX).contains(&seconds) {
+            return Vec::new();
+        }
+        let allowed = format!("allowed are 1 to {GRANT_SECONDS_MAX}");
+        vec![("consent.grant_life", format!("`grant_life` is {seconds} seconds; {allowed}"))]
+    }
 }
 
 /// The deepest chain that policy may allow: what a token can hold.
@@ -557,6 +594,16 @@ mod tests {
             ("GET", "/other"),
         ] {
             assert_eq!(crm.request(method, path), None, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn s12_a_grant_lasts_a_year_at_the_most() {
+        assert_eq!(Consent::default().faults(), []);
+        for seconds in [0, GRANT_SECONDS_MAX + 1] {
+            let grant_life = Span::from_seconds(seconds);
+            let wrong = Consent { grant_life, ..Consent::default() }.faults();
+            assert_eq!(wrong.first().map(|(key, _)| *key), Some("consent.grant_life"));
         }
     }
 

@@ -86,7 +86,9 @@ impl Activity {
             Event::CallDecided | Event::CallFinished => named(Class::Api, call_activity(record)),
             // 3002: "1=Logon"; an exchange is none of the named ones.
             Event::TokenIssued if action == "token.exchange" => named(Class::Authentication, OTHER),
-            Event::TokenIssued | Event::StrangersRefused => named(Class::Authentication, 1),
+            Event::TokenIssued | Event::StrangersRefused | Event::AuthorizationRequested => {
+                named(Class::Authentication, 1)
+            }
             // 7001: "1=Isolate; 2=Evict; 3=Restore": ending an agent is a remediation, and retiring
             // it in good order is not.
             Event::AgentLifecycle => match action {
@@ -112,7 +114,7 @@ impl Activity {
                 _ => named(Class::Entity, 4),
             },
             Event::UserChanged | Event::ApprovalAnswered => named(Class::Entity, 3),
-            Event::ApprovalAsked => named(Class::Entity, 1),
+            Event::ApprovalAsked | Event::ConsentAnswered => named(Class::Entity, 1),
             Event::ApprovalEnded => named(Class::Entity, 4),
             // 3004: "1=Create; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
             Event::CredentialIssued | Event::JoinTokenCreated => named(Class::Entity, 1),
@@ -389,7 +391,7 @@ fn entity(record: &Record) -> Value {
             ("User", record.subject.as_ref())
         }
         Event::KeyRotated => ("Key", resource),
-        Event::GrantEnded => ("Grant", record.root.as_ref()),
+        Event::ConsentAnswered | Event::GrantEnded => ("Grant", record.root.as_ref()),
         Event::ApprovalAsked | Event::ApprovalAnswered | Event::ApprovalEnded => {
             ("Approval", resource)
         }

@@ -100,6 +100,10 @@ pub enum Event {
     ApprovalAnswered,
     /// What was asked is over: nobody answered, it was taken back, or what was allowed was done.
     ApprovalEnded,
+    /// A client asked for a user: it pushed a request, or what it sent by a browser was refused.
+    AuthorizationRequested,
+    /// A user answered what a client asked for, or the server did by what they answered before.
+    ConsentAnswered,
     /// A process was measured and matched to a record, or not.
     WorkloadAttested,
     /// Evidence about an agent, its process and its host was appraised.
@@ -154,6 +158,8 @@ impl Event {
             Self::ApprovalAsked => "approval_asked",
             Self::ApprovalAnswered => "approval_answered",
             Self::ApprovalEnded => "approval_ended",
+            Self::AuthorizationRequested => "authorization_requested",
+            Self::ConsentAnswered => "consent_answered",
             Self::WorkloadAttested => "workload_attested",
             Self::EvidenceAppraised => "evidence_appraised",
             Self::EvidenceChanged => "evidence_changed",

@@ -1,5 +1,6 @@
 //! OAuth clients that are not agents: registered with a public key, never with a secret (CRED-10).
 
+use authorization::client::Redirects;
 use oauth::client_metadata::ClientMetadata;
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
@@ -25,6 +26,9 @@ pub struct ClientRecord {
     /// Whether it is a public client: one that proves nothing but its name (RFC 6749 §2.1).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub public: bool,
+    /// What it registered for users in browsers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirects: Option<Redirects>,
     /// When.
     pub registered: UnixTime,
     /// Whether it gets tokens.

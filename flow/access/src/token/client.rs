@@ -1,10 +1,12 @@
-//! Which client asks: the one method it used, verified.
+//! Which client asks: the one method it used, verified. The same at every endpoint that clients
+//! authenticate at.
 
 use authentication::{Proved, private_key_jwt, public, spiffe_jwt, spiffe_wit, spiffe_x509};
 use credential::{KeyRing, Purpose};
 use env::{Key, Unavailable};
 use oauth::Issuer;
-use oauth::client_assertion::AssertionType;
+use oauth::TokenText;
+use oauth::client_assertion::{AssertionType, PresentedClient};
 use oauth::confirmation::CertificateThumbprint;
 use registry::ClientRecord;
 use time::UnixTime;
@@ -12,6 +14,24 @@ use wimse::TrustAnchors;
 
 use super::Call;
 use crate::facts::Basis;
+
+/// What a request shows of its client. Nothing in it is believed yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// `client_id` and `client_assertion`.
+    pub client: &'a PresentedClient,
+    /// `OAuth-Client-Attestation` and its proof.
+    pub attestation: Option<&'a (TokenText, TokenText)>,
+    /// The certificates of the channel, in DER, leaf first.
+    pub certificates: &'a [Vec<u8>],
+}
+
+impl<'a> From<&'a Call> for Shown<'a> {
+    fn from(call: &'a Call) -> Self {
+        let (attestation, certificates) = (call.attestation.as_ref(), &call.certificates);
+        Self { client: &call.client, attestation, certificates }
+    }
+}
 
 /// Why nobody is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,7 +78,7 @@ impl ClientRefusal {
 }
 
 /// The rows that authentication may need.
-pub(super) fn keys(call: &Call) -> Vec<Key> {
+pub fn keys(call: Shown<'_>) -> Vec<Key> {
     let mut keys = vec![
         Key::of::<KeyRing>(Purpose::AccessToken.name()),
         Key::of::<KeyRing>(Purpose::TxnToken.name()),
@@ -72,7 +92,7 @@ pub(super) fn keys(call: &Call) -> Vec<Key> {
 }
 
 /// Whom an assertion claims to be from.
-fn claimed(call: &Call) -> Option<String> {
+fn claimed(call: Shown<'_>) -> Option<String> {
     match &call.client.assertion {
         Some((AssertionType::Jwt, text)) => {
             private_key_jwt::claimed(text.as_str()).ok().map(|client| client.as_str().to_owned())
@@ -83,8 +103,8 @@ fn claimed(call: &Call) -> Option<String> {
 
 /// Verifies the one method that was used. A certificate beside an assertion or attestation is not a
 /// method: it is what a token may be bound to.
-pub(super) fn authenticate(
-    call: &Call,
+pub fn authenticate(
+    call: Shown<'_>,
     facts: &Basis,
     issuer: &Issuer,
     now: UnixTime,
@@ -93,7 +113,7 @@ pub(super) fn authenticate(
     let client_id = call.client.client_id.as_ref();
     let bundles = &facts.trust.bundles;
     let plain = |caller| Proved { caller, once: None };
-    Ok(match (&call.client.assertion, &call.attestation) {
+    Ok(match (&call.client.assertion, call.attestation) {
         (Some(_), Some(_)) => Err(ClientRefusal::Several),
         (Some((AssertionType::SpiffeJwt, text)), None) => {
             spiffe_jwt::authenticate(text.as_str(), client_id, issuer, bundles, now, skew)
@@ -129,7 +149,7 @@ pub(super) fn authenticate(
                 _ => Err(ClientRefusal::None),
             }
         }
-        (None, None) => spiffe_x509::authenticate(&call.certificates, client_id, bundles, now)
+        (None, None) => spiffe_x509::authenticate(call.certificates, client_id, bundles, now)
             .map(plain)
             .map_err(ClientRefusal::from),
     })

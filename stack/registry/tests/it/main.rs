@@ -41,7 +41,7 @@ fn entry(kind: Kind) -> Registration {
         },
         dns_names: std::collections::BTreeSet::new(),
         keys: None,
-        client: Facet { scope_max: ScopeSet::parse("read write").ok(), callable: true },
+        client: Facet { scope_max: ScopeSet::parse("read write").ok(), callable: true, redirects: None },
     }
 }
 
@@ -192,6 +192,8 @@ fn s10_a_disabled_client_is_refused() {
     let client = ClientRecord {
         client_id: "client-1".to_owned(),
         metadata: ClientMetadata::parse(metadata).unwrap(),
+        public: false,
+        redirects: None,
         registered: NOW,
         state: ClientState::Enabled,
         since: NOW,
