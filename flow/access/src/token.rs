@@ -14,7 +14,7 @@ use authorization::grants::{self, Context, Redeemed, propose};
 use authorization::presented;
 use authorization::{Audience, Proposal};
 use credential::{KeyRing, Purpose};
-use env::{Change, CommitFault, Recorded, Store, Stored, Unavailable, World};
+use env::{Change, CommitFault, Recorded, Store, Stored, Unavailable, World, Write};
 use jose::Thumbprint;
 use monitoring::{Event, Outcome, Record};
 use oauth::client_assertion::PresentedClient;
@@ -30,7 +30,7 @@ use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, refused, single_use};
 use crate::turns::{TRIES_MAX, overtaken, pause, settled};
-use brought::Brought;
+use brought::{Brought, Waiting};
 use made::Made;
 use people::People;
 
@@ -131,10 +131,38 @@ pub enum End {
     Stranger(ClientRefusal),
 }
 
-/// Answers one request.
+/// Where a token is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The token endpoint.
+    Token,
+    /// The transaction authorization endpoint (draft-rosomakho-oauth-txn-challenge §5.3).
+    Transaction,
+}
+
+impl Endpoint {
+    /// Its path, below the issuer.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Token => "/token",
+            Self::Transaction => "/transaction-authorization",
+        }
+    }
+}
+
+/// Answers one request to the token endpoint.
 pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable> {
+    answer_at(world, Endpoint::Token, call).await
+}
+
+/// Answers one request.
+pub async fn answer_at<W: World>(
+    world: &W,
+    endpoint: Endpoint,
+    call: Call,
+) -> Result<End, Unavailable> {
     for turn in 0..TRIES_MAX {
-        match attempt(world, &call).await? {
+        match attempt(world, endpoint, &call).await? {
             Some(end) => return Ok(end),
             // Another request used the same code or refresh token: decided again, by what that
             // left.
@@ -145,7 +173,11 @@ pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable>
 }
 
 /// One try; `None` when another commit came first.
-async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavailable> {
+async fn attempt<W: World>(
+    world: &W,
+    endpoint: Endpoint,
+    call: &Call,
+) -> Result<Option<End>, Unavailable> {
     let facts = basis(world, client::keys(call.into())).await?;
     let now = issuing::now(world, &facts)?;
     let issuer =
@@ -158,8 +190,10 @@ async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavai
     describe_caller(&mut record, &proved.caller, &facts);
     let mut spent = Spent::default();
     spent.add(proved.once, Refusal::Replayed);
-    let mut asked = Asked { call, caller: &proved.caller, issuer: &issuer, key: None, now };
-    let shown = proof::of(world, &facts, &call.dpop, ("POST", "/token"), now).await?;
+    let mut asked =
+        Asked { call, caller: &proved.caller, issuer: &issuer, key: None, endpoint, now };
+    let at = ("POST", endpoint.path());
+    let shown = proof::of(world, &facts, &call.dpop, at, now).await?;
     let (decided, question) = match shown {
         Ok(shown) => {
             asked.key = shown.as_ref().map(|shown| shown.key);
@@ -182,7 +216,8 @@ async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavai
             })
         }
         Err(no) => {
-            let Refused { refusal, reused } = *no;
+            let Refused { refusal, reused, asked } = *no;
+            change.writes.extend(asked);
             if let Some(grant) = reused {
                 let why = refusal.to_string();
                 let ending = Ending { by: refusal.check(), why: &why };
@@ -268,6 +303,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) issuer: &'a Issuer,
     /// The key of the DPoP proof.
     pub(crate) key: Option<Thumbprint>,
+    pub(crate) endpoint: Endpoint,
     pub(crate) now: UnixTime,
 }
 
@@ -282,11 +318,13 @@ struct Decided {
 struct Refused {
     refusal: Refusal,
     reused: Option<Stored<GrantRecord>>,
+    /// That the client asked, where it waits.
+    asked: Option<Write>,
 }
 
 impl Refused {
     const fn plain(refusal: Refusal) -> Self {
-        Self { refusal, reused: None }
+        Self { refusal, reused: None, asked: None }
     }
 }
 
@@ -339,7 +377,10 @@ async fn decide<W: World>(
         Ok(proposal) => proposal,
         Err(refusal) => {
             let reused = brought.held.filter(|_| refusal.ends_the_grant());
-            return Ok((Err(Box::new(Refused { refusal: refusal.into(), reused })), None));
+            let waits = matches!(refusal, grants::Refusal::Wait(_));
+            let asked = brought.waiting.as_ref().filter(|_| waits).and_then(Waiting::asked);
+            let refusal = refusal.into();
+            return Ok((Err(Box::new(Refused { refusal, reused, asked })), None));
         }
     };
     describe_proposal(record, &proposal);
@@ -373,6 +414,9 @@ pub const GRANTS: &[GrantType] = &[
     GrantType::AuthorizationCode,
     GrantType::RefreshToken,
     GrantType::JwtBearer,
+    GrantType::DeviceCode,
+    GrantType::Ciba,
+    GrantType::Deferred,
 ];
 
 pub(crate) fn ring(facts: &Basis, purpose: Purpose) -> Result<Stored<KeyRing>, Unavailable> {
@@ -399,6 +443,8 @@ fn circumstances(proposal: &Proposal, brought: &Brought, asked: &Asked<'_>) -> C
         proof: asked.caller.method().name().to_owned(),
         transport: asked.caller.transport().map(ToString::to_string).unwrap_or_default(),
         autonomous: own,
+        approved: brought.waiting.is_some(),
+        acr: proposal.authenticated().map(|one| one.acr.as_str().to_owned()),
         ..Circumstances::at(asked.now)
     }
 }
@@ -425,6 +471,12 @@ fn describe_brought(record: &mut Record, brought: &Brought) {
     if let Some(held) = &brought.held {
         record.root = Some(held.id.clone());
         record.subject = Some(held.subject.clone());
+    }
+    if let Some(waiting) = &brought.waiting {
+        let approval = waiting.approval();
+        record.root = Some(approval.root.clone());
+        record.txn.clone_from(&approval.sought.txn);
+        record.attestation.insert("approval".to_owned(), approval.id.clone());
     }
 }
 

@@ -21,7 +21,7 @@ use time::{Span, UnixTime};
 pub use code::Code;
 pub use ended::Ended;
 pub use refresh::Refresh;
-pub use wait::NotYet;
+pub use wait::{Branch, NotYet, Waited};
 
 /// How far [`LastUse::at`] may be behind: a busy client writes nothing.
 pub const USED_AGAIN: Span = Span::from_seconds(60);

@@ -1,9 +1,37 @@
 //! Why a client that waits for somebody's answer has none yet, or gets none (RFC 8628 §3.5, CIBA
-//! Core 1.0 §11).
+//! Core 1.0 §11), and what it brings that has one.
 //!
 //! Not here: what it waits with, and for what (`approval`).
 
 use time::{Span, UnixTime};
+
+use super::Binding;
+
+/// What a client brings that waited for somebody's answer.
+#[derive(Clone, Debug)]
+pub struct Waited {
+    /// Whom what it waits with was given to.
+    pub client_id: String,
+    /// What that is bound to.
+    pub binding: Option<Binding>,
+    /// Whether there is an answer.
+    pub polled: Result<(), NotYet>,
+    /// The task that the answer belongs to, where it begins none of its own.
+    pub branch: Option<Branch>,
+}
+
+/// The task that an approval of one single action belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// The root of its lineage.
+    pub root: String,
+    /// The token that the action was asked with.
+    pub parent: Option<String>,
+    /// The transaction that was approved.
+    pub txn: Option<String>,
+    /// Everybody who acts, the last one first.
+    pub actors: Vec<String>,
+}
 
 /// Nothing yet, or nothing at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
