@@ -1,11 +1,13 @@
 //! The token endpoint (RFC 6749 §3.2): who asks, what for, whether, and the token
 //! (S4 §10; AUTHZ-01 to AUTHZ-03, AUTHZ-07, AUTHZ-08, AUTHZ-11, AUTHZ-12, AUTHZ-23).
 
+pub mod asker;
+mod attested;
 pub(crate) mod brought;
 pub mod client;
 mod made;
 pub(crate) mod people;
-mod proof;
+pub(crate) mod proof;
 mod target;
 
 use authentication::{Caller, Once, Who};
@@ -54,6 +56,13 @@ pub struct Call {
     pub certificates: Vec<Vec<u8>>,
     /// Where it comes from, for counting strangers.
     pub source: String,
+}
+
+impl Call {
+    fn shown(&self) -> client::Shown<'_> {
+        let Self { client, attestation, certificates, .. } = self;
+        client::Shown { client, attestation: attestation.as_ref(), certificates }
+    }
 }
 
 /// Why no token is issued.
@@ -178,11 +187,12 @@ async fn attempt<W: World>(
     endpoint: Endpoint,
     call: &Call,
 ) -> Result<Option<End>, Unavailable> {
-    let facts = basis(world, client::keys(call.into())).await?;
+    let shown = call.shown();
+    let facts = basis(world, client::keys(shown)).await?;
     let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
-    let proved = match client::authenticate(call.into(), &facts, &issuer, now)? {
+    let proved = match client::authenticate(shown, &facts, &issuer, now)? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(Some(End::Stranger(refusal))),
     };
@@ -192,7 +202,7 @@ async fn attempt<W: World>(
     spent.add(proved.once, Refusal::Replayed);
     let mut asked =
         Asked { call, caller: &proved.caller, issuer: &issuer, key: None, endpoint, now };
-    let at = ("POST", endpoint.path());
+    let at = proof::At { method: "POST", path: endpoint.path(), access_token: None };
     let shown = proof::of(world, &facts, &call.dpop, at, now).await?;
     let (decided, question) = match shown {
         Ok(shown) => {
@@ -362,6 +372,7 @@ async fn decide<W: World>(
     let people = People::load(world, &ids).await?;
     let target = target::resolve(brought.grant, &wanted, facts, &people, world.site());
     let facet = people.facet(client_id);
+    let attested = attested::of(world, target.as_ref(), client_id, asked.now).await?;
     let context = Context {
         standing: people.standing(client_id),
         allowed: people.client(client_id).map(|one| one.metadata.grant_types.as_slice()),
@@ -371,6 +382,7 @@ async fn decide<W: World>(
         code: brought.code.as_ref().and_then(|code| redeemed(&asked.call.request, code)),
         key: asked.key,
         certificate: client::certificate(&asked.call.certificates),
+        attested,
         ..brought.context(asked, &facet, facts)
     };
     let proposal = match propose(&context) {

@@ -14,6 +14,7 @@ pub mod granted;
 pub mod grants;
 pub mod id_token;
 pub mod interaction;
+pub mod introspection;
 pub mod pairwise;
 pub mod policy;
 pub mod presented;

@@ -12,7 +12,6 @@ use registry::ClientRecord;
 use time::UnixTime;
 use wimse::TrustAnchors;
 
-use super::Call;
 use crate::facts::Basis;
 
 /// What a request shows of its client. Nothing in it is believed yet.
@@ -24,13 +23,6 @@ pub struct Shown<'a> {
     pub attestation: Option<&'a (TokenText, TokenText)>,
     /// The certificates of the channel, in DER, leaf first.
     pub certificates: &'a [Vec<u8>],
-}
-
-impl<'a> From<&'a Call> for Shown<'a> {
-    fn from(call: &'a Call) -> Self {
-        let (attestation, certificates) = (call.attestation.as_ref(), &call.certificates);
-        Self { client: &call.client, attestation, certificates }
-    }
 }
 
 /// Why nobody is authenticated.

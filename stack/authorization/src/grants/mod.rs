@@ -10,6 +10,8 @@ pub mod token_exchange;
 pub mod transaction;
 pub mod waited;
 
+use std::collections::BTreeMap;
+
 use authentication::Caller;
 use credential::policy::Lifetimes;
 use jose::Thumbprint;
@@ -20,6 +22,7 @@ use oauth::pkce::{CodeVerifier, PkceRefused};
 use oauth::token_request::GrantType;
 use oauth::{ScopeSet, SubjectText};
 use provisioning::{Lifecycle, NotInForce};
+use serde_json::Value;
 use time::UnixTime;
 
 use crate::audience::Audience;
@@ -189,6 +192,8 @@ pub struct Context<'a> {
     pub key: Option<Thumbprint>,
     /// The certificate of the caller's channel, as RFC 8705 §3.1 names it.
     pub certificate: Option<CertificateThumbprint>,
+    /// What the attestation of the caller came to, for targets whose policy asks for it.
+    pub attested: BTreeMap<String, Value>,
     /// `[delegation]`.
     pub delegation: &'a Delegation,
     /// `[lifetimes]`.
@@ -228,6 +233,7 @@ impl<'a> Context<'a> {
             authorization_details: None,
             key: None,
             certificate: None,
+            attested: BTreeMap::new(),
             delegation,
             lifetimes,
             now,
@@ -253,7 +259,7 @@ pub fn propose(context: &Context<'_>) -> Result<Proposal, Refusal> {
             (check.run)(context)?;
         }
     }
-    match context.grant {
+    let mut proposal = match context.grant {
         Grant::ClientCredentials => client_credentials::decide(context),
         Grant::Exchange => token_exchange::decide(context),
         Grant::Transaction => transaction::decide(context),
@@ -263,7 +269,14 @@ pub fn propose(context: &Context<'_>) -> Result<Proposal, Refusal> {
         Grant::DeviceCode | Grant::Ciba | Grant::Deferred | Grant::Challenge => {
             waited::decide(context)
         }
+    }?;
+    // S4 §10.2: "The access token typically includes additional claims to convey contextual,
+    // attestation-derived, or policy-related information that enables fine-grained access control."
+    // For those whose policy asks for it and nobody else.
+    if context.target.is_some_and(|target| target.attestation) {
+        proposal.details.clone_from(&context.attested);
     }
+    Ok(proposal)
 }
 
 /// What the token is bound to: what its target demands, or the key that the client shows.

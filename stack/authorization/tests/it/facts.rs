@@ -405,6 +405,7 @@ impl Facts {
             authorization_details: self.details.as_ref(),
             key: self.key,
             certificate: self.certificate,
+            attested: std::collections::BTreeMap::new(),
             delegation: &self.delegation,
             lifetimes: &self.lifetimes,
             now: NOW,
