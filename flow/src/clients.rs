@@ -3,7 +3,7 @@
 use env::{Change, Clock, Expect, Recorded, Store, Unavailable, World, Write};
 use monitoring::Event;
 use oauth::client_metadata::ClientMetadata;
-use registry::{ClientRecord, ClientState};
+use registry::{ClientLogout, ClientRecord, ClientState};
 
 use crate::agents::page;
 use crate::record::{begin, public_id};
@@ -21,6 +21,7 @@ pub async fn register<W: World>(
         metadata,
         public: false,
         redirects: None,
+        logout: ClientLogout::default(),
         registered: now,
         state: ClientState::Enabled,
         since: now,

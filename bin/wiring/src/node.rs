@@ -113,6 +113,7 @@ pub async fn join(
         component,
         site: settings.site(),
         platforms: None,
+        outside: None,
         superior: None,
     });
     if pulse.takes_clock() {

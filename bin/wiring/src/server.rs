@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use super::journal::{self, LogJournal};
 use super::layout::{Layout, Settings};
 use super::logs::Pulse;
+use super::outside::Outsiders;
 use super::platforms::Asker;
 use super::prepare::{self, Strangers};
 use super::retention;
@@ -89,6 +90,7 @@ pub async fn start(
         component: Component("server".to_owned()),
         site: settings.site(),
         platforms: Some(Arc::new(Asker::new(settings, &layout.dir)?)),
+        outside: Some(Arc::new(Outsiders::new(settings, &layout.dir)?)),
         superior,
     });
     let names = vec![settings.host.clone()];
@@ -323,6 +325,7 @@ impl Server {
     ) -> Result<(), String> {
         let fetcher = super::federation::fetcher(settings)?;
         self.tasks.spawn(super::federation::follow(Arc::clone(&self.world), fetcher));
+        self.tasks.spawn(super::outside::follow(Arc::clone(&self.world)));
         let Some(port) = settings.federation_port else { return Ok(()) };
         let tls = server_config(Arc::new(presented.clone()), Clients::NotAsked, tls::HTTP);
         let tls = tls.map_err(|error| error.to_string())?;

@@ -18,6 +18,7 @@ pub mod client;
 mod documents;
 mod enrol;
 mod health;
+mod left;
 mod limits;
 mod lines;
 mod metrics;

@@ -29,6 +29,7 @@ use crate::answer::{self, Answer};
 use crate::documents;
 use crate::enrol;
 use crate::health::Health;
+use crate::left;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::places::{Full, Places};
@@ -273,6 +274,7 @@ fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>
         Public::EnrolSession => of(route, enrol::session::<W>),
         Public::Enrol => of(route, enrol::serve::<W>),
         Public::EnrolRenew => of(route, enrol::renewed::<W>),
+        Public::UpstreamLogout => of(route, left::serve::<W>),
         Public::Metadata => of(route, documents::metadata::<W>),
         Public::Jwks => of(route, documents::jwks::<W>),
         Public::OidcDiscovery => of(route, documents::oidc_discovery::<W>),

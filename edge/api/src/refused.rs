@@ -133,6 +133,14 @@ pub enum Unread {
     /// A renewal that nobody is authenticated by.
     #[error(transparent)]
     Renew(Box<::enrol::renew::Refusal>),
+    /// An identity provider's word that somebody left, which proves nothing.
+    #[error("{message}")]
+    Left {
+        /// The check that failed.
+        check: &'static str,
+        /// What it said.
+        message: String,
+    },
     /// A user of this machine who may give no orders.
     #[error("uid {uid} may give no orders here")]
     NotAnOperator {
@@ -170,6 +178,7 @@ impl Unread {
             Self::Enrolment(_) => "enrolment",
             Self::Enrol(refusal) => refusal.check(),
             Self::Renew(refusal) => refusal.check(),
+            Self::Left { check, .. } => check,
             Self::NotAnOperator { .. } => "not_an_operator",
         }
     }

@@ -27,6 +27,7 @@ pub(crate) enum Public {
     EnrolSession,
     Enrol,
     EnrolRenew,
+    UpstreamLogout,
     Metadata,
     Jwks,
     OidcDiscovery,
@@ -67,6 +68,8 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/enrol/session", Public::EnrolSession, (NO_CORS, OWN)),
     public("POST", "/enrol", Public::Enrol, (NO_CORS, OWN)),
     public("POST", ::enrol::renew::PATH, Public::EnrolRenew, (NO_CORS, OWN)),
+    // OpenID Connect Back-Channel Logout 1.0 §2.2: `backchannel_logout_uri`, ours at a provider.
+    public("POST", "/sign-in/upstream/{name}/logout", Public::UpstreamLogout, (NO_CORS, STANDARD)),
     public("GET", "/.well-known/oauth-authorization-server", Public::Metadata, (CORS, STANDARD)),
     public("GET", "/jwks", Public::Jwks, (CORS, STANDARD)),
     // OpenID Connect Discovery 1.0 §4.1; its `jwks_uri` is ours to choose.

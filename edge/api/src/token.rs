@@ -25,7 +25,7 @@ use crate::refused::{Source, Unread};
 use crate::wire;
 
 /// What the endpoint reads.
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 /// draft-ietf-oauth-attestation-based-client-auth §4: the attestation; here a WIT.
 const ATTESTATION: &str = "OAuth-Client-Attestation";
 /// §5 of it: the proof of its key.
@@ -106,7 +106,7 @@ fn fields_fit(headers: &HeaderMap) -> Result<(), Unread> {
 }
 
 /// RFC 6749 appendix B: the media type, in UTF-8 if it says so.
-fn is_form(value: &HeaderValue) -> bool {
+pub(crate) fn is_form(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let parameters = parameters.trim();

@@ -107,6 +107,7 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         | Unread::Field { .. }
         | Unread::Enrolment(_)
         | Unread::Enrol(_)
+        | Unread::Left { .. }
         | Unread::Form(_) => ErrorCode::InvalidRequest,
         Unread::Renew(_) => ErrorCode::InvalidClient,
     };

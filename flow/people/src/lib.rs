@@ -7,12 +7,13 @@
 //! sessions, and all that ends with them. Not here: consent and grants (`flow/consent`,
 //! `flow/access`), pages and cookies (`edge/console`), requests to the outside (`edge/fetch`).
 
-use basis::{facts, issuing, record, turns};
+use basis::{facts, issuing, record, sign, turns};
 
 pub mod browser;
 pub mod ceremony;
 pub mod end;
 mod ending;
+pub mod leave;
 pub mod orders;
 pub mod passkeys;
 mod secrets;
@@ -20,3 +21,6 @@ pub mod sessions;
 pub mod sign_in;
 pub mod standing;
 pub mod throttle;
+pub mod upstream;
+
+pub use ending::Count;

@@ -29,12 +29,28 @@ pub struct ClientRecord {
     /// What it registered for users in browsers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirects: Option<Redirects>,
+    /// How it takes part in signing out.
+    #[serde(default)]
+    pub logout: ClientLogout,
     /// When.
     pub registered: UnixTime,
     /// Whether it gets tokens.
     pub state: ClientState,
     /// Since when.
     pub since: UnixTime,
+}
+
+/// How a client takes part in signing out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientLogout {
+    /// `backchannel_logout_uri` (OpenID Connect Back-Channel Logout 1.0 §2.2): where it is told that
+    /// a session ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backchannel: Option<String>,
+    /// `post_logout_redirect_uris` (RP-Initiated Logout 1.0 §3.1): where browsers may go on. They
+    /// are compared as texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirect_uris: Vec<String>,
 }
 
 impl ClientRecord {

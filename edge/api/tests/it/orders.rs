@@ -396,6 +396,7 @@ async fn keys_are_shown_by_their_public_side() {
         "access-token",
         "txn-token",
         "id-token",
+        "client-assertion",
         "attestation-result",
         "web-authority",
     ];

@@ -7,4 +7,6 @@ mod file;
 #[cfg(test)]
 mod journal;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod suite;

@@ -194,6 +194,7 @@ fn s10_a_disabled_client_is_refused() {
         metadata: ClientMetadata::parse(metadata).unwrap(),
         public: false,
         redirects: None,
+        logout: registry::ClientLogout::default(),
         registered: NOW,
         state: ClientState::Enabled,
         since: NOW,
