@@ -17,7 +17,7 @@ use crate::whom;
 
 /// Questions that wait for one person, or for the people of one role: more would teach them to
 /// click.
-pub const WAITING_MAX: usize = 32;
+pub(crate) const WAITING_MAX: usize = 32;
 /// Rows that are looked at to count them.
 const LOOKED_AT_MAX: usize = 1_024;
 

@@ -11,6 +11,7 @@ use basis::{facts, issuing, record, turns};
 pub mod answer;
 mod ask;
 pub mod caller;
+pub mod challenge;
 pub mod ciba;
 pub mod device;
 pub mod expire;

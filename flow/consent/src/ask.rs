@@ -68,7 +68,7 @@ pub struct Withheld {
 
 /// What policy permits of a question, and by which rules.
 #[derive(Clone, Debug, Default)]
-pub struct Permitted {
+pub(crate) struct Permitted {
     pub(crate) targets: Vec<Target>,
     pub(crate) withheld: Vec<Withheld>,
     pub(crate) rules: BTreeSet<String>,

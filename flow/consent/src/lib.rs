@@ -21,10 +21,10 @@ pub mod push;
 mod refusal;
 mod reply;
 
-pub use answer::{Answer, Settled, answer};
-pub use ask::{Asking, Choice, Permitted, Withheld};
+pub use answer::{Answer, CODE_LIFE, Settled, answer};
+pub use ask::{Asking, Choice, Taken, Withheld, detail_box, openid_box, scope_box};
 pub use begin::{Begun, begin};
-pub use client::{Asker, AskerKind};
-pub use interaction::{Shown, show};
-pub use refusal::{PageFault, Refusal};
+pub use client::{Asker, AskerKind, Unfit};
+pub use interaction::{Ending, Shown, leads_to, show};
+pub use refusal::{ObjectFault, PageFault, Refusal};
 pub use reply::Reply;

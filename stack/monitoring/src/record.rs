@@ -94,6 +94,8 @@ pub enum Event {
     SignedIn,
     /// A session of a person ended, or a client was told so.
     SessionEnded,
+    /// A grant, a token or a session ended before its time.
+    GrantEnded,
     /// A human was asked to approve something.
     ApprovalAsked,
     /// Somebody allowed or denied what they were asked, or an answer was refused.
@@ -116,8 +118,6 @@ pub enum Event {
     TokenIssued,
     /// A resource server asked about a token, or a client about its user.
     TokenRead,
-    /// A grant, a token or a session ended before its time.
-    GrantEnded,
     /// A call arrived at the gateway and was decided.
     CallDecided,
     /// What came of a call that was forwarded.
@@ -155,6 +155,7 @@ impl Event {
             Self::UserChanged => "user_changed",
             Self::SignedIn => "signed_in",
             Self::SessionEnded => "session_ended",
+            Self::GrantEnded => "grant_ended",
             Self::ApprovalAsked => "approval_asked",
             Self::ApprovalAnswered => "approval_answered",
             Self::ApprovalEnded => "approval_ended",
@@ -166,7 +167,6 @@ impl Event {
             Self::CredentialIssued => "credential_issued",
             Self::TokenIssued => "token_issued",
             Self::TokenRead => "token_read",
-            Self::GrantEnded => "grant_ended",
             Self::CallDecided => "call_decided",
             Self::CallFinished => "call_finished",
             Self::PolicyApplied => "policy_applied",

@@ -514,6 +514,8 @@ fn client(id: &str, backchannel: Option<&str>) -> ClientRecord {
     let at = UnixTime::from_seconds(0);
     ClientRecord {
         client_id: id.to_owned(),
+        public: false,
+        redirects: None,
         metadata: oauth::client_metadata::ClientMetadata::parse(metadata).unwrap(),
         logout: ClientLogout {
             backchannel: backchannel.map(str::to_owned),

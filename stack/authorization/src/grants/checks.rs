@@ -107,11 +107,13 @@ fn subject_is_for_the_caller(context: &Context<'_>) -> Result<(), Refusal> {
 /// RFC 6749 §5.2: "The provided authorization grant (e.g., authorization code, resource owner
 /// credentials) or refresh token is invalid, expired, revoked".
 fn grant_is_held(context: &Context<'_>) -> Result<(), Refusal> {
+    // The grant is not there before the answer is.
+    if context.grant.waits() {
+        return context.waited.map(|_| ()).ok_or(Refusal::NotHeld);
+    }
     let whole = context.held.is_some()
         && match context.grant {
             A => context.code.is_some(),
-            // The grant is not there before the answer is.
-            D | B | F | H => return context.waited.map(|_| ()).ok_or(Refusal::NotHeld),
             _ => context.refresh.is_some(),
         };
     if whole { Ok(()) } else { Err(Refusal::NotHeld) }
