@@ -27,7 +27,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    fn new(status: StatusCode, code: ErrorCode, text: impl ToString) -> Self {
+    pub(crate) fn new(status: StatusCode, code: ErrorCode, text: impl ToString) -> Self {
         Self { status, code, text: text.to_string(), challenge: None }
     }
 

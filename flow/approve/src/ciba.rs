@@ -26,7 +26,7 @@ use crate::caller::{Asker, Call, Known, known};
 use crate::whom;
 
 /// What signed requests may be signed with. FAPI-CIBA §7.10 leaves ES256 and PS256.
-pub const ALGORITHMS: &[Algorithm] = &[Algorithm::Es256, Algorithm::Ps256, Algorithm::EdDsa];
+pub const ALGORITHMS: &[Algorithm] = access::publish::CIBA_ALGORITHMS;
 /// How old an ID token may be that is a hint: it is no proof of anything.
 const HINT_AGE_MAX: Span = Span::from_seconds(30 * 86_400);
 /// Parameters that prove who asks, and ask for nothing.

@@ -111,7 +111,12 @@ async fn backchannel_2_8_a_logout_that_proves_nothing_is_refused() {
     for (path, kind, body, told) in [
         ("/sign-in/upstream/company/logout", form, "logout_token=x", "no identity provider"),
         ("/sign-in/upstream/company/logout", form, "", "no identity provider"),
-        ("/sign-in/upstream/company/logout", "text/plain", "logout_token=x", "content type must be"),
+        (
+            "/sign-in/upstream/company/logout",
+            "text/plain",
+            "logout_token=x",
+            "content type must be",
+        ),
         ("/sign-in/upstream/company/logout", form, "a=1&a=2", "more than once"),
     ] {
         let reply = served.send(post(path, kind, body)).await;
