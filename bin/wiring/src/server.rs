@@ -169,13 +169,17 @@ impl Server {
         let refused: api::OnRefused = Arc::new(move |source, unread| {
             counted.count(source, unread.check());
         });
+        let of_pages = Arc::clone(&strangers);
         let parts = api::Parts {
             world: Arc::clone(&world),
             tiles: Arc::new(pulse.logs.clone()),
             health: Arc::new(pulse.clone()),
             limits: api::Limits::default(),
             on_refused: Arc::clone(&refused),
-            pages: console::router(console::Parts { world: Arc::clone(&world) }),
+            pages: console::router(console::Parts {
+                world: Arc::clone(&world),
+                on_refused: Arc::new(move |source, check| of_pages.count(&source, check)),
+            }),
         };
         let origin = Origin::new(parts);
         let fault = |error: &dyn std::fmt::Display| error.to_string();

@@ -40,7 +40,7 @@ pub struct Up {
 pub struct Ready {
     /// The issuer.
     pub issuer: String,
-    /// The operators' console.
+    /// The start page of the console.
     pub console: String,
     /// The gateway's base URL.
     pub gateway: String,
@@ -171,7 +171,7 @@ impl Up {
         let site = self.settings.site();
         let path = |path: std::path::PathBuf| path.display().to_string();
         Ok(Ready {
-            console: format!("{}/", site.issuer),
+            console: format!("{}/console", site.issuer),
             issuer: site.issuer,
             gateway: site.gateway,
             workload_api: format!("unix://{}", path(self.layout.workload_socket())),

@@ -25,6 +25,7 @@ mod lines;
 mod metrics;
 mod origin;
 mod places;
+mod push;
 mod refused;
 mod routes;
 mod tiles;

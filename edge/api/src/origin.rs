@@ -32,6 +32,7 @@ use crate::left;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::places::{Full, Places};
+use crate::push;
 use crate::refused::{OnRefused, Source, Unread};
 use crate::routes::{PUBLIC, Public, Route};
 use crate::tiles::Tiles;
@@ -268,6 +269,7 @@ const EXPOSED: HeaderValue =
 fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>> {
     match route.endpoint {
         Public::Token => of(route, token::serve::<W>),
+        Public::Push => of(route, push::serve::<W>),
         Public::Introspect => of(route, about::introspect::<W>),
         Public::Revoke => of(route, about::revoke::<W>),
         Public::Userinfo => of(route, about::userinfo::<W>),

@@ -21,6 +21,7 @@ pub(crate) struct Route<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Public {
     Token,
+    Push,
     Introspect,
     Revoke,
     Userinfo,
@@ -61,6 +62,8 @@ const STANDARD: bool = false;
 /// at what they discover; nobody needs it with credentials.
 pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/token", Public::Token, (CORS, STANDARD)),
+    // RFC 9126: clients in browsers push, too.
+    public("POST", "/par", Public::Push, (CORS, STANDARD)),
     // RFC 7662: for resource servers, which are no pages.
     public("POST", "/introspect", Public::Introspect, (NO_CORS, STANDARD)),
     public("POST", "/revoke", Public::Revoke, (CORS, STANDARD)),

@@ -136,6 +136,15 @@ const fn of_presented(error: &PresentedClientError) -> ErrorCode {
     }
 }
 
+/// A pushed request that is not kept. RFC 9126 §2.3: "the same format as is specified for error
+/// responses from the token endpoint in Section 5.2 of [RFC6749]".
+pub(crate) fn of_pushed(refusal: &consent::push::Refusal) -> Wire {
+    match refusal {
+        consent::push::Refusal::Client(refusal) => of_client(refusal),
+        other => Wire::bad(other.code(), other),
+    }
+}
+
 /// A client that is not authenticated.
 pub(crate) fn of_client(refusal: &ClientRefusal) -> Wire {
     let code = match refusal {

@@ -48,7 +48,8 @@ pub struct Asking {
     pub ends_with_session: bool,
     /// Where the browser goes afterwards: a host, or the scheme of an app.
     pub back_to: String,
-    /// Whether another program on the user's device could pretend to be this client (RFC 8252 §8.6).
+    /// Whether another program on the user's device could pretend to be this client (RFC 8252
+    /// §8.6).
     pub may_be_another: bool,
     /// What is known about the agent, part by part; it says nothing of what is asked.
     #[serde(skip)]
@@ -226,12 +227,11 @@ impl Asking {
         permitted: &Permitted,
         user: &UserRecord,
     ) -> Self {
-        let words = |scope: &Scope| {
-            let known = OPENID.iter().find(|(name, _)| *name == scope.as_str());
-            known.map(|(_, words)| (*words).to_owned()).unwrap_or_default()
-        };
-        let openid: Vec<_> =
-            posed.asked.openid.iter().map(|scope| (scope.clone(), words(scope))).collect();
+        let is_asked = |name: &str| posed.asked.openid.iter().find(|one| one.as_str() == name);
+        let openid = OPENID
+            .iter()
+            .filter_map(|(name, words)| Some((is_asked(name)?.clone(), (*words).to_owned())))
+            .collect();
         let most = facts.set().domain().consent.grant_life;
         let mut lives: Vec<_> = LIVES
             .iter()

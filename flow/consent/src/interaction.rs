@@ -152,8 +152,8 @@ pub async fn show<W: World>(
     }
 }
 
-/// Where an interaction of this browser will lead, as long as it is open: a form that is answered by
-/// a redirect to it must be let go there.
+/// Where an interaction of this browser will lead, as long as it is open: a form that is answered
+/// by a redirect to it must be let go there.
 pub async fn leads_to<W: World>(
     world: &W,
     browser: &Browser<'_>,
@@ -264,7 +264,8 @@ fn authenticate(
     }
     match acr {
         Some(wanted) if !authenticated.acr.satisfies(wanted) => {
-            // RFC 9470 §5: where the requirements cannot be met, "unmet_authentication_requirements".
+            // RFC 9470 §5: where the requirements cannot be met,
+            // "unmet_authentication_requirements".
             if anew {
                 return Some(Next::Refuse(Refusal::too_weak(authenticated.acr, wanted)));
             }

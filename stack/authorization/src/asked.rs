@@ -161,8 +161,9 @@ fn read(
     }
     let mut targets: Vec<Target> = found.targets.into_values().collect();
     // RFC 6749 §3.3: "If the client omits the scope parameter when requesting authorization, the
-    // authorization server MUST either process the request using a pre-defined default value or fail
-    // the request". The default is all of a resource that was named: policy and user take from it.
+    // authorization server MUST either process the request using a pre-defined default value or
+    // fail the request". The default is all of a resource that was named: policy and user take
+    // from it.
     for target in targets.iter_mut().filter(|target| target.is_bare()) {
         let policy = resources.iter().find(|one| one.name == target.name);
         let all = policy
@@ -517,7 +518,8 @@ mod tests {
     fn rfc9396_11_3_people_see_what_they_allow() {
         let long = "a".repeat(VALUE_CHARS_MAX + 1);
         let value = serde_json::json!({
-            "type": "t", "to": "ACME\u{202e}EMCA", "long": long, "deep": { "a": [1, { "b": true }] },
+            "type": "t", "to": "ACME\u{202e}EMCA", "long": long,
+            "deep": { "a": [1, { "b": true }] },
         });
         let lines = lines(&value);
         let of = |name: &str| {

@@ -1,3 +1,7 @@
 //! The pages, one file each.
 
-pub(crate) mod home;
+pub(crate) mod acting;
+pub(crate) mod authorize;
+pub(crate) mod methods;
+pub(crate) mod operate;
+pub(crate) mod sign_in;

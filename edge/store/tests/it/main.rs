@@ -1,6 +1,8 @@
 //! The guarantees of `env::Store`, on both stores; what the file survives.
 
 #[cfg(test)]
+mod consent;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod file;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use authentication::session::Session;
 use env::rows::{DomainEpoch, InForce, PolicyRow, TrustRow};
-use env::{Change, Clock, Entropy, Expect, Index, Journal, Site, Store, World, Write};
+use env::{Change, Clock, Expect, Index, Journal, Site, Store, World, Write};
 use monitoring::Component;
 use people::browser::Browser;
 use people::end::End;
@@ -28,7 +28,7 @@ use crate::suite::{T0, record};
 const MANY: usize = 100;
 
 /// A server over a real store. Neither keys nor peers are asked for anything here.
-struct Server<S> {
+pub(crate) struct Server<S> {
     store: S,
     keys: SimKeys,
     peers: SimPeers,
@@ -39,7 +39,7 @@ struct Server<S> {
 }
 
 /// A clock that stands still, and waits by the runtime's.
-struct Still;
+pub(crate) struct Still;
 
 impl Clock for Still {
     fn now(&self) -> UnixTime {
@@ -91,7 +91,7 @@ impl<S: Store> World for Server<S> {
     }
 }
 
-async fn server<S: Store>(store: S) -> Arc<Server<S>> {
+pub(crate) async fn server<S: Store>(store: S) -> Arc<Server<S>> {
     let set = PolicySet::compile(files()).unwrap();
     let own = TrustDomain::parse("demo.example").unwrap();
     let bundle = Bundle::parse(r#"{"keys":[],"spiffe_sequence":1}"#).unwrap();

@@ -1,7 +1,8 @@
 //! Pushed requests and request objects.
 
+use access::token::asker::Asker;
 use authorization::interaction::{Over, Pushed};
-use consent::push::{self, Call, End};
+use consent::push::{self, End};
 use consent::{Begun, PageFault, Settled, Shown};
 use env::World;
 use jose::{Algorithm, KeySet, PrivateKey, SigningInput};
@@ -41,14 +42,13 @@ async fn open(sim: &testkit::Sim, key: &PrivateKey) -> House {
 async fn push(house: &House, key: &PrivateKey, jti: &str, body: &str) -> End {
     let now = house.domain.now();
     let proof = by_key(CLIENT, key, jti, credentials("https://a.example", "x"), now);
-    let call = Call {
-        form: Form::parse(body.as_bytes()).unwrap(),
+    let asker = Asker {
         client: proof.client,
         attestation: None,
         certificates: Vec::new(),
         source: "192.0.2.1".to_owned(),
     };
-    push::push(&*house.world(), call).await.unwrap()
+    push::push(&*house.world(), asker, Form::parse(body.as_bytes()).unwrap()).await.unwrap()
 }
 
 fn kept(end: End) -> PushedResponse {
