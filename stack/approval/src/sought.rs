@@ -149,7 +149,9 @@ fn members(path: &str, value: &Value, depth: usize, lines: &mut Vec<Line>) {
     let deeper = depth < DEPTH_MAX;
     match value {
         Value::Object(object) if deeper && !object.is_empty() => {
-            for (name, value) in object {
+            // In one order, whatever order they came in.
+            let sorted: BTreeMap<_, _> = object.iter().collect();
+            for (name, value) in sorted {
                 members(&format!("{path}.{name}"), value, depth + 1, lines);
             }
         }
