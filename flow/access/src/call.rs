@@ -344,10 +344,33 @@ async fn decide<'a, W: World>(
         let refusal = Refusal::Scope { scope: scope.clone() };
         return Ok(Err(refusing.with(refusal)));
     }
+    let judged = Judged { resource, audience, wanted, presented, calling, proved };
+    Ok(judge(asked, refusing, record, change, judged))
+}
+
+/// What policy is asked about, once everything else was in order.
+struct Judged<'a> {
+    resource: &'a ResourcePolicy,
+    audience: Audience,
+    wanted: Wanted,
+    presented: Presented,
+    calling: Calling,
+    proved: Verified,
+}
+
+/// The last of the checks: what was approved, and policy.
+fn judge<'a>(
+    asked: &Asked<'a>,
+    mut refusing: Refusing,
+    record: &mut Record,
+    change: &mut Change,
+    judged: Judged<'a>,
+) -> Decided<'a> {
+    let Judged { resource, audience, wanted, presented, calling, proved } = judged;
     // A token for one approved call lets that one through, once.
     let approved = match challenge::approved(asked, &presented, &wanted, &audience) {
         Ok(approved) => approved,
-        Err(refusal) => return Ok(Err(refusing.with(refusal))),
+        Err(refusal) => return Err(refusing.with(refusal)),
     };
     if let Some(txn) = &approved {
         challenge::spend(record, change, &audience, txn, presented.expires());
@@ -358,12 +381,10 @@ async fn decide<'a, W: World>(
     // Nothing here can take a member out of an answer.
     let decision = asked.facts.set().pdp().decide(&question);
     match decision.after(approved.is_some(), acr.as_deref()).without_obligations() {
-        Decision::Permit(permit) => {
-            Ok(Ok(Permitted { resource, audience, wanted, presented, permit }))
-        }
+        Decision::Permit(permit) => Ok(Permitted { resource, audience, wanted, presented, permit }),
         Decision::Deny(denial) => {
             refusing.presented = Some(Box::new(presented));
-            Ok(Err(refusing.with(denied(&denial))))
+            Err(refusing.with(denied(&denial)))
         }
     }
 }

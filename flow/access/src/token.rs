@@ -237,10 +237,7 @@ async fn attempt<W: World>(
             Err(refusal)
         }
     };
-    match &made {
-        Ok(_) => record.outcome = Outcome::Permitted,
-        Err(refusal) => refuse(&mut record, refusal),
-    }
+    conclude(&mut record, made.as_ref().err());
     let asked = what_was_asked(&record);
     spent.into_change(&mut change, &mut record);
     change.records.push(record);
@@ -496,6 +493,14 @@ fn describe_proposal(record: &mut Record, proposal: &Proposal) {
     record.subject = Some(proposal.subject().to_owned());
     record.actors = proposal.act().iter().flat_map(|act| act.iter()).map(str::to_owned).collect();
     record.resource = Some(proposal.audience().to_owned());
+}
+
+/// Whether it was permitted.
+fn conclude(record: &mut Record, refusal: Option<&Refusal>) {
+    match refusal {
+        None => record.outcome = Outcome::Permitted,
+        Some(refusal) => refuse(record, refusal),
+    }
 }
 
 fn refuse(record: &mut Record, refusal: &Refusal) {
