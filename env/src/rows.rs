@@ -26,7 +26,9 @@ use crate::store::{Entity, Index, Table, Unreadable};
 
 pub use enrolment::Enrolment;
 pub use evidence::{Documents, Given, KeptDocument, ResultRow, Standing};
-pub use people::{account_handle, email_handle, passkey_handle, upstream_handle};
+pub use people::{
+    TO_NOTIFY, account_handle, email_handle, passkey_handle, role_handle, upstream_handle,
+};
 pub use superior::{Failing, KeyAbove, RootTainted, SuperiorRow};
 pub use tokens::{OpaqueToken, ServerSecret};
 

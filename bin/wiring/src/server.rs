@@ -386,6 +386,9 @@ impl Server {
         self.tasks.spawn(async move {
             loop {
                 world.clock.sleep(SWEEP_EVERY).await;
+                if let Err(error) = approve::expire::expire(world.as_ref()).await {
+                    tracing::warn!(%error, "what nobody answered was not ended");
+                }
                 if let Err(error) = world.store.sweep(SystemClock::read()).await {
                     tracing::warn!(%error, "what ended was not swept");
                 }

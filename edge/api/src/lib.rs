@@ -13,6 +13,7 @@ mod about;
 mod accept;
 pub mod admin;
 mod answer;
+mod asking;
 mod audit;
 pub mod client;
 mod documents;

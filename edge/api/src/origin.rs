@@ -23,7 +23,6 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tower::Service;
 
-use crate::about;
 use crate::accept::{self, Answers, Listening, Peer};
 use crate::answer::{self, Answer};
 use crate::documents;
@@ -39,6 +38,7 @@ use crate::routes::{PUBLIC, Public, Route};
 use crate::tiles::Tiles;
 use crate::token;
 use crate::verify::{self, Verifications};
+use crate::{about, asking};
 
 /// The longest that an answer may take; then the client is told to come again.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -277,6 +277,9 @@ fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>
         Public::Introspect => of(route, about::introspect::<W>),
         Public::Revoke => of(route, about::revoke::<W>),
         Public::Userinfo => of(route, about::userinfo::<W>),
+        Public::Device => of(route, asking::device::<W>),
+        Public::Backchannel => of(route, asking::backchannel::<W>),
+        Public::Transaction => of(route, asking::transaction::<W>),
         Public::EnrolSession => of(route, enrol::session::<W>),
         Public::Enrol => of(route, enrol::serve::<W>),
         Public::EnrolRenew => of(route, enrol::renewed::<W>),

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use env::{Unavailable, World};
 use flow::token::asker::Asker;
-use flow::token::{Call, End, GRANTS};
+use flow::token::{Call, End, Endpoint, GRANTS};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -199,7 +199,17 @@ async fn finish<W: World>(
         Ok(call) => call,
         Err(unread) => return refused(shared, source, &unread),
     };
-    match flow::token::answer(&*shared.world, call).await {
+    given(shared, source, Endpoint::Token, call).await
+}
+
+/// The answer to a request that reads.
+pub(crate) async fn given<W: World>(
+    shared: &Shared<W>,
+    source: &Source,
+    endpoint: Endpoint,
+    call: Call,
+) -> Answer {
+    match flow::token::answer_at(&*shared.world, endpoint, call).await {
         Ok(End::Stranger(refusal)) => refused(shared, source, &Unread::Stranger(Box::new(refusal))),
         Ok(End::Decided(recorded)) => {
             let id = recorded.audit_id();

@@ -4,6 +4,7 @@
 //! the audit log gets the variant with its evidence; here the wire gets what helps the caller.
 
 use authentication::spiffe_wit;
+use authorization::granted::NotYet;
 use authorization::grants;
 use axum::body::Body;
 use flow::token::{ClientRefusal, Refusal, asker};
@@ -26,7 +27,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    fn new(status: StatusCode, code: ErrorCode, text: impl ToString) -> Self {
+    pub(crate) fn new(status: StatusCode, code: ErrorCode, text: impl ToString) -> Self {
         Self { status, code, text: text.to_string(), challenge: None }
     }
 
@@ -236,7 +237,16 @@ fn of_grant(refusal: &grants::Refusal) -> ErrorCode {
         | R::OtherKey
         | R::Over(_)
         | R::Refresh(_)
-        | R::Assertion(_) => ErrorCode::InvalidGrant,
+        | R::Assertion(_)
+        | R::Wait(NotYet::Used { .. }) => ErrorCode::InvalidGrant,
+        // RFC 8628 §3.5, CIBA Core 1.0 §11.
+        R::Wait(NotYet::Pending) => ErrorCode::AuthorizationPending,
+        R::Wait(NotYet::TooSoon { .. }) => ErrorCode::SlowDown,
+        R::Wait(NotYet::Denied) => ErrorCode::AccessDenied,
+        R::Wait(NotYet::Expired { .. }) => ErrorCode::ExpiredToken,
+        // CIBA Core 1.0 §11: "unauthorized_client If the Client is registered to use Push Mode
+        // then it MUST NOT call the Token Endpoint with the CIBA Grant Type".
+        R::Wait(NotYet::Pushed) => ErrorCode::UnauthorizedClient,
         R::DetailsUnknown(_) | R::DetailsTooWide => ErrorCode::InvalidAuthorizationDetails,
         // RFC 6749 §5.2: "invalid_scope: The requested scope is invalid, unknown, malformed, or
         // exceeds the scope granted by the resource owner."
@@ -313,6 +323,7 @@ mod tests {
             reasons: Vec::new(),
             needs: vec!["a capability".to_owned()],
             errors,
+            unmet: Vec::new(),
             version: PolicyVersion::of_digest(&[0; 32]),
         }))
     }

@@ -23,7 +23,7 @@ use env::{Entropy, World};
 use people::ceremony::Ceremonies;
 use people::throttle::Throttle;
 
-use crate::pages::{acting, authorize, methods, operate, sign_in};
+use crate::pages::{acting, approvals, authorize, methods, operate, sign_in};
 
 /// Told of a refusal of somebody who proved nothing: where they came from, and the check. It is
 /// called on the way of a request: it must not block.
@@ -75,6 +75,9 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
         .route(acting::START, get(acting::show::<W>))
         .route("/console/grants/{id}/end", post(acting::end_grant::<W>))
         .route("/console/sessions/{id}/end", post(acting::end_session::<W>))
+        .route(approvals::LIST, get(approvals::all::<W>))
+        .route("/console/approvals/{id}", get(approvals::one::<W>).post(approvals::answer::<W>))
+        .route(approvals::DEVICE, get(approvals::typed::<W>).post(approvals::connect::<W>))
         .route(methods::METHODS, get(methods::show::<W>))
         .route(methods::ADD, post(methods::add::<W>))
         .route("/console/sign-in-methods/{id}/remove", post(methods::remove::<W>))

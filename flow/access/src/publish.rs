@@ -17,7 +17,10 @@ use serde_json::{Value, json};
 
 use crate::facts::{Basis, basis};
 use crate::sign::ALGORITHM;
-use crate::token::{DPOP_ALGORITHMS, GRANTS};
+use crate::token::{DPOP_ALGORITHMS, Endpoint as At, GRANTS};
+
+/// What signed backchannel requests may be signed with (CIBA Core 1.0 §7.1.1).
+pub const CIBA_ALGORITHMS: &[Algorithm] = &[Algorithm::Es256, Algorithm::Ps256, Algorithm::EdDsa];
 
 /// The document of the authorization server (RFC 8414 §2).
 pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
@@ -42,6 +45,13 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
         wit.iter().map(|one| one.as_str().to_owned()).collect();
     document.introspection_endpoint = Some(endpoint(&site.issuer, "/introspect")?);
     document.revocation_endpoint = Some(endpoint(&site.issuer, "/revoke")?);
+    let more = &mut document.extensions;
+    more.device_authorization_endpoint = Some(endpoint(&site.issuer, "/device_authorization")?);
+    more.backchannel_authentication_endpoint = Some(endpoint(&site.issuer, "/bc-authorize")?);
+    more.backchannel_token_delivery_modes_supported = vec!["poll".to_owned()];
+    more.backchannel_authentication_request_signing_alg_values_supported =
+        CIBA_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
+    more.transaction_authorization_endpoint = Some(endpoint(&site.issuer, At::Transaction.path())?);
     document.dpop_signing_alg_values_supported =
         DPOP_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
     document.extensions.introspection_signing_alg_values_supported =

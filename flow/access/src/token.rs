@@ -16,7 +16,7 @@ use authorization::grants::{self, Context, Redeemed, propose};
 use authorization::presented;
 use authorization::{Audience, Proposal};
 use credential::{KeyRing, Purpose};
-use env::{Change, CommitFault, Recorded, Store, Stored, Unavailable, World};
+use env::{Change, CommitFault, Recorded, Store, Stored, Unavailable, World, Write};
 use jose::Thumbprint;
 use monitoring::{Event, Outcome, Record};
 use oauth::client_assertion::PresentedClient;
@@ -32,7 +32,7 @@ use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, refused, single_use};
 use crate::turns::{TRIES_MAX, overtaken, pause, settled};
-use brought::Brought;
+use brought::{Brought, Waiting};
 use made::Made;
 use people::People;
 
@@ -140,12 +140,41 @@ pub enum End {
     Stranger(ClientRefusal),
 }
 
-/// Answers one request.
+/// Where a token is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The token endpoint.
+    Token,
+    /// The transaction authorization endpoint (draft-rosomakho-oauth-txn-challenge §5.3).
+    Transaction,
+}
+
+impl Endpoint {
+    /// Its path, below the issuer.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Token => "/token",
+            Self::Transaction => "/transaction-authorization",
+        }
+    }
+}
+
+/// Answers one request to the token endpoint.
 pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable> {
+    answer_at(world, Endpoint::Token, call).await
+}
+
+/// Answers one request.
+pub async fn answer_at<W: World>(
+    world: &W,
+    endpoint: Endpoint,
+    call: Call,
+) -> Result<End, Unavailable> {
     for turn in 0..TRIES_MAX {
-        match attempt(world, &call).await? {
+        match attempt(world, endpoint, &call).await? {
             Some(end) => return Ok(end),
-            // Another request used the same code or refresh token: decided again by what that left.
+            // Another request used the same code or refresh token: decided again, by what that
+            // left.
             None => pause(world, turn).await,
         }
     }
@@ -153,7 +182,11 @@ pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable>
 }
 
 /// One try; `None` when another commit came first.
-async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavailable> {
+async fn attempt<W: World>(
+    world: &W,
+    endpoint: Endpoint,
+    call: &Call,
+) -> Result<Option<End>, Unavailable> {
     let shown = call.shown();
     let facts = basis(world, client::keys(shown)).await?;
     let now = issuing::now(world, &facts)?;
@@ -167,8 +200,9 @@ async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavai
     describe_caller(&mut record, &proved.caller, &facts);
     let mut spent = Spent::default();
     spent.add(proved.once, Refusal::Replayed);
-    let mut asked = Asked { call, caller: &proved.caller, issuer: &issuer, key: None, now };
-    let at = proof::At { method: "POST", path: "/token", access_token: None };
+    let mut asked =
+        Asked { call, caller: &proved.caller, issuer: &issuer, key: None, endpoint, now };
+    let at = proof::At { method: "POST", path: endpoint.path(), access_token: None };
     let shown = proof::of(world, &facts, &call.dpop, at, now).await?;
     let (decided, question) = match shown {
         Ok(shown) => {
@@ -192,7 +226,8 @@ async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavai
             })
         }
         Err(no) => {
-            let Refused { refusal, reused } = *no;
+            let Refused { refusal, reused, asked } = *no;
+            change.writes.extend(asked);
             if let Some(grant) = reused {
                 let why = refusal.to_string();
                 let ending = Ending { by: refusal.check(), why: &why };
@@ -202,10 +237,7 @@ async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavai
             Err(refusal)
         }
     };
-    match &made {
-        Ok(_) => record.outcome = Outcome::Permitted,
-        Err(refusal) => refuse(&mut record, refusal),
-    }
+    conclude(&mut record, made.as_ref().err());
     let asked = what_was_asked(&record);
     spent.put(&mut change, &mut record);
     change.records.push(record);
@@ -278,6 +310,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) issuer: &'a Issuer,
     /// The key of the DPoP proof.
     pub(crate) key: Option<Thumbprint>,
+    pub(crate) endpoint: Endpoint,
     pub(crate) now: UnixTime,
 }
 
@@ -292,11 +325,13 @@ struct Decided {
 struct Refused {
     refusal: Refusal,
     reused: Option<Stored<GrantRecord>>,
+    /// That the client asked, where it waits.
+    asked: Option<Write>,
 }
 
 impl Refused {
     const fn plain(refusal: Refusal) -> Self {
-        Self { refusal, reused: None }
+        Self { refusal, reused: None, asked: None }
     }
 }
 
@@ -351,7 +386,10 @@ async fn decide<W: World>(
         Ok(proposal) => proposal,
         Err(refusal) => {
             let reused = brought.held.filter(|_| refusal.ends_the_grant());
-            return Ok((Err(Box::new(Refused { refusal: refusal.into(), reused })), None));
+            let waits = matches!(refusal, grants::Refusal::Wait(_));
+            let asked = brought.waiting.as_ref().filter(|_| waits).and_then(Waiting::asked);
+            let refusal = refusal.into();
+            return Ok((Err(Box::new(Refused { refusal, reused, asked })), None));
         }
     };
     describe_proposal(record, &proposal);
@@ -385,6 +423,9 @@ pub const GRANTS: &[GrantType] = &[
     GrantType::AuthorizationCode,
     GrantType::RefreshToken,
     GrantType::JwtBearer,
+    GrantType::DeviceCode,
+    GrantType::Ciba,
+    GrantType::Deferred,
 ];
 
 pub(crate) fn ring(facts: &Basis, purpose: Purpose) -> Result<Stored<KeyRing>, Unavailable> {
@@ -411,6 +452,8 @@ fn circumstances(proposal: &Proposal, brought: &Brought, asked: &Asked<'_>) -> C
         proof: asked.caller.method().name().to_owned(),
         transport: asked.caller.transport().map(ToString::to_string).unwrap_or_default(),
         autonomous: own,
+        approved: brought.waiting.is_some(),
+        acr: proposal.authenticated().map(|one| one.acr.as_str().to_owned()),
         ..Circumstances::at(asked.now)
     }
 }
@@ -438,12 +481,26 @@ fn describe_brought(record: &mut Record, brought: &Brought) {
         record.root = Some(held.id.clone());
         record.subject = Some(held.subject.clone());
     }
+    if let Some(waiting) = &brought.waiting {
+        let approval = waiting.approval();
+        record.root = Some(approval.root.clone());
+        record.txn.clone_from(&approval.sought.txn);
+        record.attestation.insert("approval".to_owned(), approval.id.clone());
+    }
 }
 
 fn describe_proposal(record: &mut Record, proposal: &Proposal) {
     record.subject = Some(proposal.subject().to_owned());
     record.actors = proposal.act().iter().flat_map(|act| act.iter()).map(str::to_owned).collect();
     record.resource = Some(proposal.audience().to_owned());
+}
+
+/// Whether it was permitted.
+fn conclude(record: &mut Record, refusal: Option<&Refusal>) {
+    match refusal {
+        None => record.outcome = Outcome::Permitted,
+        Some(refusal) => refuse(record, refusal),
+    }
 }
 
 fn refuse(record: &mut Record, refusal: &Refusal) {

@@ -10,7 +10,7 @@ use oauth::authorization_details::{AuthorizationDetails, Detail};
 use oauth::authorization_request::{AuthorizationRequest, RequestRefused};
 use oauth::error::ErrorCode;
 use oauth::parameter::Refused;
-use oauth::{Scope, ScopeSet};
+use oauth::{Resource, Scope, ScopeSet};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -103,7 +103,45 @@ pub fn asked(
     gateway: &str,
     widest: Option<&ScopeSet>,
 ) -> Result<Asked, RequestRefused> {
-    let (openid, scopes) = split(request.scope.as_ref());
+    let wanted = Wanted {
+        scope: request.scope.as_ref(),
+        resources: &request.resources,
+        details: request.authorization_details.as_ref(),
+    };
+    wanted.read(resources, gateway, widest)
+}
+
+/// What any request for a user asks for, in a browser or without one (RFC 8628 §3.1, CIBA Core 1.0
+/// §7.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// `scope`.
+    pub scope: Option<&'a ScopeSet>,
+    /// `resource`.
+    pub resources: &'a [Resource],
+    /// `authorization_details`.
+    pub details: Option<&'a AuthorizationDetails>,
+}
+
+impl Wanted<'_> {
+    /// Reads it, as [`asked`] does.
+    pub fn read(
+        &self,
+        resources: &[ResourcePolicy],
+        gateway: &str,
+        widest: Option<&ScopeSet>,
+    ) -> Result<Asked, RequestRefused> {
+        read(self, resources, gateway, widest)
+    }
+}
+
+fn read(
+    wanted: &Wanted<'_>,
+    resources: &[ResourcePolicy],
+    gateway: &str,
+    widest: Option<&ScopeSet>,
+) -> Result<Asked, RequestRefused> {
+    let (openid, scopes) = split(wanted.scope);
     if let Some(widest) = widest
         && let Some(scope) = scopes.iter().find(|scope| !widest.contains(scope))
     {
@@ -111,14 +149,14 @@ pub fn asked(
         return Err(refused(ErrorCode::InvalidScope, Refused::form("scope", SCOPE, what)));
     }
     let mut found = Found { resources, gateway, targets: BTreeMap::new() };
-    for resource in &request.resources {
+    for resource in wanted.resources {
         found.name(resource.as_str())?;
     }
     let named = !found.targets.is_empty();
     for scope in scopes.iter() {
         found.scope(scope, named)?;
     }
-    for detail in request.authorization_details.iter().flat_map(AuthorizationDetails::iter) {
+    for detail in wanted.details.into_iter().flat_map(AuthorizationDetails::iter) {
         found.detail(detail, named)?;
     }
     let mut targets: Vec<Target> = found.targets.into_values().collect();

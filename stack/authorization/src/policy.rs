@@ -113,6 +113,14 @@ pub struct Impersonation {
 /// The most rules of impersonation.
 pub const IMPERSONATIONS_MAX: usize = 64;
 
+/// `[openid]`: what clients are told of users.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenId {
+    /// The clients that are told another `sub` than everybody else (OpenID Connect Core 1.0 §8.1).
+    pub pairwise: BTreeSet<String>,
+}
+
 /// `[consent]`: what is asked of clients that bring users, and how long what these allow lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -147,14 +155,6 @@ impl Consent {
         let allowed = format!("allowed are 1 to {GRANT_SECONDS_MAX}");
         vec![("consent.grant_life", format!("`grant_life` is {seconds} seconds; {allowed}"))]
     }
-}
-
-/// `[openid]`: what clients are told of users.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OpenId {
-    /// The clients that are told another `sub` than everybody else (OpenID Connect Core 1.0 §8.1).
-    pub pairwise: BTreeSet<String>,
 }
 
 /// The deepest chain that policy may allow: what a token can hold.

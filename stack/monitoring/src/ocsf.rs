@@ -113,15 +113,15 @@ impl Activity {
                 "user.enable" => named(Class::Entity, 10),
                 _ => named(Class::Entity, 4),
             },
-            Event::UserChanged => named(Class::Entity, 3),
-            Event::ConsentAnswered => named(Class::Entity, 1),
-            Event::GrantEnded => named(Class::Entity, 4),
+            Event::UserChanged | Event::ApprovalAnswered => named(Class::Entity, 3),
+            Event::ApprovalAsked | Event::ConsentAnswered => named(Class::Entity, 1),
+            Event::ApprovalEnded => named(Class::Entity, 4),
             // 3004: "1=Create; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
             Event::CredentialIssued | Event::JoinTokenCreated => named(Class::Entity, 1),
             Event::NodeRenewed | Event::PolicyApplied | Event::KeyRotated => {
                 named(Class::Entity, 3)
             }
-            Event::LogCut => named(Class::Entity, 4),
+            Event::LogCut | Event::GrantEnded => named(Class::Entity, 4),
             Event::TokenRead => named(Class::Entity, 2),
             Event::FederationChanged => match action {
                 "federation.add" => named(Class::Entity, 1),
@@ -390,8 +390,11 @@ fn entity(record: &Record) -> Value {
         Event::UserRegistered | Event::UserLifecycle | Event::UserChanged => {
             ("User", record.subject.as_ref())
         }
-        Event::ConsentAnswered | Event::GrantEnded => ("Grant", record.root.as_ref()),
         Event::KeyRotated => ("Key", resource),
+        Event::ConsentAnswered | Event::GrantEnded => ("Grant", record.root.as_ref()),
+        Event::ApprovalAsked | Event::ApprovalAnswered | Event::ApprovalEnded => {
+            ("Approval", resource)
+        }
         Event::TokenRead => ("Token", record.jti.as_ref()),
         Event::LogCut => ("Log", resource),
         Event::FederationChanged => ("Federation", resource),

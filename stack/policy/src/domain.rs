@@ -1,5 +1,6 @@
 //! `domain.toml`: what holds for the whole trust domain.
 
+use approval::Approvals;
 use authentication::policy::{SessionBounds, SignIn};
 use authorization::policy::{Consent, Delegation, OpenId};
 use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes, Nested};
@@ -51,6 +52,9 @@ pub struct Domain {
     /// How long they stay signed in.
     #[serde(default)]
     pub sessions: SessionBounds,
+    /// Which human is asked.
+    #[serde(default)]
+    pub approvals: Approvals,
     /// What is asked of clients that bring users, and how long what these allow lasts.
     #[serde(default)]
     pub consent: Consent,
@@ -115,6 +119,7 @@ impl Domain {
         faults.extend(self.nested.faults());
         faults.extend(self.sign_in.faults());
         faults.extend(self.sessions.faults());
+        faults.extend(self.approvals.faults());
         faults.extend(self.consent.faults());
         let bounds = [
             ("clock_skew", self.bounds.clock_skew, 0, CLOCK_SKEW_SECONDS_MAX),

@@ -124,6 +124,26 @@ impl From<&sessions::Refusal> for Undone {
     }
 }
 
+impl From<&approve::Refusal> for Undone {
+    fn from(refusal: &approve::Refusal) -> Self {
+        use approve::Refusal as R;
+        let (status, error) = match refusal {
+            R::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
+            R::NotAllowed(approval::NotAllowed::Unmoved(_)) => {
+                (StatusCode::CONFLICT, refusal.check())
+            }
+            _ => (StatusCode::FORBIDDEN, refusal.check()),
+        };
+        let undone = Self::new(status, Ending::Refused, error, refusal);
+        match refusal {
+            R::NotAllowed(approval::NotAllowed::NotAsked { .. }) => {
+                undone.hint("operators answer where policy says that a role does: [approvals] ask")
+            }
+            _ => undone,
+        }
+    }
+}
+
 impl From<&evidence::Refusal> for Undone {
     fn from(refusal: &evidence::Refusal) -> Self {
         use evidence::Refusal as R;

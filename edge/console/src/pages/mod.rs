@@ -1,6 +1,7 @@
 //! The pages, one file each.
 
 pub(crate) mod acting;
+pub(crate) mod approvals;
 pub(crate) mod authorize;
 pub(crate) mod methods;
 pub(crate) mod operate;

@@ -1,6 +1,8 @@
 //! The console over HTTP, in one process, over one world from one seed.
 
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod consenting;
 #[cfg(test)]
 mod html;

@@ -1,9 +1,11 @@
-//! Which client asks: the one method it used, verified.
+//! Which client asks: the one method it used, verified. The same at every endpoint that clients
+//! authenticate at.
 
 use authentication::{Proved, private_key_jwt, public, spiffe_jwt, spiffe_wit, spiffe_x509};
 use credential::{KeyRing, Purpose};
 use env::{Key, Unavailable};
 use oauth::Issuer;
+use oauth::TokenText;
 use oauth::client_assertion::{AssertionType, PresentedClient};
 use oauth::confirmation::CertificateThumbprint;
 use registry::ClientRecord;
@@ -11,6 +13,17 @@ use time::UnixTime;
 use wimse::TrustAnchors;
 
 use crate::facts::Basis;
+
+/// What a request shows of its client. Nothing in it is believed yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// `client_id` and `client_assertion`.
+    pub client: &'a PresentedClient,
+    /// `OAuth-Client-Attestation` and its proof.
+    pub attestation: Option<&'a (TokenText, TokenText)>,
+    /// The certificates of the channel, in DER, leaf first.
+    pub certificates: &'a [Vec<u8>],
+}
 
 /// Why nobody is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,17 +67,6 @@ impl ClientRefusal {
             Self::PrivateKeyJwt(_) => "client::PrivateKeyJwt",
         }
     }
-}
-
-/// What a request shows of its client.
-#[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
-    /// `client_id` and `client_assertion`.
-    pub client: &'a PresentedClient,
-    /// `OAuth-Client-Attestation` and its proof.
-    pub attestation: Option<&'a (oauth::TokenText, oauth::TokenText)>,
-    /// The certificates of the channel, in DER, leaf first.
-    pub certificates: &'a [Vec<u8>],
 }
 
 /// The rows that authentication may need.
