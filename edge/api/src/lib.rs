@@ -17,6 +17,7 @@ pub mod client;
 mod documents;
 mod enrol;
 mod health;
+mod identifier;
 mod limits;
 mod lines;
 mod metrics;

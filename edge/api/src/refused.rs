@@ -136,6 +136,9 @@ pub enum Unread {
     /// Evidence for a relying party that proves nothing, or a session that is none.
     #[error(transparent)]
     Verify(Box<::verify::Refusal>),
+    /// A question after an identifier, by nobody.
+    #[error(transparent)]
+    Lookup(Box<flow::lookup::Refusal>),
     /// A user of this machine who may give no orders.
     #[error("uid {uid} may give no orders here")]
     NotAnOperator {
@@ -174,6 +177,7 @@ impl Unread {
             Self::Enrol(refusal) => refusal.check(),
             Self::Renew(refusal) => refusal.check(),
             Self::Verify(refusal) => refusal.check(),
+            Self::Lookup(refusal) => refusal.check(),
             Self::NotAnOperator { .. } => "not_an_operator",
         }
     }

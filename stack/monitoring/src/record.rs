@@ -92,6 +92,8 @@ pub enum Event {
     EvidenceChanged,
     /// A credential was issued, renewed or refused.
     CredentialIssued,
+    /// Somebody asked which identifier to expect at a URL or host.
+    IdentifierLookedUp,
     /// A token was issued or refused at the token endpoint.
     TokenIssued,
     /// A call arrived at the gateway and was decided.
@@ -130,6 +132,7 @@ impl Event {
             Self::EvidenceAppraised => "evidence_appraised",
             Self::EvidenceChanged => "evidence_changed",
             Self::CredentialIssued => "credential_issued",
+            Self::IdentifierLookedUp => "identifier_looked_up",
             Self::TokenIssued => "token_issued",
             Self::CallDecided => "call_decided",
             Self::CallFinished => "call_finished",

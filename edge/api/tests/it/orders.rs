@@ -418,6 +418,7 @@ async fn status_answers_also_when_the_state_cannot_be_read() {
       "version": "[changes]",
       "issuer": "https://localhost:8443",
       "not_ready": null,
+      "origin": "spiffe://demo.example",
       "trust_domain": "demo.example",
       "policy": "[changes]",
       "epoch": 1,
