@@ -18,6 +18,7 @@ mod gateway;
 mod herd;
 mod https;
 mod installation;
+mod joining;
 mod load;
 mod party;
 mod policy_files;
@@ -80,6 +81,8 @@ enum Name {
     Rotation,
     /// Many nodes: joining, registrations, issuing beside them, all coming back at once.
     Herd,
+    /// Hosts that join, by each mechanism.
+    Attestation,
     /// Cold start and idle memory.
     Start,
 }
@@ -150,6 +153,7 @@ async fn one(name: Name, installation: Option<&Installation>, dir: &Path) -> Mea
         (Name::Commits, Some(all)) => commits::measure(all, dir).await,
         (Name::Revocation, Some(all)) => revocation::measure(all).await,
         (Name::Rotation, Some(all)) => rotation::measure(all).await,
+        (Name::Attestation, Some(all)) => joining::measure(all).await,
         (Name::Herd, Some(all)) => herd::measure(all).await,
         (_, None) => Err("no installation was started".into()),
     }

@@ -73,10 +73,13 @@ impl Entity for AgentRecord {
     }
 
     fn terms(&self) -> Vec<(Index, String)> {
-        vec![
+        let handles = self.entry.handles().map(|handle| (Index::Handle, handle.to_owned()));
+        let mut terms = vec![
             (Index::Owner, self.entry.owner.clone()),
             (Index::State, self.lifecycle.state.name().to_owned()),
-        ]
+        ];
+        terms.extend(handles);
+        terms
     }
 }
 

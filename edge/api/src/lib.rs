@@ -19,6 +19,7 @@ pub mod client;
 mod documents;
 mod enrol;
 mod health;
+mod identifier;
 mod left;
 mod limits;
 mod lines;

@@ -28,6 +28,7 @@ use crate::answer::{self, Answer};
 use crate::documents;
 use crate::enrol;
 use crate::health::Health;
+use crate::identifier;
 use crate::left;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -294,6 +295,7 @@ fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>
         Public::Jwks => of(route, documents::jwks::<W>),
         Public::OidcDiscovery => of(route, documents::oidc_discovery::<W>),
         Public::OidcKeys => of(route, documents::oidc_keys::<W>),
+        Public::Identifier => of(route, identifier::serve::<W>),
         Public::Bundle => of(route, documents::bundle::<W>),
         Public::Tile => of(route, documents::tile::<W>),
         Public::Ready => of(route, documents::ready::<W>),

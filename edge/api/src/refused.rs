@@ -144,6 +144,9 @@ pub enum Unread {
         /// What it said.
         message: String,
     },
+    /// A question after an identifier, by nobody.
+    #[error(transparent)]
+    Lookup(Box<flow::lookup::Refusal>),
     /// A user of this machine who may give no orders.
     #[error("uid {uid} may give no orders here")]
     NotAnOperator {
@@ -183,6 +186,7 @@ impl Unread {
             Self::Renew(refusal) => refusal.check(),
             Self::Verify(refusal) => refusal.check(),
             Self::Left { check, .. } => check,
+            Self::Lookup(refusal) => refusal.check(),
             Self::NotAnOperator { .. } => "not_an_operator",
         }
     }

@@ -44,6 +44,7 @@ pub(crate) enum Public {
     Jwks,
     OidcDiscovery,
     OidcKeys,
+    Identifier,
     Bundle,
     Tile,
     Ready,
@@ -100,6 +101,7 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     // OpenID Connect Discovery 1.0 §4.1; its `jwks_uri` is ours to choose.
     public("GET", "/.well-known/openid-configuration", Public::OidcDiscovery, (CORS, STANDARD)),
     public("GET", "/keys", Public::OidcKeys, (CORS, OWN)),
+    public("GET", "/identifier", Public::Identifier, (NO_CORS, OWN)),
     public("GET", "/bundle", Public::Bundle, (CORS, OWN)),
     public("GET", "/log/{log}/checkpoint", Public::Tile, (CORS, OWN)),
     public("GET", "/log/{log}/tile/{*path}", Public::Tile, (CORS, OWN)),

@@ -80,7 +80,7 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         // header field, the authorization server MUST respond with an HTTP 401 (Unauthorized)
         // status code and include the "WWW-Authenticate" response header field matching the
         // authentication scheme used by the client."
-        Unread::Authorization { .. } => StatusCode::UNAUTHORIZED,
+        Unread::Authorization { .. } | Unread::Lookup(_) => StatusCode::UNAUTHORIZED,
         _ => StatusCode::BAD_REQUEST,
     };
     let code = match unread {
@@ -111,7 +111,7 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         | Unread::Verify(_)
         | Unread::Left { .. }
         | Unread::Form(_) => ErrorCode::InvalidRequest,
-        Unread::Renew(_) => ErrorCode::InvalidClient,
+        Unread::Renew(_) | Unread::Lookup(_) => ErrorCode::InvalidClient,
     };
     let challenge = match unread {
         Unread::Authorization { scheme } => challenge(scheme),

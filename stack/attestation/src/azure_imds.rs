@@ -106,8 +106,7 @@ pub fn nonce(nonce: &[u8; 32], key: &[u8]) -> String {
 pub struct Mechanism;
 
 fn settings(facts: &Facts<'_>) -> Result<Settings, mechanism::Refusal> {
-    let unset = |why| mechanism::Refusal::Settings { mechanism: NAME, why };
-    facts.rule.settings().map_err(unset)
+    facts.rule.settings_of(NAME)
 }
 
 impl mechanism::Mechanism for Mechanism {
@@ -152,10 +151,7 @@ impl mechanism::Mechanism for Mechanism {
         facts: &Facts<'_>,
     ) -> Result<Appraisal, mechanism::Refusal> {
         let response = response.ok_or(mechanism::Refusal::NoResponse)?;
-        if response.len() > ANSWER_BYTES_MAX {
-            let (bytes, max) = (response.len(), ANSWER_BYTES_MAX);
-            return Err(mechanism::Refusal::TooLarge { bytes, max });
-        }
+        mechanism::bounded(response, ANSWER_BYTES_MAX)?;
         let malformed = |why: String| mechanism::Refusal::Malformed { why };
         let settings = settings(facts)?;
         let response: Response =

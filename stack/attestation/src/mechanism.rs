@@ -23,6 +23,11 @@ pub const RESPONSE_BYTES_MAX: usize = 8 * 1024;
 /// mechanism bounds its own.
 pub const ANSWER_BYTES_MAX: usize = EVIDENCE_BYTES_MAX;
 
+/// Whether `bytes` are within a bound.
+pub(crate) const fn bounded(bytes: &[u8], max: usize) -> Result<(), Refusal> {
+    if bytes.len() > max { Err(Refusal::TooLarge { bytes: bytes.len(), max }) } else { Ok(()) }
+}
+
 /// What a component will be, once it has joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -9,7 +9,7 @@ use wimse::WorkloadId;
 
 use crate::evidence::{self, EvidenceRule};
 use crate::join_token;
-use crate::mechanism::{ALL, by_name};
+use crate::mechanism::{ALL, Refusal, by_name};
 use crate::tpm_devid::{self, PcrValues};
 
 pub use crate::class::RiskClass;
@@ -67,6 +67,14 @@ impl NodeRule {
     /// The mechanism's own settings.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, String> {
         T::deserialize(Value::Object(self.own.clone())).map_err(|error| error.to_string())
+    }
+
+    /// The same, or why that mechanism refuses.
+    pub(crate) fn settings_of<T: DeserializeOwned>(
+        &self,
+        mechanism: &'static str,
+    ) -> Result<T, Refusal> {
+        self.settings().map_err(|why| Refusal::Settings { mechanism, why })
     }
 }
 

@@ -116,7 +116,8 @@ impl Activity {
             Event::UserChanged | Event::ApprovalAnswered => named(Class::Entity, 3),
             Event::ApprovalAsked | Event::ConsentAnswered => named(Class::Entity, 1),
             Event::ApprovalEnded => named(Class::Entity, 4),
-            // 3004: "1=Create; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
+            // 3004: "1=Create; 2=Read; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
+            Event::IdentifierLookedUp => named(Class::Entity, 2),
             Event::CredentialIssued | Event::JoinTokenCreated => named(Class::Entity, 1),
             Event::NodeRenewed | Event::PolicyApplied | Event::KeyRotated => {
                 named(Class::Entity, 3)

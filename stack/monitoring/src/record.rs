@@ -114,6 +114,8 @@ pub enum Event {
     EvidenceChanged,
     /// A credential was issued, renewed or refused.
     CredentialIssued,
+    /// Somebody asked which identifier to expect at a URL or host.
+    IdentifierLookedUp,
     /// A token was issued or refused at the token endpoint.
     TokenIssued,
     /// A resource server asked about a token, or a client about its user.
@@ -165,6 +167,7 @@ impl Event {
             Self::EvidenceAppraised => "evidence_appraised",
             Self::EvidenceChanged => "evidence_changed",
             Self::CredentialIssued => "credential_issued",
+            Self::IdentifierLookedUp => "identifier_looked_up",
             Self::TokenIssued => "token_issued",
             Self::TokenRead => "token_read",
             Self::CallDecided => "call_decided",

@@ -18,6 +18,8 @@ pub(crate) const CAPABILITIES_MAX: usize = 64;
 pub(crate) const DNS_NAMES_MAX: usize = 16;
 /// The longest owner, capability or locator, in bytes.
 pub(crate) const TEXT_BYTES_MAX: usize = 256;
+/// The longest handle of an agent, in bytes: a locator, or the name of a host, which is shorter.
+pub const HANDLE_BYTES_MAX: usize = TEXT_BYTES_MAX;
 
 /// What an operator gives to register an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +65,20 @@ impl Registration {
     pub fn capabilities_hash(&self) -> String {
         let array = serde_json::json!(self.capabilities).to_string();
         jose::TokenHash::of(&array).to_base64url()
+    }
+
+    /// What those who call know of it before they know its identifier: its locator, and the names
+    /// of its hosts.
+    pub fn handles(&self) -> impl Iterator<Item = &str> {
+        // wimse-identifier §5, of a mapping from an external handle: it is configured, and an
+        // identifier is not derived from a name, an address or a path. So each handle is as it was
+        // registered, and no part of a locator is one.
+        let names = self.dns_names.iter().map(DnsName::as_str);
+        let locator = self
+            .locator
+            .as_deref()
+            .filter(|locator| !self.dns_names.iter().any(|name| name.as_str() == *locator));
+        locator.into_iter().chain(names)
     }
 
     /// What keeps this from being a record.

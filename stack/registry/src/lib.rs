@@ -10,7 +10,7 @@ mod client;
 mod node;
 pub mod user;
 
-pub use agent::{AgentRecord, Registration, RegistrationRefusal};
+pub use agent::{AgentRecord, HANDLE_BYTES_MAX, Registration, RegistrationRefusal};
 pub use client::{ClientLogout, ClientRecord, ClientRefusal, ClientState};
 pub use node::NodeRecord;
 pub use user::{UserName, UserRecord};

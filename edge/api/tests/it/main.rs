@@ -11,6 +11,8 @@ mod endpoint;
 #[cfg(test)]
 mod handshakes;
 #[cfg(test)]
+mod identifier;
+#[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod orders;

@@ -163,6 +163,7 @@ fn s11_what_is_required_is_there_however_little_is_known() {
         Event::EvidenceAppraised,
         Event::EvidenceChanged,
         Event::CredentialIssued,
+        Event::IdentifierLookedUp,
         Event::TokenIssued,
         Event::CallDecided,
         Event::CallFinished,
