@@ -7,14 +7,12 @@
 mod cli;
 mod commands;
 mod demo;
-mod files;
-mod place;
 mod serve;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use reach::{base64, exit, http1, https, identity, output, span};
+use reach::{base64, exit, files, http1, https, identity, output, place, span};
 
 use crate::cli::Cli;
 use crate::commands::Context;

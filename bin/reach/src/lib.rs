@@ -8,8 +8,10 @@
 pub mod base64;
 pub mod enrol;
 pub mod exit;
+pub mod files;
 pub mod http1;
 pub mod https;
 pub mod identity;
 pub mod output;
+pub mod place;
 pub mod span;

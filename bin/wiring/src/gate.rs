@@ -244,7 +244,7 @@ fn body(refused: &Refused, id: Option<monitoring::RecordId>) -> Vec<u8> {
         }
     }
     if let Some(signed) = &refused.transaction {
-        put("transaction_challenge", signed.clone().into());
+        put("transaction_challenge", signed.as_ref().into());
     }
     if let Some(id) = id {
         put("audit_id", id.to_string().into());

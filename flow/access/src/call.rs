@@ -90,7 +90,7 @@ pub struct Refused {
     /// Whether it takes tokens that are bound to a DPoP key: the challenge says so.
     pub dpop: bool,
     /// The signed challenge of a call that a human must approve, where the client takes one.
-    pub transaction: Option<String>,
+    pub transaction: Option<Box<str>>,
     /// The token that came with it, where it is one of ours.
     pub(crate) presented: Option<Box<Presented>>,
 }
@@ -345,7 +345,7 @@ async fn decide<'a, W: World>(
         return Ok(Err(refusing.with(refusal)));
     }
     let judged = Judged { resource, audience, wanted, presented, calling, proved };
-    Ok(judge(asked, refusing, record, change, judged))
+    Ok(judge(asked, refusing, record, change, judged).map_err(|refused| *refused))
 }
 
 /// What policy is asked about, once everything else was in order.
@@ -365,12 +365,12 @@ fn judge<'a>(
     record: &mut Record,
     change: &mut Change,
     judged: Judged<'a>,
-) -> Decided<'a> {
+) -> Result<Permitted<'a>, Box<Refused>> {
     let Judged { resource, audience, wanted, presented, calling, proved } = judged;
     // A token for one approved call lets that one through, once.
     let approved = match challenge::approved(asked, &presented, &wanted, &audience) {
         Ok(approved) => approved,
-        Err(refusal) => return Err(refusing.with(refusal)),
+        Err(refusal) => return Err(Box::new(refusing.with(refusal))),
     };
     if let Some(txn) = &approved {
         challenge::spend(record, change, &audience, txn, presented.expires());
@@ -384,7 +384,7 @@ fn judge<'a>(
         Decision::Permit(permit) => Ok(Permitted { resource, audience, wanted, presented, permit }),
         Decision::Deny(denial) => {
             refusing.presented = Some(Box::new(presented));
-            Err(refusing.with(denied(&denial)))
+            Err(Box::new(refusing.with(denied(&denial))))
         }
     }
 }

@@ -15,7 +15,7 @@ use people::end::{Check, End};
 use people::sessions::{self, Signed};
 
 use crate::Refusal;
-use crate::ask::describe;
+use crate::ask::{describe, tell};
 use crate::device;
 use crate::record::{begin, public_id, refused};
 use crate::turns::{Operator, TRIES_MAX, overtaken, pause, settled};
@@ -117,7 +117,7 @@ async fn attempt<W: World>(
                 change.writes.push(Write::put(&grant, Expect::Absent));
                 record.attestation.insert("grant".to_owned(), grant.id);
             }
-            record.facts["state"] = answered.state.name().into();
+            tell(&mut record, "state", answered.state.name());
             change.writes.push(Write::put(&answered, Expect::Version(found.version)));
             Ok(answered)
         }

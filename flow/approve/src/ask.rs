@@ -130,6 +130,13 @@ pub(crate) fn put(approval: &Approval, ticket: &Ticket, change: &mut Change, rec
     describe(record, approval);
 }
 
+/// One more fact of a record that [`describe`] began.
+pub(crate) fn tell(record: &mut Record, name: &str, value: &str) {
+    if let Some(facts) = record.facts.as_object_mut() {
+        facts.insert(name.to_owned(), value.into());
+    }
+}
+
 /// What records say of an approval: what was shown by its hash, the rest by names.
 pub(crate) fn describe(record: &mut Record, approval: &Approval) {
     let asks = &approval.asks;

@@ -178,7 +178,7 @@ fn verified(
 
 /// Whether one of these ended before its time.
 async fn ended<W: World>(world: &W, ids: [&str; 2]) -> Result<bool, Unavailable> {
-    let keys = ids.map(|id| Key::of::<Ended>(id));
+    let keys = ids.map(Key::of::<Ended>);
     let rows = world.store().snapshot(&keys).await?;
     for id in ids {
         if rows.get::<Ended>(id)?.is_some() {

@@ -43,7 +43,7 @@ pub async fn authorize<W: World>(
             let user_code = Some(ticket::user_code_hash(code.as_letters()));
             let ticket = Ticket { user_code, ..waits.ticket };
             ask::put(&approval, &ticket, &mut change, &mut record);
-            record.facts["source"] = call.source.clone().into();
+            ask::tell(&mut record, "source", &call.source);
             let page = format!("{}{PAGE}", world.site().issuer);
             let complete = format!("{page}?user_code={}", code.expose());
             Ok(DeviceResponse {

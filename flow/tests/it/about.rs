@@ -322,16 +322,17 @@ fn rfc9396_6_authorization_details_only_shrink() {
     });
 }
 
+/// The key of RFC 7515 appendix A.3, for a partner.
+const PARTNER_KEY: &str = r#"{"kty":"EC","crv":"P-256",
+    "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    "d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
+
 /// RFC 7523: an issuer that policy trusts says for whom a client may act.
 /// req: AUTHZ-07 (part)
 #[test]
 fn rfc7523_3_an_assertion_of_a_trusted_issuer_is_taken_once_and_by_its_rule() {
-    let key = PrivateKey::from_jwk_private_text(
-        r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
-        "d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#,
-    );
-    let key = std::sync::Arc::new(key.unwrap());
+    let key = std::sync::Arc::new(PrivateKey::from_jwk_private_text(PARTNER_KEY).unwrap());
     story(move |sim| {
         let key = std::sync::Arc::clone(&key);
         async move {

@@ -21,6 +21,8 @@ mod demo;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod ended;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod federate;

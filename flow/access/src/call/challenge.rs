@@ -120,5 +120,5 @@ pub(super) async fn with<W: World>(
     let input = approve::challenge(presented, &act, &says).map_err(|error| fault(&error))?;
     let token = sign::token(world, &leave.handle, input).await?;
     record.txn = Some(txn);
-    Ok(Refused { transaction: Some(token.expose().to_owned()), ..refused })
+    Ok(Refused { transaction: Some(token.expose().into()), ..refused })
 }

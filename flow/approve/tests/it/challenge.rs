@@ -70,7 +70,7 @@ impl Counter {
         let End::Refused(refused) = end else { panic!("{end:?}") };
         let refused = refused.into_value();
         assert!(matches!(refused.refusal, Shut::Approval { .. }), "{}", refused.refusal);
-        refused.transaction.unwrap()
+        refused.transaction.unwrap().into()
     }
 
     async fn hand_in(&self, party: &Party, text: &str) -> Result<TxnResponse, Refusal> {
