@@ -39,7 +39,9 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "urn:ietf:params:oauth:grant-type:token-exchange",
         "authorization_code",
         "refresh_token",
-        "urn:ietf:params:oauth:grant-type:jwt-bearer"
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:openid:params:grant-type:ciba"
       ],
       "token_endpoint_auth_methods_supported": [
         "spiffe_jwt",
@@ -126,9 +128,20 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
       "authorization_signing_alg_values_supported": [
         "ES256"
       ],
+      "device_authorization_endpoint": "https://localhost:8443/device_authorization",
+      "backchannel_authentication_endpoint": "https://localhost:8443/bc-authorize",
+      "backchannel_token_delivery_modes_supported": [
+        "poll"
+      ],
+      "backchannel_authentication_request_signing_alg_values_supported": [
+        "ES256",
+        "PS256",
+        "EdDSA"
+      ],
       "introspection_signing_alg_values_supported": [
         "ES256"
-      ]
+      ],
+      "transaction_authorization_endpoint": "https://localhost:8443/transaction-authorization"
     }
     "#);
 }
