@@ -2,6 +2,7 @@
 
 mod enrolment;
 mod people;
+mod tokens;
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,8 @@ use crate::keys::Handle;
 use crate::store::{Entity, Index, Table, Unreadable};
 
 pub use enrolment::Enrolment;
-pub use people::account_handle;
+pub use people::{account_handle, email_handle, passkey_handle, upstream_handle};
+pub use tokens::{OpaqueToken, ServerSecret};
 
 /// How long a join token's row outlives the token, so that a late second use is told for what it
 /// is.

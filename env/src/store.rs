@@ -70,11 +70,13 @@ pub enum Table {
     Tokens,
     /// Metadata documents of clients, by URL.
     Documents,
+    /// Clients that are to be told that a session ended, by session and client.
+    Notices,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Agents,
         Self::Names,
         Self::Clients,
@@ -101,6 +103,7 @@ impl Table {
         Self::Tickets,
         Self::Tokens,
         Self::Documents,
+        Self::Notices,
     ];
 
     /// The name that a database file shows.
@@ -132,6 +135,7 @@ impl Table {
             Self::Tickets => "tickets",
             Self::Tokens => "tokens",
             Self::Documents => "documents",
+            Self::Notices => "notices",
         }
     }
 

@@ -19,6 +19,7 @@ pub async fn register<W: World>(
     let client = ClientRecord {
         client_id: format!("client-{}", public_id(world)),
         metadata,
+        public: false,
         registered: now,
         state: ClientState::Enabled,
         since: now,

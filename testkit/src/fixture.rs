@@ -2,11 +2,15 @@
 //! run there, and what they ask.
 
 mod domain;
+mod granted;
 mod party;
 mod policy_files;
 mod request;
 
 pub use domain::{Answered, Domain, Join, Upstream};
+pub use granted::{
+    ADA, CALLBACK, Client, DpopKey, VERIFIER, code_request, refresh_request, with_dpop,
+};
 pub use party::Party;
 pub use policy_files::{DOMAIN, GATEWAY, ISSUER, files, files_but, site};
 pub use request::{

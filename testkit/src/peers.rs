@@ -255,6 +255,7 @@ fn call_of(
         request: TokenRequest::parse(&form).map_err(|why| why.to_string())?,
         client: PresentedClient::parse(&form).map_err(|why| why.to_string())?,
         attestation: field(ATTESTATION_FIELD).ok().zip(field(POP_FIELD).ok()),
+        dpop: Vec::new(),
         certificates: Vec::new(),
         source,
     })

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     agent, audit, authority, client, completions, doctor, enrol, federation, join_token, node,
-    policy, run, svid, token,
+    policy, run, session, svid, token, user,
 };
 use crate::output::Format;
 use crate::place::Place;
@@ -100,6 +100,12 @@ pub(crate) enum Command {
     /// OAuth clients that are not agents
     #[command(subcommand)]
     Client(client::Command),
+    /// People: add them, let them in, stop them
+    #[command(subcommand)]
+    User(user::Command),
+    /// Who is signed in, and ending that
+    #[command(subcommand)]
+    Session(session::Command),
     /// The server's signing keys: make a new one, let one go
     #[command(subcommand)]
     Authority(authority::Command),

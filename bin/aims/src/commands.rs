@@ -12,8 +12,10 @@ pub(crate) mod join_token;
 pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod run;
+pub(crate) mod session;
 pub(crate) mod svid;
 pub(crate) mod token;
+pub(crate) mod user;
 mod version;
 
 use api::client::{Client, Told};
@@ -77,6 +79,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::JoinToken(command) => Box::pin(join_token::run(context, command)).await,
         Command::Agent(command) => Box::pin(agent::run(context, command)).await,
         Command::Client(command) => Box::pin(client::run(context, command)).await,
+        Command::User(command) => Box::pin(user::run(context, command)).await,
+        Command::Session(command) => Box::pin(session::run(context, command)).await,
         Command::Authority(command) => Box::pin(authority::run(context, command)).await,
         Command::Federation(command) => Box::pin(federation::run(context, command)).await,
         Command::Enrol(args) => Box::pin(enrol::run(context, &args)).await,

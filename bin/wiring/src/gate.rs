@@ -114,7 +114,8 @@ fn audit_id(id: Option<monitoring::RecordId>) -> Option<(String, Vec<u8>)> {
 }
 
 fn refused(refusal: Refusal) -> Refused {
-    Refused { refusal, rpc: None, resource: None, scopes: oauth::ScopeSet::default() }
+    let scopes = oauth::ScopeSet::default();
+    Refused { refusal, rpc: None, resource: None, scopes, dpop: false }
 }
 
 fn unavailable<L>() -> Outgoing<L> {
@@ -157,7 +158,12 @@ impl<W: World> FlowGate<W> {
     fn challenge(&self, status: &Status, refused: &Refused) -> (u16, Option<String>) {
         let site = self.world.site();
         let challenge = || {
-            let one = Challenge::bearer();
+            let one = match refused.dpop {
+                // RFC 9449 §7.1: "the authentication scheme name "DPoP"", and "algs" what proofs
+                // are taken.
+                true => Challenge::dpop(),
+                false => Challenge::bearer(),
+            };
             match &refused.resource {
                 Some(name) => one.resource_metadata(&format!(
                     "{}/.well-known/oauth-protected-resource/{name}",
@@ -190,6 +196,14 @@ impl<W: World> FlowGate<W> {
                 let told = refused.refusal.to_string();
                 let one = challenge().error(ErrorCode::InvalidRequest).description(&told);
                 (400, Some(one.to_string()))
+            }
+            Status::InvalidDpopProof | Status::UseDpopNonce => {
+                let code = match status {
+                    Status::UseDpopNonce => ErrorCode::UseDpopNonce,
+                    _ => ErrorCode::InvalidDpopProof,
+                };
+                let told = refused.refusal.to_string();
+                (401, Some(challenge().error(code).description(&told).to_string()))
             }
             // workload-creds §5.2, wpt §2.1: "400 Bad Request"; 401 is not recommended.
             Status::Malformed | Status::InvalidProof => (400, None),

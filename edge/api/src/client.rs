@@ -1,5 +1,7 @@
 //! A client of the operators' socket, for the command line: one connection an order.
 
+mod people;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! People, their sessions, and what they granted, as they are stored.
 
+use authentication::notice::Notice;
 use authentication::session::{Session, SignInCode};
 use authorization::granted::{Code, Ended, GrantRecord, code};
 use registry::UserRecord;
@@ -48,7 +49,7 @@ macro_rules! entity {
 entity!(UserRecord, Table::Users, one => one.id(), account_terms(one), None);
 entity!(
     Session, Table::Sessions, one => one.hash.clone(),
-    vec![(Index::User, one.user.clone()), (Index::Handle, one.id.clone())],
+    session_terms(one),
     Some(one.ends().plus(SESSION_KEPT))
 );
 entity!(
@@ -66,15 +67,46 @@ entity!(
     Vec::new(),
     Some(one.until.plus(code::KEPT))
 );
+entity!(
+    Notice, Table::Notices, one => one.row(),
+    vec![(Index::User, one.user.clone())],
+    Some(one.until)
+);
 entity!(Ended, Table::Ended, one => one.id.clone(), Vec::new(), Some(one.until));
 
-/// A person is found by their account at another provider, too.
+/// A session is found by its public id, and by the one that it has at another provider.
+fn session_terms(session: &Session) -> Vec<(Index, String)> {
+    let upstream = session.upstream.iter().filter_map(|(issuer, sid)| {
+        Some((Index::Handle, upstream_handle(issuer, sid.as_deref()?)))
+    });
+    let own = [(Index::User, session.user.clone()), (Index::Handle, session.id.clone())];
+    own.into_iter().chain(upstream).collect()
+}
+
+/// A person is found by their account at another provider, by their passkeys, and by their address.
 fn account_terms(user: &UserRecord) -> Vec<(Index, String)> {
-    let account = |issuer: &str, subject: &str| (Index::Handle, account_handle(issuer, subject));
-    user.accounts.iter().map(|one| account(&one.issuer, &one.subject)).collect()
+    let accounts = user.accounts.iter().map(|one| account_handle(&one.issuer, &one.subject));
+    let passkeys = user.passkeys.iter().map(|one| passkey_handle(&one.id));
+    let email = user.email.iter().map(|email| email_handle(email));
+    accounts.chain(passkeys).chain(email).map(|handle| (Index::Handle, handle)).collect()
 }
 
 /// What [`Index::Handle`] finds a person by: issuer and `sub`, which have no line break.
 pub fn account_handle(issuer: &str, subject: &str) -> String {
     format!("{issuer}\n{subject}")
+}
+
+/// What [`Index::Handle`] finds a person by: the id of a passkey, base64url.
+pub fn passkey_handle(id: &str) -> String {
+    format!("passkey\n{id}")
+}
+
+/// What [`Index::Handle`] finds people by: their address, whatever its case.
+pub fn email_handle(email: &str) -> String {
+    format!("email\n{}", email.to_lowercase())
+}
+
+/// What [`Index::Handle`] finds sessions by: the issuer of another provider, and its `sid`.
+pub fn upstream_handle(issuer: &str, sid: &str) -> String {
+    format!("{issuer}\n{sid}")
 }

@@ -3,18 +3,19 @@
 //! released unrecorded.
 
 mod caller;
+mod dpop;
 mod exchange;
+mod standing;
 
 use std::future::Future;
 
 use authorization::presented::Presented;
-use authorization::{Audience, ResourcePolicy};
+use authorization::{Audience, Proof, ResourcePolicy};
 use env::rows::Feed;
 use env::{Change, Clock, CommitFault, Key, Receipt, Recorded, Store, Unavailable, World};
 use gateway::{Call, Refusal, Wanted, WantedKind, map};
 use monitoring::{Event, Outcome, Record};
 use pdp::{Circumstances, Decision, Denial, Fact, Permit, Question, Resource};
-use registry::AgentRecord;
 use time::UnixTime;
 
 use crate::facts::{Basis, basis};
@@ -24,6 +25,7 @@ use crate::turns::{overtaken, settled};
 
 pub use caller::{Verdicts, Verified};
 pub use exchange::Delegate;
+use standing::Calling;
 
 /// What is sent upstream.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ pub struct UpstreamFault(pub String);
 pub struct Live {
     /// Whom the token concerns.
     pub concerned: Vec<String>,
+    /// What it came from, and its own id.
+    pub lineage: Vec<String>,
     /// The epoch that the token was issued under.
     pub epoch: provisioning::Epoch,
     /// When the token ends.
@@ -82,6 +86,8 @@ pub struct Refused {
     pub resource: Option<String>,
     /// All the scopes that the resource has, for a challenge.
     pub scopes: oauth::ScopeSet,
+    /// Whether it takes tokens that are bound to a DPoP key: the challenge says so.
+    pub dpop: bool,
 }
 
 /// Decides and, if it may be, forwards by `send`, which is called at most once.
@@ -199,7 +205,7 @@ async fn receipt<W: World>(
             let commit = world.store().commit(Change::record(replay)).await;
             let receipt = settled(commit)?.ok_or_else(overtaken)?;
             let scopes = oauth::ScopeSet::default();
-            let refused = Refused { refusal, rpc: None, resource: None, scopes };
+            let refused = Refused { refusal, rpc: None, resource: None, scopes, dpop: false };
             Ok(Err(Recorded::new(refused, &receipt)))
         }
     }
@@ -250,7 +256,8 @@ pub(crate) struct Permitted<'a> {
 impl Permitted<'_> {
     fn live(&self) -> Live {
         let (epoch, expires) = (self.presented.epoch(), self.presented.expires());
-        Live { concerned: self.presented.concerned(), epoch, expires }
+        let (concerned, lineage) = (self.presented.concerned(), self.presented.lineage());
+        Live { concerned, lineage, epoch, expires }
     }
 }
 
@@ -275,10 +282,11 @@ async fn decide<'a, W: World>(
     };
     refusing.resource = Some(resource.name.clone());
     refusing.scopes = resource.scope_set();
+    refusing.dpop = resource.proof == Proof::Dpop;
     let audience = Audience::of_resource(resource, &world.site().gateway);
     record.resource = Some(audience.id.clone());
-    let token = match caller::bearer(asked.call) {
-        Ok(token) => token,
+    let (token, scheme) = match caller::bearer(asked.call) {
+        Ok(found) => found,
         Err(refusal) => return Ok(Err(refusing.with(refusal))),
     };
     let presented = match caller::token(world, asked, verdicts, &token).await? {
@@ -290,14 +298,16 @@ async fn decide<'a, W: World>(
     if let Err(error) = presented.is_for(&audience.id) {
         return Ok(Err(refusing.with(Refusal::Token { why: error.to_string() })));
     }
-    let proof = caller::proof(world, asked, verdicts, &token, &presented, &audience);
-    let proved = match proof {
+    refusing.dpop |= presented.key().is_some();
+    let (text, presented_token) = (&token, &presented);
+    let beside = caller::Beside { text, scheme, presented: presented_token, audience: &audience };
+    let proved = match caller::proof(world, asked, verdicts, &beside).await? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(Err(refusing.with(refusal))),
     };
     describe_proof(record, change, &audience, &proved);
-    let agent = match caller::in_force(world, &presented, proved.issued).await? {
-        Ok(agent) => agent,
+    let calling = match standing::in_force(world, &presented, proved.issued).await? {
+        Ok(calling) => calling,
         Err(refusal) => return Ok(Err(refusing.with(refusal))),
     };
     let wanted = match map(asked.call, resource) {
@@ -312,7 +322,7 @@ async fn decide<'a, W: World>(
         let refusal = Refusal::Scope { scope: scope.clone() };
         return Ok(Err(refusing.with(refusal)));
     }
-    let question = question(asked, &presented, &agent, &wanted, &audience, &proved);
+    let question = question(asked, &presented, &calling, &wanted, &audience, &proved);
     record.facts = serde_json::to_value(&question).unwrap_or_default();
     // Nothing here can ask for an approval or take a member out of an answer.
     match asked.facts.set().pdp().decide(&question).without_obligations() {
@@ -329,11 +339,13 @@ struct Refusing {
     rpc: Option<agentic::Id>,
     resource: Option<String>,
     scopes: oauth::ScopeSet,
+    dpop: bool,
 }
 
 impl Refusing {
     fn with(self, refusal: Refusal) -> Refused {
-        Refused { refusal, rpc: self.rpc, resource: self.resource, scopes: self.scopes }
+        let Self { rpc, resource, scopes, dpop } = self;
+        Refused { refusal, rpc, resource, scopes, dpop }
     }
 
     /// A call whose meaning is not known: its id may still be.
@@ -399,7 +411,7 @@ fn follow(end: &mut Record, decision: &Record) {
 fn question(
     asked: &Asked<'_>,
     presented: &Presented,
-    agent: &AgentRecord,
+    calling: &Calling,
     wanted: &Wanted,
     audience: &Audience,
     proved: &Verified,
@@ -422,7 +434,7 @@ fn question(
         granted: presented.scope().iter().map(ToString::to_string).collect(),
         subject: if own { String::new() } else { presented.subject().to_owned() },
         actors: presented.act().iter().flat_map(|act| act.iter()).map(str::to_owned).collect(),
-        proof: audience.proof.name().to_owned(),
+        proof: proved.proof().to_owned(),
         transport: proved.transport.clone().unwrap_or_default(),
         autonomous: own,
         method,
@@ -430,7 +442,7 @@ fn question(
         ..Circumstances::at(asked.now)
     };
     Question {
-        principal: crate::token::principal(presented.client_id(), Some(agent), None),
+        principal: calling.principal(presented.client_id()),
         action: wanted.action().to_owned(),
         resource,
         context: circumstances.into(),
@@ -447,16 +459,14 @@ fn denied(denial: &Denial) -> Refusal {
 }
 
 /// Ends when an answer that was released under `live` may no longer be: the token ended, or
-/// somebody it concerns was suspended (AUTHN-12). Says why.
+/// somebody it concerns was suspended, or what it came from was ended (AUTHN-12). Says why.
 pub async fn cut<W: World>(world: &W, live: &Live) -> Result<Refusal, Unavailable> {
-    let keys: Vec<_> = live.concerned.iter().map(Key::of::<AgentRecord>).collect();
+    let keys = standing::keys(&live.concerned, &live.lineage);
     loop {
         let rows = world.store().snapshot(&keys).await?;
-        for who in &live.concerned {
-            let agent = rows.get::<AgentRecord>(who)?;
-            if let Some(Err(why)) = agent.map(|agent| agent.lifecycle.admits(Some(live.epoch))) {
-                return Ok(Refusal::NotInForce { who: who.clone(), why });
-            }
+        let checked = standing::check(&rows, &live.concerned, &live.lineage, |_| live.epoch)?;
+        if let Err(refusal) = checked {
+            return Ok(refusal);
         }
         let now = world.clock().now();
         if now >= live.expires {

@@ -4,14 +4,15 @@
 //! own, so that both decide on the same kind of facts. A message without rows is a heartbeat.
 
 use attestation::mechanism::Role;
+use authorization::granted::Ended;
 use credential::{KeyRing, Purpose};
-use env::rows::{DomainEpoch, Feed, InForce, Taints, Told, TrustRow};
+use env::rows::{DomainEpoch, Feed, InForce, OpaqueToken, Taints, Told, TrustRow};
 use env::{
     Change, Clock, Entity, Expect, Index, Key, Row, Seq, Store, Table, Unavailable, World, Write,
 };
 use policy::Domain;
 use provisioning::{Epoch, NotInForce};
-use registry::{AgentRecord, NodeRecord};
+use registry::{AgentRecord, NodeRecord, UserRecord};
 use time::UnixTime;
 use wimse::WorkloadId;
 
@@ -22,7 +23,15 @@ pub const ROWS_MAX: usize = 256;
 /// The pages that are looked at for what is on its way.
 const PENDING_PAGES_MAX: usize = 16;
 /// The tables that components follow.
-const TABLES: [Table; 3] = [Table::Agents, Table::Authorities, Table::Singles];
+const TABLES: [Table; 7] = [
+    Table::Agents,
+    Table::Authorities,
+    Table::Singles,
+    Table::Clients,
+    Table::Users,
+    Table::Ended,
+    Table::Tokens,
+];
 
 /// One row on its way. `bytes` is `None` when the component is to forget it.
 #[derive(Clone, Debug)]
@@ -123,11 +132,39 @@ fn select(row: &Row, node: &NodeRecord) -> Result<Option<Sent>, Unavailable> {
             }
             true
         }
+        Table::Users if node.role == Role::Gateway => return standing(row).map(Some),
+        Table::Clients | Table::Ended | Table::Tokens => {
+            if node.role != Role::Gateway {
+                return Ok(None);
+            }
+            true
+        }
         _ => return Ok(None),
     };
     // An agent that moved to other nodes is forgotten here.
     let bytes = row.bytes.clone().filter(|_| sees);
     Ok(Some(Sent { table: row.key.table, id: row.key.id.clone(), bytes }))
+}
+
+/// A person as a gateway sees them: whether they get anything. How they sign in, and where they are
+/// written to, stays with the server.
+fn standing(row: &Row) -> Result<Sent, Unavailable> {
+    let user = row.value::<UserRecord>().map_err(|error| Unavailable::of("store", error))?;
+    let bytes = user.map(|user| {
+        let known = UserRecord {
+            name: user.name.clone(),
+            display_name: String::new(),
+            email: None,
+            roles: user.roles.clone(),
+            lifecycle: user.lifecycle.clone(),
+            registered: user.registered,
+            passkeys: Vec::new(),
+            accounts: Vec::new(),
+            user_code: None,
+        };
+        known.encode()
+    });
+    Ok(Sent { table: row.key.table, id: row.key.id.clone(), bytes })
 }
 
 /// Applies a message to the component's own store, and notes that the server was heard.
@@ -140,27 +177,47 @@ pub async fn apply<W: World>(world: &W, message: Message) -> Result<(), Unavaila
         writes.push(Write::put(&Told { seq: message.seq.0 }, Expect::Any));
     }
     for row in message.rows {
-        let terms = Vec::new();
+        let (terms, expires) = (Vec::new(), ends(&row)?);
         let key = Key::new(row.table, row.id);
-        writes.push(Write { key, expect: Expect::Any, bytes: row.bytes, terms, expires: None });
+        writes.push(Write { key, expect: Expect::Any, bytes: row.bytes, terms, expires });
     }
     let feed = Feed { heard: world.clock().now(), seq: message.seq.0 };
     writes.push(Write::put(&feed, Expect::Any));
     commit(world, writes).await
 }
 
-/// Forgets every agent before a feed that begins anew tells them again: what it does not tell no
+/// When the component may sweep a row by itself: nobody tells it that the server did.
+fn ends(row: &Sent) -> Result<Option<UnixTime>, Unavailable> {
+    let Some(bytes) = &row.bytes else { return Ok(None) };
+    let read = match row.table {
+        Table::Ended => Ended::decode(bytes).map(|row| row.expires()),
+        Table::Tokens => OpaqueToken::decode(bytes).map(|row| row.expires()),
+        _ => Ok(None),
+    };
+    read.map_err(|error| Unavailable::of("server", error))
+}
+
+/// Forgets everybody before a feed that begins anew tells them again: what it does not tell no
 /// longer exists. In between they are unknown, and what is unknown is refused.
 async fn forget<W: World>(world: &W) -> Result<(), Unavailable> {
-    loop {
-        let page = world.store().scan(AgentRecord::TABLE, Index::All, "", None, ROWS_MAX).await?;
-        if page.rows.is_empty() {
-            return Ok(());
+    for table in [Table::Agents, Table::Clients, Table::Users, Table::Ended, Table::Tokens] {
+        loop {
+            let page = world.store().scan(table, Index::All, "", None, ROWS_MAX).await?;
+            if page.rows.is_empty() {
+                break;
+            }
+            let gone = page.rows.iter().map(|row| row.key.id.clone());
+            let gone = gone.map(|id| Write {
+                key: Key::new(table, id),
+                expect: Expect::Any,
+                bytes: None,
+                terms: Vec::new(),
+                expires: None,
+            });
+            commit(world, gone.collect()).await?;
         }
-        let gone = page.rows.iter().map(|row| row.key.id.clone());
-        let writes = gone.map(|id| Write::delete::<AgentRecord>(id, Expect::Any)).collect();
-        commit(world, writes).await?;
     }
+    Ok(())
 }
 
 /// The server said that this component may not be fed: what was heard counts no longer, and whoever

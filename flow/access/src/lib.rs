@@ -10,6 +10,10 @@ use basis::{facts, issuing, record, sign, turns};
 
 pub mod call;
 pub mod delegate;
+pub mod ends;
 pub mod feed;
+pub mod id_token;
+pub mod opaque;
 pub mod publish;
+pub mod secret;
 pub mod token;

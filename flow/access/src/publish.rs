@@ -50,7 +50,7 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
 
 /// The keys that our tokens are verified with: those of access and of transaction tokens.
 pub async fn jwks<W: World>(world: &W) -> Result<KeySet, Unavailable> {
-    let purposes = [Purpose::AccessToken, Purpose::TxnToken];
+    let purposes = [Purpose::AccessToken, Purpose::TxnToken, Purpose::IdToken];
     let keys: Vec<_> = purposes.iter().map(|one| Key::of::<KeyRing>(one.name())).collect();
     let rows = world.store().snapshot(&keys).await?;
     let now = world.clock().now();

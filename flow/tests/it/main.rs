@@ -23,6 +23,8 @@ mod faults;
 #[cfg(test)]
 mod federate;
 #[cfg(test)]
+mod grants;
+#[cfg(test)]
 mod issue;
 #[cfg(test)]
 mod join;

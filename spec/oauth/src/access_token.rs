@@ -5,8 +5,10 @@
 
 use jose::{Audience, Kind, NumericDate, Verified, Window};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::act::Act;
+use crate::authorization_details::AuthorizationDetails;
 use crate::confirmation::Confirmation;
 use crate::identifier::{ClientId, LineageId, SubjectText, TokenId, TransactionId};
 use crate::issuer::Issuer;
@@ -47,11 +49,20 @@ pub struct AccessTokenClaims {
     pub acr: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amr: Option<Vec<String>>,
+    /// RFC 9396 §9.1: "The AS MUST [...] make the authorization details available to the RS".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization_details: Option<AuthorizationDetails>,
+    /// What the attestation of the agent came to, for resources whose policy asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aims_attestation: Option<Map<String, Value>>,
     /// What this token, and all that came of it, began with.
     pub aims_root: LineageId,
     /// `jti` of the token that it came from; absent at the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aims_parent: Option<TokenId>,
+    /// The tokens between the root and that one, the oldest first: to end any of them ends this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aims_above: Vec<TokenId>,
     /// The epoch that it was issued under: dead once a later one concerns it.
     pub aims_epoch: u64,
 }

@@ -55,6 +55,7 @@ pub mod id_token;
 mod identifier;
 pub mod introspection;
 mod issuer;
+pub mod jwt_grant;
 pub mod may_act;
 pub mod metadata;
 pub mod metadata_document;

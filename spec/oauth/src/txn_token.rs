@@ -51,6 +51,9 @@ pub struct TxnTokenClaims {
     /// `jti` of the token that it came from; absent at the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aims_parent: Option<TokenId>,
+    /// The tokens between the root and that one, the oldest first: to end any of them ends this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aims_above: Vec<TokenId>,
     /// The epoch that it was issued under: dead once a later one concerns it.
     pub aims_epoch: u64,
 }

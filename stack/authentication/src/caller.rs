@@ -22,12 +22,15 @@ pub enum Method {
     PrivateKeyJwt,
     /// A WIT and a workload proof token on the request itself.
     WitWpt,
+    /// Nothing: a public client (RFC 6749 §2.1) says its name. What it gets is bound to what else
+    /// it holds.
+    None,
 }
 
 impl Method {
     /// The methods of the token endpoint.
-    pub const TOKEN_ENDPOINT: [Self; 4] =
-        [Self::SpiffeJwt, Self::SpiffeX509, Self::SpiffeWit, Self::PrivateKeyJwt];
+    pub const TOKEN_ENDPOINT: [Self; 5] =
+        [Self::SpiffeJwt, Self::SpiffeX509, Self::SpiffeWit, Self::PrivateKeyJwt, Self::None];
 
     /// The name in metadata and records.
     pub const fn name(self) -> &'static str {
@@ -37,6 +40,7 @@ impl Method {
             Self::SpiffeWit => "spiffe_wit",
             Self::PrivateKeyJwt => "private_key_jwt",
             Self::WitWpt => "wit+wpt",
+            Self::None => "none",
         }
     }
 }

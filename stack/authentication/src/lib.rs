@@ -7,9 +7,13 @@
 //! memory of what was used once (`env::Store`), which gets the values from here.
 
 mod caller;
+pub mod ceremony;
+pub mod notice;
 mod once;
+pub mod policy;
 pub mod private_key_jwt;
 mod proof;
+pub mod public;
 pub mod session;
 pub mod spiffe_jwt;
 pub mod spiffe_wit;

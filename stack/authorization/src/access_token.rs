@@ -4,7 +4,7 @@
 use credential::Checked;
 use jose::{Algorithm, Audience, KeyId, NumericDate, SigningInput, Unsignable};
 use oauth::access_token::{AccessToken, AccessTokenClaims};
-use oauth::confirmation::{CertificateThumbprint, Confirmation};
+use oauth::confirmation::Confirmation;
 use oauth::{ClientId, Issuer, LineageId, NotAnIdentifier, SubjectText, TokenId, TransactionId};
 use time::UnixTime;
 
@@ -36,6 +36,7 @@ impl Issuing<'_> {
     pub fn lineage<'a>(&'a self, lineage: &'a Lineage) -> (&'a str, Option<&'a str>, u64) {
         match lineage {
             Lineage::Root => (&self.fresh_root, None, self.epoch),
+            Lineage::Grant { root, epoch } => (root, None, self.epoch.min(*epoch)),
             Lineage::Child { root, parent, epoch, .. } => {
                 (root, Some(parent), self.epoch.min(*epoch))
             }
@@ -43,29 +44,40 @@ impl Issuing<'_> {
     }
 }
 
-/// The claims of a permitted proposal, checked.
+/// The claims of a permitted proposal, checked: what an opaque token stands for.
+pub fn claims(
+    permitted: &impl Sanctioned,
+    issuing: &Issuing<'_>,
+) -> Result<Checked<AccessTokenClaims>, Fault> {
+    let proposal = permitted.proposal();
+    let claims = template(proposal, issuing)?;
+    check(&claims, proposal, issuing)?;
+    Ok(Checked::assertion(claims))
+}
+
+/// The same as a token to be signed.
 pub fn build(
     permitted: &impl Sanctioned,
     issuing: &Issuing<'_>,
 ) -> Result<Checked<SigningInput<AccessToken>>, Fault> {
-    let proposal = permitted.proposal();
-    let claims = template(proposal, issuing)?;
-    check(&claims, proposal, issuing)?;
+    let claims = claims(permitted, issuing)?.into_inner();
     let input = SigningInput::new(issuing.algorithm, Some(issuing.kid), &claims)?;
     Ok(Checked::assertion(input))
 }
 
 fn template(proposal: &Proposal, issuing: &Issuing<'_>) -> Result<AccessTokenClaims, Fault> {
     let (root, parent, epoch) = issuing.lineage(&proposal.lineage);
-    let cnf = match (proposal.proof, &proposal.certificate) {
-        (Proof::Mtls, Some(thumbprint)) => Some(Confirmation::Certificate(
-            CertificateThumbprint::parse(thumbprint).map_err(|_| Fault::Binding)?,
-        )),
-        (Proof::Mtls, None) => return Err(Fault::Binding),
+    let cnf = match (proposal.proof, &proposal.binding) {
+        (Proof::Mtls, Some(Confirmation::Certificate(_)))
+        | (Proof::Dpop, Some(Confirmation::Key(_))) => proposal.binding.clone(),
+        (Proof::Mtls | Proof::Dpop, _) => return Err(Fault::Binding),
+        // A client that shows a key gets a token that is bound to it, whatever is demanded.
+        (Proof::Bearer, binding) => binding.clone(),
         // Bound to the identity: accepted only with a WIT whose identifier is `client_id`, and a
         // WPT that covers the token. So it survives a renewal of the key (docs/design.md §5).
-        (Proof::Wit | Proof::Bearer, _) => None,
+        (Proof::Wit, _) => None,
     };
+    let authenticated = proposal.authenticated.as_ref();
     Ok(AccessTokenClaims {
         iss: issuing.issuer.clone(),
         exp: NumericDate::from_time(proposal.expires),
@@ -80,13 +92,31 @@ fn template(proposal: &Proposal, issuing: &Issuing<'_>) -> Result<AccessTokenCla
         may_act: None,
         cnf,
         txn: transaction(&proposal.lineage)?,
-        auth_time: None,
-        acr: None,
-        amr: None,
+        // RFC 9068 §2.2.1: "The claims listed in this section MAY be issued in the context of
+        // authorization grants involving the resource owner".
+        auth_time: authenticated.map(|one| NumericDate::from_time(one.at)),
+        acr: authenticated.map(|one| one.acr.as_str().to_owned()),
+        amr: authenticated.map(|one| one.amr.iter().cloned().collect()),
+        authorization_details: proposal.authorization_details.clone(),
+        aims_attestation: attested(proposal),
         aims_root: LineageId::parse(root)?,
         aims_parent: parent.map(TokenId::parse).transpose()?,
+        aims_above: above(&proposal.lineage)?,
         aims_epoch: epoch,
     })
+}
+
+/// The tokens between the root and the parent.
+pub(crate) fn above(lineage: &Lineage) -> Result<Vec<TokenId>, NotAnIdentifier> {
+    let Lineage::Child { above, .. } = lineage else { return Ok(Vec::new()) };
+    above.iter().map(|id| TokenId::parse(id)).collect()
+}
+
+/// What the attestation of the agent came to, where the resource asks for it.
+fn attested(proposal: &Proposal) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let members: serde_json::Map<_, _> =
+        proposal.details.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    (!members.is_empty()).then_some(members)
 }
 
 /// The transaction that it belongs to, where its parent belongs to one.
@@ -110,7 +140,8 @@ fn check(
     // RFC 8693 §4.1: a delegated token says who acts.
     let delegated = claims.client_id.as_str() != claims.sub.as_str();
     let current = claims.act.as_ref().map(|act| act.current().sub.as_str());
-    if delegated && current != Some(claims.client_id.as_str()) {
+    let named = proposal.impersonation.is_some();
+    if delegated && !named && current != Some(claims.client_id.as_str()) {
         return Err(Fault::NoActor);
     }
     if claims.exp.time() <= issuing.now {
@@ -128,8 +159,8 @@ pub enum Fault {
     /// An id is too long for a token.
     #[error(transparent)]
     Identifier(#[from] NotAnIdentifier),
-    /// The certificate that it is to be bound to is missing.
-    #[error("the token is to be bound to a certificate, and there is none")]
+    /// The certificate or key that it is to be bound to is missing.
+    #[error("the token is to be bound to a certificate or a key, and there is none")]
     Binding,
     /// Another kind was permitted.
     #[error("another kind of token was permitted")]
@@ -161,9 +192,11 @@ mod tests {
     use jose::Unsignable;
     use oauth::ScopeSet;
     use oauth::act::Act;
+    use oauth::confirmation::CertificateThumbprint;
     use time::Span;
 
     use super::*;
+    use crate::policy::Format;
     use crate::txn_token;
 
     const NOW: UnixTime = UnixTime::from_seconds(1_700_000_000);
@@ -189,10 +222,14 @@ mod tests {
             audience: "https://gateway.example/ledger".to_owned(),
             audience_name: "ledger".to_owned(),
             proof: Proof::Wit,
+            format: Format::Jwt,
             scope: ScopeSet::parse("read").unwrap(),
             expires: NOW.plus(Span::from_seconds(300)),
             lineage: Lineage::Root,
-            certificate: None,
+            binding: None,
+            authorization_details: None,
+            authenticated: None,
+            impersonation: None,
             details: BTreeMap::new(),
             context: BTreeMap::new(),
         }
@@ -201,7 +238,7 @@ mod tests {
     /// The transaction token of a call.
     fn transaction() -> Proposal {
         let (root, parent) = ("root-1".to_owned(), "token-1".to_owned());
-        let lineage = Lineage::Child { root, parent, txn: None, epoch: 4 };
+        let lineage = Lineage::Child { root, parent, above: Vec::new(), txn: None, epoch: 4 };
         Proposal { kind: TokenKind::Transaction, lineage, ..proposal() }
     }
 
@@ -244,13 +281,15 @@ mod tests {
         // RFC 8705 §3.1: bound to a certificate, without one or with no hash of one.
         let bound = |certificate: Option<&str>| Proposal {
             proof: Proof::Mtls,
-            certificate: certificate.map(str::to_owned),
+            binding: certificate
+                .map(|hash| Confirmation::Certificate(CertificateThumbprint::parse(hash).unwrap())),
             ..proposal()
         };
         let hash = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
         assert_eq!(access(bound(Some(hash))), Ok(()));
         assert_eq!(access(bound(None)), Err(Fault::Binding));
-        assert_eq!(access(bound(Some("a4dt"))), Err(Fault::Binding));
+        let other = Proposal { proof: Proof::Dpop, ..bound(Some(hash)) };
+        assert_eq!(access(other), Err(Fault::Binding), "a certificate is no DPoP key");
         assert_eq!(access(transaction()), Err(Fault::OtherKind));
         let delegated = |act| Proposal { subject: USER.to_owned(), act, ..proposal() };
         assert_eq!(access(delegated(actor(AGENT))), Ok(()));

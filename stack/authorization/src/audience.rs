@@ -1,8 +1,9 @@
 //! What a token can be for: a resource that policy describes, or an agent that may be called.
 
 use oauth::ScopeSet;
+use oauth::authorization_details::Schema;
 
-use crate::policy::{Proof, ResourcePolicy};
+use crate::policy::{Format, Proof, ResourcePolicy, SubjectKind};
 
 /// A target that a token may have as its one audience.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +16,22 @@ pub struct Audience {
     pub proof: Proof,
     /// The scopes that a token for it may have.
     pub scopes: ScopeSet,
+    /// What a token for it looks like.
+    pub format: Format,
+    /// Whom its tokens name.
+    pub subject: SubjectKind,
+    /// Whether its tokens say what the attestation of the agent came to.
+    pub attestation: bool,
+    /// The types of `authorization_details` that it knows.
+    pub schemas: Vec<Schema>,
+    /// Whether it is our own UserInfo endpoint.
+    pub is_userinfo: bool,
 }
+
+/// Where our UserInfo endpoint is, below the issuer.
+pub const USERINFO_PATH: &str = "/userinfo";
+/// What OpenID Connect has scopes for (Core 1.0 §5.4, §11).
+const OPENID: &str = "openid profile email offline_access";
 
 impl Audience {
     /// A resource of policy.
@@ -25,12 +41,35 @@ impl Audience {
             name: resource.name.clone(),
             proof: resource.proof,
             scopes: resource.scope_set(),
+            format: resource.token,
+            subject: resource.subject,
+            attestation: resource.attestation,
+            schemas: resource.schemas(),
+            is_userinfo: false,
         }
     }
 
     /// An agent as protected resource (S4 §10.3.3). It may be handed any scope that some resource
     /// declares: it uses them by exchange, each for the resource that knows it.
     pub fn of_agent(id: String, name: String, known: ScopeSet) -> Self {
-        Self { id, name, proof: Proof::Wit, scopes: known }
+        let plain = Self { is_userinfo: false, ..Self::userinfo("") };
+        Self { id, name, proof: Proof::Wit, scopes: known, ..plain }
+    }
+
+    /// Our own UserInfo endpoint (OpenID Connect Core 1.0 §5.3): what it tells is by its scopes.
+    pub fn userinfo(issuer: &str) -> Self {
+        Self {
+            id: format!("{issuer}{USERINFO_PATH}"),
+            name: "userinfo".to_owned(),
+            // §5.3.1: "The UserInfo Endpoint MUST accept Access Tokens as OAuth 2.0 Bearer Token
+            // Usage".
+            proof: Proof::Bearer,
+            scopes: ScopeSet::parse(OPENID).unwrap_or_default(),
+            format: Format::Jwt,
+            subject: SubjectKind::Public,
+            attestation: false,
+            schemas: Vec::new(),
+            is_userinfo: true,
+        }
     }
 }

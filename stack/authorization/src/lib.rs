@@ -11,6 +11,8 @@ pub mod audience;
 pub mod client;
 pub mod granted;
 pub mod grants;
+pub mod id_token;
+pub mod pairwise;
 pub mod policy;
 pub mod presented;
 pub mod proposal;

@@ -1,7 +1,9 @@
 //! The authorization box's own policy: `resources/*.toml` and `[delegation]` of `domain.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jose::KeySet;
+use oauth::authorization_details::{Absent, Member, Schema, Shape};
 use oauth::{Resource, Scope, ScopeSet};
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -15,6 +17,102 @@ pub const ACTIONS_MAX: usize = 512;
 pub struct Delegation {
     /// The most actors in a chain.
     pub depth_max: usize,
+    /// Who may appear as somebody else altogether (RFC 8693 §1.1, "impersonation"): without a rule
+    /// by name, nobody.
+    pub impersonation: Vec<Impersonation>,
+    /// Whose assertions are taken for grants.
+    #[serde(rename = "issuer")]
+    pub issuers: Vec<TrustedIssuer>,
+}
+
+/// One rule of `[[delegation.issuer]]`: whose assertions are taken (RFC 7523).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedIssuer {
+    /// Its name: records say by which rule it was.
+    pub name: String,
+    /// `iss`.
+    pub issuer: String,
+    /// Its keys: a JWK set.
+    pub jwks: KeySet,
+    /// What `aud` must be.
+    #[serde(default)]
+    pub audience: AssertionAudience,
+    /// The clients that may bring one; any, where none is listed.
+    #[serde(default)]
+    pub clients: BTreeSet<String>,
+    /// Claims that it must have.
+    #[serde(default)]
+    pub claims: BTreeMap<String, String>,
+    /// Its subjects, and who they are here; `*` stands for each, by the value's `{sub}`.
+    pub subjects: BTreeMap<String, String>,
+    /// The widest scope that it gives.
+    pub scope: ScopeSet,
+    /// How long one may live, in seconds.
+    #[serde(default = "assertion_life")]
+    pub life_seconds_max: u64,
+    /// Whether one without `jti` is taken: it can then be used again until it ends.
+    #[serde(default)]
+    pub reusable: bool,
+}
+
+/// What the `aud` of an assertion must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertionAudience {
+    /// Our issuer identifier.
+    #[default]
+    Issuer,
+    /// The URL of the token endpoint: workload identity federation of MCP says so.
+    TokenEndpoint,
+}
+
+const fn assertion_life() -> u64 {
+    300
+}
+
+/// The most issuers whose assertions are taken.
+pub const ISSUERS_MAX: usize = 64;
+/// The longest life of an assertion that policy may allow, in seconds.
+pub const ASSERTION_SECONDS_MAX: u64 = 86_400;
+
+impl TrustedIssuer {
+    /// Who a subject of it is here.
+    pub fn subject(&self, sub: &str) -> Option<String> {
+        let named = self.subjects.get(sub).filter(|_| sub != "*");
+        let named = named.cloned().or_else(|| {
+            let each = self.subjects.get("*")?;
+            Some(each.replace("{sub}", sub))
+        })?;
+        // RFC 9700 §4.15: nobody may make up a subject that is one of our own.
+        let made_up = !self.subjects.contains_key(sub);
+        let ours = ["user:", "client-", "spiffe://", "wimse://"];
+        let is_ours = ours.iter().any(|prefix| named.starts_with(prefix));
+        (!named.is_empty() && !(made_up && is_ours)).then_some(named)
+    }
+}
+
+/// One rule of `[[delegation.impersonation]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Impersonation {
+    /// Its name: records say by which rule it was.
+    pub name: String,
+    /// The client that may.
+    pub client: String,
+    /// For which audiences.
+    pub audiences: BTreeSet<String>,
+}
+
+/// The most rules of impersonation.
+pub const IMPERSONATIONS_MAX: usize = 64;
+
+/// `[openid]`: what clients are told of users.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenId {
+    /// The clients that are told another `sub` than everybody else (OpenID Connect Core 1.0 §8.1).
+    pub pairwise: BTreeSet<String>,
 }
 
 /// The deepest chain that policy may allow: what a token can hold.
@@ -22,18 +120,50 @@ pub const DEPTH_MAX: usize = oauth::act::MAX_ACTORS;
 
 impl Default for Delegation {
     fn default() -> Self {
-        Self { depth_max: 4 }
+        Self { depth_max: 4, impersonation: Vec::new(), issuers: Vec::new() }
     }
 }
 
 impl Delegation {
     /// What is wrong with the settings.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
-        if (1..=DEPTH_MAX).contains(&self.depth_max) {
-            return Vec::new();
+        let mut faults = Vec::new();
+        if !(1..=DEPTH_MAX).contains(&self.depth_max) {
+            let depth = self.depth_max;
+            faults.push((
+                "depth_max",
+                format!("`depth_max` is {depth}; allowed are 1 to {DEPTH_MAX}"),
+            ));
         }
-        let message = format!("`depth_max` is {}; allowed are 1 to {DEPTH_MAX}", self.depth_max);
-        vec![("depth_max", message)]
+        if self.impersonation.len() > IMPERSONATIONS_MAX {
+            faults.push(("impersonation", format!("more than {IMPERSONATIONS_MAX} rules")));
+        }
+        if self.impersonation.iter().any(|rule| rule.name.is_empty() || rule.audiences.is_empty()) {
+            let message = "a rule has a `name`, and `audiences` that it is for".to_owned();
+            faults.push(("impersonation", message));
+        }
+        if self.issuers.len() > ISSUERS_MAX {
+            faults.push(("issuer", format!("more than {ISSUERS_MAX} issuers")));
+        }
+        for issuer in &self.issuers {
+            let life = issuer.life_seconds_max;
+            if issuer.name.is_empty() || issuer.issuer.is_empty() || issuer.subjects.is_empty() {
+                let message = "an issuer has `name`, `issuer` and `subjects`".to_owned();
+                faults.push(("issuer", message));
+            }
+            if !(1..=ASSERTION_SECONDS_MAX).contains(&life) {
+                let allowed = format!("allowed are 1 to {ASSERTION_SECONDS_MAX}");
+                faults.push(("issuer", format!("`life_seconds_max` is {life}; {allowed}")));
+            }
+        }
+        faults
+    }
+
+    /// The rule by which `client` may appear as another at `audience`.
+    pub fn impersonates(&self, client: &str, audience: &str) -> Option<&str> {
+        let fits =
+            |rule: &&Impersonation| rule.client == client && rule.audiences.contains(audience);
+        self.impersonation.iter().find(fits).map(|rule| rule.name.as_str())
     }
 }
 
@@ -45,6 +175,8 @@ pub enum Proof {
     Wit,
     /// Mutual TLS with the identity's X.509-SVID: the token is bound to the certificate.
     Mtls,
+    /// A DPoP proof (RFC 9449): the token is bound to its key.
+    Dpop,
     /// Nothing: for outside clients that can do no better.
     Bearer,
 }
@@ -55,9 +187,32 @@ impl Proof {
         match self {
             Self::Wit => "wit",
             Self::Mtls => "mtls",
+            Self::Dpop => "dpop",
             Self::Bearer => "bearer",
         }
     }
+}
+
+/// What access tokens for a resource look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// `at+jwt` (RFC 9068): whoever has our keys reads it.
+    #[default]
+    Jwt,
+    /// A text that says nothing: it is asked about (RFC 7662; AUTHZ-04, AUTHZ-21).
+    Opaque,
+}
+
+/// Whom a token for a resource, or for a client, names (OpenID Connect Core 1.0 §8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectKind {
+    /// The same `sub` everywhere.
+    #[default]
+    Public,
+    /// Another one for each: two of them cannot tell that it is the same person.
+    Pairwise,
 }
 
 /// What a resource speaks.
@@ -89,6 +244,21 @@ pub struct ResourcePolicy {
     /// What a token for it must come with.
     #[serde(default = "wit")]
     pub proof: Proof,
+    /// What access tokens for it look like.
+    #[serde(default)]
+    pub token: Format,
+    /// Whom its tokens name, where they act for a user: `pairwise` is for opaque tokens.
+    #[serde(default)]
+    pub subject: SubjectKind,
+    /// The clients that may ask about tokens for it (RFC 7662 §2.1): its resource servers.
+    #[serde(default)]
+    pub introspect: BTreeSet<String>,
+    /// Whether its tokens say what the attestation of the agent came to (S4 §10.2).
+    #[serde(default)]
+    pub attestation: bool,
+    /// The types of `authorization_details` that it knows (RFC 9396 §2.1).
+    #[serde(default, rename = "authorization_details")]
+    pub details: Vec<DetailType>,
     /// Its scopes, each with what it means in words.
     #[serde(default)]
     pub scopes: BTreeMap<Scope, String>,
@@ -122,7 +292,96 @@ pub struct Action {
     pub read_only: bool,
 }
 
+/// One type of `authorization_details`: a table of `[[authorization_details]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetailType {
+    /// `type`.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// What it means that a member is not there.
+    #[serde(default)]
+    pub absent: AbsentMeans,
+    /// Its members.
+    #[serde(default, rename = "member")]
+    pub members: Vec<DetailMember>,
+}
+
+/// What it means that a shared member is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AbsentMeans {
+    /// Nothing of it.
+    #[default]
+    Nothing,
+    /// All of it.
+    Everything,
+}
+
+/// One member of a type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetailMember {
+    /// Its name.
+    pub name: String,
+    /// Whether each object has it.
+    #[serde(default)]
+    pub required: bool,
+    /// What it holds.
+    pub shape: MemberShape,
+    /// For texts: those that there are; any, where none is listed.
+    #[serde(default)]
+    pub values: BTreeSet<String>,
+}
+
+/// What a member holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberShape {
+    /// A text.
+    Text,
+    /// A list of texts.
+    Texts,
+    /// A number.
+    Number,
+    /// `true` or `false`.
+    Truth,
+    /// An object or a list of any form.
+    Any,
+}
+
+impl DetailType {
+    /// The type as requests are held against it.
+    pub fn schema(&self) -> Schema {
+        let absent = match self.absent {
+            AbsentMeans::Nothing => Absent::Nothing,
+            AbsentMeans::Everything => Absent::Everything,
+        };
+        let members = self.members.iter().map(DetailMember::member).collect();
+        Schema { type_: self.type_.clone(), members, absent }
+    }
+}
+
+impl DetailMember {
+    fn member(&self) -> Member {
+        let values = (!self.values.is_empty()).then(|| self.values.clone());
+        let shape = match self.shape {
+            MemberShape::Text => Shape::Text(values),
+            MemberShape::Texts => Shape::Texts(values),
+            MemberShape::Number => Shape::Number,
+            MemberShape::Truth => Shape::Truth,
+            MemberShape::Any => Shape::Any,
+        };
+        Member { name: self.name.clone(), required: self.required, shape }
+    }
+}
+
 impl ResourcePolicy {
+    /// The types of `authorization_details` that it knows.
+    pub fn schemas(&self) -> Vec<Schema> {
+        self.details.iter().map(DetailType::schema).collect()
+    }
+
     /// Its identifier in tokens.
     pub fn audience(&self, gateway: &str) -> String {
         self.audience.clone().unwrap_or_else(|| format!("{gateway}/{}", self.name))
@@ -257,6 +516,11 @@ mod tests {
             upstream: "http://127.0.0.1:9000".to_owned(),
             protocol,
             proof: Proof::Wit,
+            token: Format::Jwt,
+            subject: SubjectKind::Public,
+            introspect: BTreeSet::new(),
+            attestation: false,
+            details: Vec::new(),
             scopes: BTreeMap::from([(Scope::parse("read").unwrap(), "read".to_owned())]),
             actions,
         }

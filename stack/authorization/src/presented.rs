@@ -1,10 +1,13 @@
 //! A token of ours that somebody presents: verified, and read as the lineage sees it.
 
 use authentication::Caller;
+use authentication::session::{Acr, Authenticated};
 use credential::KeyRing;
-use jose::{Algorithm, Unverified, Verified};
+use jose::{Algorithm, Thumbprint, Unverified, Verified};
 use oauth::access_token::{self, AccessToken, AccessTokenClaims};
 use oauth::act::Act;
+use oauth::authorization_details::AuthorizationDetails;
+use oauth::confirmation::Confirmation;
 use oauth::txn_token::{self, TxnToken, TxnTokenClaims};
 use oauth::{Issuer, ScopeSet, SubjectText};
 use provisioning::Epoch;
@@ -44,7 +47,24 @@ impl Presented {
         verified: &Verified<AccessToken>,
         issuer: &Issuer,
     ) -> Result<Self, Refusal> {
-        let claims = verified.claims();
+        Self::of_claims(verified.claims().clone(), issuer)
+    }
+
+    /// What an opaque token of ours stands for, as it was stored. Its life is checked here: nobody
+    /// verified a signature.
+    pub fn of_opaque(
+        claims: AccessTokenClaims,
+        issuer: &Issuer,
+        now: UnixTime,
+    ) -> Result<Self, Refusal> {
+        let exp = claims.exp.time();
+        if now >= exp {
+            return Err(jose::Refused::Expired { exp, now }.into());
+        }
+        Self::of_claims(claims, issuer)
+    }
+
+    fn of_claims(claims: AccessTokenClaims, issuer: &Issuer) -> Result<Self, Refusal> {
         if claims.iss != *issuer {
             let (found, expected) = (claims.iss.clone(), issuer.clone());
             return Err(access_token::NotForResource::WrongIssuer { found, expected }.into());
@@ -52,7 +72,7 @@ impl Presented {
         if claims.aud.sole().is_none() {
             return Err(Refusal::SeveralAudiences);
         }
-        Ok(Self(Claims::Access(Box::new(claims.clone()))))
+        Ok(Self(Claims::Access(Box::new(claims))))
     }
 
     /// A transaction token of our trust domain.
@@ -192,6 +212,52 @@ impl Presented {
         }
     }
 
+    /// The tokens between its root and its parent, the oldest first.
+    pub fn above(&self) -> Vec<String> {
+        let above = match &self.0 {
+            Claims::Access(claims) => &claims.aims_above,
+            Claims::Transaction(claims) => &claims.aims_above,
+        };
+        above.iter().map(|id| id.as_str().to_owned()).collect()
+    }
+
+    /// Every id whose end ends it: the root, all that it came from, and its own.
+    pub fn lineage(&self) -> Vec<String> {
+        let mut ids = vec![self.root().to_owned()];
+        ids.extend(self.above());
+        ids.extend(self.parent().map(str::to_owned));
+        ids.push(self.jti().to_owned());
+        ids
+    }
+
+    /// The claims of an access token.
+    pub fn access_claims(&self) -> Option<&AccessTokenClaims> {
+        match &self.0 {
+            Claims::Access(claims) => Some(claims),
+            Claims::Transaction(_) => None,
+        }
+    }
+
+    /// RFC 9396: what exactly it permits.
+    pub fn authorization_details(&self) -> Option<&AuthorizationDetails> {
+        self.access_claims()?.authorization_details.as_ref()
+    }
+
+    /// How the user authenticated, where it says so.
+    pub fn authenticated(&self) -> Option<Authenticated> {
+        let claims = self.access_claims()?;
+        let (at, acr) = (claims.auth_time?.time(), Acr::parse(claims.acr.as_deref()?)?);
+        Some(Authenticated { at, acr, amr: claims.amr.iter().flatten().cloned().collect() })
+    }
+
+    /// The DPoP key that it is bound to (RFC 9449 §6.1).
+    pub fn key(&self) -> Option<Thumbprint> {
+        match &self.access_claims()?.cnf {
+            Some(Confirmation::Key(thumbprint)) => Some(*thumbprint),
+            _ => None,
+        }
+    }
+
     /// The transaction that it belongs to.
     pub fn txn(&self) -> Option<&str> {
         match &self.0 {
@@ -218,7 +284,6 @@ impl Presented {
 
     /// The certificate that it is bound to: SHA-256 of its DER.
     pub fn certificate(&self) -> Option<[u8; 32]> {
-        use oauth::confirmation::Confirmation;
         match &self.0 {
             Claims::Access(claims) => match &claims.cnf {
                 Some(Confirmation::Certificate(thumbprint)) => Some(*thumbprint.as_bytes()),
@@ -261,6 +326,9 @@ pub enum Refusal {
     /// It has several audiences: ours have one.
     #[error("a token with several audiences")]
     SeveralAudiences,
+    /// An opaque token that nobody was given, or whose time is long over.
+    #[error("this is no token of this server")]
+    Unknown,
     /// It is for somebody else.
     #[error("token for `{found}`, not for `{expected}`")]
     OtherAudience {
@@ -279,6 +347,7 @@ impl Refusal {
         matches!(
             self,
             Self::Malformed(_)
+                | Self::Unknown
                 | Self::Refused(
                     Of::AlgorithmNotAccepted { .. }
                         | Of::NoKey(_)

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use authentication::session::Authenticated;
 use oauth::ScopeSet;
 use oauth::act::Act;
+use oauth::authorization_details::AuthorizationDetails;
+use oauth::confirmation::Confirmation;
 use time::UnixTime;
 
-use crate::policy::Proof;
+use crate::granted::GrantRecord;
+use crate::policy::{Format, Proof};
+use crate::presented::Presented;
 
 /// What kind of token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,18 +27,48 @@ pub enum TokenKind {
 pub enum Lineage {
     /// It begins a lineage.
     Root,
+    /// It comes of what a user, or the client for itself, was granted: the grant is the root.
+    Grant {
+        /// The grant's id.
+        root: String,
+        /// The epoch that it was given under: no token of it is younger.
+        epoch: u64,
+    },
     /// It comes from another token.
     Child {
         /// The root's id.
         root: String,
         /// The token's id.
         parent: String,
+        /// The tokens between both, the oldest first.
+        above: Vec<String>,
         /// The transaction, where the parent belongs to one.
         txn: Option<String>,
         /// The lowest epoch under which anything above was issued: a child is never younger than
         /// what it came from, or an exchange would outlive a revocation.
         epoch: u64,
     },
+}
+
+impl Lineage {
+    /// What comes of `subject`.
+    pub fn below(subject: &Presented) -> Self {
+        let mut above = subject.above();
+        above.extend(subject.parent().map(str::to_owned));
+        Self::Child {
+            root: subject.root().to_owned(),
+            parent: subject.jti().to_owned(),
+            above,
+            // It belongs to the same transaction, whichever service it is for.
+            txn: subject.txn().map(str::to_owned),
+            epoch: subject.epoch().0,
+        }
+    }
+
+    /// What comes of `grant`.
+    pub fn of_grant(grant: &GrantRecord) -> Self {
+        Self::Grant { root: grant.id.clone(), epoch: grant.epoch.0 }
+    }
 }
 
 /// The right that a grant proposes. Made by the grants of this crate alone.
@@ -47,10 +82,14 @@ pub struct Proposal {
     pub(crate) audience: String,
     pub(crate) audience_name: String,
     pub(crate) proof: Proof,
+    pub(crate) format: Format,
     pub(crate) scope: ScopeSet,
     pub(crate) expires: UnixTime,
     pub(crate) lineage: Lineage,
-    pub(crate) certificate: Option<String>,
+    pub(crate) binding: Option<Confirmation>,
+    pub(crate) authorization_details: Option<AuthorizationDetails>,
+    pub(crate) authenticated: Option<Authenticated>,
+    pub(crate) impersonation: Option<String>,
     pub(crate) details: BTreeMap<String, serde_json::Value>,
     pub(crate) context: BTreeMap<String, serde_json::Value>,
 }
@@ -109,6 +148,31 @@ impl Proposal {
     /// Where it comes from.
     pub fn lineage(&self) -> &Lineage {
         &self.lineage
+    }
+
+    /// What the token looks like.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The key or certificate that it is bound to.
+    pub fn binding(&self) -> Option<&Confirmation> {
+        self.binding.as_ref()
+    }
+
+    /// RFC 9396: what exactly is permitted.
+    pub fn authorization_details(&self) -> Option<&AuthorizationDetails> {
+        self.authorization_details.as_ref()
+    }
+
+    /// How the user authenticated, where one stands behind it.
+    pub fn authenticated(&self) -> Option<&Authenticated> {
+        self.authenticated.as_ref()
+    }
+
+    /// The rule of policy by which the client appears as the subject itself, where it does.
+    pub fn impersonation(&self) -> Option<&str> {
+        self.impersonation.as_deref()
     }
 
     /// Every identifier whose suspension would end it: client, subject and actors.

@@ -8,9 +8,9 @@ use oauth::txn_token::{TxnToken, TxnTokenClaims};
 use oauth::{ClientId, LineageId, ScopeSet, SubjectText, TokenId, TransactionId};
 use time::UnixTime;
 
-use crate::access_token::{Fault, Issuing};
+use crate::access_token::{Fault, Issuing, above};
 use crate::grants::Grant;
-use crate::policy::Proof;
+use crate::policy::{Format, Proof};
 use crate::presented::Presented;
 use crate::proposal::{Lineage, Proposal, Sanctioned, TokenKind};
 
@@ -43,15 +43,14 @@ pub fn at_gateway(call: ForCall<'_>) -> Proposal {
         audience: call.trust_domain.to_owned(),
         audience_name: call.trust_domain.to_owned(),
         proof: Proof::Bearer,
+        format: Format::Jwt,
         scope: call.purpose,
         expires: call.until.min(presented.expires()),
-        lineage: Lineage::Child {
-            root: presented.root().to_owned(),
-            parent: presented.jti().to_owned(),
-            txn: presented.txn().map(str::to_owned),
-            epoch: presented.epoch().0,
-        },
-        certificate: None,
+        lineage: Lineage::below(presented),
+        binding: None,
+        authorization_details: None,
+        authenticated: None,
+        impersonation: None,
         details: call.details.into_iter().collect(),
         context: call.context.into_iter().collect(),
     }
@@ -82,6 +81,7 @@ pub fn build(
         jti: TokenId::parse(&issuing.jti)?,
         aims_root: LineageId::parse(root)?,
         aims_parent: parent.map(TokenId::parse).transpose()?,
+        aims_above: above(&proposal.lineage)?,
         aims_epoch: epoch,
     };
     check(&claims, proposal, issuing)?;

@@ -24,6 +24,8 @@ pub enum Purpose {
     AccessToken,
     /// Transaction tokens.
     TxnToken,
+    /// ID tokens, and what else is signed for clients: answers about users and tokens.
+    IdToken,
     /// Attestation results: the verifier's own (RFC 9334 §4.1).
     AttestationResult,
     /// The authority of the HTTPS listeners' own certificates.
@@ -42,12 +44,13 @@ pub enum Purpose {
 
 impl Purpose {
     /// Those whose keys others verify with, so that they are rotated by overlap.
-    pub const ROTATED: [Self; 7] = [
+    pub const ROTATED: [Self; 8] = [
         Self::X509Authority,
         Self::JwtSvid,
         Self::Wit,
         Self::AccessToken,
         Self::TxnToken,
+        Self::IdToken,
         Self::AttestationResult,
         Self::WebAuthority,
     ];
@@ -60,6 +63,7 @@ impl Purpose {
             Self::Wit => "wit",
             Self::AccessToken => "access-token",
             Self::TxnToken => "txn-token",
+            Self::IdToken => "id-token",
             Self::AttestationResult => "attestation-result",
             Self::WebAuthority => "web-authority",
             Self::WebServer => "web-server",

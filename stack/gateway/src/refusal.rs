@@ -44,6 +44,31 @@ pub enum Refusal {
     /// The proof that must come with the token is missing or wrong.
     #[error(transparent)]
     Proof(#[from] ProofRefusal),
+    /// The DPoP proof that must come with the token is missing or wrong.
+    #[error("the DPoP proof: {0}")]
+    Dpop(#[from] oauth::dpop::ProofRefused),
+    /// The token is bound to a key, and came as if it were not, or the other way round.
+    #[error("{why}")]
+    Scheme {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// Something that the token came from was ended before its time, or the token itself.
+    #[error("`{id}` was ended: {why}")]
+    Ended {
+        /// Which id of its lineage.
+        id: String,
+        /// Why.
+        why: String,
+    },
+    /// The client is disabled.
+    #[error("`{who}`: {why}")]
+    Disabled {
+        /// Which.
+        who: String,
+        /// Since when.
+        why: String,
+    },
     /// The proof was seen before.
     #[error("the proof was used before")]
     Replayed,
@@ -105,6 +130,10 @@ pub enum Status {
     InvalidToken,
     /// 400: the proof is missing or wrong (workload-creds §5.2, WPT §2.1).
     InvalidProof,
+    /// 401 `invalid_dpop_proof` (RFC 9449 §7.1).
+    InvalidDpopProof,
+    /// 401 `use_dpop_nonce` (RFC 9449 §9).
+    UseDpopNonce,
     /// 403 `insufficient_scope`.
     InsufficientScope(Scope),
     /// 403: policy says no.
@@ -128,6 +157,10 @@ impl Refusal {
             Self::ForeignToken { .. } => "gateway::ForeignToken",
             Self::Token { .. } => "gateway::Token",
             Self::Proof(_) => "gateway::Proof",
+            Self::Dpop(_) => "gateway::Dpop",
+            Self::Scheme { .. } => "gateway::Scheme",
+            Self::Ended { .. } => "gateway::Ended",
+            Self::Disabled { .. } => "gateway::Disabled",
             Self::Replayed => "gateway::Replayed",
             Self::NotInForce { .. } => "gateway::NotInForce",
             Self::NotRegistered { .. } => "gateway::NotRegistered",
@@ -149,9 +182,14 @@ impl Refusal {
             Self::NoToken => Status::Authenticate,
             Self::ForeignToken { .. }
             | Self::Token { .. }
+            | Self::Scheme { .. }
+            | Self::Ended { .. }
+            | Self::Disabled { .. }
             | Self::NotInForce { .. }
             | Self::NotRegistered { .. } => Status::InvalidToken,
             Self::Proof(_) | Self::Replayed => Status::InvalidProof,
+            Self::Dpop(refused) if refused.asks_for_nonce() => Status::UseDpopNonce,
+            Self::Dpop(_) => Status::InvalidDpopProof,
             Self::Scope { scope } => Status::InsufficientScope(scope.clone()),
             Self::Map(MapRefusal::HttpMethod { .. }) => Status::MethodNotAllowed,
             Self::Map(MapRefusal::NoAction { .. } | MapRefusal::RpcMethod { .. })

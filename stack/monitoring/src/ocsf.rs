@@ -103,19 +103,31 @@ impl Activity {
                 _ => named(Class::Entity, OTHER),
             },
             Event::Alarm => named(Class::Entity, OTHER),
+            // 3002: "1=Logon; 2=Logoff".
+            Event::SignedIn => named(Class::Authentication, 1),
+            Event::SessionEnded => named(Class::Authentication, 2),
+            Event::UserLifecycle => match action {
+                "user.disable" => named(Class::Entity, 9),
+                "user.enable" => named(Class::Entity, 10),
+                _ => named(Class::Entity, 4),
+            },
+            Event::UserChanged => named(Class::Entity, 3),
             // 3004: "1=Create; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
             Event::CredentialIssued | Event::JoinTokenCreated => named(Class::Entity, 1),
             Event::NodeRenewed | Event::PolicyApplied | Event::KeyRotated => {
                 named(Class::Entity, 3)
             }
-            Event::LogCut => named(Class::Entity, 4),
+            Event::LogCut | Event::GrantEnded => named(Class::Entity, 4),
+            Event::TokenRead => named(Class::Entity, 2),
             Event::FederationChanged => match action {
                 "federation.add" => named(Class::Entity, 1),
                 "federation.remove" => named(Class::Entity, 4),
                 _ => named(Class::Entity, 3),
             },
             Event::ClientRegistered if action == "client.disable" => named(Class::Entity, 9),
-            Event::AgentRegistered | Event::ClientRegistered => named(Class::Entity, 6),
+            Event::AgentRegistered | Event::ClientRegistered | Event::UserRegistered => {
+                named(Class::Entity, 6)
+            }
             Event::Started => named(Class::Entity, 10),
             Event::EvidenceChanged => match action {
                 "evidence.add" => named(Class::Entity, 1),
@@ -371,7 +383,12 @@ fn entity(record: &Record) -> Value {
         Event::Alarm => ("Alarm", resource),
         Event::WorkloadAttested => ("Process", record.agent.as_ref()),
         Event::ClientRegistered => ("Client", record.subject.as_ref()),
+        Event::UserRegistered | Event::UserLifecycle | Event::UserChanged => {
+            ("User", record.subject.as_ref())
+        }
         Event::KeyRotated => ("Key", resource),
+        Event::GrantEnded => ("Grant", record.root.as_ref()),
+        Event::TokenRead => ("Token", record.jti.as_ref()),
         Event::LogCut => ("Log", resource),
         Event::FederationChanged => ("Federation", resource),
         Event::JoinTokenCreated => ("Join token", resource),

@@ -84,6 +84,16 @@ pub enum Event {
     AgentLifecycle,
     /// A client was registered or disabled.
     ClientRegistered,
+    /// A person was added.
+    UserRegistered,
+    /// A person was disabled, enabled or removed.
+    UserLifecycle,
+    /// What a person signs in with was changed: a passkey, an account, a code or link.
+    UserChanged,
+    /// Somebody signed in, or was refused.
+    SignedIn,
+    /// A session of a person ended, or a client was told so.
+    SessionEnded,
     /// A process was measured and matched to a record, or not.
     WorkloadAttested,
     /// Evidence about an agent, its process and its host was appraised.
@@ -94,6 +104,10 @@ pub enum Event {
     CredentialIssued,
     /// A token was issued or refused at the token endpoint.
     TokenIssued,
+    /// A resource server asked about a token, or a client about its user.
+    TokenRead,
+    /// A grant, a token or a session ended before its time.
+    GrantEnded,
     /// A call arrived at the gateway and was decided.
     CallDecided,
     /// What came of a call that was forwarded.
@@ -126,11 +140,18 @@ impl Event {
             Self::AgentRegistered => "agent_registered",
             Self::AgentLifecycle => "agent_lifecycle",
             Self::ClientRegistered => "client_registered",
+            Self::UserRegistered => "user_registered",
+            Self::UserLifecycle => "user_lifecycle",
+            Self::UserChanged => "user_changed",
+            Self::SignedIn => "signed_in",
+            Self::SessionEnded => "session_ended",
             Self::WorkloadAttested => "workload_attested",
             Self::EvidenceAppraised => "evidence_appraised",
             Self::EvidenceChanged => "evidence_changed",
             Self::CredentialIssued => "credential_issued",
             Self::TokenIssued => "token_issued",
+            Self::TokenRead => "token_read",
+            Self::GrantEnded => "grant_ended",
             Self::CallDecided => "call_decided",
             Self::CallFinished => "call_finished",
             Self::PolicyApplied => "policy_applied",

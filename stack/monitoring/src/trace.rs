@@ -121,7 +121,10 @@ fn acts_of<'a>(lineage: &[&'a Record], others: &[&'a Record]) -> Vec<&'a Record>
     let subjects: BTreeSet<_> = concerned(lineage.iter().copied()).collect();
     let concerns = |record: &Record| match record.event {
         Event::PolicyApplied => true,
-        Event::AgentRegistered | Event::AgentLifecycle | Event::ClientRegistered => {
+        Event::AgentRegistered
+        | Event::AgentLifecycle
+        | Event::ClientRegistered
+        | Event::UserLifecycle => {
             let mut named = record.agent.iter().chain(&record.subject);
             named.any(|id| subjects.contains(id.as_str()))
         }

@@ -1,6 +1,7 @@
 //! `domain.toml`: what holds for the whole trust domain.
 
-use authorization::policy::Delegation;
+use authentication::policy::{SessionBounds, SignIn};
+use authorization::policy::{Delegation, OpenId};
 use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes};
 use monitoring::policy::{KEEP_SECONDS_MIN, Retention};
 use monitoring::trace::AFTERMATH;
@@ -29,6 +30,9 @@ pub struct Domain {
     /// How far rights travel.
     #[serde(default)]
     pub delegation: Delegation,
+    /// What clients are told of users.
+    #[serde(default)]
+    pub openid: OpenId,
     /// How long the audit logs are kept.
     #[serde(default)]
     pub audit: Retention,
@@ -38,6 +42,12 @@ pub struct Domain {
     /// What JWT-SVIDs say beside what they must.
     #[serde(default)]
     pub jwt_svid: JwtSvid,
+    /// How people sign in.
+    #[serde(default)]
+    pub sign_in: SignIn,
+    /// How long they stay signed in.
+    #[serde(default)]
+    pub sessions: SessionBounds,
 }
 
 /// `[jwt_svid]`.
@@ -58,6 +68,9 @@ pub struct Bounds {
     pub clock_skew: Span,
     /// The longest life of a proof token that is accepted, in seconds.
     pub proof_lifetime: Span,
+    /// Whether a DPoP proof must repeat a nonce of ours (RFC 9449 §8), not only be young by the
+    /// client's clock.
+    pub dpop_nonces: bool,
 }
 
 /// The largest tolerated clock difference, in seconds.
@@ -70,7 +83,11 @@ const _: () = assert!(KEEP_SECONDS_MIN >= CREDENTIAL_SECONDS_MAX + AFTERMATH.sec
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { clock_skew: Span::from_seconds(5), proof_lifetime: Span::from_seconds(120) }
+        Self {
+            clock_skew: Span::from_seconds(5),
+            proof_lifetime: Span::from_seconds(120),
+            dpop_nonces: false,
+        }
     }
 }
 
@@ -89,6 +106,8 @@ impl Domain {
         if let Err(error) = self.origin() {
             faults.push(("trust_domain", error.to_string()));
         }
+        faults.extend(self.sign_in.faults());
+        faults.extend(self.sessions.faults());
         let bounds = [
             ("clock_skew", self.bounds.clock_skew, 0, CLOCK_SKEW_SECONDS_MAX),
             ("proof_lifetime", self.bounds.proof_lifetime, 1, PROOF_SECONDS_MAX),

@@ -22,6 +22,9 @@ pub struct ClientRecord {
     pub client_id: String,
     /// What it registered.
     pub metadata: ClientMetadata,
+    /// Whether it is a public client: one that proves nothing but its name (RFC 6749 §2.1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub public: bool,
     /// When.
     pub registered: UnixTime,
     /// Whether it gets tokens.

@@ -3,9 +3,15 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jose::TokenHash;
 use provisioning::Lifecycle;
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
+use webauthn::{
+    Aaguid, Attestation, CredentialId, CredentialKey, CredentialRecord, Descriptor, UserHandle,
+};
 
 /// How the identifier of a person begins, in `sub` and in records. It is no URI, and no identifier
 /// of an agent or a client begins so (RFC 9700 §4.15).
@@ -126,6 +132,17 @@ impl UserRecord {
         self.roles.contains(OPERATOR)
     }
 
+    /// What they are called to authenticators: no name, and always the same, since names are given
+    /// once.
+    ///
+    /// WebAuthn Level 3 §14.6.1: "the user handle MUST NOT contain personally identifying
+    /// information".
+    pub fn handle(&self) -> UserHandle {
+        let hash = TokenHash::of(&format!("aims passkey user handle\0{}", self.id()));
+        #[expect(clippy::expect_used, reason = "a hash has 32 bytes, and a handle 1 to 64")]
+        UserHandle::of(hash.as_bytes()).expect("32 bytes are a user handle")
+    }
+
     /// The passkey of that credential id, base64url.
     pub fn passkey(&self, id: &str) -> Option<&Passkey> {
         self.passkeys.iter().find(|passkey| passkey.id == id)
@@ -155,6 +172,54 @@ pub struct Passkey {
     /// When it was last used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<UnixTime>,
+}
+
+impl Passkey {
+    /// What is kept of a credential that was made at `now`, as its owner calls it.
+    pub fn of(made: &CredentialRecord, name: &str, now: UnixTime) -> Self {
+        Self {
+            id: made.id.to_base64url(),
+            key: URL_SAFE_NO_PAD.encode(made.key.as_bytes()),
+            counter: made.sign_count,
+            backup_eligible: made.is_backup_eligible,
+            backed_up: made.is_backed_up,
+            name: name.to_owned(),
+            transports: made.transports.clone(),
+            added: now,
+            used: None,
+        }
+    }
+
+    /// The same after a ceremony at `now`.
+    pub fn note(&mut self, used: &CredentialRecord, now: UnixTime) {
+        self.counter = used.sign_count;
+        self.backed_up = used.is_backed_up;
+        self.used = Some(now);
+    }
+
+    /// As options of a ceremony name it; `None` for a row that does not read.
+    pub fn descriptor(&self) -> Option<Descriptor> {
+        let id = CredentialId::of(&URL_SAFE_NO_PAD.decode(&self.id).ok()?).ok()?;
+        Some(Descriptor { id, transports: self.transports.clone() })
+    }
+
+    /// As a ceremony verifies it, for the user of that handle; `None` for a row that does not read.
+    pub fn credential(&self, user: UserHandle) -> Option<CredentialRecord> {
+        let Descriptor { id, transports } = self.descriptor()?;
+        let key = CredentialKey::parse(&URL_SAFE_NO_PAD.decode(&self.key).ok()?).ok()?;
+        Some(CredentialRecord {
+            id,
+            user,
+            key,
+            sign_count: self.counter,
+            is_backup_eligible: self.backup_eligible,
+            is_backed_up: self.backed_up,
+            transports,
+            // Neither is kept, since neither is believed.
+            aaguid: Aaguid([0; 16]),
+            attestation: Attestation::None,
+        })
+    }
 }
 
 /// An account of a person at another identity provider.

@@ -20,9 +20,14 @@ use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
 
 mod evidence;
+mod people;
 mod status;
 
 pub use evidence::{DocumentOrder, DocumentShown, EvidenceShown, ResultShown};
+pub use people::{
+    AccountShown, GiveOrder, GivenShown, NewUser, PasskeyShown, SessionShown, SessionsEnded,
+    UserAdded, UserMoved, UserShown,
+};
 pub use status::{Status, SuperiorShown};
 
 /// How long a join token lives unless the order says otherwise, in seconds.

@@ -11,6 +11,7 @@ mod federation;
 pub mod messages;
 mod nodes;
 mod operator;
+mod people;
 mod policy;
 pub(crate) mod problem;
 mod query;

@@ -1,5 +1,7 @@
 //! The one table from what keeps an order from being done to its status and [`Problem`].
 
+use ::people::end::Check as _;
+use ::people::{orders, sessions};
 use flow::{agents, apply_policy, authorities, evidence, federate, nodes};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
@@ -90,6 +92,35 @@ impl From<&agents::Refusal> for Undone {
             Some(hint) => undone.hint(hint),
             None => undone,
         }
+    }
+}
+
+impl From<&orders::Refusal> for Undone {
+    fn from(refusal: &orders::Refusal) -> Self {
+        use orders::Refusal as R;
+        let (status, hint) = match refusal {
+            R::Taken { .. } => (
+                StatusCode::CONFLICT,
+                "choose another name; a name stays with its user, even one who was removed",
+            ),
+            R::Unknown { .. } => (StatusCode::NOT_FOUND, "`aims user list` shows those there are"),
+            R::Unfit { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "see `aims user add --help`"),
+            R::Transition { .. } => (StatusCode::CONFLICT, "`aims user show` says how they stand"),
+            R::Standing(_) => (StatusCode::CONFLICT, "`aims user enable` lets them in again"),
+            R::CodesOff => (
+                StatusCode::CONFLICT,
+                "`aims user link` gives a link, or set `codes = true` under `[sign_in]` of domain.toml",
+            ),
+            R::Bound { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "give a smaller number"),
+        };
+        Self::new(status, Ending::Refused, refusal.check(), refusal).hint(hint)
+    }
+}
+
+impl From<&sessions::Refusal> for Undone {
+    fn from(refusal: &sessions::Refusal) -> Self {
+        Self::new(StatusCode::NOT_FOUND, Ending::Refused, refusal.check(), refusal)
+            .hint("`aims session list` shows those there are")
     }
 }
 

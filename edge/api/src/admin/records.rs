@@ -27,8 +27,13 @@ const PAGE_MAX: usize = 1_000;
 /// Entries that are looked at in one go.
 const BATCH: usize = 512;
 /// What operators do that belongs to the story of a task.
-const ACTS: &[Event] =
-    &[Event::PolicyApplied, Event::AgentRegistered, Event::AgentLifecycle, Event::ClientRegistered];
+const ACTS: &[Event] = &[
+    Event::PolicyApplied,
+    Event::AgentRegistered,
+    Event::AgentLifecycle,
+    Event::ClientRegistered,
+    Event::UserLifecycle,
+];
 
 /// The end of a log as lines of JSON: `from` an index, or the `last` so many; with `follow` for as
 /// long as somebody reads.

@@ -9,7 +9,8 @@ use env::World;
 
 use crate::admin::problem::Undone;
 use crate::admin::{
-    Shared, agents, authorities, clients, evidence, federation, nodes, policy, records, state,
+    Shared, agents, authorities, clients, evidence, federation, nodes, people, policy, records,
+    state,
 };
 use crate::answer::Answer;
 use crate::refused::Unread;
@@ -39,6 +40,15 @@ fn method_router<W: World>(route: &Route<Order>) -> MethodRouter<Arc<Shared<W>>>
         Order::ListClients => of(route, clients::list::<W>),
         Order::ShowClient => of(route, clients::show::<W>),
         Order::DisableClient => of(route, clients::disable::<W>),
+        Order::AddUser => of(route, people::add::<W>),
+        Order::ListUsers => of(route, people::list::<W>),
+        Order::ShowUser => of(route, people::show::<W>),
+        Order::MoveUser => of(route, people::act::<W>),
+        Order::GiveLink => of(route, people::link::<W>),
+        Order::GiveCode => of(route, people::code::<W>),
+        Order::EndSessions => of(route, people::end_all::<W>),
+        Order::ListSessions => of(route, people::sessions::<W>),
+        Order::EndSession => of(route, people::end::<W>),
         Order::AddRelation => of(route, federation::add::<W>),
         Order::ListRelations => of(route, federation::list::<W>),
         Order::ShowRelation => of(route, federation::show::<W>),

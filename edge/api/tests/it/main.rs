@@ -13,6 +13,8 @@ mod logs;
 #[cfg(test)]
 mod orders;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod published;
 mod relations;
 #[cfg(test)]

@@ -6,20 +6,23 @@ use std::sync::{Arc, Mutex};
 use authentication::{ProofRefusal, spiffe_x509, wit_wpt};
 use authorization::Audience;
 use authorization::policy::Proof;
-use authorization::presented::Presented;
+use authorization::presented::{self, Presented};
 use credential::{KeyRing, Purpose};
-use env::{Key, Store, Unavailable, World};
+use env::rows::OpaqueToken;
+use env::{Clock, Key, Peers, Store, Unavailable, World};
 use gateway::{Call, Refusal};
 use jose::TokenHash;
 use oauth::{Issuer, TokenText, bearer};
 use provisioning::Epoch;
-use registry::AgentRecord;
-use time::UnixTime;
+use time::{Span, UnixTime};
 use wimse::{TrustAnchors, VerifiedWit, WorkloadId};
 use x509::Purpose as CertificatePurpose;
 
-use super::Asked;
+use super::{Asked, dpop};
+use crate::{feed, opaque};
 
+/// How long a call waits for an opaque token that the server gave a moment ago.
+const OPAQUE_PATIENCE: Span = Span::from_seconds(1);
 /// The most verdicts of one kind that are kept.
 const VERDICTS_MAX: usize = 16_384;
 
@@ -84,14 +87,36 @@ pub struct Verified {
     pub once: Option<authentication::Once>,
 }
 
+impl Verified {
+    /// Its name in policy.
+    pub fn proof(&self) -> &'static str {
+        if self.name == "wit+wpt" { Proof::Wit.name() } else { self.name }
+    }
+}
+
+/// How a token comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// RFC 6750 §2.1.
+    Bearer,
+    /// RFC 9449 §7.1.
+    Dpop,
+}
+
 /// The one access token of a request (RFC 6750 §2.1). A token in the query is refused.
-pub(super) fn bearer(call: &Call) -> Result<TokenText, Refusal> {
+pub(super) fn bearer(call: &Call) -> Result<(TokenText, Scheme), Refusal> {
     let bad = |why: &dyn std::fmt::Display| Refusal::BadRequest { why: why.to_string() };
     if let Some(query) = &call.target.query {
         bearer::refuse_in_query(query).map_err(|error| bad(&error))?;
     }
-    match bearer::from_authorization(call.values("authorization")) {
-        Ok(token) => Ok(token),
+    let (found, scheme) = match bearer::from_authorization(call.values("authorization")) {
+        Err(bearer::BearerError::OtherScheme { .. }) => {
+            (bearer::from_dpop_authorization(call.values("authorization")), Scheme::Dpop)
+        }
+        found => (found, Scheme::Bearer),
+    };
+    match found {
+        Ok(token) => Ok((token, scheme)),
         // RFC 6750 §3.1: "If the request lacks any authentication information (e.g., the client was
         // unaware that authentication is necessary or attempted using an unsupported authentication
         // method), the resource server SHOULD NOT include an error code".
@@ -117,6 +142,9 @@ pub(super) async fn token<W: World>(
     let Some(ring) = rows.get::<KeyRing>(purpose)? else {
         return Err(Unavailable::of("store", "no access token keys yet"));
     };
+    if opaque::is_one(text.as_str()) {
+        return opaque_token(world, text, &issuer, asked.now).await;
+    }
     let (hash, now) = (text.token_hash(), asked.now);
     let kept = locked(&verdicts.tokens).get(hash, ring.version, now);
     let presented = match kept {
@@ -144,24 +172,73 @@ pub(super) async fn token<W: World>(
     Ok(Ok((*presented).clone()))
 }
 
-/// The proof that the resource's policy demands beside the token.
-pub(super) fn proof<W: World>(
+/// What an opaque token stands for. One that the server gave a moment ago may be on its way here.
+async fn opaque_token<W: World>(
+    world: &W,
+    text: &TokenText,
+    issuer: &Issuer,
+    now: UnixTime,
+) -> Result<Result<Presented, Refusal>, Unavailable> {
+    let hash = opaque::hash_of(text.as_str());
+    let mut found = crate::facts::one::<W, OpaqueToken>(world, &hash).await?;
+    if found.is_none() {
+        let (told, heard) = (feed::told(world).await?, feed::heard(world).await?);
+        let since = heard.map_or(0, |heard| heard.seq);
+        // A server that does not answer has told all that is known here.
+        if world.peers().pending(since).await.unwrap_or(false) {
+            let patience = world.clock().sleep(OPAQUE_PATIENCE);
+            super::first(feed::news(world, told), patience).await;
+            found = crate::facts::one::<W, OpaqueToken>(world, &hash).await?;
+        }
+    }
+    let Some(found) = found else {
+        let why = presented::Refusal::Unknown.to_string();
+        return Ok(Err(Refusal::ForeignToken { why }));
+    };
+    let read = Presented::of_opaque(found.claims.clone(), issuer, now);
+    Ok(read.map_err(|error| Refusal::Token { why: error.to_string() }))
+}
+
+/// What comes beside a token.
+pub(super) struct Beside<'a> {
+    pub(super) text: &'a TokenText,
+    pub(super) scheme: Scheme,
+    pub(super) presented: &'a Presented,
+    pub(super) audience: &'a Audience,
+}
+
+/// The proof that the resource's policy demands beside the token, or that the token itself does.
+pub(super) async fn proof<W: World>(
     world: &W,
     asked: &Asked<'_>,
     verdicts: &Verdicts,
-    text: &TokenText,
-    presented: &Presented,
-    audience: &Audience,
-) -> Result<Verified, Refusal> {
-    let transport = channel(asked)?;
-    match audience.proof {
+    beside: &Beside<'_>,
+) -> Result<Result<Verified, Refusal>, Unavailable> {
+    let (text, presented) = (beside.text, beside.presented);
+    let bound = presented.key();
+    if bound.is_none() && beside.scheme == Scheme::Dpop {
+        let why = "the token is not bound to a key, and came with the scheme `DPoP`";
+        return Ok(Err(Refusal::Scheme { why }));
+    }
+    let transport = match channel(asked) {
+        Ok(transport) => transport,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let demanded = match (beside.audience.proof, bound, presented.certificate()) {
+        // To take it without its key would turn it into a bearer token.
+        (Proof::Bearer, Some(_), _) => Proof::Dpop,
+        (Proof::Bearer, None, Some(_)) => Proof::Mtls,
+        (demanded, ..) => demanded,
+    };
+    Ok(match demanded {
         Proof::Bearer => {
             let (transport, issued) = (transport.map(|one| one.0), None);
             Ok(Verified { name: "bearer", transport, issued, once: None })
         }
+        Proof::Dpop => return dpop::proof(world, asked, beside, transport).await,
         Proof::Mtls => bound_to_certificate(asked, presented, transport),
         Proof::Wit => wit_and_wpt(world, asked, verdicts, text, presented, transport),
-    }
+    })
 }
 
 /// The identity that mutual TLS proved, if the client showed a certificate. A certificate that is
@@ -246,40 +323,6 @@ fn wit_and_wpt<W: World>(
         issued: proved.caller.issued(),
         once: proved.once,
     })
-}
-
-/// How those stand whom the token concerns; the record of the agent that calls.
-pub(super) async fn in_force<W: World>(
-    world: &W,
-    presented: &Presented,
-    proved: Option<Epoch>,
-) -> Result<Result<Arc<AgentRecord>, Refusal>, Unavailable> {
-    let concerned = presented.concerned();
-    let keys: Vec<_> = concerned.iter().map(Key::of::<AgentRecord>).collect();
-    let rows = world.store().snapshot(&keys).await?;
-    let mut calling = None;
-    for who in &concerned {
-        let Some(agent) = rows.get::<AgentRecord>(who)? else {
-            // Audiences and users are not in the registry; workloads of ours are.
-            let ours = who.starts_with("spiffe://") || who.starts_with("wimse://");
-            if ours || who == presented.client_id() {
-                return Ok(Err(Refusal::NotRegistered { who: who.clone() }));
-            }
-            continue;
-        };
-        let lowest = match proved {
-            Some(proved) if who == presented.client_id() => presented.epoch().min(proved),
-            _ => presented.epoch(),
-        };
-        if let Err(why) = agent.lifecycle.admits(Some(lowest)) {
-            return Ok(Err(Refusal::NotInForce { who: who.clone(), why }));
-        }
-        if who == presented.client_id() {
-            calling = Some(agent.value);
-        }
-    }
-    let who = presented.client_id().to_owned();
-    Ok(calling.ok_or(Refusal::NotRegistered { who }))
 }
 
 /// A poisoned lock holds only verdicts, which are whole: a panic elsewhere spoils nothing here.

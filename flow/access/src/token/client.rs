@@ -1,10 +1,11 @@
 //! Which client asks: the one method it used, verified.
 
-use authentication::{Proved, private_key_jwt, spiffe_jwt, spiffe_wit, spiffe_x509};
+use authentication::{Proved, private_key_jwt, public, spiffe_jwt, spiffe_wit, spiffe_x509};
 use credential::{KeyRing, Purpose};
 use env::{Key, Unavailable};
 use oauth::Issuer;
 use oauth::client_assertion::AssertionType;
+use oauth::confirmation::CertificateThumbprint;
 use registry::ClientRecord;
 use time::UnixTime;
 use wimse::TrustAnchors;
@@ -61,7 +62,9 @@ pub(super) fn keys(call: &Call) -> Vec<Key> {
     let mut keys = vec![
         Key::of::<KeyRing>(Purpose::AccessToken.name()),
         Key::of::<KeyRing>(Purpose::TxnToken.name()),
+        Key::of::<KeyRing>(Purpose::IdToken.name()),
     ];
+    keys.extend(call.client.client_id.iter().map(|id| Key::of::<ClientRecord>(id.as_str())));
     if let Some(id) = claimed(call) {
         keys.push(Key::of::<ClientRecord>(id));
     }
@@ -116,7 +119,16 @@ pub(super) fn authenticate(
             spiffe_wit::authenticate(wit.as_str(), pop.as_str(), client_id, &known)
                 .map_err(ClientRefusal::from)
         }
-        (None, None) if call.certificates.is_empty() => Err(ClientRefusal::None),
+        (None, None) if call.certificates.is_empty() => {
+            let Some(id) = client_id else { return Ok(Err(ClientRefusal::None)) };
+            match facts.rows.get::<ClientRecord>(id.as_str())? {
+                Some(client) if client.public => {
+                    let until = now.plus(facts.set().domain().lifetimes.access_token);
+                    Ok(plain(public::identify(id, until)))
+                }
+                _ => Err(ClientRefusal::None),
+            }
+        }
         (None, None) => spiffe_x509::authenticate(&call.certificates, client_id, bundles, now)
             .map(plain)
             .map_err(ClientRefusal::from),
@@ -133,7 +145,7 @@ fn unknown(assertion: &str) -> ClientRefusal {
 }
 
 /// RFC 8705 §3.1: the thumbprint of the leaf that the channel showed.
-pub(super) fn certificate(chain: &[Vec<u8>]) -> Option<String> {
+pub(super) fn certificate(chain: &[Vec<u8>]) -> Option<CertificateThumbprint> {
     let leaf = x509::Certificate::parse(chain.first()?).ok()?;
-    Some(jose::Thumbprint::from_bytes(leaf.fingerprint_sha256()).to_base64url())
+    Some(CertificateThumbprint::from_bytes(leaf.fingerprint_sha256()))
 }

@@ -2,10 +2,12 @@
 
 use authorization::Audience;
 use authorization::grants::Grant;
+use env::Site;
 use identifier::Kind;
 use oauth::token_request::TokenRequest;
 
-use super::People;
+use super::brought::{self, Brought};
+use super::people::People;
 use crate::facts::Basis;
 
 /// Why there is no target.
@@ -19,21 +21,22 @@ pub enum TargetRefusal {
     Several,
 }
 
-/// The one identifier that the request names.
-pub(super) fn wanted(request: &TokenRequest) -> Result<&str, TargetRefusal> {
-    let none = &[][..];
-    let (resources, audiences) = match request {
-        TokenRequest::ClientCredentials(request) => (request.resources.as_slice(), none),
-        TokenRequest::TokenExchange(request) => {
-            (request.resources.as_slice(), request.audiences.as_slice())
-        }
-        other => (other.resources(), none),
+/// The one identifier that the request names, or that what it brings leads to.
+pub(super) fn wanted(
+    request: &TokenRequest,
+    brought: &Brought,
+    userinfo: &str,
+) -> Result<String, TargetRefusal> {
+    let resources = brought::resources(request.resources());
+    let audiences = match request {
+        TokenRequest::TokenExchange(request) => request.audiences.as_slice(),
+        _ => &[],
     };
-    match (resources, audiences) {
-        ([], []) => Err(TargetRefusal::None),
-        ([one], []) => Ok(one.as_str()),
-        ([], [one]) => Ok(one.as_str()),
-        ([one], [other]) if one.as_str() == other.as_str() => Ok(one.as_str()),
+    match (resources.as_slice(), audiences) {
+        ([], []) => brought::default_target(brought, userinfo).ok_or(TargetRefusal::None),
+        ([one], []) => Ok((*one).to_owned()),
+        ([], [one]) => Ok(one.as_str().to_owned()),
+        ([one], [other]) if *one == other.as_str() => Ok((*one).to_owned()),
         _ => Err(TargetRefusal::Several),
     }
 }
@@ -45,8 +48,14 @@ pub(super) fn resolve(
     wanted: &str,
     facts: &Basis,
     people: &People,
-    gateway: &str,
+    site: &Site,
 ) -> Option<Audience> {
+    let userinfo = Audience::userinfo(&site.issuer);
+    if wanted == userinfo.id {
+        // What it tells is about a user who allowed it.
+        let of_a_user = matches!(grant, Grant::AuthorizationCode | Grant::RefreshToken);
+        return of_a_user.then_some(userinfo);
+    }
     let set = facts.set();
     let domain = set.domain().trust_domain.as_str();
     // draft-ietf-oauth-transaction-tokens §11.1: "audience REQUIRED. The value MUST be set to the
@@ -58,7 +67,7 @@ pub(super) fn resolve(
         let (id, name) = (domain.to_owned(), domain.to_owned());
         return Some(Audience::of_agent(id, name, set.scopes()));
     }
-    if let Some(audience) = set.audience(wanted, gateway) {
+    if let Some(audience) = set.audience(wanted, &site.gateway) {
         return Some(audience);
     }
     let agent = people.agents.iter().find(|agent| agent.id.as_str() == wanted)?;

@@ -2,11 +2,21 @@
 
 use authentication::Who;
 use oauth::ScopeSet;
+use oauth::pkce::{self, CodeChallenge, PkceRefused};
 use oauth::token_request::GrantType;
 
-use super::Grant::{ClientCredentials as C, Exchange as E, Transaction as T};
+use super::Grant::{
+    AuthorizationCode as A, ClientCredentials as C, Exchange as E, JwtBearer as J,
+    RefreshToken as R, Transaction as T,
+};
+use super::jwt_bearer::NotAccepted;
+use super::refresh_token::{granted, stored};
 use super::{Context, Grant, Refusal, Standing};
+use crate::granted::Binding;
 use crate::policy::Proof;
+
+/// The most tokens above one: what comes of one that has so many is refused.
+pub const ABOVE_MAX: usize = 16;
 
 /// A check with its name in the table.
 pub struct Check {
@@ -22,21 +32,36 @@ const fn check(name: &'static str, run: fn(&Context<'_>) -> Result<(), Refusal>)
 
 /// Rows are checks, columns are grants; the order is that of the run.
 pub const CHECKS: &[(Check, &[Grant])] = &[
-    (check("caller_is_in_force", caller_is_in_force), &[C, E, T]),
-    (check("grant_is_allowed", grant_is_allowed), &[C, E, T]),
+    (check("caller_is_in_force", caller_is_in_force), &[C, E, T, A, R, J]),
+    (check("grant_is_allowed", grant_is_allowed), &[C, E, T, A, R, J]),
     (check("subject_is_given", subject_is_given), &[E, T]),
     (check("subject_is_for_the_caller", subject_is_for_the_caller), &[E, T]),
-    (check("subject_is_in_force", subject_is_in_force), &[E, T]),
+    (check("grant_is_held", grant_is_held), &[A, R]),
+    (check("grant_is_the_callers", grant_is_the_callers), &[A, R]),
+    (check("code_is_fresh", code_is_fresh), &[A]),
+    (check("redirect_uri_is_the_same", redirect_uri_is_the_same), &[A]),
+    (check("verifier_answers", verifier_answers), &[A]),
+    (check("key_is_the_same", key_is_the_same), &[A, R]),
+    (check("refresh_token_is_current", refresh_token_is_current), &[R]),
+    (check("grant_is_live", grant_is_live), &[A, R]),
+    (check("assertion_is_accepted", assertion_is_accepted), &[J]),
+    (check("nothing_above_ended", nothing_above_ended), &[E, T, A, R]),
+    (check("subject_is_in_force", subject_is_in_force), &[E, T, A, R, J]),
     (check("caller_may_act", caller_may_act), &[E, T]),
     (check("actor_is_the_caller", actor_is_the_caller), &[E, T]),
-    (check("target_is_known", target_is_known), &[C, E, T]),
-    (check("target_is_in_force", target_is_in_force), &[C, E, T]),
+    (check("target_is_known", target_is_known), &[C, E, T, A, R, J]),
+    (check("target_is_in_force", target_is_in_force), &[C, E, T, A, R, J]),
+    (check("target_is_granted", target_is_granted), &[A, R]),
     (check("purpose_is_given", purpose_is_given), &[T]),
-    (check("scope_is_known", scope_is_known), &[C, E]),
-    (check("scope_is_within_client", scope_is_within_client), &[C, E, T]),
-    (check("scope_is_within_subject", scope_is_within_subject), &[E, T]),
+    (check("scope_is_known", scope_is_known), &[C, E, A, R, J]),
+    (check("scope_is_within_client", scope_is_within_client), &[C, E, T, A, R, J]),
+    (check("scope_is_within_subject", scope_is_within_subject), &[E, T, J]),
+    (check("scope_is_within_grant", scope_is_within_grant), &[A, R]),
+    (check("details_are_known", details_are_known), &[C, E, T, A, R, J]),
+    (check("details_are_within", details_are_within), &[C, E, T, A, R, J]),
     (check("chain_is_short_enough", chain_is_short_enough), &[E]),
-    (check("proof_is_possible", proof_is_possible), &[C, E]),
+    (check("lineage_is_short_enough", lineage_is_short_enough), &[E, T]),
+    (check("proof_is_possible", proof_is_possible), &[C, E, A, R, J]),
 ];
 
 fn caller_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
@@ -45,7 +70,7 @@ fn caller_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
             lifecycle.admits(context.caller.issued()).map_err(Refusal::CallerNotInForce)
         }
         Standing::Client(enabled) => enabled.clone().map_err(Refusal::CallerDisabled),
-        Standing::Foreign | Standing::Unknown => {
+        Standing::User(_) | Standing::Foreign | Standing::Unknown => {
             Err(Refusal::CallerUnknown(context.caller.client_id().to_owned()))
         }
     }
@@ -54,10 +79,7 @@ fn caller_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
 /// RFC 6749 §5.2: "The authenticated client is not authorized to use this authorization grant
 /// type."
 fn grant_is_allowed(context: &Context<'_>) -> Result<(), Refusal> {
-    let wanted = match context.grant {
-        C => GrantType::ClientCredentials,
-        E | T => GrantType::TokenExchange,
-    };
+    let wanted = GrantType::from(context.grant);
     match context.allowed {
         Some(allowed) if !allowed.contains(&wanted) => {
             Err(Refusal::GrantNotAllowed { grant: wanted, allowed: allowed.to_vec() })
@@ -81,13 +103,110 @@ fn subject_is_for_the_caller(context: &Context<'_>) -> Result<(), Refusal> {
     Err(Refusal::SubjectForOther { audience, client })
 }
 
+/// RFC 6749 §5.2: "The provided authorization grant (e.g., authorization code, resource owner
+/// credentials) or refresh token is invalid, expired, revoked".
+fn grant_is_held(context: &Context<'_>) -> Result<(), Refusal> {
+    let whole = context.held.is_some()
+        && match context.grant {
+            A => context.code.is_some(),
+            _ => context.refresh.is_some(),
+        };
+    if whole { Ok(()) } else { Err(Refusal::NotHeld) }
+}
+
+/// RFC 6749 §4.1.3: "ensure that the authorization code was issued to the authenticated
+/// confidential client, or if the client is public, ensure that the code was issued to
+/// "client_id" in the request".
+fn grant_is_the_callers(context: &Context<'_>) -> Result<(), Refusal> {
+    let client = context.caller.client_id();
+    let of_code = context.code.is_none_or(|one| one.code.client_id == client);
+    let of_grant = context.held.is_none_or(|held| held.client_id == client);
+    if of_code && of_grant { Ok(()) } else { Err(Refusal::GrantOfOther) }
+}
+
+fn code_is_fresh(context: &Context<'_>) -> Result<(), Refusal> {
+    let Some(redeemed) = context.code else { return Ok(()) };
+    redeemed.code.is_fresh(context.now).map_err(Refusal::Code)
+}
+
+/// RFC 6749 §4.1.3: "ensure that the "redirect_uri" parameter is present if the "redirect_uri"
+/// parameter was included in the initial authorization request as described in Section 4.1.1, and
+/// if included ensure that their values are identical."
+fn redirect_uri_is_the_same(context: &Context<'_>) -> Result<(), Refusal> {
+    let Some(redeemed) = context.code else { return Ok(()) };
+    match (redeemed.code.redirect_uri.as_deref(), redeemed.redirect_uri) {
+        (None, None) => Ok(()),
+        (Some(of_request), Some(now)) if of_request == now => Ok(()),
+        _ => Err(Refusal::OtherRedirectUri),
+    }
+}
+
+/// Each code has a challenge: RFC 9700 §2.1.1 lets nobody go without.
+fn verifier_answers(context: &Context<'_>) -> Result<(), Refusal> {
+    let Some(redeemed) = context.code else { return Ok(()) };
+    let challenge =
+        CodeChallenge::parse(&redeemed.code.challenge).map_err(|_| PkceRefused::Mismatch)?;
+    pkce::verify(Some(&challenge), redeemed.verifier).map_err(Refusal::Verifier)
+}
+
+/// RFC 9449 §10: "the authorization server computes the JWK thumbprint of the proof-of-possession
+/// public key in the DPoP proof and verifies that it matches the `dpop_jkt` parameter value in the
+/// authorization request. If they do not match, it MUST reject the request." §5: "the refresh token
+/// MUST be bound to the respective public key. The binding MUST be validated when the refresh token
+/// is later presented to get new access tokens."
+fn key_is_the_same(context: &Context<'_>) -> Result<(), Refusal> {
+    let of_code = context.code.and_then(|one| one.code.dpop_jkt.as_deref());
+    if of_code.is_some() && of_code != context.key.map(|key| key.to_base64url()).as_deref() {
+        return Err(Refusal::OtherKey);
+    }
+    // A binding is there from the first refresh token on.
+    let Some(binding) = context.held.and_then(|held| held.binding.as_ref()) else { return Ok(()) };
+    let shown = match binding {
+        Binding::Dpop(_) => context.key.map(|key| key.to_base64url()),
+        Binding::Certificate(_) => context.certificate.map(|one| one.to_string()),
+        Binding::Instance(_) => context.caller.key().map(|key| key.to_base64url()),
+    };
+    let (Binding::Dpop(bound) | Binding::Certificate(bound) | Binding::Instance(bound)) = binding;
+    if shown.as_deref() == Some(bound.as_str()) { Ok(()) } else { Err(Refusal::OtherKey) }
+}
+
+fn refresh_token_is_current(context: &Context<'_>) -> Result<(), Refusal> {
+    match context.refresh {
+        Some(Err(refusal)) => Err(Refusal::Refresh(refusal.clone())),
+        Some(Ok(_)) | None => Ok(()),
+    }
+}
+
+fn grant_is_live(context: &Context<'_>) -> Result<(), Refusal> {
+    context.held.map_or(Ok(()), |held| held.is_live(context.now).map_err(Refusal::Over))
+}
+
+fn assertion_is_accepted(context: &Context<'_>) -> Result<(), Refusal> {
+    context.assertion.map(|_| ()).ok_or(Refusal::Assertion(NotAccepted::Absent))
+}
+
+/// docs/design.md §2, idea 5: "Ending anything ends everything below it."
+fn nothing_above_ended(context: &Context<'_>) -> Result<(), Refusal> {
+    let Some(ended) = context.ended else { return Ok(()) };
+    Err(Refusal::Ended { id: ended.id.clone(), why: ended.why.clone() })
+}
+
 fn subject_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
-    let Some(subject) = context.subject else { return Ok(()) };
+    // What the subject token, or the grant, was given under; an assertion is of now.
+    let given = match (context.subject, context.held) {
+        (Some(subject), _) => Some(subject.epoch()),
+        (None, Some(held)) => Some(held.epoch),
+        (None, None) => None,
+    };
     for (who, standing) in &context.concerned {
         let refuse = |why: String| Err(Refusal::SubjectNotInForce { who: who.clone(), why });
         match standing {
-            Standing::Agent(lifecycle) => {
-                if let Err(why) = lifecycle.admits(Some(subject.epoch())) {
+            Standing::Agent(lifecycle) | Standing::User(lifecycle) => {
+                let admitted = match given {
+                    Some(epoch) => lifecycle.admits(Some(epoch)),
+                    None => lifecycle.is_active(),
+                };
+                if let Err(why) = admitted {
                     return refuse(why.to_string());
                 }
             }
@@ -125,7 +244,7 @@ fn target_is_known(context: &Context<'_>) -> Result<(), Refusal> {
 fn target_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
     match &context.target_standing {
         Standing::Agent(lifecycle) => lifecycle.is_active().map_err(Refusal::TargetNotInForce),
-        Standing::Unknown => Err(Refusal::UnknownTarget),
+        Standing::Unknown | Standing::User(_) => Err(Refusal::UnknownTarget),
         Standing::Client(_) | Standing::Foreign => Ok(()),
     }
 }
@@ -152,8 +271,56 @@ fn scope_is_within_client(context: &Context<'_>) -> Result<(), Refusal> {
 
 /// docs/design.md §2, idea 5: rights only shrink along a lineage.
 fn scope_is_within_subject(context: &Context<'_>) -> Result<(), Refusal> {
-    let (Some(asked), Some(subject)) = (context.scope, context.subject) else { return Ok(()) };
-    within(asked, subject.scope(), |asked, held| Refusal::ScopeOfSubject { asked, held })
+    let held = match (context.subject, context.assertion) {
+        (Some(subject), _) => subject.scope(),
+        (None, Some(asserted)) => &asserted.scope,
+        (None, None) => return Ok(()),
+    };
+    let Some(asked) = context.scope else { return Ok(()) };
+    within(asked, held, |asked, held| Refusal::ScopeOfSubject { asked, held })
+}
+
+/// The rights of the grant are those of its targets: a token for another one gets none of them.
+fn target_is_granted(context: &Context<'_>) -> Result<(), Refusal> {
+    let (Some(held), Some(target)) = (context.held, context.target) else { return Ok(()) };
+    granted(held, target).map(|_| ())
+}
+
+/// RFC 6749 §6: "The requested scope MUST NOT include any scope not originally granted by the
+/// resource owner".
+fn scope_is_within_grant(context: &Context<'_>) -> Result<(), Refusal> {
+    let (Some(asked), Some(held), Some(target)) = (context.scope, context.held, context.target)
+    else {
+        return Ok(());
+    };
+    let Ok(granted) = granted(held, target) else { return Ok(()) };
+    within(asked, &granted.scope, |asked, granted| Refusal::ScopeOfGrant { asked, granted })
+}
+
+/// RFC 9396 §5: "The AS MUST refuse to process any unknown authorization details type".
+fn details_are_known(context: &Context<'_>) -> Result<(), Refusal> {
+    let (Some(asked), Some(target)) = (context.authorization_details, context.target) else {
+        return Ok(());
+    };
+    asked.check(&target.schemas).map_err(|refused| Refusal::DetailsUnknown(refused.to_string()))
+}
+
+/// What is asked of the token endpoint narrows what was granted (RFC 9396 §6). Where nothing was
+/// granted, by nobody, nothing of this kind can be asked for.
+fn details_are_within(context: &Context<'_>) -> Result<(), Refusal> {
+    let (Some(asked), Some(target)) = (context.authorization_details, context.target) else {
+        return Ok(());
+    };
+    if asked.check(&target.schemas).is_err() {
+        return Ok(());
+    }
+    let held = match (context.subject, context.held) {
+        (Some(subject), _) => subject.authorization_details().cloned(),
+        (None, Some(held)) => granted(held, target).ok().and_then(|one| stored(&one.details)),
+        (None, None) => None,
+    };
+    let within = held.is_some_and(|held| asked.is_within(&held, &target.schemas));
+    if within { Ok(()) } else { Err(Refusal::DetailsTooWide) }
 }
 
 fn chain_is_short_enough(context: &Context<'_>) -> Result<(), Refusal> {
@@ -162,10 +329,20 @@ fn chain_is_short_enough(context: &Context<'_>) -> Result<(), Refusal> {
     if depth > allowed { Err(Refusal::TooDeep { depth, allowed }) } else { Ok(()) }
 }
 
+fn lineage_is_short_enough(context: &Context<'_>) -> Result<(), Refusal> {
+    let depth = context.subject.map_or(0, |subject| subject.above().len()) + 1;
+    if depth > ABOVE_MAX { Err(Refusal::TooDeep { depth, allowed: ABOVE_MAX }) } else { Ok(()) }
+}
+
 fn proof_is_possible(context: &Context<'_>) -> Result<(), Refusal> {
     let Some(target) = context.target else { return Ok(()) };
     match (target.proof, context.caller.who()) {
         (Proof::Mtls, _) if context.certificate.is_none() => Err(Refusal::NoCertificate),
+        (Proof::Dpop, _) if context.key.is_none() => Err(Refusal::NoDpopProof),
+        // To ignore the proof would give a token that is bound to something else than was shown.
+        (Proof::Wit | Proof::Mtls, _) if context.key.is_some() => {
+            Err(Refusal::BoundOtherwise(target.proof.name()))
+        }
         (Proof::Wit, Who::Client(_)) => Err(Refusal::NoWorkload),
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, Refusal};
+use super::{Context, Refusal, binding};
 use crate::proposal::{Lineage, Proposal, TokenKind};
 
 /// What this grant reads; anything else is dropped before it runs.
@@ -33,10 +33,14 @@ pub(super) fn decide(context: &Context<'_>) -> Result<Proposal, Refusal> {
         audience: target.id.clone(),
         audience_name: target.name.clone(),
         proof: target.proof,
+        format: target.format,
         scope,
         expires: context.now.plus(context.lifetimes.access_token),
         lineage: Lineage::Root,
-        certificate: context.certificate.clone(),
+        binding: binding(context),
+        authorization_details: None,
+        authenticated: None,
+        impersonation: None,
         details: BTreeMap::new(),
         context: BTreeMap::new(),
     })

@@ -1,14 +1,21 @@
 //! The grants, and the table of the checks that each of them must pass. A new grant is a new
 //! column here: what the old ones had, it cannot lack unseen (docs/past-defects.md, family 4).
 
+pub mod authorization_code;
 pub mod checks;
 pub mod client_credentials;
+pub mod jwt_bearer;
+pub mod refresh_token;
 pub mod token_exchange;
 pub mod transaction;
 
 use authentication::Caller;
 use credential::policy::Lifetimes;
+use jose::Thumbprint;
 use oauth::act::Act;
+use oauth::authorization_details::AuthorizationDetails;
+use oauth::confirmation::{CertificateThumbprint, Confirmation};
+use oauth::pkce::{CodeVerifier, PkceRefused};
 use oauth::token_request::GrantType;
 use oauth::{ScopeSet, SubjectText};
 use provisioning::{Lifecycle, NotInForce};
@@ -16,11 +23,14 @@ use time::UnixTime;
 
 use crate::audience::Audience;
 use crate::client::Facet;
-use crate::policy::Delegation;
+use crate::granted::refresh::{self, Shown};
+use crate::granted::{Code, Ended, GrantRecord, Over, code};
+use crate::policy::{Delegation, Proof};
 use crate::presented::Presented;
 use crate::proposal::Proposal;
 
 pub use checks::{CHECKS, Check};
+pub use jwt_bearer::Asserted;
 
 /// A grant of the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,11 +41,24 @@ pub enum Grant {
     Exchange,
     /// RFC 8693, for a transaction token.
     Transaction,
+    /// RFC 6749 §4.1.
+    AuthorizationCode,
+    /// RFC 6749 §6.
+    RefreshToken,
+    /// RFC 7523 §2.1.
+    JwtBearer,
 }
 
 impl Grant {
     /// All of them, for tables.
-    pub const ALL: [Self; 3] = [Self::ClientCredentials, Self::Exchange, Self::Transaction];
+    pub const ALL: [Self; 6] = [
+        Self::ClientCredentials,
+        Self::Exchange,
+        Self::Transaction,
+        Self::AuthorizationCode,
+        Self::RefreshToken,
+        Self::JwtBearer,
+    ];
 
     /// The name in tables and records.
     pub const fn name(self) -> &'static str {
@@ -43,14 +66,38 @@ impl Grant {
             Self::ClientCredentials => "client_credentials",
             Self::Exchange => "token_exchange",
             Self::Transaction => "txn_token",
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::JwtBearer => "jwt_bearer",
         }
+    }
+
+    /// Whether it goes on using what was granted and stored before.
+    pub const fn is_of_a_stored_grant(self) -> bool {
+        matches!(self, Self::AuthorizationCode | Self::RefreshToken)
     }
 
     /// The action that the PDP is asked about.
     pub const fn action(self) -> &'static str {
         match self {
-            Self::ClientCredentials => "token.issue",
+            Self::ClientCredentials
+            | Self::AuthorizationCode
+            | Self::RefreshToken
+            | Self::JwtBearer => "token.issue",
             Self::Exchange | Self::Transaction => "token.exchange",
+        }
+    }
+}
+
+impl From<Grant> for GrantType {
+    /// The name that a client registers it by.
+    fn from(grant: Grant) -> Self {
+        match grant {
+            Grant::ClientCredentials => Self::ClientCredentials,
+            Grant::Exchange | Grant::Transaction => Self::TokenExchange,
+            Grant::AuthorizationCode => Self::AuthorizationCode,
+            Grant::RefreshToken => Self::RefreshToken,
+            Grant::JwtBearer => Self::JwtBearer,
         }
     }
 }
@@ -62,6 +109,8 @@ pub enum Standing<'a> {
     Agent(&'a Lifecycle),
     /// A registered client; the refusal of a disabled one.
     Client(Result<(), String>),
+    /// A person.
+    User(&'a Lifecycle),
     /// Not one of ours by its form: a user of another issuer, the name of a resource.
     Foreign,
     /// It has the form of ours, and is not in the registry.
@@ -93,14 +142,76 @@ pub struct Context<'a> {
     pub concerned: Vec<(String, Standing<'a>)>,
     /// The token of the one who acts, where one was given.
     pub actor: Option<&'a Presented>,
+    /// The first id of the subject token's lineage, or of the grant, that was ended.
+    pub ended: Option<&'a Ended>,
+    /// What the client was granted, where the request leads to that.
+    pub held: Option<&'a GrantRecord>,
+    /// The code that led there.
+    pub code: Option<Redeemed<'a>>,
+    /// What its refresh token leads to.
+    pub refresh: Option<&'a Result<Shown, refresh::Refusal>>,
+    /// The assertion of another issuer.
+    pub assertion: Option<&'a Asserted>,
+    /// `authorization_details` of the request.
+    pub authorization_details: Option<&'a AuthorizationDetails>,
+    /// The key of the request's DPoP proof.
+    pub key: Option<Thumbprint>,
     /// The certificate of the caller's channel, as RFC 8705 §3.1 names it.
-    pub certificate: Option<String>,
+    pub certificate: Option<CertificateThumbprint>,
     /// `[delegation]`.
     pub delegation: &'a Delegation,
     /// `[lifetimes]`.
     pub lifetimes: &'a Lifetimes,
     /// Now.
     pub now: UnixTime,
+}
+
+impl<'a> Context<'a> {
+    /// A request that brings nothing, of a caller that nobody knows.
+    pub fn bare(
+        grant: Grant,
+        caller: &'a Caller,
+        facet: &'a Facet,
+        delegation: &'a Delegation,
+        lifetimes: &'a Lifetimes,
+        now: UnixTime,
+    ) -> Self {
+        Self {
+            grant,
+            caller,
+            standing: Standing::Unknown,
+            facet,
+            allowed: None,
+            target: None,
+            target_standing: Standing::Unknown,
+            scope: None,
+            subject: None,
+            concerned: Vec::new(),
+            actor: None,
+            ended: None,
+            held: None,
+            code: None,
+            refresh: None,
+            assertion: None,
+            authorization_details: None,
+            key: None,
+            certificate: None,
+            delegation,
+            lifetimes,
+            now,
+        }
+    }
+}
+
+/// A code, and what came with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Redeemed<'a> {
+    /// The code as it is stored.
+    pub code: &'a Code,
+    /// `redirect_uri` of the request.
+    pub redirect_uri: Option<&'a str>,
+    /// `code_verifier`.
+    pub verifier: Option<&'a CodeVerifier>,
 }
 
 /// Runs the checks of the grant in the order of the table, then the grant.
@@ -114,7 +225,30 @@ pub fn propose(context: &Context<'_>) -> Result<Proposal, Refusal> {
         Grant::ClientCredentials => client_credentials::decide(context),
         Grant::Exchange => token_exchange::decide(context),
         Grant::Transaction => transaction::decide(context),
+        Grant::AuthorizationCode => authorization_code::decide(context),
+        Grant::RefreshToken => refresh_token::decide(context),
+        Grant::JwtBearer => jwt_bearer::decide(context),
     }
+}
+
+/// What the token is bound to: what its target demands, or the key that the client shows.
+fn binding(context: &Context<'_>) -> Option<Confirmation> {
+    match context.target?.proof {
+        Proof::Mtls => context.certificate.map(Confirmation::Certificate),
+        // RFC 9449 §5: "the authorization server MUST associate the issued access token with the
+        // public key from the DPoP proof."
+        Proof::Dpop | Proof::Bearer => context.key.map(Confirmation::Key),
+        Proof::Wit => None,
+    }
+}
+
+/// The `authorization_details` of the token: what was asked for, which the checks found to be
+/// within what is held, or all of that.
+fn details_of(
+    context: &Context<'_>,
+    held: Option<&AuthorizationDetails>,
+) -> Option<AuthorizationDetails> {
+    context.authorization_details.or(held).cloned()
 }
 
 /// Everybody who acted in what `subject` stands for, the last one outermost. Who asked for a
@@ -237,12 +371,88 @@ pub enum Refusal {
     /// The target demands a proof that the caller cannot give.
     #[error("tokens for this target are bound to a certificate: ask for one over mutual TLS")]
     NoCertificate,
+    /// The target demands a proof that the caller did not bring.
+    #[error("tokens for this target are bound to a DPoP key: send a `DPoP` proof")]
+    NoDpopProof,
+    /// The client is bound to DPoP otherwise than the target.
+    #[error(
+        "a DPoP proof, and tokens for this target are bound by `{0}`: they are not bound twice"
+    )]
+    BoundOtherwise(&'static str),
+    /// What the token is made of ended before its time.
+    #[error("`{id}`, that it comes from, was ended: {why}")]
+    Ended {
+        /// Which id.
+        id: String,
+        /// Why.
+        why: String,
+    },
+    /// No such code or refresh token, or none of this server.
+    #[error("the code or refresh token is not one of this server, or its grant is gone")]
+    NotHeld,
+    /// The code or refresh token was given to another client.
+    #[error("the grant is of another client")]
+    GrantOfOther,
+    /// The code is used up or too old.
+    #[error(transparent)]
+    Code(#[from] code::Stale),
+    /// Not the redirect URI of the request.
+    #[error("`redirect_uri` is not the one of the authorization request")]
+    OtherRedirectUri,
+    /// PKCE.
+    #[error(transparent)]
+    Verifier(#[from] PkceRefused),
+    /// The code or the refresh token is bound to a key, and another one was shown, or none.
+    #[error("the grant is bound to a key or certificate, and this request shows another or none")]
+    OtherKey,
+    /// The grant is over.
+    #[error(transparent)]
+    Over(#[from] Over),
+    /// The refresh token.
+    #[error(transparent)]
+    Refresh(#[from] refresh::Refusal),
+    /// The grant does not cover the target.
+    #[error("nothing was granted for `{target}`; granted is {granted:?}")]
+    TargetNotGranted {
+        /// What was asked for.
+        target: String,
+        /// For what there are rights.
+        granted: Vec<String>,
+    },
+    /// Wider than what was granted.
+    #[error("scope `{asked}` is wider than `{granted}`, that was granted")]
+    ScopeOfGrant {
+        /// What was asked for.
+        asked: ScopeSet,
+        /// What was granted.
+        granted: ScopeSet,
+    },
+    /// `authorization_details` of a type or form that the target does not have.
+    #[error("{0}")]
+    DetailsUnknown(String),
+    /// `authorization_details` wider than what is held.
+    #[error("`authorization_details` are wider than what was granted")]
+    DetailsTooWide,
+    /// An assertion that gives nothing.
+    #[error("the assertion: {0}")]
+    Assertion(#[from] jwt_bearer::NotAccepted),
     /// The target demands a proof of identity, and the caller is no workload.
     #[error("tokens for this target are for workloads with a WIT; this client has none")]
     NoWorkload,
 }
 
 impl Refusal {
+    /// Whether it shows that two hold what one should, so that the grant is ended. RFC 6749 §4.1.2:
+    /// "If an authorization code is used more than once, the authorization server MUST deny the
+    /// request and SHOULD revoke (when possible) all tokens previously issued based on that
+    /// authorization code." RFC 9700 §4.14.2 says the same of refresh tokens.
+    pub const fn ends_the_grant(&self) -> bool {
+        matches!(
+            self,
+            Self::Code(code::Stale::Used { .. }) | Self::Refresh(refresh::Refusal::Reused)
+        )
+    }
+
     /// The variant's name: what records call the check.
     pub const fn check(&self) -> &'static str {
         match self {
@@ -265,6 +475,24 @@ impl Refusal {
             Self::ScopeOfSubject { .. } => "grants::ScopeOfSubject",
             Self::NoCertificate => "grants::NoCertificate",
             Self::NoWorkload => "grants::NoWorkload",
+            Self::NoDpopProof => "grants::NoDpopProof",
+            Self::BoundOtherwise(_) => "grants::BoundOtherwise",
+            Self::Ended { .. } => "grants::Ended",
+            Self::NotHeld => "grants::NotHeld",
+            Self::GrantOfOther => "grants::GrantOfOther",
+            Self::Code(code::Stale::Used { .. }) => "grants::CodeUsed",
+            Self::Code(code::Stale::Expired { .. }) => "grants::CodeExpired",
+            Self::OtherRedirectUri => "grants::OtherRedirectUri",
+            Self::Verifier(_) => "grants::Verifier",
+            Self::OtherKey => "grants::OtherKey",
+            Self::Over(_) => "grants::Over",
+            Self::Refresh(refresh::Refusal::Reused) => "grants::RefreshReused",
+            Self::Refresh(_) => "grants::Refresh",
+            Self::TargetNotGranted { .. } => "grants::TargetNotGranted",
+            Self::ScopeOfGrant { .. } => "grants::ScopeOfGrant",
+            Self::DetailsUnknown(_) => "grants::DetailsUnknown",
+            Self::DetailsTooWide => "grants::DetailsTooWide",
+            Self::Assertion(_) => "grants::Assertion",
         }
     }
 }

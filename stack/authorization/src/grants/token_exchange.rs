@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, Refusal, actors, wrap};
+use super::{Context, Refusal, actors, binding, details_of, wrap};
 use crate::proposal::{Lineage, Proposal, TokenKind};
 
 /// What this grant reads; anything else is dropped before it runs.
@@ -31,27 +31,34 @@ pub(super) fn decide(context: &Context<'_>) -> Result<Proposal, Refusal> {
     // RFC 8693 §4.1: "A chain of delegation can be expressed by nesting one "act" claim within
     // another. The outermost "act" claim represents the current actor while nested "act" claims
     // represent prior actors."
-    let act = wrap(actors(subject)?, &client_id)?;
+    let rule =
+        context.actor.is_none().then(|| context.delegation.impersonates(&client_id, &target.id));
+    let impersonation = rule.flatten().map(str::to_owned);
+    let act = match &impersonation {
+        // RFC 8693 §1.1: "When principal A impersonates principal B, A is given all the rights that
+        // B has within some defined rights context and is indistinguishable from B in that
+        // context."
+        Some(_) => actors(subject)?,
+        None => Some(wrap(actors(subject)?, &client_id)?),
+    };
     let longest = context.now.plus(context.lifetimes.access_token);
     Ok(Proposal {
         kind: TokenKind::Access,
         action: context.grant.action(),
         client_id,
         subject: subject.subject().to_owned(),
-        act: Some(act),
+        act,
         audience: target.id.clone(),
         audience_name: target.name.clone(),
         proof: target.proof,
+        format: target.format,
         scope,
         expires: longest.min(subject.expires()),
-        lineage: Lineage::Child {
-            root: subject.root().to_owned(),
-            parent: subject.jti().to_owned(),
-            // It belongs to the same transaction, whichever service it is for.
-            txn: subject.txn().map(str::to_owned),
-            epoch: subject.epoch().0,
-        },
-        certificate: context.certificate.clone(),
+        lineage: Lineage::below(subject),
+        binding: binding(context),
+        authorization_details: details_of(context, subject.authorization_details()),
+        authenticated: subject.authenticated(),
+        impersonation,
         details: BTreeMap::new(),
         context: BTreeMap::new(),
     })

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::{Context, Refusal, actors};
+use crate::policy::Format;
 use crate::proposal::{Lineage, Proposal, TokenKind};
 
 /// What this grant reads; anything else is dropped before it runs.
@@ -35,15 +36,14 @@ pub(super) fn decide(context: &Context<'_>) -> Result<Proposal, Refusal> {
         audience: target.id.clone(),
         audience_name: target.name.clone(),
         proof: target.proof,
+        format: Format::Jwt,
         scope,
         expires: longest.min(subject.expires()),
-        lineage: Lineage::Child {
-            root: subject.root().to_owned(),
-            parent: subject.jti().to_owned(),
-            txn: subject.txn().map(str::to_owned),
-            epoch: subject.epoch().0,
-        },
-        certificate: None,
+        lineage: Lineage::below(subject),
+        binding: None,
+        authorization_details: None,
+        authenticated: None,
+        impersonation: None,
         // §9.2: "tctx: … values that remain immutable throughout the Call Chain."
         details: members(subject.details()),
         context: members(subject.circumstances()),

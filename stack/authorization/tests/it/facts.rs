@@ -1,19 +1,27 @@
 //! Callers that really authenticated, tokens that really were signed, and the facts of a request
 //! that is in order, to be changed in one way.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use authentication::session::{Acr, Authenticated};
 use authentication::{Caller, private_key_jwt, spiffe_jwt};
 use authorization::access_token::Issuing;
 use authorization::client::Facet;
-use authorization::grants::{Context, Grant, Refusal, Standing, propose};
+use authorization::granted::refresh::{self, Shown};
+use authorization::granted::{Code, Ended, GrantRecord, Granted, Way};
+use authorization::grants::{Asserted, Context, Grant, Redeemed, Refusal, Standing, propose};
 use authorization::policy::Delegation;
 use authorization::presented::Presented;
 use authorization::{Audience, Proof, Proposal, Sanctioned, access_token, txn_token};
 use credential::policy::Lifetimes;
 use credential::{AuthorityKey, KeyRing, Purpose};
-use jose::{Algorithm, KeyId, KeySet, Kind, NumericDate, PrivateKey, SigningInput};
+use jose::{Algorithm, KeyId, KeySet, Kind, NumericDate, PrivateKey, SigningInput, Thumbprint};
 use oauth::access_token::{AccessToken, AccessTokenClaims};
 use oauth::act::Act;
+use oauth::authorization_details::{Absent, AuthorizationDetails, Member, Schema, Shape};
 use oauth::client_assertion::{ClientAssertion, ClientAssertionClaims};
+use oauth::confirmation::CertificateThumbprint;
+use oauth::pkce::CodeVerifier;
 use oauth::token_request::GrantType;
 use oauth::txn_token::{TxnToken, TxnTokenClaims};
 use oauth::{ClientId, Issuer, LineageId, ScopeSet, SubjectText, TokenId, TransactionId};
@@ -30,6 +38,8 @@ pub(crate) const BATCH: &str = "spiffe://demo.example/service/nightly";
 pub(crate) const AGENT: &str = "spiffe://demo.example/agent/a";
 /// Who may be called next.
 pub(crate) const NEXT: &str = "spiffe://demo.example/agent/b";
+/// For whom the agent acts by consent.
+pub(crate) const USER: &str = "user:ada";
 pub(crate) const LEDGER: &str = "https://gateway.example/ledger";
 
 /// RFC 7515 §A.3.
@@ -125,6 +135,9 @@ pub(crate) fn access_claims() -> AccessTokenClaims {
         amr: None,
         aims_root: LineageId::parse("root-1").unwrap(),
         aims_parent: None,
+        aims_above: Vec::new(),
+        authorization_details: None,
+        aims_attestation: None,
         aims_epoch: 4,
     }
 }
@@ -147,6 +160,7 @@ pub(crate) fn txn_claims() -> TxnTokenClaims {
         jti: TokenId::parse("token-3").unwrap(),
         aims_root: LineageId::parse("root-1").unwrap(),
         aims_parent: Some(TokenId::parse("token-2").unwrap()),
+        aims_above: Vec::new(),
         aims_epoch: 4,
     }
 }
@@ -206,6 +220,7 @@ pub(crate) fn registered(id: &str) -> Caller {
 pub(crate) enum Stands {
     Agent(Lifecycle),
     Client(Result<(), String>),
+    User(Lifecycle),
     Foreign,
     Unknown,
 }
@@ -215,6 +230,7 @@ impl Stands {
         match self {
             Self::Agent(lifecycle) => Standing::Agent(lifecycle),
             Self::Client(enabled) => Standing::Client(enabled.clone()),
+            Self::User(lifecycle) => Standing::User(lifecycle),
             Self::Foreign => Standing::Foreign,
             Self::Unknown => Standing::Unknown,
         }
@@ -223,6 +239,77 @@ impl Stands {
 
 pub(crate) fn active() -> Stands {
     Stands::Agent(Lifecycle::begin(Epoch(1), UnixTime::EPOCH))
+}
+
+/// A person who is there.
+pub(crate) fn person() -> Stands {
+    Stands::User(Lifecycle::begin(Epoch(1), UnixTime::EPOCH))
+}
+
+/// What a person allowed the agent.
+pub(crate) fn user_grant() -> GrantRecord {
+    let granted = Granted { scope: scope("read write"), details: Vec::new() };
+    GrantRecord {
+        id: "grant-1".to_owned(),
+        client_id: AGENT.to_owned(),
+        subject: USER.to_owned(),
+        way: Way::Code,
+        targets: BTreeMap::from([(LEDGER.to_owned(), granted)]),
+        openid: scope("openid email"),
+        authenticated: Some(Authenticated {
+            at: NOW,
+            acr: Acr::Passkey,
+            amr: BTreeSet::from(["hwk".to_owned()]),
+        }),
+        session: None,
+        binding: None,
+        epoch: Epoch(4),
+        created: NOW,
+        until: NOW.plus(Span::from_seconds(86_400)),
+        ended: None,
+        used: None,
+        refresh: None,
+    }
+}
+
+pub(crate) fn asserted() -> Asserted {
+    Asserted {
+        rule: "partner".to_owned(),
+        subject: USER.to_owned(),
+        scope: scope("read write"),
+        expires: NOW.plus(Span::from_seconds(60)),
+    }
+}
+
+/// RFC 7636 appendix B.
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+pub(crate) const CALLBACK: &str = "https://client.example/callback";
+
+/// A code, and what comes with it.
+pub(crate) struct Brought {
+    pub(crate) code: Code,
+    pub(crate) redirect_uri: Option<String>,
+    pub(crate) verifier: Option<CodeVerifier>,
+}
+
+impl Brought {
+    fn new() -> Self {
+        let code = Code {
+            hash: "hash".to_owned(),
+            grant: "grant-1".to_owned(),
+            client_id: AGENT.to_owned(),
+            redirect_uri: Some(CALLBACK.to_owned()),
+            challenge: CHALLENGE.to_owned(),
+            dpop_jkt: None,
+            nonce: None,
+            resources: vec![LEDGER.to_owned()],
+            until: NOW.plus(Span::from_seconds(60)),
+            used: None,
+        };
+        let verifier = Some(CodeVerifier::parse(VERIFIER).unwrap());
+        Self { code, redirect_uri: Some(CALLBACK.to_owned()), verifier }
+    }
 }
 
 /// The facts of one request.
@@ -237,7 +324,14 @@ pub(crate) struct Facts {
     pub(crate) subject: Option<Presented>,
     pub(crate) concerned: Vec<(String, Stands)>,
     pub(crate) actor: Option<Presented>,
-    pub(crate) certificate: Option<String>,
+    pub(crate) ended: Option<Ended>,
+    pub(crate) held: Option<GrantRecord>,
+    pub(crate) code: Option<Brought>,
+    pub(crate) refresh: Option<Result<Shown, refresh::Refusal>>,
+    pub(crate) assertion: Option<Asserted>,
+    pub(crate) details: Option<AuthorizationDetails>,
+    pub(crate) key: Option<Thumbprint>,
+    pub(crate) certificate: Option<CertificateThumbprint>,
     pub(crate) delegation: Delegation,
     pub(crate) lifetimes: Lifetimes,
 }
@@ -246,11 +340,18 @@ impl Facts {
     /// A request that each grant permits.
     pub(crate) fn of(grant: Grant) -> Self {
         let target = match grant {
-            Grant::ClientCredentials | Grant::Exchange => ledger(Proof::Wit),
             Grant::Transaction => Audience::of_agent(DOMAIN.into(), DOMAIN.into(), known()),
+            _ => ledger(Proof::Wit),
         };
-        let exchanged = grant != Grant::ClientCredentials;
-        let concerned = [BATCH, AGENT].map(|id| (id.to_owned(), active()));
+        let exchanged = matches!(grant, Grant::Exchange | Grant::Transaction);
+        let held = matches!(grant, Grant::AuthorizationCode | Grant::RefreshToken);
+        let concerned: Vec<_> = match grant {
+            Grant::ClientCredentials => Vec::new(),
+            Grant::Exchange | Grant::Transaction => {
+                [BATCH, AGENT].map(|id| (id.to_owned(), active())).to_vec()
+            }
+            _ => vec![(USER.to_owned(), person()), (AGENT.to_owned(), active())],
+        };
         Self {
             caller: workload(AGENT, 4),
             standing: active(),
@@ -260,8 +361,15 @@ impl Facts {
             target_standing: Stands::Foreign,
             scope: Some(scope("read")),
             subject: exchanged.then(|| access(&access_claims())),
-            concerned: if exchanged { concerned.to_vec() } else { Vec::new() },
+            concerned,
             actor: None,
+            ended: None,
+            held: held.then(user_grant),
+            code: (grant == Grant::AuthorizationCode).then(Brought::new),
+            refresh: (grant == Grant::RefreshToken).then_some(Ok(Shown::Kept)),
+            assertion: (grant == Grant::JwtBearer).then(asserted),
+            details: None,
+            key: None,
             certificate: None,
             delegation: Delegation::default(),
             lifetimes: Lifetimes::default(),
@@ -285,7 +393,18 @@ impl Facts {
                 .map(|(id, stands)| (id.clone(), stands.borrowed()))
                 .collect(),
             actor: self.actor.as_ref(),
-            certificate: self.certificate.clone(),
+            ended: self.ended.as_ref(),
+            held: self.held.as_ref(),
+            code: self.code.as_ref().map(|one| Redeemed {
+                code: &one.code,
+                redirect_uri: one.redirect_uri.as_deref(),
+                verifier: one.verifier.as_ref(),
+            }),
+            refresh: self.refresh.as_ref(),
+            assertion: self.assertion.as_ref(),
+            authorization_details: self.details.as_ref(),
+            key: self.key,
+            certificate: self.certificate,
             delegation: &self.delegation,
             lifetimes: &self.lifetimes,
             now: NOW,
@@ -302,7 +421,15 @@ pub(crate) fn known() -> ScopeSet {
 }
 
 pub(crate) fn ledger(proof: Proof) -> Audience {
-    Audience { id: LEDGER.to_owned(), name: "ledger".to_owned(), proof, scopes: known() }
+    let member =
+        |name: &str| Member { name: name.to_owned(), required: true, shape: Shape::Texts(None) };
+    let payment = Schema {
+        type_: "payment".to_owned(),
+        members: vec![member("actions")],
+        absent: Absent::Nothing,
+    };
+    let plain = Audience::of_agent(LEDGER.to_owned(), "ledger".to_owned(), known());
+    Audience { proof, schemas: vec![payment], ..plain }
 }
 
 /// Stands for the permit of the decision point, which is the only one that gives it elsewhere.

@@ -5,6 +5,7 @@ use authorization::grants::{Grant, Refusal};
 use authorization::policy::{DEPTH_MAX, Delegation};
 use authorization::{Audience, Lineage, Proof, TokenKind};
 use oauth::ScopeSet;
+use oauth::confirmation::CertificateThumbprint;
 use oauth::may_act::MayAct;
 use time::Span;
 
@@ -12,6 +13,10 @@ use crate::facts::{
     AGENT, BATCH, DOMAIN, Facts, LEDGER, NEXT, NOW, access, access_claims, at, chain, known,
     ledger, scope, sub, txn, txn_claims, workload,
 };
+
+fn delegation(depth_max: usize) -> Delegation {
+    Delegation { depth_max, ..Delegation::default() }
+}
 
 fn actors(act: Option<&oauth::act::Act>) -> Vec<&str> {
     act.into_iter().flat_map(oauth::act::Act::iter).collect()
@@ -143,7 +148,7 @@ fn s10_3_3_a_chain_ends_where_policy_says_and_where_a_token_can_hold_no_more() {
         claims.act = chain(&names);
         let mut facts = Facts::of(Grant::Exchange);
         facts.subject = Some(access(&claims));
-        facts.delegation = Delegation { depth_max };
+        facts.delegation = delegation(depth_max);
         let found = facts.ask(Grant::Exchange).map(|given| given.act().unwrap().depth());
         let expect = expect.map_err(|(depth, allowed)| Refusal::TooDeep { depth, allowed });
         assert_eq!(found, expect);
@@ -156,9 +161,9 @@ fn s10_3_3_a_chain_ends_where_policy_says_and_where_a_token_can_hold_no_more() {
     check(DEPTH_MAX, DEPTH_MAX, Err((DEPTH_MAX + 1, DEPTH_MAX)));
     // A setting that could not come from policy still makes no token that cannot be read.
     check(DEPTH_MAX, DEPTH_MAX + 9, Err((DEPTH_MAX + 1, DEPTH_MAX)));
-    assert_eq!(Delegation { depth_max: DEPTH_MAX }.faults(), []);
+    assert_eq!(delegation(DEPTH_MAX).faults(), []);
     for depth_max in [0, DEPTH_MAX + 1] {
-        assert_eq!(Delegation { depth_max }.faults().len(), 1);
+        assert_eq!(delegation(depth_max).faults().len(), 1);
     }
 }
 
@@ -173,7 +178,7 @@ fn s10_4_a_transaction_token_keeps_what_the_transaction_is() {
     assert_eq!((given.client_id(), given.subject()), (NEXT, BATCH));
     assert_eq!((given.audience(), given.scope()), (DOMAIN, &scope("read")));
     assert_eq!(actors(given.act()), [AGENT]);
-    let Lineage::Child { root, parent, txn, epoch } = given.lineage() else { panic!("a root") };
+    let Lineage::Child { root, parent, txn, epoch, .. } = given.lineage() else { panic!("a root") };
     assert_eq!((root.as_str(), parent.as_str()), ("root-1", "token-3"));
     assert_eq!((txn.as_deref(), *epoch), (Some("txn-1"), 4));
     let replaced = crate::facts::issued_txn(given, 9);
@@ -203,7 +208,7 @@ fn s10_4_whoever_asked_for_a_transaction_token_stays_in_the_chain() {
     // And where it is exchanged for another service, in the same transaction.
     let mut facts = Facts::of(Grant::Exchange);
     facts.subject = Some(first.clone());
-    facts.delegation = Delegation { depth_max: 3 };
+    facts.delegation = delegation(3);
     let access = facts.ask(Grant::Exchange).unwrap();
     assert_eq!(actors(access.act()), [AGENT, NEXT, AGENT]);
     let Lineage::Child { txn, .. } = access.lineage() else { panic!("a root") };
@@ -211,7 +216,7 @@ fn s10_4_whoever_asked_for_a_transaction_token_stays_in_the_chain() {
     assert_eq!(crate::facts::issued(access, 4).txn(), Some("txn-1"));
     // Who asked counts in the bound on the chain.
     facts.subject = Some(first);
-    facts.delegation = Delegation { depth_max: 2 };
+    facts.delegation = delegation(2);
     let refused = facts.ask(Grant::Exchange).unwrap_err();
     assert_eq!(refused, Refusal::TooDeep { depth: 3, allowed: 2 });
 }
@@ -222,7 +227,7 @@ fn s10_2_what_a_resource_demands_is_what_its_tokens_come_with() {
     for grant in [Grant::ClientCredentials, Grant::Exchange] {
         let mut facts = Facts::of(grant);
         facts.target = Some(ledger(Proof::Mtls));
-        facts.certificate = Some("A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0".to_owned());
+        facts.certificate = Some(CertificateThumbprint::from_bytes([7; 32]));
         assert_eq!(facts.ask(grant).unwrap().proof(), Proof::Mtls);
         facts.target = Some(ledger(Proof::Bearer));
         assert_eq!(facts.ask(grant).unwrap().proof(), Proof::Bearer);

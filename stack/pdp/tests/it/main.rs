@@ -79,24 +79,16 @@ fn caller() -> Caller {
 fn proposal() -> Proposal {
     let (caller, lifecycle) = (caller(), Lifecycle::begin(Epoch(1), UnixTime::EPOCH));
     let scope = ScopeSet::parse("read").unwrap();
-    let (id, name, proof) = (LEDGER.to_owned(), "ledger".to_owned(), Proof::Wit);
-    let target = Audience { id, name, proof, scopes: scope.clone() };
+    let target = Audience::of_agent(LEDGER.to_owned(), "ledger".to_owned(), scope.clone());
+    let (facet, delegation) = (Facet::default(), Delegation::default());
+    let lifetimes = Lifetimes::default();
+    let grant = Grant::ClientCredentials;
     let context = Context {
-        grant: Grant::ClientCredentials,
-        caller: &caller,
         standing: Standing::Agent(&lifecycle),
-        facet: &Facet::default(),
-        allowed: None,
         target: Some(&target),
         target_standing: Standing::Foreign,
         scope: Some(&scope),
-        subject: None,
-        concerned: Vec::new(),
-        actor: None,
-        certificate: None,
-        delegation: &Delegation::default(),
-        lifetimes: &Lifetimes::default(),
-        now: NOW,
+        ..Context::bare(grant, &caller, &facet, &delegation, &lifetimes, NOW)
     };
     propose(&context).unwrap()
 }
@@ -123,6 +115,9 @@ fn swapped() -> Proposal {
         amr: None,
         aims_root: LineageId::parse("root-1").unwrap(),
         aims_parent: None,
+        aims_above: Vec::new(),
+        authorization_details: None,
+        aims_attestation: None,
         aims_epoch: 4,
     };
     let input = SigningInput::<AccessToken>::new(Algorithm::Es256, Some(&kid()), &claims).unwrap();

@@ -1,0 +1,84 @@
+//! Opaque tokens, and the secret that values are made with which nobody has to remember.
+
+use oauth::access_token::AccessTokenClaims;
+use serde::{Deserialize, Serialize};
+use time::UnixTime;
+
+use crate::store::{Entity, Index, Table, Unreadable};
+
+/// What an opaque access token stands for. The token itself is known by its hash alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpaqueToken {
+    /// Its row: base64url(SHA-256) of the text.
+    pub hash: String,
+    /// What the token would say if it said anything.
+    pub claims: AccessTokenClaims,
+}
+
+impl Entity for OpaqueToken {
+    const TABLE: Table = Table::Tokens;
+
+    fn id(&self) -> String {
+        self.hash.clone()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Unreadable::to_json(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Unreadable::from_json(bytes)
+    }
+
+    fn terms(&self) -> Vec<(Index, String)> {
+        Vec::new()
+    }
+
+    fn expires(&self) -> Option<UnixTime> {
+        Some(self.claims.exp.time())
+    }
+}
+
+/// The secret of this installation: DPoP nonces and pairwise identifiers are made with it. It never
+/// leaves the component.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ServerSecret {
+    octets: [u8; 32],
+}
+
+impl ServerSecret {
+    /// Its row.
+    pub const ID: &'static str = "secret";
+
+    /// The secret of these random octets.
+    pub const fn of(octets: [u8; 32]) -> Self {
+        Self { octets }
+    }
+
+    /// The octets.
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.octets
+    }
+}
+
+impl std::fmt::Debug for ServerSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ServerSecret(..)")
+    }
+}
+
+impl Entity for ServerSecret {
+    const TABLE: Table = Table::Singles;
+
+    fn id(&self) -> String {
+        Self::ID.to_owned()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Unreadable::to_json(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Unreadable::from_json(bytes)
+    }
+}

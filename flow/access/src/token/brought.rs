@@ -1,0 +1,279 @@
+//! What a request brings: a token, a code, a refresh token, an assertion. It is read and verified
+//! here, and looked up where it leads to something that is stored.
+
+use std::collections::BTreeSet;
+
+use authentication::Once;
+use authorization::client::Facet;
+use authorization::granted::refresh::{self, Shown};
+use authorization::granted::{Code, Ended, GrantRecord, code};
+use authorization::grants::jwt_bearer::{self, NotAccepted, Ours, Said};
+use authorization::grants::{Asserted, Context, Grant};
+use authorization::presented::{self, Presented};
+use credential::Purpose;
+use env::rows::OpaqueToken;
+use env::{Entropy, Key, Store, Stored, Unavailable, World};
+use jose::{Algorithm, Unverified};
+use oauth::authorization_details::AuthorizationDetails;
+use oauth::jwt_grant::JwtGrant;
+use oauth::token_request::{Asked as Wanted, TokenExchange, TokenRequest, TypedToken};
+use oauth::{Resource, ScopeSet, TokenType};
+
+use super::{Asked, Refusal, ring};
+use crate::facts::Basis;
+use crate::{ends, opaque};
+
+/// What assertions of other issuers may be signed with.
+const ALGORITHMS: &[Algorithm] =
+    &[Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256];
+
+/// What the request brings with it, verified.
+pub(crate) struct Brought {
+    pub(crate) grant: Grant,
+    pub(crate) scope: Option<ScopeSet>,
+    pub(crate) details: Option<AuthorizationDetails>,
+    pub(crate) subject: Option<Presented>,
+    pub(crate) actor: Option<Presented>,
+    pub(crate) code: Option<Stored<Code>>,
+    pub(crate) held: Option<Stored<GrantRecord>>,
+    pub(crate) refresh: Option<Result<Shown, refresh::Refusal>>,
+    pub(crate) assertion: Option<Asserted>,
+    pub(crate) ended: Option<Ended>,
+    pub(crate) once: Option<Once>,
+}
+
+impl Brought {
+    fn bare(grant: Grant, scope: Option<ScopeSet>) -> Self {
+        Self {
+            grant,
+            scope,
+            details: None,
+            subject: None,
+            actor: None,
+            code: None,
+            held: None,
+            refresh: None,
+            assertion: None,
+            ended: None,
+            once: None,
+        }
+    }
+
+    fn asking(grant: Grant, wanted: &Wanted) -> Self {
+        let details = wanted.authorization_details.clone();
+        Self { details, ..Self::bare(grant, wanted.scope.clone()) }
+    }
+
+    /// What a grant may look at of it.
+    pub(super) fn context<'a>(
+        &'a self,
+        asked: &Asked<'a>,
+        facet: &'a Facet,
+        facts: &'a Basis,
+    ) -> Context<'a> {
+        let domain = facts.set().domain();
+        let (delegation, lifetimes) = (&domain.delegation, &domain.lifetimes);
+        Context {
+            scope: self.scope.as_ref(),
+            subject: self.subject.as_ref(),
+            actor: self.actor.as_ref(),
+            ended: self.ended.as_ref(),
+            held: self.held.as_deref(),
+            refresh: self.refresh.as_ref(),
+            assertion: self.assertion.as_ref(),
+            authorization_details: self.details.as_ref(),
+            ..Context::bare(self.grant, asked.caller, facet, delegation, lifetimes, asked.now)
+        }
+    }
+
+    /// Everybody whom the token concerns beside the caller and the target.
+    pub(super) fn concerned(&self) -> BTreeSet<String> {
+        let mut ids: BTreeSet<String> =
+            self.subject.iter().flat_map(Presented::concerned).collect();
+        if let Some(held) = &self.held {
+            ids.extend([held.subject.clone(), held.client_id.clone()]);
+        }
+        ids.extend(self.assertion.iter().map(|asserted| asserted.subject.clone()));
+        ids
+    }
+}
+
+type Read = Result<Result<Brought, Refusal>, Unavailable>;
+
+/// Reads it.
+pub(super) async fn read<W: World>(world: &W, facts: &Basis, asked: &Asked<'_>) -> Read {
+    match &asked.call.request {
+        TokenRequest::ClientCredentials(request) => {
+            Ok(Ok(Brought::bare(Grant::ClientCredentials, request.scope.clone())))
+        }
+        TokenRequest::TokenExchange(exchange) => {
+            self::exchange(world, facts, asked, exchange).await
+        }
+        TokenRequest::AuthorizationCode(request) => {
+            let mut brought = Brought::asking(Grant::AuthorizationCode, &request.asked);
+            let Some(hash) = code::hash_of(request.code.as_str()) else { return Ok(Ok(brought)) };
+            brought.code = crate::facts::one::<W, Code>(world, &hash).await?;
+            if let Some(grant) = brought.code.as_ref().map(|code| code.grant.clone()) {
+                hold(world, &mut brought, &grant).await?;
+            }
+            Ok(Ok(brought))
+        }
+        TokenRequest::RefreshToken(request) => {
+            let mut brought = Brought::asking(Grant::RefreshToken, &request.asked);
+            let Ok(text) = refresh::Text::parse(request.refresh_token.as_str()) else {
+                return Ok(Ok(brought));
+            };
+            hold(world, &mut brought, text.grant()).await?;
+            let salt = world.entropy().secret();
+            brought.refresh = brought.held.as_ref().and_then(|held| {
+                let until = held.until;
+                held.refresh.as_ref().map(|one| one.show(&text, &salt, until, asked.now))
+            });
+            Ok(Ok(brought))
+        }
+        TokenRequest::JwtBearer(request) => {
+            let mut brought = Brought::asking(Grant::JwtBearer, &request.asked);
+            match asserted(facts, asked, world, request.assertion.as_str()) {
+                Ok((asserted, once)) => {
+                    (brought.assertion, brought.once) = (Some(asserted), once);
+                    Ok(Ok(brought))
+                }
+                Err(why) => Ok(Err(authorization::grants::Refusal::Assertion(why).into())),
+            }
+        }
+        other => Ok(Err(Refusal::GrantType(other.grant_type()))),
+    }
+}
+
+/// The grant of that id, and whether it was ended.
+async fn hold<W: World>(world: &W, brought: &mut Brought, id: &str) -> Result<(), Unavailable> {
+    let rows = world.store().snapshot(&[Key::of::<GrantRecord>(id), Key::of::<Ended>(id)]).await?;
+    brought.held = rows.get::<GrantRecord>(id)?;
+    brought.ended = ends::first(&rows, [id])?;
+    Ok(())
+}
+
+async fn exchange<W: World>(
+    world: &W,
+    facts: &Basis,
+    asked: &Asked<'_>,
+    exchange: &TokenExchange,
+) -> Read {
+    let grant = match exchange.requested_token_type {
+        None | Some(TokenType::AccessToken) => Grant::Exchange,
+        Some(TokenType::TxnToken) => Grant::Transaction,
+        Some(other) => return Ok(Err(Refusal::TokenType(other))),
+    };
+    let mut brought = Brought::bare(grant, exchange.scope.clone());
+    let subject = match presented(world, facts, asked, &exchange.subject).await? {
+        Ok(subject) => subject,
+        Err(refusal) => return Ok(Err(refusal(Refusal::Subject))),
+    };
+    brought.ended = ends::of_token(world, &subject).await?;
+    brought.subject = Some(subject);
+    if let Some(token) = &exchange.actor {
+        let actor = match presented(world, facts, asked, token).await? {
+            Ok(actor) => actor,
+            Err(refusal) => return Ok(Err(refusal(Refusal::Actor))),
+        };
+        brought.ended = match brought.ended {
+            None => ends::of_token(world, &actor).await?,
+            ended => ended,
+        };
+        brought.actor = Some(actor);
+    }
+    Ok(Ok(brought))
+}
+
+/// Lets the caller say which token it was that was refused.
+type Blame = Box<dyn FnOnce(fn(presented::Refusal) -> Refusal) -> Refusal + Send>;
+
+async fn presented<W: World>(
+    world: &W,
+    facts: &Basis,
+    asked: &Asked<'_>,
+    token: &TypedToken,
+) -> Result<Result<Presented, Blame>, Unavailable> {
+    let (now, skew) = (asked.now, facts.set().domain().bounds.clock_skew);
+    let text = token.token.as_str();
+    let read = match token.token_type {
+        TokenType::AccessToken if opaque::is_one(text) => {
+            match crate::facts::one::<W, OpaqueToken>(world, &opaque::hash_of(text)).await? {
+                Some(row) => Presented::of_opaque(row.claims.clone(), asked.issuer, now),
+                None => Err(presented::Refusal::Unknown),
+            }
+        }
+        TokenType::AccessToken | TokenType::Jwt => {
+            let ring = ring(facts, Purpose::AccessToken)?;
+            Presented::access_token(text, &ring, asked.issuer, now, skew)
+        }
+        TokenType::TxnToken => {
+            let ring = ring(facts, Purpose::TxnToken)?;
+            let domain = facts.set().domain().trust_domain.as_str();
+            Presented::txn_token(text, &ring, domain, now, skew)
+        }
+        other => return Ok(Err(Box::new(move |_| Refusal::TokenType(other)))),
+    };
+    Ok(read.map_err(|refusal| -> Blame { Box::new(move |blame| blame(refusal)) }))
+}
+
+/// What an assertion of another issuer comes to, and what it uses up.
+fn asserted<W: World>(
+    facts: &Basis,
+    asked: &Asked<'_>,
+    world: &W,
+    text: &str,
+) -> Result<(Asserted, Option<Once>), NotAccepted> {
+    let (now, skew) = (asked.now, facts.set().domain().bounds.clock_skew);
+    let token = Unverified::<JwtGrant>::parse(text).map_err(NotAccepted::Malformed)?;
+    // RFC 7523 §3: "The JWT MUST contain an "iss" (issuer) claim that contains a unique identifier
+    // for the entity that issued the JWT." It says whose keys to take, and nothing else yet.
+    let issuer = token.hint();
+    let issuers = &facts.set().domain().delegation.issuers;
+    let rule = issuers.iter().find(|rule| rule.issuer == issuer);
+    let rule = rule.ok_or_else(|| NotAccepted::Issuer(issuer.chars().take(256).collect()))?;
+    let verified = token.verify(&rule.jwks, ALGORITHMS, now, skew)?;
+    let claims = verified.claims();
+    let said = Said {
+        issuer: &claims.iss,
+        subject: &claims.sub,
+        audiences: claims.aud.iter().collect(),
+        expires: claims.exp.time(),
+        issued: claims.iat.map(|iat| iat.time()),
+        more: &claims.more,
+    };
+    let endpoint = format!("{}/token", world.site().issuer);
+    let ours = Ours { issuer: asked.issuer.as_str(), token_endpoint: &endpoint };
+    let asserted = jwt_bearer::accept(&said, rule, asked.caller.client_id(), ours, now)?;
+    // RFC 7523 §3: "The authorization server MAY ensure that JWTs are not replayed by maintaining
+    // the set of used "jti" values for the length of time for which the JWT would be considered
+    // valid".
+    let once = match &claims.jti {
+        Some(jti) => Some(Once {
+            space: format!("{} assertion of {}", asked.issuer.as_str(), claims.iss),
+            value: jti.clone(),
+            until: claims.exp.time().plus(skew),
+        }),
+        None if rule.reusable => None,
+        None => return Err(NotAccepted::NoId),
+    };
+    Ok((asserted, once))
+}
+
+/// What the grant is for where the request does not say: the one target that there is.
+pub(super) fn default_target(brought: &Brought, userinfo: &str) -> Option<String> {
+    let held = brought.held.as_ref()?;
+    let named = brought.code.as_ref().map(|code| code.resources.as_slice()).unwrap_or_default();
+    let mut targets = held.targets.keys();
+    match (named, targets.next(), targets.next()) {
+        ([one], ..) => Some(one.clone()),
+        (_, Some(only), None) => Some(only.clone()),
+        (_, None, _) if !held.openid.is_empty() => Some(userinfo.to_owned()),
+        _ => None,
+    }
+}
+
+/// `resource` of a request, as text.
+pub(super) fn resources(resources: &[Resource]) -> Vec<&str> {
+    resources.iter().map(Resource::as_str).collect()
+}

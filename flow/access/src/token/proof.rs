@@ -1,0 +1,78 @@
+//! The DPoP proof of a request to one of our own endpoints (RFC 9449 §5, §8).
+
+use authentication::Once;
+use env::{Clock, Unavailable, World};
+use jose::{Algorithm, Thumbprint};
+use oauth::dpop::{Expected, Freshness, NonceKey, Proof, ProofRefused, target};
+use time::UnixTime;
+
+use crate::facts::Basis;
+use crate::secret;
+
+/// What proofs may be signed with.
+pub const ALGORITHMS: &[Algorithm] =
+    &[Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256];
+
+/// A key that was shown, and what the proof used up.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) key: Thumbprint,
+    pub(crate) once: Once,
+}
+
+/// Verifies the proof of a `POST` to `path` of ours, where there is one.
+pub(crate) async fn of<W: World>(
+    world: &W,
+    facts: &Basis,
+    values: &[Vec<u8>],
+    (method, path): (&str, &str),
+    now: UnixTime,
+) -> Result<Result<Option<Shown>, ProofRefused>, Unavailable> {
+    if values.is_empty() {
+        return Ok(Ok(None));
+    }
+    let bounds = &facts.set().domain().bounds;
+    let nonces = match bounds.dpop_nonces {
+        true => Some(NonceKey::of(secret::of(world).await?.expose())),
+        false => None,
+    };
+    let freshness = match &nonces {
+        Some(key) => Freshness::Nonce { key, max_age: bounds.proof_lifetime },
+        None => Freshness::Clock { max_age: bounds.proof_lifetime, skew: bounds.clock_skew },
+    };
+    // The same endpoint is reached in two ways (RFC 8705 §5): the proof is for one of them.
+    let site = world.site();
+    let mut refused = None;
+    for origin in [&site.issuer, &site.mtls_origin] {
+        let Some(uri) = target(&format!("{origin}{path}")) else { continue };
+        let expected = Expected { method, uri: &uri, freshness, access_token: None };
+        let proof = Proof::of_field(values.iter().map(Vec::as_slice), ALGORITHMS);
+        match proof.and_then(|proof| proof.verify(&expected, now)) {
+            Ok(proven) => {
+                // Two keys may use one `jti`: each has a window of its own.
+                let space = format!("{} dpop {}", site.issuer, proven.thumbprint());
+                let value = proven.jti().as_str().to_owned();
+                let once = Once { space, value, until: proven.remember_until() };
+                return Ok(Ok(Some(Shown { key: *proven.thumbprint(), once })));
+            }
+            Err(why) => match (&refused, &why) {
+                // The reason that is not only about the other of the two URLs.
+                (Some(_), ProofRefused::Uri { .. }) => {}
+                _ => refused = Some(why),
+            },
+        }
+    }
+    Ok(Err(refused.unwrap_or(ProofRefused::NoKey)))
+}
+
+/// A nonce for the next proof, where policy asks for nonces. RFC 9449 §8.2: "The authorization
+/// server MAY supply the new nonce in the same way that the initial one was supplied: by using a
+/// DPoP-Nonce HTTP header in the response."
+pub async fn nonce<W: World>(world: &W) -> Result<Option<String>, Unavailable> {
+    let facts = crate::facts::basis(world, Vec::new()).await?;
+    if !facts.set().domain().bounds.dpop_nonces {
+        return Ok(None);
+    }
+    let key = NonceKey::of(secret::of(world).await?.expose());
+    Ok(Some(key.nonce(world.clock().now())))
+}

@@ -1,0 +1,383 @@
+//! Passkeys of a person who is signed in: adding one, naming it, taking it away (WebAuthn Level 3
+//! §7.1).
+
+use authentication::session::{Acr, Session};
+use env::rows::passkey_handle;
+use env::{
+    Change, Clock, Entropy, Expect, Index, Key, Recorded, Stored, Unavailable, World, Write,
+};
+use monitoring::{Event, Record};
+use registry::UserRecord;
+use registry::user::PASSKEYS_MAX;
+use registry::user::Passkey;
+use serde_json::Value;
+use time::Span;
+use webauthn::{
+    Algorithm, AttestationPolicy, Challenge, CreationOptions, CredentialRecord, Origin,
+    Registration, RegistrationResponse, RelyingParty, ResponseError, RpId, User,
+};
+
+use crate::browser::Browser;
+use crate::ceremony::{Ceremonies, NotOurs, once};
+use crate::end::{Check, Once, commit, commit_once};
+use crate::ending::every;
+use crate::facts::{Basis, basis};
+use crate::issuing;
+use crate::orders::fits;
+use crate::record::begin as begin_record;
+use crate::sessions::Signed;
+use crate::sign_in::AMR_LINK;
+use crate::standing::{NotAdmitted, admits};
+use crate::turns::{TRIES_MAX, overtaken, pause};
+
+/// How long ago somebody may have signed in who changes how they sign in.
+pub const FRESH: Span = Span::from_seconds(600);
+/// What authenticators call us.
+const RP_NAME: &str = "AIMS";
+/// Bytes of a display name that authenticators show.
+const SHOWN_BYTES_MAX: usize = 64;
+
+/// What a browser is asked, and what it brings back beside its answer.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// To be brought back.
+    pub ceremony: String,
+    /// The options, for `PublicKeyCredential.parse…OptionsFromJSON()`.
+    pub options: Value,
+}
+
+/// Why a passkey is not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The session ended meanwhile, or its owner gets nothing.
+    #[error("nobody is signed in")]
+    NotSigned,
+    /// They get nothing.
+    #[error(transparent)]
+    Standing(#[from] NotAdmitted),
+    /// Whoever sits at an open browser must not stay in for good.
+    #[error("sign in again: this needs a sign-in of the last {} s", FRESH.seconds())]
+    NotFresh,
+    /// A way in that is weaker must not lead to one that is stronger.
+    #[error("sign in by a passkey, or by a link of an operator, to add another passkey")]
+    TooWeak,
+    /// There are [`PASSKEYS_MAX`].
+    #[error("there are {PASSKEYS_MAX} passkeys already")]
+    TooMany,
+    /// There is none of that id.
+    #[error("no passkey `{0}`")]
+    Unknown(String),
+    /// Nothing else would let them in.
+    #[error("this is the last passkey, and there is no other way in")]
+    Last,
+    /// Its name cannot stand.
+    #[error("a name of 1 to 256 bytes without control characters is needed")]
+    Name,
+    /// Passkeys need a name of this server.
+    #[error("there are no passkeys here: {0}")]
+    NoPasskeys(String),
+    /// What came back was not begun here.
+    #[error(transparent)]
+    NotOurs(#[from] NotOurs),
+    /// It came back twice.
+    #[error("this was used already")]
+    Used,
+    /// It does not read.
+    #[error("what the browser gave back does not read: {0}")]
+    Response(#[from] ResponseError),
+    /// A step of the ceremony failed.
+    #[error(transparent)]
+    Ceremony(#[from] webauthn::Refusal),
+}
+
+impl Check for Refusal {
+    fn check(&self) -> &'static str {
+        match self {
+            Self::NotSigned => "passkey::NotSigned",
+            Self::Standing(_) => "passkey::Standing",
+            Self::NotFresh => "passkey::NotFresh",
+            Self::TooWeak => "passkey::TooWeak",
+            Self::TooMany => "passkey::TooMany",
+            Self::Unknown(_) => "passkey::Unknown",
+            Self::Last => "passkey::Last",
+            Self::Name => "passkey::Name",
+            Self::NoPasskeys(_) => "passkey::NoPasskeys",
+            Self::NotOurs(_) => "passkey::NotOurs",
+            Self::Used => "passkey::Used",
+            Self::Response(_) => "passkey::Response",
+            Self::Ceremony(_) => "passkey::Ceremony",
+        }
+    }
+}
+
+/// A change's end: what the person is from now on, or why not; recorded either way.
+pub type Done = Result<Recorded<Result<UserRecord, Refusal>>, Unavailable>;
+
+/// Begins to add a passkey.
+pub fn begin<W: World>(
+    world: &W,
+    ceremonies: &Ceremonies,
+    browser: &Browser<'_>,
+    signed: &Signed,
+) -> Result<Asked, Refusal> {
+    let now = world.clock().now();
+    may_add(signed, now)?;
+    let party = relying_party(world).map_err(Refusal::NoPasskeys)?;
+    let purpose = purpose_of(&signed.session);
+    let begun = ceremonies.begin(&purpose, browser.name, "", world.entropy().public(), now);
+    let user = &signed.user;
+    let shown = &user.display_name;
+    let shown = shown.get(..shown.floor_char_boundary(SHOWN_BYTES_MAX)).unwrap_or_default();
+    let named = User::new(user.handle(), user.name.as_str(), shown);
+    let named = named.map_err(|error| Refusal::NoPasskeys(error.to_string()))?;
+    let exclude: Vec<_> = user.passkeys.iter().filter_map(Passkey::descriptor).collect();
+    let options = CreationOptions {
+        relying_party: &party,
+        user: &named,
+        challenge: &Challenge::of(ceremonies.derive(CHALLENGE, &begun)),
+        algorithms: &Algorithm::ALL,
+        exclude: &exclude,
+        hints: &[],
+    };
+    Ok(Asked { ceremony: begun.text().to_owned(), options: options.to_json() })
+}
+
+/// What challenges are derived for.
+pub(crate) const CHALLENGE: &str = "passkey challenge";
+
+fn purpose_of(session: &Session) -> String {
+    format!("passkey.add {} {}", session.user, session.id)
+}
+
+fn may_add(signed: &Signed, now: time::UnixTime) -> Result<(), Refusal> {
+    is_fresh(signed, now)?;
+    let authenticated = &signed.session.authenticated;
+    let strong = authenticated.acr >= Acr::Passkey || authenticated.amr.contains(AMR_LINK);
+    if !signed.user.passkeys.is_empty() && !strong {
+        return Err(Refusal::TooWeak);
+    }
+    if signed.user.passkeys.len() >= PASSKEYS_MAX {
+        return Err(Refusal::TooMany);
+    }
+    Ok(())
+}
+
+fn is_fresh(signed: &Signed, now: time::UnixTime) -> Result<(), Refusal> {
+    if signed.satisfies(None, Some(FRESH), now) { Ok(()) } else { Err(Refusal::NotFresh) }
+}
+
+/// Adds the passkey that a browser made.
+pub async fn add<W: World>(
+    world: &W,
+    ceremonies: &Ceremonies,
+    browser: &Browser<'_>,
+    signed: &Signed,
+    (ceremony, response): (&str, &[u8]),
+    name: &str,
+) -> Done {
+    for turn in 0..TRIES_MAX {
+        let now = world.clock().now();
+        let (facts, current) = again(world, signed).await?;
+        let mut record = changed(world, "passkey.add", signed, browser, &facts);
+        let begun = ceremonies.accept(ceremony, &purpose_of(&signed.session), browser.name, now);
+        let single =
+            begun.as_ref().ok().map(|begun| Once { used: once(begun), spent: Refusal::Used });
+        let decided = match (current, begun) {
+            (Ok(current), Ok(begun)) => {
+                let challenge = Challenge::of(ceremonies.derive(CHALLENGE, &begun));
+                let made = made(world, &current, &challenge, response, now).await?;
+                made.and_then(|made| added(&current, &made, name, now).map(|user| (user, current)))
+            }
+            (Err(refusal), _) => Err(refusal),
+            (_, Err(why)) => Err(why.into()),
+        };
+        let mut change = Change::default();
+        let decided = decided.map(|(user, current)| {
+            change.writes.push(Write::put(&user, Expect::Version(current.user.version)));
+            user
+        });
+        if let Ok(user) = &decided {
+            let id = user.passkeys.last().map(|passkey| &passkey.id);
+            record.facts = serde_json::json!({ "passkey": id, "name": name });
+        }
+        let ended = match single {
+            Some(once) => commit_once(world, change, record, decided, once).await?,
+            None => commit(world, change, record, decided).await?,
+        };
+        if let Some(recorded) = ended {
+            return Ok(recorded);
+        }
+        pause(world, turn).await;
+    }
+    Err(overtaken())
+}
+
+async fn made<W: World>(
+    world: &W,
+    current: &Signed,
+    challenge: &Challenge,
+    response: &[u8],
+    now: time::UnixTime,
+) -> Result<Result<CredentialRecord, Refusal>, Unavailable> {
+    if let Err(refusal) = may_add(current, now) {
+        return Ok(Err(refusal));
+    }
+    let party = match relying_party(world) {
+        Ok(party) => party,
+        Err(why) => return Ok(Err(Refusal::NoPasskeys(why))),
+    };
+    let response = match RegistrationResponse::parse(response) {
+        Ok(response) => response,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let known = owner(world, &response.id().to_base64url()).await?.is_some();
+    let user = current.user.handle();
+    let registration = Registration {
+        relying_party: &party,
+        challenge,
+        user: &user,
+        algorithms: &Algorithm::ALL,
+        // WebAuthn §13.4.1 and §14.4: which model it is of tells more about a person than it tells
+        // us; we ask for none, and what is sent all the same is believed in nothing.
+        attestation: AttestationPolicy::AnyUnbelieved,
+    };
+    let registered = registration.verify(&response, |_| known);
+    Ok(registered.map(webauthn::Registered::into_record).map_err(Refusal::from))
+}
+
+fn added(
+    current: &Signed,
+    made: &CredentialRecord,
+    name: &str,
+    now: time::UnixTime,
+) -> Result<UserRecord, Refusal> {
+    fits("name", name).map_err(|_| Refusal::Name)?;
+    let mut user = (*current.user.value).clone();
+    user.passkeys.push(Passkey::of(made, name, now));
+    Ok(user)
+}
+
+/// Gives a passkey another name.
+pub async fn rename<W: World>(
+    world: &W,
+    browser: &Browser<'_>,
+    signed: &Signed,
+    id: &str,
+    name: &str,
+) -> Done {
+    alter(world, browser, signed, "passkey.rename", |current, _| {
+        fits("name", name).map_err(|_| Refusal::Name)?;
+        let mut user = (*current.user.value).clone();
+        let found = user.passkeys.iter_mut().find(|passkey| passkey.id == id);
+        let found = found.ok_or_else(|| unknown(id))?;
+        name.clone_into(&mut found.name);
+        Ok(user)
+    })
+    .await
+}
+
+/// Takes a passkey away: not the last way in.
+pub async fn remove<W: World>(world: &W, browser: &Browser<'_>, signed: &Signed, id: &str) -> Done {
+    alter(world, browser, signed, "passkey.remove", |current, facts| {
+        is_fresh(current, world.clock().now())?;
+        let mut user = (*current.user.value).clone();
+        let before = user.passkeys.len();
+        user.passkeys.retain(|passkey| passkey.id != id);
+        if user.passkeys.len() == before {
+            return Err(unknown(id));
+        }
+        let sign_in = &facts.set().domain().sign_in;
+        let is_linked =
+            |account: &registry::user::Account| sign_in.issued_by(&account.issuer).next().is_some();
+        let other = sign_in.codes || user.accounts.iter().any(is_linked);
+        if user.passkeys.is_empty() && !other {
+            return Err(Refusal::Last);
+        }
+        Ok(user)
+    })
+    .await
+}
+
+fn unknown(id: &str) -> Refusal {
+    Refusal::Unknown(id.chars().take(SHOWN_BYTES_MAX).collect())
+}
+
+/// A change of a person's own record that they order themselves.
+async fn alter<W: World>(
+    world: &W,
+    browser: &Browser<'_>,
+    signed: &Signed,
+    action: &str,
+    make: impl Fn(&Signed, &Basis) -> Result<UserRecord, Refusal>,
+) -> Done {
+    for turn in 0..TRIES_MAX {
+        let (facts, current) = again(world, signed).await?;
+        let record = changed(world, action, signed, browser, &facts);
+        let mut change = Change::default();
+        let decided = current.and_then(|current| {
+            let user = make(&current, &facts)?;
+            change.writes.push(Write::put(&user, Expect::Version(current.user.version)));
+            Ok(user)
+        });
+        if let Some(recorded) = commit(world, change, record, decided).await? {
+            return Ok(recorded);
+        }
+        pause(world, turn).await;
+    }
+    Err(overtaken())
+}
+
+/// Session and person as they are now: much may have ended since the page was shown.
+async fn again<W: World>(
+    world: &W,
+    signed: &Signed,
+) -> Result<(Basis, Result<Signed, Refusal>), Unavailable> {
+    let (hash, id) = (&signed.session.hash, signed.user.id());
+    let facts = basis(world, vec![Key::of::<Session>(hash), Key::of::<UserRecord>(&id)]).await?;
+    let now = issuing::now(world, &facts)?;
+    let rows = (facts.rows.get::<Session>(hash)?, facts.rows.get::<UserRecord>(&id)?);
+    let current = match rows {
+        (Some(session), Some(user)) if session.is_live(now).is_ok() => {
+            admits(&user, session.epoch).map_err(Refusal::from).map(|()| Signed { session, user })
+        }
+        _ => Err(Refusal::NotSigned),
+    };
+    Ok((facts, current))
+}
+
+fn changed<W: World>(
+    world: &W,
+    action: &str,
+    signed: &Signed,
+    browser: &Browser<'_>,
+    facts: &Basis,
+) -> Record {
+    let mut record = begin_record(world, Event::UserChanged);
+    record.action = action.to_owned();
+    record.subject = Some(signed.user.id());
+    record.resource = Some(format!("session {}", signed.session.id));
+    record.policy = Some(facts.version());
+    record.epoch = Some(facts.epoch.0);
+    record.attestation.insert("source".to_owned(), browser.source.to_owned());
+    record
+}
+
+/// Whose a passkey is.
+pub(crate) async fn owner<W: World>(
+    world: &W,
+    id: &str,
+) -> Result<Option<Stored<UserRecord>>, Unavailable> {
+    let found = every::<W, UserRecord>(world, Index::Handle, &passkey_handle(id)).await?;
+    Ok(found.into_iter().find(|user| user.passkey(id).is_some()))
+}
+
+/// Who asks: the host of the issuer, and its origin.
+pub(crate) fn relying_party<W: World>(world: &W) -> Result<RelyingParty, String> {
+    let issuer = &world.site().issuer;
+    let (scheme, rest) = issuer.split_once("://").unwrap_or_default();
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.split(':').next().unwrap_or_default();
+    let origin = Origin::parse(&format!("{scheme}://{authority}")).map_err(|e| e.to_string())?;
+    let id = RpId::parse(host).map_err(|error| error.to_string())?;
+    RelyingParty::new(id, RP_NAME, origin).map_err(|error| error.to_string())
+}

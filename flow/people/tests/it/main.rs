@@ -1,0 +1,12 @@
+//! People as stories, over one world from one seed.
+
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod orders;
+#[cfg(test)]
+mod passkeys;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod sign_in;
