@@ -10,6 +10,7 @@ pub use credential::Purpose;
 mod clock;
 mod journal;
 mod keys;
+mod outside;
 mod peers;
 mod platforms;
 pub mod rows;
@@ -19,6 +20,7 @@ mod superior;
 pub use clock::{Clock, Entropy, Newest};
 pub use journal::{Appending, Journal, Receipt, Recorded, Sealed};
 pub use keys::{Handle, KeyFault, Keys};
+pub use outside::{Asks, Outbound, Outside, Reach, Replying, SharedSecret};
 pub use peers::{
     AssignedCredential, Delegation, IssueKind, IssueOrder, PeerFault, Peers, RenewOrder, Renewed,
 };
@@ -74,6 +76,11 @@ pub trait World: Send + Sync + 'static {
     fn peers(&self) -> &Self::Peers;
     /// Whom a verifier of evidence may ask; `None` where there is no client for that.
     fn platforms(&self) -> Option<&dyn Platforms> {
+        None
+    }
+    /// Whom people sign in by, and who is told that they left; `None` where there is no client for
+    /// that.
+    fn outside(&self) -> Option<&dyn Outside> {
         None
     }
     /// The authority above our X.509 authority; `None` where that signs for itself.

@@ -26,12 +26,14 @@ const FILE_BYTES_MAX: usize = TEXT_BYTES_MAX + 64;
 const KEY: &str = "key";
 
 /// The purposes whose keys are kept: all but those of workloads, whose keys end with the process.
-pub(crate) const KEPT: [Purpose; 9] = [
+pub(crate) const KEPT: [Purpose; 11] = [
     Purpose::X509Authority,
     Purpose::JwtSvid,
     Purpose::Wit,
     Purpose::AccessToken,
     Purpose::TxnToken,
+    Purpose::IdToken,
+    Purpose::ClientAssertion,
     Purpose::WebAuthority,
     Purpose::WebServer,
     Purpose::Log,

@@ -48,9 +48,15 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
     Ok(document)
 }
 
-/// The keys that our tokens are verified with: those of access and of transaction tokens.
+/// The keys that our tokens are verified with: those of access, transaction and ID tokens, and
+/// those that this server proves itself by as a client.
 pub async fn jwks<W: World>(world: &W) -> Result<KeySet, Unavailable> {
-    let purposes = [Purpose::AccessToken, Purpose::TxnToken, Purpose::IdToken];
+    let purposes = [
+        Purpose::AccessToken,
+        Purpose::TxnToken,
+        Purpose::IdToken,
+        Purpose::ClientAssertion,
+    ];
     let keys: Vec<_> = purposes.iter().map(|one| Key::of::<KeyRing>(one.name())).collect();
     let rows = world.store().snapshot(&keys).await?;
     let now = world.clock().now();

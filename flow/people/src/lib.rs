@@ -7,7 +7,7 @@
 //! sessions, and all that ends with them. Not here: consent and grants (`flow/consent`,
 //! `flow/access`), pages and cookies (`edge/console`), requests to the outside (`edge/fetch`).
 
-use basis::{facts, issuing, record, turns};
+use basis::{facts, issuing, record, sign, turns};
 
 pub mod browser;
 pub mod ceremony;
@@ -20,3 +20,4 @@ pub mod sessions;
 pub mod sign_in;
 pub mod standing;
 pub mod throttle;
+pub mod upstream;

@@ -354,19 +354,7 @@ pub async fn link<W: World>(
     name: &UserName,
     life: Span,
 ) -> Done<Given> {
-    let bound = (life > Span::ZERO && life <= LINK_LIFE_MAX).then_some(()).ok_or_else(|| {
-        Refusal::Bound { what: "the life", bound: format!("1 to {} s", LINK_LIFE_MAX.seconds()) }
-    });
-    give(world, operator, name, "user.link", bound, async |_, now, change| {
-        for old in ending::every::<W, SignInCode>(world, Index::User, &name.id()).await? {
-            if old.purpose == CodePurpose::AddPasskey {
-                let expect = Expect::Version(old.version);
-                change.writes.push(Write::delete::<SignInCode>(old.hash.clone(), expect));
-            }
-        }
-        Ok(Ok(new_link(world, operator, name, life, now, change)))
-    })
-    .await
+    give(world, operator, name, Gift::Link { life }).await
 }
 
 /// A code that lets somebody in, typed beside their name.
@@ -377,69 +365,74 @@ pub async fn code<W: World>(
     uses: u32,
     life: Span,
 ) -> Done<Given> {
-    let bound = if life == Span::ZERO || life > CODE_LIFE_MAX {
-        let bound = format!("1 to {} s", CODE_LIFE_MAX.seconds());
-        Err(Refusal::Bound { what: "the life", bound })
-    } else if !(1..=USES_MAX).contains(&uses) {
-        Err(Refusal::Bound { what: "the uses", bound: format!("1 to {USES_MAX}") })
-    } else {
-        Ok(())
-    };
-    give(world, operator, name, "user.code", bound, async |facts, now, change| {
-        if !facts.set().domain().sign_in.codes {
-            return Ok(Err(Refusal::CodesOff));
-        }
-        let text = secrets::code(world.entropy().secret());
-        let row = SignInCode {
-            // INVARIANT: `text` is a code.
-            hash: secrets::code_hash(&name.id(), text.expose()).unwrap_or_default(),
-            user: name.id(),
-            purpose: CodePurpose::SignIn,
-            uses_left: uses,
-            until: now.plus(life),
-            by: operator.0.clone(),
-        };
-        change.writes.push(Write::put(&row, Expect::Absent));
-        Ok(Ok(Given { text, user: name.clone(), uses, until: row.until }))
-    })
-    .await
+    give(world, operator, name, Gift::Code { uses, life }).await
 }
 
-/// What was made, or why not.
-type Making = Result<Result<Given, Refusal>, Unavailable>;
+/// What an operator gives.
+#[derive(Clone, Copy)]
+enum Gift {
+    Link { life: Span },
+    Code { uses: u32, life: Span },
+}
 
-/// What giving a code and giving a link have in common.
+impl Gift {
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Link { .. } => "user.link",
+            Self::Code { .. } => "user.code",
+        }
+    }
+
+    fn check(self) -> Result<(), Refusal> {
+        let (life, most) = match self {
+            Self::Link { life } => (life, LINK_LIFE_MAX),
+            Self::Code { life, .. } => (life, CODE_LIFE_MAX),
+        };
+        if life == Span::ZERO || life > most {
+            let bound = format!("1 to {} s", most.seconds());
+            return Err(Refusal::Bound { what: "the life", bound });
+        }
+        match self {
+            Self::Code { uses, .. } if !(1..=USES_MAX).contains(&uses) => {
+                Err(Refusal::Bound { what: "the uses", bound: format!("1 to {USES_MAX}") })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 async fn give<W: World>(
     world: &W,
     operator: &Operator,
     name: &UserName,
-    action: &str,
-    bound: Result<(), Refusal>,
-    make: impl AsyncFn(&Basis, UnixTime, &mut Change) -> Making,
+    gift: Gift,
 ) -> Done<Given> {
     for turn in 0..TRIES_MAX {
         let facts = basis(world, vec![Key::of::<UserRecord>(name.id())]).await?;
         let now = issuing::now(world, &facts)?;
         let found = facts.rows.get::<UserRecord>(&name.id())?;
-        let may = bound.clone().and_then(|()| {
-            let unknown = || Refusal::Unknown { name: name.clone() };
-            Ok(active(found.as_ref().ok_or_else(unknown)?)?)
-        });
         let mut change = Change::default();
-        let decided = match may {
-            Ok(()) => make(&facts, now, &mut change).await?,
+        let decided = match decide_give(found.as_ref(), name, gift, &facts) {
             Err(refusal) => Err(refusal),
+            Ok(()) => Ok(match gift {
+                Gift::Link { life } => {
+                    forget_links(world, name, &mut change).await?;
+                    new_link(world, operator, name, life, now, &mut change)
+                }
+                Gift::Code { uses, life } => {
+                    new_code(world, operator, name, (uses, life), now, &mut change)
+                }
+            }),
         };
         // Who is disabled meanwhile gets nothing: the row that says so is as it was read.
         if let (Ok(_), Some(found)) = (&decided, &found) {
             change.writes.push(Write::put(&*found.value, Expect::Version(found.version)));
         }
-        let mut record = ordered(world, Event::UserChanged, action, operator, &facts);
+        let mut record = ordered(world, Event::UserChanged, gift.action(), operator, &facts);
         record.subject = Some(name.id());
         if let Ok(given) = &decided {
-            record.facts = serde_json::json!({
-                "uses": given.uses, "until": given.until.to_string(),
-            });
+            let until = given.until.to_string();
+            record.facts = serde_json::json!({ "uses": given.uses, "until": until });
         }
         if let Some(recorded) = commit(world, change, record, decided).await? {
             return Ok(recorded);
@@ -447,6 +440,56 @@ async fn give<W: World>(
         pause(world, turn).await;
     }
     Err(overtaken())
+}
+
+fn decide_give(
+    found: Option<&Stored<UserRecord>>,
+    name: &UserName,
+    gift: Gift,
+    facts: &Basis,
+) -> Result<(), Refusal> {
+    gift.check()?;
+    active(found.ok_or_else(|| Refusal::Unknown { name: name.clone() })?)?;
+    if matches!(gift, Gift::Code { .. }) && !facts.set().domain().sign_in.codes {
+        return Err(Refusal::CodesOff);
+    }
+    Ok(())
+}
+
+async fn forget_links<W: World>(
+    world: &W,
+    name: &UserName,
+    change: &mut Change,
+) -> Result<(), Unavailable> {
+    for old in ending::every::<W, SignInCode>(world, Index::User, &name.id()).await? {
+        if old.purpose == CodePurpose::AddPasskey {
+            let expect = Expect::Version(old.version);
+            change.writes.push(Write::delete::<SignInCode>(old.hash.clone(), expect));
+        }
+    }
+    Ok(())
+}
+
+fn new_code<W: World>(
+    world: &W,
+    operator: &Operator,
+    name: &UserName,
+    (uses, life): (u32, Span),
+    now: UnixTime,
+    change: &mut Change,
+) -> Given {
+    let text = secrets::code(world.entropy().secret());
+    let row = SignInCode {
+        // INVARIANT: `text` is a code.
+        hash: secrets::code_hash(&name.id(), text.expose()).unwrap_or_default(),
+        user: name.id(),
+        purpose: CodePurpose::SignIn,
+        uses_left: uses,
+        until: now.plus(life),
+        by: operator.0.clone(),
+    };
+    change.writes.push(Write::put(&row, Expect::Absent));
+    Given { text, user: name.clone(), uses, until: row.until }
 }
 
 fn new_link<W: World>(

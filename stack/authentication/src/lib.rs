@@ -8,8 +8,10 @@
 
 mod caller;
 pub mod ceremony;
+pub mod logout_token;
 pub mod notice;
 mod once;
+pub mod own_assertion;
 pub mod policy;
 pub mod private_key_jwt;
 mod proof;

@@ -26,6 +26,8 @@ pub enum Purpose {
     TxnToken,
     /// ID tokens, and what else is signed for clients: answers about users and tokens.
     IdToken,
+    /// What this server proves itself by where it is a client.
+    ClientAssertion,
     /// Attestation results: the verifier's own (RFC 9334 §4.1).
     AttestationResult,
     /// The authority of the HTTPS listeners' own certificates.
@@ -44,13 +46,14 @@ pub enum Purpose {
 
 impl Purpose {
     /// Those whose keys others verify with, so that they are rotated by overlap.
-    pub const ROTATED: [Self; 8] = [
+    pub const ROTATED: [Self; 9] = [
         Self::X509Authority,
         Self::JwtSvid,
         Self::Wit,
         Self::AccessToken,
         Self::TxnToken,
         Self::IdToken,
+        Self::ClientAssertion,
         Self::AttestationResult,
         Self::WebAuthority,
     ];
@@ -64,6 +67,7 @@ impl Purpose {
             Self::AccessToken => "access-token",
             Self::TxnToken => "txn-token",
             Self::IdToken => "id-token",
+            Self::ClientAssertion => "client-assertion",
             Self::AttestationResult => "attestation-result",
             Self::WebAuthority => "web-authority",
             Self::WebServer => "web-server",
