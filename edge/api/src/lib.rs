@@ -9,6 +9,7 @@
 //! What trusting it means: it shows the flows exactly what was sent, once, and lets out nothing
 //! that a flow did not record. Certificates of clients are handed on unverified.
 
+mod about;
 mod accept;
 pub mod admin;
 mod answer;

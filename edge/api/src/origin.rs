@@ -23,6 +23,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tower::Service;
 
+use crate::about;
 use crate::accept::{self, Answers, Listening, Peer};
 use crate::answer::{self, Answer};
 use crate::documents;
@@ -42,7 +43,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 const NO_ROUTE: &str = "other";
 /// What a page may send along to any endpoint. To be answered without credentials is all it gets.
 const CORS_HEADERS: HeaderValue = HeaderValue::from_static(
-    "content-type, oauth-client-attestation, oauth-client-attestation-pop, mcp-protocol-version",
+    "authorization, content-type, dpop, oauth-client-attestation, oauth-client-attestation-pop, \
+     mcp-protocol-version",
 );
 /// How long a browser may remember that, in seconds.
 const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("3600");
@@ -259,11 +261,15 @@ pub(crate) fn not_found() -> Answer {
 }
 
 /// What a page may read beside the body.
-const EXPOSED: HeaderValue = HeaderValue::from_static("aims-audit-id, retry-after");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("aims-audit-id, dpop-nonce, retry-after, www-authenticate");
 
 fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>> {
     match route.endpoint {
         Public::Token => of(route, token::serve::<W>),
+        Public::Introspect => of(route, about::introspect::<W>),
+        Public::Revoke => of(route, about::revoke::<W>),
+        Public::Userinfo => of(route, about::userinfo::<W>),
         Public::EnrolSession => of(route, enrol::session::<W>),
         Public::Enrol => of(route, enrol::serve::<W>),
         Public::EnrolRenew => of(route, enrol::renewed::<W>),

@@ -101,9 +101,9 @@ pub enum Unread {
         /// The scheme that it used, if it is one that can be answered.
         scheme: &'static str,
     },
-    /// A DPoP proof: to ignore it would give a token that is less bound than was asked for.
-    #[error("a DPoP proof, which is not supported")]
-    Dpop,
+    /// A parameter of a question about a token, or of its revocation.
+    #[error(transparent)]
+    Parameter(#[from] oauth::parameter::Refused),
     /// A header field that is no token, or not once.
     #[error("`{name}`: {reason}")]
     Field {
@@ -161,7 +161,7 @@ impl Unread {
             Self::ContentEncoding => "content_encoding",
             Self::Query => "query",
             Self::Authorization { .. } => "authorization",
-            Self::Dpop => "dpop",
+            Self::Parameter(_) => "parameter",
             Self::Field { .. } => "field",
             Self::Form(_) => "form",
             Self::Client(_) => "client",

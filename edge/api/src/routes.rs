@@ -21,6 +21,9 @@ pub(crate) struct Route<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Public {
     Token,
+    Introspect,
+    Revoke,
+    Userinfo,
     EnrolSession,
     Enrol,
     EnrolRenew,
@@ -54,6 +57,13 @@ const STANDARD: bool = false;
 /// at what they discover; nobody needs it with credentials.
 pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/token", Public::Token, (CORS, STANDARD)),
+    // RFC 7662: for resource servers, which are no pages.
+    public("POST", "/introspect", Public::Introspect, (NO_CORS, STANDARD)),
+    public("POST", "/revoke", Public::Revoke, (CORS, STANDARD)),
+    // OpenID Connect Core 1.0 §5.3: "The UserInfo Endpoint SHOULD support the use of Cross-Origin
+    // Resource Sharing".
+    public("GET", "/userinfo", Public::Userinfo, (CORS, STANDARD)),
+    public("POST", "/userinfo", Public::Userinfo, (NO_CORS, STANDARD)),
     public("POST", "/enrol/session", Public::EnrolSession, (NO_CORS, OWN)),
     public("POST", "/enrol", Public::Enrol, (NO_CORS, OWN)),
     public("POST", ::enrol::renew::PATH, Public::EnrolRenew, (NO_CORS, OWN)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use env::{Unavailable, World};
+use flow::token::asker::Asker;
 use flow::token::{Call, End, GRANTS};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
@@ -98,9 +99,6 @@ fn fields_fit(headers: &HeaderMap) -> Result<(), Unread> {
     if let Some(value) = headers.get(AUTHORIZATION) {
         return Err(Unread::Authorization { scheme: scheme(value) });
     }
-    if headers.contains_key("DPoP") {
-        return Err(Unread::Dpop);
-    }
     if headers.contains_key(CONTENT_ENCODING) {
         return Err(Unread::ContentEncoding);
     }
@@ -148,8 +146,32 @@ fn read(
         let found = request.grant_type().to_string();
         return Err(TokenRequestError::UnsupportedGrantType { found }.into());
     }
-    let attestation = attestation(headers)?;
-    Ok(Call { request, client, attestation, certificates, source: source.to_string() })
+    let (attestation, source) = (attestation(headers)?, source.to_string());
+    Ok(Call { request, client, attestation, dpop: dpop(headers), certificates, source })
+}
+
+/// The values of the `DPoP` field: the flow says what is wrong with them.
+pub(crate) fn dpop(headers: &HeaderMap) -> Vec<Vec<u8>> {
+    headers.get_all(oauth::dpop::FIELD).iter().map(|value| value.as_bytes().to_vec()).collect()
+}
+
+/// What a request of a form shows of its client, and the form.
+pub(crate) async fn asker<W: World>(
+    shared: &Shared<W>,
+    parts: &Parts,
+    body: Body,
+) -> Result<(Asker, Form), Unread> {
+    head(parts)?;
+    let bytes = read_body(body, FORM_BYTES_MAX, shared.limits.body_max).await?;
+    let form = Form::parse(&bytes)?;
+    let peer = parts.extensions.get::<Peer>().ok_or(Unread::NotHttp)?;
+    let asker = Asker {
+        client: PresentedClient::parse(&form)?,
+        attestation: attestation(&parts.headers)?,
+        certificates: peer.chain.as_deref().unwrap_or_default().to_vec(),
+        source: peer.address.to_string(),
+    };
+    Ok((asker, form))
 }
 
 /// Both fields, or neither. draft-ietf-oauth-attestation-based-client-auth §7.1: "There is
@@ -195,20 +217,30 @@ async fn finish<W: World>(
                 }
             };
             answer::name_record(answer.headers_mut(), id);
-            answer
+            with_nonce(shared, answer).await
         }
         Err(unavailable) => down(shared, &unavailable),
     }
 }
 
-fn refused<W: World>(shared: &Shared<W>, source: &Source, unread: &Unread) -> Answer {
+/// The answer with a nonce for the next proof, where policy asks for nonces (RFC 9449 §8).
+pub(crate) async fn with_nonce<W: World>(shared: &Shared<W>, mut answer: Answer) -> Answer {
+    if let Ok(Some(nonce)) = flow::token::nonce(&*shared.world).await
+        && let Ok(value) = HeaderValue::try_from(nonce)
+    {
+        answer.headers_mut().insert(oauth::dpop::NONCE_FIELD, value);
+    }
+    answer
+}
+
+pub(crate) fn refused<W: World>(shared: &Shared<W>, source: &Source, unread: &Unread) -> Answer {
     shared.refuse(source, unread);
     let wire = wire::of_unread(unread);
     shared.metrics.token("refused", wire.code.as_str());
     wire.into_answer()
 }
 
-fn down<W: World>(shared: &Shared<W>, unavailable: &Unavailable) -> Answer {
+pub(crate) fn down<W: World>(shared: &Shared<W>, unavailable: &Unavailable) -> Answer {
     tracing::error!(%unavailable, "the token endpoint could not answer");
     shared.metrics.token("unavailable", "temporarily_unavailable");
     wire::of_unavailable().into_answer()

@@ -6,7 +6,7 @@
 use authentication::spiffe_wit;
 use authorization::grants;
 use axum::body::Body;
-use flow::token::{ClientRefusal, Refusal};
+use flow::token::{ClientRefusal, Refusal, asker};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use oauth::client_assertion::PresentedClientError;
@@ -103,7 +103,7 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         | Unread::ContentType { .. }
         | Unread::ContentEncoding
         | Unread::Query
-        | Unread::Dpop
+        | Unread::Parameter(_)
         | Unread::Field { .. }
         | Unread::Enrolment(_)
         | Unread::Enrol(_)
@@ -160,6 +160,14 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Wire {
     match refusal {
         Refusal::Client(client) => of_client(client),
         Refusal::Replayed => Wire::bad(ErrorCode::InvalidClient, refusal),
+        // RFC 9449 §8: "the authorization server can supply a nonce value to be included by the
+        // client in DPoP proofs sent", with the error "use_dpop_nonce".
+        Refusal::Dpop(proof) if proof.asks_for_nonce() => {
+            Wire::bad(ErrorCode::UseDpopNonce, refusal)
+        }
+        // RFC 9449 §5: "invalid_dpop_proof", "to indicate that the DPoP proof is invalid".
+        Refusal::Dpop(_) | Refusal::DpopReplayed => Wire::bad(ErrorCode::InvalidDpopProof, refusal),
+        Refusal::AssertionReplayed => Wire::bad(ErrorCode::InvalidGrant, refusal),
         // RFC 8693 §2.2.2: "if either the "subject_token" or "actor_token" are invalid for any
         // reason, or are unacceptable based on policy, [...] The value of the "error" parameter
         // MUST be the "invalid_request" error code."
@@ -197,15 +205,36 @@ fn of_grant(refusal: &grants::Refusal) -> ErrorCode {
         }
         // RFC 8707 §2: "invalid_target: The requested resource is invalid, missing, unknown, or
         // malformed."
-        R::UnknownTarget | R::TargetNotInForce(_) | R::NoCertificate | R::NoWorkload => {
-            ErrorCode::InvalidTarget
-        }
+        R::UnknownTarget
+        | R::TargetNotInForce(_)
+        | R::TargetNotGranted { .. }
+        | R::NoCertificate
+        | R::BoundOtherwise(_)
+        | R::NoWorkload => ErrorCode::InvalidTarget,
+        // RFC 9449 §5: a request without the proof that the token is to be bound by.
+        R::NoDpopProof => ErrorCode::InvalidDpopProof,
+        // RFC 6749 §5.2: "invalid_grant: The provided authorization grant (e.g., authorization
+        // code, resource owner credentials) or refresh token is invalid, expired, revoked, does not
+        // match the redirection URI used in the authorization request, or was issued to another
+        // client." RFC 7523 §3.1 has it for assertions, RFC 7636 §4.6 for verifiers.
+        R::NotHeld
+        | R::GrantOfOther
+        | R::Code(_)
+        | R::OtherRedirectUri
+        | R::Verifier(_)
+        | R::OtherKey
+        | R::Over(_)
+        | R::Refresh(_)
+        | R::Assertion(_) => ErrorCode::InvalidGrant,
+        R::DetailsUnknown(_) | R::DetailsTooWide => ErrorCode::InvalidAuthorizationDetails,
         // RFC 6749 §5.2: "invalid_scope: The requested scope is invalid, unknown, malformed, or
         // exceeds the scope granted by the resource owner."
-        R::ScopeUnknown { .. } | R::ScopeOfClient { .. } | R::ScopeOfSubject { .. } => {
-            ErrorCode::InvalidScope
-        }
+        R::ScopeUnknown { .. }
+        | R::ScopeOfClient { .. }
+        | R::ScopeOfSubject { .. }
+        | R::ScopeOfGrant { .. } => ErrorCode::InvalidScope,
         R::NoSubject
+        | R::Ended { .. }
         | R::SubjectForOther { .. }
         | R::SubjectNotInForce { .. }
         | R::MayNotAct { .. }
@@ -213,6 +242,19 @@ fn of_grant(refusal: &grants::Refusal) -> ErrorCode {
         | R::TooDeep { .. }
         | R::NoActor
         | R::NoScope => ErrorCode::InvalidRequest,
+    }
+}
+
+/// A client that asks about tokens, refused (RFC 7662 §2.3, RFC 7009 §2.2.1).
+pub(crate) fn of_asker(refusal: &asker::Refusal) -> Wire {
+    use asker::Refusal as R;
+    match refusal {
+        // RFC 7662 §2.3: "the authorization server responds with an HTTP 401 (Unauthorized) as
+        // described in Section 5.2 of OAuth 2.0".
+        R::NotInForce(_) | R::Public | R::Replayed => {
+            Wire::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidClient, refusal)
+        }
+        R::OtherClient => Wire::bad(ErrorCode::InvalidGrant, refusal),
     }
 }
 
@@ -225,9 +267,14 @@ pub(crate) fn of_unavailable() -> Wire {
 #[cfg(test)]
 mod tests {
     use authentication::{private_key_jwt, spiffe_jwt, spiffe_x509};
+    use authorization::granted::code::Stale;
+    use authorization::granted::{Over, refresh};
+    use authorization::grants::jwt_bearer::NotAccepted;
     use authorization::presented;
     use flow::token::TargetRefusal;
+    use oauth::dpop::ProofRefused;
     use oauth::form::FormError;
+    use oauth::pkce::PkceRefused;
     use oauth::token_request::{GrantType, TokenRequestError};
     use oauth::{NotATokenText, ScopeSet, TokenType};
     use pdp::{Fault, PolicyVersion};
@@ -289,6 +336,22 @@ mod tests {
             R::ScopeOfSubject { asked: scope("x y"), held: scope("y") },
             R::NoCertificate,
             R::NoWorkload,
+            R::NoDpopProof,
+            R::BoundOtherwise("wit"),
+            R::Ended { id: text("grant-1"), why: text("enough") },
+            R::NotHeld,
+            R::GrantOfOther,
+            R::Code(Stale::Used { at: UnixTime::EPOCH }),
+            R::OtherRedirectUri,
+            R::Verifier(PkceRefused::Mismatch),
+            R::OtherKey,
+            R::Over(Over::Expired { at: UnixTime::EPOCH }),
+            R::Refresh(refresh::Refusal::Reused),
+            R::TargetNotGranted { target: text("b"), granted: vec![text("a")] },
+            R::ScopeOfGrant { asked: scope("x y"), granted: scope("y") },
+            R::DetailsUnknown(text("an unknown type")),
+            R::DetailsTooWide,
+            R::Assertion(NotAccepted::Subject),
         ]
     }
 
@@ -314,6 +377,10 @@ mod tests {
         let mut all: Vec<Refusal> = vec![
             Refusal::Client(ClientRefusal::Unknown),
             Refusal::Replayed,
+            Refusal::Dpop(ProofRefused::NoNonce),
+            Refusal::Dpop(ProofRefused::TokenHash),
+            Refusal::DpopReplayed,
+            Refusal::AssertionReplayed,
             Refusal::Subject(subject()),
             Refusal::Actor(subject()),
             Refusal::TokenType(TokenType::IdToken),
@@ -333,6 +400,10 @@ mod tests {
         insta::assert_snapshot!(table, @r#"
         400 invalid_client: the client is not known
         400 invalid_client: the client's proof was used before
+        400 use_dpop_nonce: proof without `nonce` (RFC 9449 §8)
+        400 invalid_dpop_proof: proof for another access token (RFC 9449 §4.3)
+        400 invalid_dpop_proof: the DPoP proof was used before
+        400 invalid_grant: the assertion was used before
         400 invalid_request: the subject token: a token with several audiences
         400 invalid_request: the actor token: a token with several audiences
         400 invalid_request: a token of the type `urn:ietf:params:oauth:token-type:id_token` is not taken here
@@ -362,6 +433,22 @@ mod tests {
         400 invalid_scope: scope `x y` is wider than `y`, that of the subject token
         400 invalid_target: tokens for this target are bound to a certificate: ask for one over mutual TLS
         400 invalid_target: tokens for this target are for workloads with a WIT; this client has none
+        400 invalid_dpop_proof: tokens for this target are bound to a DPoP key: send a `DPoP` proof
+        400 invalid_target: a DPoP proof, and tokens for this target are bound by `wit`: they are not bound twice
+        400 invalid_request: `grant-1`, that it comes from, was ended: enough
+        400 invalid_grant: the code or refresh token is not one of this server, or its grant is gone
+        400 invalid_grant: the grant is of another client
+        400 invalid_grant: the code was used at 1970-01-01T00:00:00.000Z
+        400 invalid_grant: `redirect_uri` is not the one of the authorization request
+        400 invalid_grant: `code_verifier` does not answer `code_challenge` (RFC 7636 §4.6)
+        400 invalid_grant: the grant is bound to a key or certificate, and this request shows another or none
+        400 invalid_grant: the grant expired at 1970-01-01T00:00:00.000Z
+        400 invalid_grant: the refresh token was used before; its grant has ended
+        400 invalid_target: nothing was granted for `b`; granted is ["a"]
+        400 invalid_scope: scope `x y` is wider than `y`, that was granted
+        400 invalid_authorization_details: an unknown type
+        400 invalid_authorization_details: `authorization_details` are wider than what was granted
+        400 invalid_grant: the assertion: its `sub` is nobody that policy knows
         400 invalid_client: no client authentication: use a client assertion, a client attestation, or mutual tls
         400 invalid_request: more than one method of client authentication
         400 invalid_client: the client is not known
@@ -396,7 +483,6 @@ mod tests {
             Unread::Query,
             Unread::Authorization { scheme: "Basic" },
             Unread::Authorization { scheme: "Bearer" },
-            Unread::Dpop,
             Unread::Field { name: "OAuth-Client-Attestation", reason: field.clone() },
             FormError::Repeated { name: "scope".to_owned() }.into(),
             PresentedClientError::Secret.into(),
@@ -431,7 +517,6 @@ mod tests {
         query 400 invalid_request: parameters in the URL: they belong into the body
         authorization 401 invalid_client [Basic realm="token"]: the client authenticates by HTTP, which no client here does
         authorization 401 invalid_client [Bearer realm="token"]: the client authenticates by HTTP, which no client here does
-        dpop 400 invalid_request: a DPoP proof, which is not supported
         field 400 invalid_request: `OAuth-Client-Attestation`: the header field stands there more than once
         form 400 invalid_request: parameter `scope` stands more than once
         client 400 invalid_client: a client secret, which no client here has

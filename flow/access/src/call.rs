@@ -5,7 +5,7 @@
 mod caller;
 mod dpop;
 mod exchange;
-mod standing;
+pub(crate) mod standing;
 
 use std::future::Future;
 

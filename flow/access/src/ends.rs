@@ -76,6 +76,11 @@ pub async fn end_grant<W: World>(
     Err(overtaken())
 }
 
+/// The writes that end a token.
+pub(crate) fn of_one(token: &Presented, ending: Ending<'_>, now: UnixTime) -> [Write; 1] {
+    [Write::put(&row(token.jti(), ending.why, now), Expect::Any)]
+}
+
 /// Ends a token and all that came of it; other tokens of its grant live on.
 pub async fn end_token<W: World>(
     world: &W,
@@ -83,16 +88,9 @@ pub async fn end_token<W: World>(
     ending: Ending<'_>,
 ) -> Result<Recorded<()>, Unavailable> {
     let now = world.clock().now();
-    let mut record = begin(world, Event::GrantEnded);
-    record.action = "token.end".to_owned();
-    record.agent = Some(token.client_id().to_owned());
-    record.subject = Some(token.subject().to_owned());
-    record.root = Some(token.root().to_owned());
-    record.jti = Some(token.jti().to_owned());
-    record.operator = Some(ending.by.to_owned());
-    record.facts = serde_json::json!({ "why": ending.why });
-    let writes = vec![Write::put(&row(token.jti(), ending.why, now), Expect::Any)];
-    let change = Change { writes, uses: Vec::new(), records: vec![record] };
+    let records = vec![told_of_one(world, token, ending)];
+    let writes = of_one(token, ending, now).into();
+    let change = Change { writes, uses: Vec::new(), records };
     let receipt = crate::turns::settled(world.store().commit(change).await)?;
     Ok(Recorded::new((), &receipt.ok_or_else(overtaken)?))
 }
@@ -266,6 +264,20 @@ async fn close<W: World>(
 
 fn row(id: &str, why: &str, now: UnixTime) -> Ended {
     Ended { id: id.to_owned(), until: now.plus(REMEMBERED), why: why.to_owned() }
+}
+
+/// The record of a token's end.
+pub(crate) fn told_of_one<W: World>(world: &W, token: &Presented, ending: Ending<'_>) -> Record {
+    let mut record = begin(world, Event::GrantEnded);
+    record.action = "token.end".to_owned();
+    record.agent = Some(token.client_id().to_owned());
+    record.subject = Some(token.subject().to_owned());
+    record.root = Some(token.root().to_owned());
+    record.parent = token.parent().map(str::to_owned);
+    record.jti = Some(token.jti().to_owned());
+    record.operator = Some(ending.by.to_owned());
+    record.facts = serde_json::json!({ "why": ending.why });
+    record
 }
 
 /// The record of a grant's end.

@@ -1,5 +1,7 @@
 //! What anyone may read: metadata, keys, our bundle (RFC 8414, RFC 7517, SPIFFE bundle format).
 
+use std::collections::BTreeSet;
+
 use authentication::Method;
 use authorization::policy::Proof;
 use authorization::presented::ALGORITHMS;
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::facts::basis;
 use crate::sign::ALGORITHM;
-use crate::token::GRANTS;
+use crate::token::{DPOP_ALGORITHMS, GRANTS};
 
 /// The document of the authorization server (RFC 8414 §2).
 pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
@@ -36,9 +38,20 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
         wit.iter().map(|one| one.as_str().to_owned()).collect();
     document.client_attestation_pop_signing_alg_values_supported =
         wit.iter().map(|one| one.as_str().to_owned()).collect();
+    document.introspection_endpoint = Some(endpoint(&site.issuer, "/introspect")?);
+    document.revocation_endpoint = Some(endpoint(&site.issuer, "/revoke")?);
+    document.dpop_signing_alg_values_supported =
+        DPOP_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
+    document.extensions.introspection_signing_alg_values_supported =
+        vec![ALGORITHM.as_str().to_owned()];
+    let types = facts.set().resources().iter().flat_map(|one| &one.details);
+    document.extensions.authorization_details_types_supported =
+        types.map(|one| one.type_.clone()).collect::<BTreeSet<_>>().into_iter().collect();
     document.tls_client_certificate_bound_access_tokens = true;
     document.mtls_endpoint_aliases = Some(MtlsEndpointAliases {
         token_endpoint: Some(endpoint(&site.mtls_origin, "/token")?),
+        introspection_endpoint: Some(endpoint(&site.mtls_origin, "/introspect")?),
+        revocation_endpoint: Some(endpoint(&site.mtls_origin, "/revoke")?),
         ..MtlsEndpointAliases::default()
     });
     for resource in facts.set().resources() {

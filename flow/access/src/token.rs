@@ -1,11 +1,12 @@
 //! The token endpoint (RFC 6749 §3.2): who asks, what for, whether, and the token
 //! (S4 §10; AUTHZ-01 to AUTHZ-03, AUTHZ-07, AUTHZ-08, AUTHZ-11, AUTHZ-12, AUTHZ-23).
 
+pub mod asker;
 pub(crate) mod brought;
-mod client;
+pub(crate) mod client;
 mod made;
-mod people;
-mod proof;
+pub(crate) mod people;
+pub(crate) mod proof;
 mod target;
 
 use authentication::{Caller, Once, Who};
@@ -54,6 +55,13 @@ pub struct Call {
     pub certificates: Vec<Vec<u8>>,
     /// Where it comes from, for counting strangers.
     pub source: String,
+}
+
+impl Call {
+    fn shown(&self) -> client::Shown<'_> {
+        let Self { client, attestation, certificates, .. } = self;
+        client::Shown { client, attestation: attestation.as_ref(), certificates }
+    }
 }
 
 /// Why no token is issued.
@@ -136,7 +144,7 @@ pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable>
     for turn in 0..TRIES_MAX {
         match attempt(world, &call).await? {
             Some(end) => return Ok(end),
-            // Another request used the same code or refresh token: decided again, by what that left.
+            // Another request used the same code or refresh token: decided again by what that left.
             None => pause(world, turn).await,
         }
     }
@@ -145,11 +153,12 @@ pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable>
 
 /// One try; `None` when another commit came first.
 async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavailable> {
-    let facts = basis(world, client::keys(call)).await?;
+    let shown = call.shown();
+    let facts = basis(world, client::keys(shown)).await?;
     let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
-    let proved = match client::authenticate(call, &facts, &issuer, now)? {
+    let proved = match client::authenticate(shown, &facts, &issuer, now)? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(Some(End::Stranger(refusal))),
     };
@@ -158,7 +167,8 @@ async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavai
     let mut spent = Spent::default();
     spent.add(proved.once, Refusal::Replayed);
     let mut asked = Asked { call, caller: &proved.caller, issuer: &issuer, key: None, now };
-    let shown = proof::of(world, &facts, &call.dpop, ("POST", "/token"), now).await?;
+    let at = proof::At { method: "POST", path: "/token", access_token: None };
+    let shown = proof::of(world, &facts, &call.dpop, at, now).await?;
     let (decided, question) = match shown {
         Ok(shown) => {
             asked.key = shown.as_ref().map(|shown| shown.key);

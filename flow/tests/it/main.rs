@@ -1,6 +1,8 @@
 //! The flows as stories, over one world from one seed.
 
 #[cfg(test)]
+mod about;
+#[cfg(test)]
 mod agents;
 #[cfg(test)]
 mod attest;

@@ -12,6 +12,7 @@ pub mod client;
 pub mod granted;
 pub mod grants;
 pub mod id_token;
+pub mod introspection;
 pub mod pairwise;
 pub mod policy;
 pub mod presented;

@@ -8,6 +8,10 @@ use oauth::{Resource, Scope, ScopeSet};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+/// The most resource servers of one resource.
+const INTROSPECT_MAX: usize = 64;
+/// The most types of `authorization_details` of one resource.
+const DETAIL_TYPES_MAX: usize = 64;
 /// The most actions of one resource.
 pub const ACTIONS_MAX: usize = 512;
 
@@ -427,6 +431,14 @@ impl ResourcePolicy {
         if self.actions.len() > ACTIONS_MAX {
             fault("action", format!("more than {ACTIONS_MAX} actions"));
         }
+        if self.subject == SubjectKind::Pairwise && self.token == Format::Jwt {
+            let message = "`pairwise` is for opaque tokens: one that is read says who it is about";
+            fault("subject", message.to_owned());
+        }
+        if self.introspect.len() > INTROSPECT_MAX || self.details.len() > DETAIL_TYPES_MAX {
+            let most = format!("{INTROSPECT_MAX} clients and {DETAIL_TYPES_MAX} types");
+            fault("introspect", format!("more than {most} of one resource"));
+        }
         for action in &self.actions {
             let named = action.tool.clone().or_else(|| action.path.clone()).unwrap_or_default();
             let fits = match self.protocol {
@@ -589,6 +601,11 @@ mod tests {
         {
             check(&|wrong| upstream.clone_into(&mut wrong.upstream), &["upstream"]);
         }
+        check(&|wrong| wrong.subject = SubjectKind::Pairwise, &["subject"]);
+        let opaque = |one: &mut ResourcePolicy| {
+            (one.subject, one.token) = (SubjectKind::Pairwise, Format::Opaque);
+        };
+        check(&opaque, &[]);
         check(&|wrong| wrong.protocol = Protocol::Http, &["action"]);
         check(&|wrong| wrong.actions = vec![action(None, None, Some("/a"))], &["action"]);
         check(

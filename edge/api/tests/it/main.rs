@@ -1,6 +1,8 @@
 //! The listeners over real sockets.
 
 #[cfg(test)]
+mod about;
+#[cfg(test)]
 mod bounds;
 #[cfg(test)]
 mod browser;

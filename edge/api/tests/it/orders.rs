@@ -395,6 +395,7 @@ async fn keys_are_shown_by_their_public_side() {
         "wit",
         "access-token",
         "txn-token",
+        "id-token",
         "attestation-result",
         "web-authority",
     ];

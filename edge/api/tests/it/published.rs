@@ -16,13 +16,15 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
     content-type: application/json
     cache-control: public, max-age=60
     access-control-allow-origin: *
-    access-control-expose-headers: aims-audit-id, retry-after
+    access-control-expose-headers: aims-audit-id, dpop-nonce, retry-after, www-authenticate
     x-content-type-options: nosniff
 
     {
       "issuer": "https://localhost:8443",
       "token_endpoint": "https://localhost:8443/token",
       "jwks_uri": "https://localhost:8443/jwks",
+      "introspection_endpoint": "https://localhost:8443/introspect",
+      "revocation_endpoint": "https://localhost:8443/revoke",
       "scopes_supported": [
         "invoices.read",
         "read"
@@ -30,13 +32,17 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
       "response_types_supported": [],
       "grant_types_supported": [
         "client_credentials",
-        "urn:ietf:params:oauth:grant-type:token-exchange"
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+        "authorization_code",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer"
       ],
       "token_endpoint_auth_methods_supported": [
         "spiffe_jwt",
         "spiffe_x509",
         "spiffe_wit",
-        "private_key_jwt"
+        "private_key_jwt",
+        "none"
       ],
       "token_endpoint_auth_signing_alg_values_supported": [
         "ES256",
@@ -44,6 +50,13 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "EdDSA",
         "PS256",
         "PS384",
+        "RS256"
+      ],
+      "dpop_signing_alg_values_supported": [
+        "ES256",
+        "ES384",
+        "EdDSA",
+        "PS256",
         "RS256"
       ],
       "client_attestation_signing_alg_values_supported": [
@@ -70,11 +83,16 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
       ],
       "tls_client_certificate_bound_access_tokens": true,
       "mtls_endpoint_aliases": {
-        "token_endpoint": "https://localhost:8444/token"
+        "token_endpoint": "https://localhost:8444/token",
+        "introspection_endpoint": "https://localhost:8444/introspect",
+        "revocation_endpoint": "https://localhost:8444/revoke"
       },
       "protected_resources": [
         "https://localhost:8446/invoices",
         "https://open.example"
+      ],
+      "introspection_signing_alg_values_supported": [
+        "ES256"
       ]
     }
     "#);
@@ -87,7 +105,7 @@ async fn rfc7517_5_keys_are_public_ones_with_their_ids() {
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let keys = reply.json();
     let keys = keys["keys"].as_array().unwrap();
-    assert_eq!(keys.len(), 2);
+    assert_eq!(keys.len(), 3, "of access tokens, transaction tokens, ID tokens");
     for key in keys {
         assert!(key["kid"].is_string() && key["d"].is_null(), "{key}");
         assert_eq!(key["alg"], "ES256");
@@ -115,7 +133,7 @@ async fn tlog_tiles_checkpoints_change_and_tiles_never_do() {
     content-type: text/plain; charset=utf-8
     cache-control: no-cache
     access-control-allow-origin: *
-    access-control-expose-headers: aims-audit-id, retry-after
+    access-control-expose-headers: aims-audit-id, dpop-nonce, retry-after, www-authenticate
     x-content-type-options: nosniff
 
     a note
@@ -125,7 +143,7 @@ async fn tlog_tiles_checkpoints_change_and_tiles_never_do() {
     content-type: application/octet-stream
     cache-control: public, max-age=31536000, immutable
     access-control-allow-origin: *
-    access-control-expose-headers: aims-audit-id, retry-after
+    access-control-expose-headers: aims-audit-id, dpop-nonce, retry-after, www-authenticate
     x-content-type-options: nosniff
 
     hashes

@@ -35,7 +35,7 @@ impl Calling {
 }
 
 /// The rows that say it.
-pub(super) fn keys<'a>(
+pub(crate) fn keys<'a>(
     concerned: impl IntoIterator<Item = &'a String>,
     lineage: impl IntoIterator<Item = &'a String>,
 ) -> Vec<Key> {
@@ -51,7 +51,7 @@ pub(super) fn keys<'a>(
 }
 
 /// Refuses what was ended, and who is not in force.
-pub(super) fn check(
+pub(crate) fn check(
     rows: &Snapshot,
     concerned: &[String],
     lineage: &[String],

@@ -4,13 +4,12 @@ use authentication::{Proved, private_key_jwt, public, spiffe_jwt, spiffe_wit, sp
 use credential::{KeyRing, Purpose};
 use env::{Key, Unavailable};
 use oauth::Issuer;
-use oauth::client_assertion::AssertionType;
+use oauth::client_assertion::{AssertionType, PresentedClient};
 use oauth::confirmation::CertificateThumbprint;
 use registry::ClientRecord;
 use time::UnixTime;
 use wimse::TrustAnchors;
 
-use super::Call;
 use crate::facts::Basis;
 
 /// Why nobody is authenticated.
@@ -57,8 +56,16 @@ impl ClientRefusal {
     }
 }
 
+/// What a request shows of its client.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    pub(crate) client: &'a PresentedClient,
+    pub(crate) attestation: Option<&'a (oauth::TokenText, oauth::TokenText)>,
+    pub(crate) certificates: &'a [Vec<u8>],
+}
+
 /// The rows that authentication may need.
-pub(super) fn keys(call: &Call) -> Vec<Key> {
+pub(crate) fn keys(call: Shown<'_>) -> Vec<Key> {
     let mut keys = vec![
         Key::of::<KeyRing>(Purpose::AccessToken.name()),
         Key::of::<KeyRing>(Purpose::TxnToken.name()),
@@ -72,7 +79,7 @@ pub(super) fn keys(call: &Call) -> Vec<Key> {
 }
 
 /// Whom an assertion claims to be from.
-fn claimed(call: &Call) -> Option<String> {
+fn claimed(call: Shown<'_>) -> Option<String> {
     match &call.client.assertion {
         Some((AssertionType::Jwt, text)) => {
             private_key_jwt::claimed(text.as_str()).ok().map(|client| client.as_str().to_owned())
@@ -83,8 +90,8 @@ fn claimed(call: &Call) -> Option<String> {
 
 /// Verifies the one method that was used. A certificate beside an assertion or attestation is not a
 /// method: it is what a token may be bound to.
-pub(super) fn authenticate(
-    call: &Call,
+pub(crate) fn authenticate(
+    call: Shown<'_>,
     facts: &Basis,
     issuer: &Issuer,
     now: UnixTime,
@@ -93,7 +100,7 @@ pub(super) fn authenticate(
     let client_id = call.client.client_id.as_ref();
     let bundles = &facts.trust.bundles;
     let plain = |caller| Proved { caller, once: None };
-    Ok(match (&call.client.assertion, &call.attestation) {
+    Ok(match (&call.client.assertion, call.attestation) {
         (Some(_), Some(_)) => Err(ClientRefusal::Several),
         (Some((AssertionType::SpiffeJwt, text)), None) => {
             spiffe_jwt::authenticate(text.as_str(), client_id, issuer, bundles.spiffe(), now, skew)
@@ -129,7 +136,7 @@ pub(super) fn authenticate(
                 _ => Err(ClientRefusal::None),
             }
         }
-        (None, None) => spiffe_x509::authenticate(&call.certificates, client_id, bundles, now)
+        (None, None) => spiffe_x509::authenticate(call.certificates, client_id, bundles, now)
             .map(plain)
             .map_err(ClientRefusal::from),
     })

@@ -3,6 +3,7 @@
 use authentication::Once;
 use env::{Clock, Unavailable, World};
 use jose::{Algorithm, Thumbprint};
+use oauth::TokenText;
 use oauth::dpop::{Expected, Freshness, NonceKey, Proof, ProofRefused, target};
 use time::UnixTime;
 
@@ -20,12 +21,20 @@ pub(crate) struct Shown {
     pub(crate) once: Once,
 }
 
-/// Verifies the proof of a `POST` to `path` of ours, where there is one.
+/// The request that a proof is of: the endpoint, and the token beside it.
+#[derive(Clone, Copy)]
+pub(crate) struct At<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) access_token: Option<(&'a TokenText, &'a Thumbprint)>,
+}
+
+/// Verifies the proof of a request to an endpoint of ours, where there is one.
 pub(crate) async fn of<W: World>(
     world: &W,
     facts: &Basis,
     values: &[Vec<u8>],
-    (method, path): (&str, &str),
+    at: At<'_>,
     now: UnixTime,
 ) -> Result<Result<Option<Shown>, ProofRefused>, Unavailable> {
     if values.is_empty() {
@@ -44,8 +53,9 @@ pub(crate) async fn of<W: World>(
     let site = world.site();
     let mut refused = None;
     for origin in [&site.issuer, &site.mtls_origin] {
-        let Some(uri) = target(&format!("{origin}{path}")) else { continue };
-        let expected = Expected { method, uri: &uri, freshness, access_token: None };
+        let Some(uri) = target(&format!("{origin}{}", at.path)) else { continue };
+        let (method, access_token) = (at.method, at.access_token);
+        let expected = Expected { method, uri: &uri, freshness, access_token };
         let proof = Proof::of_field(values.iter().map(Vec::as_slice), ALGORITHMS);
         match proof.and_then(|proof| proof.verify(&expected, now)) {
             Ok(proven) => {
