@@ -50,7 +50,7 @@ pub(crate) fn registration(name: &str) -> Result<Registration, Failure> {
         rule: Rule { selectors, nodes: Vec::new(), class: "standard".to_owned() },
         dns_names: std::collections::BTreeSet::new(),
         keys: Some(KeyHolding::Handed),
-        client: Facet { scope_max: None, callable: true },
+        client: Facet { callable: true, ..Facet::default() },
     })
 }
 

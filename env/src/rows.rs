@@ -1,5 +1,6 @@
 //! What is stored in which table, and under what it is found.
 
+mod consent;
 mod enrolment;
 mod people;
 mod tokens;

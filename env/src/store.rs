@@ -419,7 +419,8 @@ pub struct Change {
     pub writes: Vec<Write>,
     /// Values to use up.
     pub uses: Vec<SingleUse>,
-    /// What happened. A change that writes rows without a record is for replicas only.
+    /// What happened. A change that writes rows without a record is for replicas, and for a request
+    /// in a stranger's browser, which decides nothing.
     pub records: Vec<Record>,
 }
 

@@ -3,7 +3,7 @@
 use env::{Change, Clock, Expect, Recorded, Store, Unavailable, World, Write};
 use monitoring::Event;
 use oauth::client_metadata::ClientMetadata;
-use registry::{ClientRecord, ClientState};
+use registry::{ClientLogout, ClientRecord, ClientState};
 
 use crate::agents::page;
 use crate::record::{begin, public_id};
@@ -20,6 +20,8 @@ pub async fn register<W: World>(
         client_id: format!("client-{}", public_id(world)),
         metadata,
         public: false,
+        redirects: None,
+        logout: ClientLogout::default(),
         registered: now,
         state: ClientState::Enabled,
         since: now,

@@ -1,8 +1,8 @@
 //! A component's world, and the host that it runs on, which outlives its restarts.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use env::{Site, Unavailable, World};
+use env::{Outside, Site, Unavailable, World};
 use monitoring::Component;
 
 use crate::clock::{SimClock, SimEntropy};
@@ -22,6 +22,15 @@ pub struct SimWorld {
     peers: SimPeers,
     component: Component,
     site: Site,
+    outside: OnceLock<Arc<dyn Outside>>,
+}
+
+impl SimWorld {
+    /// Servers of somebody else are reached from now on: for one run there is one answer to who
+    /// they are.
+    pub fn reach(&self, outside: Arc<dyn Outside>) {
+        self.outside.get_or_init(|| outside);
+    }
 }
 
 impl World for SimWorld {
@@ -58,6 +67,10 @@ impl World for SimWorld {
     fn site(&self) -> &Site {
         &self.site
     }
+
+    fn outside(&self) -> Option<&dyn Outside> {
+        self.outside.get().map(AsRef::as_ref)
+    }
 }
 
 /// A host: its clock, its log, its keys on disk, the faults of its store, its link to the server.
@@ -93,6 +106,7 @@ impl Host {
             peers: SimPeers(link.clone()),
             component: component.clone(),
             site: site.clone(),
+            outside: OnceLock::new(),
         };
         let (sim, site) = (sim.clone(), site.clone());
         let running = Arc::new(Mutex::new(Arc::new(first)));
@@ -118,6 +132,7 @@ impl Host {
             peers: SimPeers(self.link.clone()),
             component: self.component.clone(),
             site: self.site.clone(),
+            outside: OnceLock::new(),
         };
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
     }

@@ -3,7 +3,7 @@
 
 pub mod asker;
 pub(crate) mod brought;
-pub(crate) mod client;
+pub mod client;
 mod made;
 pub(crate) mod people;
 pub(crate) mod proof;
@@ -153,12 +153,11 @@ pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable>
 
 /// One try; `None` when another commit came first.
 async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavailable> {
-    let shown = call.shown();
-    let facts = basis(world, client::keys(shown)).await?;
+    let facts = basis(world, client::keys(call.into())).await?;
     let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
-    let proved = match client::authenticate(shown, &facts, &issuer, now)? {
+    let proved = match client::authenticate(call.into(), &facts, &issuer, now)? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(Some(End::Stranger(refusal))),
     };

@@ -13,6 +13,7 @@ pub mod browser;
 pub mod ceremony;
 pub mod end;
 mod ending;
+pub mod leave;
 pub mod orders;
 pub mod passkeys;
 mod secrets;

@@ -14,7 +14,7 @@ use authentication::policy::Upstream;
 use authentication::session::{Acr, Authenticated, Session};
 use env::rows::{account_handle, email_handle};
 use env::{
-    Change, Clock, Entropy, Expect, Index, Key, Recorded, Store, Stored, Unavailable, World, Write,
+    Change, Clock, Entropy, Expect, Index, Key, Recorded, Stored, Unavailable, World, Write,
 };
 use monitoring::{Event, Record};
 use oauth::authorization_response::{Received, receive};

@@ -52,6 +52,26 @@ impl Form {
         Self(parameters)
     }
 
+    /// The parameters as a body again, which reads as the same form.
+    pub fn to_body(&self) -> String {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
+    }
+
+    /// The same form less the parameters of these names.
+    #[must_use]
+    pub fn without(&self, names: &[&str]) -> Self {
+        let other = |(name, _): &&(String, String)| !names.contains(&name.as_str());
+        Self(self.0.iter().filter(other).cloned().collect())
+    }
+
+    /// The same form with one value for a parameter, whatever it had before.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut form = self.without(&[name]);
+        form.0.push((name.to_owned(), value.to_owned()));
+        form
+    }
+
     /// The value of a parameter that stands at most once; `None` if it is empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()

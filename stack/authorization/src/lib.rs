@@ -7,16 +7,19 @@
 //! (`oauth`).
 
 pub mod access_token;
+pub mod asked;
 pub mod audience;
 pub mod client;
 pub mod granted;
 pub mod grants;
 pub mod id_token;
 pub mod introspection;
+pub mod interaction;
 pub mod pairwise;
 pub mod policy;
 pub mod presented;
 pub mod proposal;
+pub mod signed_response;
 pub mod txn_token;
 
 pub use audience::Audience;

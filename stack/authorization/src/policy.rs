@@ -6,6 +6,7 @@ use jose::KeySet;
 use oauth::authorization_details::{Absent, Member, Schema, Shape};
 use oauth::{Resource, Scope, ScopeSet};
 use serde::{Deserialize, Serialize};
+use time::Span;
 use url::Url;
 
 /// The most resource servers of one resource.
@@ -110,6 +111,42 @@ pub struct Impersonation {
 
 /// The most rules of impersonation.
 pub const IMPERSONATIONS_MAX: usize = 64;
+
+/// `[consent]`: what is asked of clients that bring users, and how long what these allow lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Consent {
+    /// How long a grant lasts at the most, in seconds.
+    pub grant_life: Span,
+    /// Whether every request must be pushed before (RFC 9126 §5,
+    /// `require_pushed_authorization_requests`).
+    pub require_pushed: bool,
+    /// Whether every request must be a signed object (RFC 9101 §10.5,
+    /// `require_signed_request_object`).
+    pub require_signed: bool,
+}
+
+/// The longest life of a grant, in seconds.
+pub const GRANT_SECONDS_MAX: u64 = 366 * 86_400;
+
+impl Default for Consent {
+    fn default() -> Self {
+        let grant_life = Span::from_seconds(30 * 86_400);
+        Self { grant_life, require_pushed: false, require_signed: false }
+    }
+}
+
+impl Consent {
+    /// What is wrong with the settings.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let seconds = self.grant_life.seconds();
+        if (1..=GRANT_SECONDS_MAX).contains(&seconds) {
+            return Vec::new();
+        }
+        let allowed = format!("allowed are 1 to {GRANT_SECONDS_MAX}");
+        vec![("consent.grant_life", format!("`grant_life` is {seconds} seconds; {allowed}"))]
+    }
+}
 
 /// `[openid]`: what clients are told of users.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -569,6 +606,16 @@ mod tests {
             ("GET", "/other"),
         ] {
             assert_eq!(crm.request(method, path), None, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn s12_a_grant_lasts_a_year_at_the_most() {
+        assert_eq!(Consent::default().faults(), []);
+        for seconds in [0, GRANT_SECONDS_MAX + 1] {
+            let grant_life = Span::from_seconds(seconds);
+            let wrong = Consent { grant_life, ..Consent::default() }.faults();
+            assert_eq!(wrong.first().map(|(key, _)| *key), Some("consent.grant_life"));
         }
     }
 

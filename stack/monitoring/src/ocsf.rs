@@ -86,7 +86,9 @@ impl Activity {
             Event::CallDecided | Event::CallFinished => named(Class::Api, call_activity(record)),
             // 3002: "1=Logon"; an exchange is none of the named ones.
             Event::TokenIssued if action == "token.exchange" => named(Class::Authentication, OTHER),
-            Event::TokenIssued | Event::StrangersRefused => named(Class::Authentication, 1),
+            Event::TokenIssued | Event::StrangersRefused | Event::AuthorizationRequested => {
+                named(Class::Authentication, 1)
+            }
             // 7001: "1=Isolate; 2=Evict; 3=Restore": ending an agent is a remediation, and retiring
             // it in good order is not.
             Event::AgentLifecycle => match action {
@@ -112,12 +114,13 @@ impl Activity {
                 _ => named(Class::Entity, 4),
             },
             Event::UserChanged => named(Class::Entity, 3),
+            Event::ConsentAnswered => named(Class::Entity, 1),
             // 3004: "1=Create; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
             Event::CredentialIssued | Event::JoinTokenCreated => named(Class::Entity, 1),
             Event::NodeRenewed | Event::PolicyApplied | Event::KeyRotated => {
                 named(Class::Entity, 3)
             }
-            Event::LogCut | Event::GrantEnded => named(Class::Entity, 4),
+            Event::LogCut => named(Class::Entity, 4),
             Event::TokenRead => named(Class::Entity, 2),
             Event::FederationChanged => match action {
                 "federation.add" => named(Class::Entity, 1),
@@ -386,8 +389,8 @@ fn entity(record: &Record) -> Value {
         Event::UserRegistered | Event::UserLifecycle | Event::UserChanged => {
             ("User", record.subject.as_ref())
         }
+        Event::ConsentAnswered | Event::GrantEnded => ("Grant", record.root.as_ref()),
         Event::KeyRotated => ("Key", resource),
-        Event::GrantEnded => ("Grant", record.root.as_ref()),
         Event::TokenRead => ("Token", record.jti.as_ref()),
         Event::LogCut => ("Log", resource),
         Event::FederationChanged => ("Federation", resource),

@@ -94,6 +94,10 @@ pub enum Event {
     SignedIn,
     /// A session of a person ended, or a client was told so.
     SessionEnded,
+    /// A client asked for a user: it pushed a request, or what it sent by a browser was refused.
+    AuthorizationRequested,
+    /// A user answered what a client asked for, or the server did by what they answered before.
+    ConsentAnswered,
     /// A process was measured and matched to a record, or not.
     WorkloadAttested,
     /// Evidence about an agent, its process and its host was appraised.
@@ -106,8 +110,6 @@ pub enum Event {
     TokenIssued,
     /// A resource server asked about a token, or a client about its user.
     TokenRead,
-    /// A grant, a token or a session ended before its time.
-    GrantEnded,
     /// A call arrived at the gateway and was decided.
     CallDecided,
     /// What came of a call that was forwarded.
@@ -145,13 +147,14 @@ impl Event {
             Self::UserChanged => "user_changed",
             Self::SignedIn => "signed_in",
             Self::SessionEnded => "session_ended",
+            Self::AuthorizationRequested => "authorization_requested",
+            Self::ConsentAnswered => "consent_answered",
             Self::WorkloadAttested => "workload_attested",
             Self::EvidenceAppraised => "evidence_appraised",
             Self::EvidenceChanged => "evidence_changed",
             Self::CredentialIssued => "credential_issued",
             Self::TokenIssued => "token_issued",
             Self::TokenRead => "token_read",
-            Self::GrantEnded => "grant_ended",
             Self::CallDecided => "call_decided",
             Self::CallFinished => "call_finished",
             Self::PolicyApplied => "policy_applied",

@@ -1,7 +1,7 @@
 //! `domain.toml`: what holds for the whole trust domain.
 
 use authentication::policy::{SessionBounds, SignIn};
-use authorization::policy::{Delegation, OpenId};
+use authorization::policy::{Consent, Delegation, OpenId};
 use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes};
 use monitoring::policy::{KEEP_SECONDS_MIN, Retention};
 use monitoring::trace::AFTERMATH;
@@ -48,6 +48,9 @@ pub struct Domain {
     /// How long they stay signed in.
     #[serde(default)]
     pub sessions: SessionBounds,
+    /// What is asked of clients that bring users, and how long what these allow lasts.
+    #[serde(default)]
+    pub consent: Consent,
 }
 
 /// `[jwt_svid]`.
@@ -108,6 +111,7 @@ impl Domain {
         }
         faults.extend(self.sign_in.faults());
         faults.extend(self.sessions.faults());
+        faults.extend(self.consent.faults());
         let bounds = [
             ("clock_skew", self.bounds.clock_skew, 0, CLOCK_SKEW_SECONDS_MAX),
             ("proof_lifetime", self.bounds.proof_lifetime, 1, PROOF_SECONDS_MAX),

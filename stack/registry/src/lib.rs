@@ -11,6 +11,6 @@ mod node;
 pub mod user;
 
 pub use agent::{AgentRecord, Registration, RegistrationRefusal};
-pub use client::{ClientRecord, ClientRefusal, ClientState};
+pub use client::{ClientLogout, ClientRecord, ClientRefusal, ClientState};
 pub use node::NodeRecord;
 pub use user::{UserName, UserRecord};

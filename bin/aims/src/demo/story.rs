@@ -493,7 +493,7 @@ fn entry(
         rule: Rule { selectors, nodes: Vec::new(), class },
         dns_names: std::collections::BTreeSet::new(),
         keys: Some(KeyHolding::Handed),
-        client: Facet { scope_max: None, callable: name == "invoice-agent" },
+        client: Facet { callable: name == "invoice-agent", ..Facet::default() },
     })
 }
 

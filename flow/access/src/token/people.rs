@@ -78,7 +78,7 @@ impl People {
             (Some(agent), _) => agent.entry.client.clone(),
             (None, Some(client)) => {
                 let scope = Some(client.metadata.scope.clone()).filter(|scope| !scope.is_empty());
-                Facet { scope_max: scope, callable: false }
+                Facet { scope_max: scope, ..Facet::default() }
             }
             (None, None) => Facet::default(),
         }

@@ -12,7 +12,7 @@ use oauth::redirect_uri::RedirectUri;
 use oauth::token_response::TokenResponse;
 use oauth::{ClientId, TokenId, TokenText};
 use openid::discovery::Discovery;
-use openid::id_token::{CheckedIdToken, IdToken};
+use openid::id_token::CheckedIdToken;
 use openid::relying_party;
 use openid::userinfo::Userinfo;
 use serde_json::{Map, Value};

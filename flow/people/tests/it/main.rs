@@ -10,3 +10,5 @@ mod passkeys;
 mod sessions;
 #[cfg(test)]
 mod sign_in;
+#[cfg(test)]
+mod upstream;

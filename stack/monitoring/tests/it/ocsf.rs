@@ -153,6 +153,8 @@ fn s11_what_is_required_is_there_however_little_is_known() {
         Event::UserChanged,
         Event::SignedIn,
         Event::SessionEnded,
+        Event::AuthorizationRequested,
+        Event::ConsentAnswered,
         Event::GrantEnded,
         Event::WorkloadAttested,
         Event::EvidenceAppraised,

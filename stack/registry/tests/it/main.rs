@@ -40,7 +40,7 @@ fn entry(kind: Kind) -> Registration {
         },
         dns_names: std::collections::BTreeSet::new(),
         keys: None,
-        client: Facet { scope_max: ScopeSet::parse("read write").ok(), callable: true },
+        client: Facet { scope_max: ScopeSet::parse("read write").ok(), callable: true, redirects: None },
     }
 }
 
@@ -191,6 +191,9 @@ fn s10_a_disabled_client_is_refused() {
     let client = ClientRecord {
         client_id: "client-1".to_owned(),
         metadata: ClientMetadata::parse(metadata).unwrap(),
+        public: false,
+        redirects: None,
+        logout: registry::ClientLogout::default(),
         registered: NOW,
         state: ClientState::Enabled,
         since: NOW,

@@ -154,7 +154,7 @@ impl Arguments {
                 KeysName::Handed => KeyHolding::Handed,
                 KeysName::Kept => KeyHolding::Kept,
             }),
-            client: Facet { scope_max, callable: self.callable },
+            client: Facet { scope_max, callable: self.callable, redirects: None },
         })
     }
 }

@@ -1,0 +1,85 @@
+//! What acts in somebody's name: the grants, for their owner and for operators.
+
+use authorization::granted::GrantRecord;
+use env::{Entity, Index, Store, Stored, Unavailable, World};
+use registry::{AgentRecord, ClientRecord};
+
+/// Rows that are looked at in one go.
+const PAGE: usize = 256;
+/// Grants of one person that are looked at.
+pub const GRANTS_MAX: usize = 4_096;
+
+/// A grant, and what its client is called.
+#[derive(Clone, Debug)]
+pub struct Acting {
+    /// The grant.
+    pub grant: Stored<GrantRecord>,
+    /// What its client calls itself.
+    pub client: String,
+    /// Whether that is an agent of the registry.
+    pub is_agent: bool,
+}
+
+/// The grants in a person's name, the ended ones of the last days too, the newest first.
+pub async fn of_user<W: World>(world: &W, user: &str) -> Result<Vec<Acting>, Unavailable> {
+    let mut all = grants_of(world, user).await?;
+    all.sort_by_key(|grant| std::cmp::Reverse(grant.created));
+    named(world, all).await
+}
+
+/// A page of the grants of everybody, by id, and where the next begins.
+pub async fn page<W: World>(
+    world: &W,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<Acting>, Option<String>), Unavailable> {
+    let limit = limit.clamp(1, PAGE);
+    let page = world.store().scan(GrantRecord::TABLE, Index::All, "", after, limit).await?;
+    let mut found = Vec::with_capacity(page.rows.len());
+    for row in &page.rows {
+        let read = row.value::<GrantRecord>().map_err(|error| Unavailable::of("store", error))?;
+        found.extend(read.map(|value| Stored { value, version: row.version }));
+    }
+    Ok((named(world, found).await?, page.next))
+}
+
+pub(crate) async fn grants_of<W: World>(
+    world: &W,
+    user: &str,
+) -> Result<Vec<Stored<GrantRecord>>, Unavailable> {
+    let (mut found, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let (table, after_id) = (GrantRecord::TABLE, after.as_deref());
+        let page = world.store().scan(table, Index::User, user, after_id, PAGE).await?;
+        for row in &page.rows {
+            let read =
+                row.value::<GrantRecord>().map_err(|error| Unavailable::of("store", error))?;
+            found.extend(read.map(|value| Stored { value, version: row.version }));
+        }
+        after = page.next;
+        if after.is_none() || found.len() >= GRANTS_MAX {
+            return Ok(found);
+        }
+    }
+}
+
+async fn named<W: World>(
+    world: &W,
+    grants: Vec<Stored<GrantRecord>>,
+) -> Result<Vec<Acting>, Unavailable> {
+    let ids: std::collections::BTreeSet<_> =
+        grants.iter().map(|grant| grant.client_id.clone()).collect();
+    let keys: Vec<_> = ids.iter().flat_map(|id| crate::client::keys(id)).collect();
+    let rows = world.store().snapshot(&keys).await?;
+    let mut acting = Vec::with_capacity(grants.len());
+    for grant in grants {
+        let agent = rows.get::<AgentRecord>(&grant.client_id)?;
+        let client = rows.get::<ClientRecord>(&grant.client_id)?;
+        let is_agent = agent.is_some();
+        let name = agent.map(|agent| agent.entry.name.to_string());
+        let name = name.or_else(|| client.and_then(|one| one.metadata.client_name.clone()));
+        let client = name.unwrap_or_else(|| grant.client_id.clone());
+        acting.push(Acting { grant, client, is_agent });
+    }
+    Ok(acting)
+}

@@ -1,0 +1,206 @@
+//! `GET /authorize` (RFC 6749 §4.1.1): a client sends a user here.
+
+use authorization::interaction::{self, Pushed, PushedRefusal};
+use authorization::interaction::{CameBy, INTERACTION_LIFE, Interaction, PARAMETERS_BYTES_MAX};
+use env::{Change, Entropy, Expect, Key, Store, Unavailable, World, Write};
+use jose::TokenHash;
+use oauth::authorization_request::{Arrived, By};
+use oauth::form::Form;
+use people::browser::Browser;
+use people::sessions::{self, Signed};
+use time::UnixTime;
+
+use crate::answer::{Refused, refuse};
+use crate::client::{self, Client};
+use crate::facts::{Basis, basis};
+use crate::interaction::{Next, next};
+use crate::pose::{self, Unposed, pose};
+use crate::refusal::{PageFault, Refusal};
+use crate::reply::{self, Reply};
+use crate::turns::settled;
+
+/// The hash by which a pushed request is known.
+pub(crate) fn pushed_hash(uri: &str) -> String {
+    TokenHash::of(uri).to_base64url()
+}
+
+/// How the authorization endpoint answers.
+#[derive(Debug)]
+pub enum Begun {
+    /// The user is to be asked: the name of the interaction.
+    Interaction(String),
+    /// The client is answered at once.
+    Reply(Reply),
+    /// The client is told why not; `counted` names the check where nobody is known who could stand
+    /// in a record.
+    Refused {
+        /// What it is told.
+        reply: Reply,
+        /// The check, to be counted.
+        counted: Option<&'static str>,
+    },
+    /// The user alone is told, and it is counted.
+    Page(PageFault),
+}
+
+/// Begins with the query of the request.
+pub async fn begin<W: World>(
+    world: &W,
+    browser: &Browser<'_>,
+    query: &[u8],
+) -> Result<Begun, Unavailable> {
+    let arrived = match read(query) {
+        Ok(arrived) => arrived,
+        Err(fault) => return Ok(Begun::Page(fault)),
+    };
+    let (form, arrived) = arrived;
+    let pushed = match &arrived.by {
+        By::Reference(uri) => Some(pushed_hash(uri.as_str())),
+        By::Parameters | By::Value(_) => None,
+    };
+    let mut keys = client::keys(arrived.client_id.as_str()).to_vec();
+    keys.extend(pushed.iter().map(|hash| Key::of::<Pushed>(hash)));
+    keys.push(reply::key());
+    let facts = basis(world, keys).await?;
+    let now = crate::issuing::now(world, &facts)?;
+    let client = match Client::find(&arrived.client_id, &facts.rows)? {
+        Ok(client) => client,
+        Err(unfit) => return Ok(Begun::Page(unfit.into())),
+    };
+    let (form, by) = match parameters(world, &facts, &client, &arrived, form, pushed, now)? {
+        Ok(read) => read,
+        Err(fault) => return Ok(Begun::Page(fault)),
+    };
+    let signed = signed(world, browser).await?;
+    let posed = match pose(&facts, world.site(), client, &by, &form) {
+        Ok(posed) => posed,
+        Err(Unposed::Page(fault)) => return Ok(Begun::Page(fault)),
+        Err(Unposed::Client(to, refusal)) => {
+            let (client, to) = *to;
+            let refused = Refused { client: &client, to: &to, facts: &facts, now };
+            let user = signed.as_ref().map(|signed| signed.user.id());
+            return tell(world, refused, refusal, user).await;
+        }
+    };
+    let body = form.to_body();
+    if body.len() > PARAMETERS_BYTES_MAX {
+        let fault = PageFault::TooLong { length: body.len(), max: PARAMETERS_BYTES_MAX };
+        return Ok(Begun::Page(fault));
+    }
+    let name = interaction::name(&world.entropy().secret());
+    let begun = Interaction {
+        // INVARIANT: `name` is the name of an interaction.
+        hash: interaction::hash_of(&name).unwrap_or_default(),
+        browser: interaction_browser(browser),
+        client_id: posed.client.id.to_string(),
+        parameters: body,
+        by,
+        began: now,
+        until: now.plus(INTERACTION_LIFE),
+        answered: None,
+    };
+    // OpenID Connect Core 1.0 §3.1.2.1: with `none` "The Authorization Server MUST NOT display any
+    // authentication or consent user interface pages."
+    if posed.request.prompt.none {
+        let step = next(world, &facts, &posed, &begun, signed.as_ref(), now).await?;
+        let refused = Refused { client: &posed.client, to: &posed.to, facts: &facts, now };
+        let user = signed.as_ref().map(|signed| signed.user.id());
+        return match (step, &signed) {
+            (Next::SignIn { .. }, _) | (_, None) => {
+                tell(world, refused, Refusal::LoginRequired, user).await
+            }
+            (Next::Ask(_), _) => tell(world, refused, Refusal::ConsentRequired, user).await,
+            (Next::Refuse(refusal), _) => tell(world, refused, refusal, user).await,
+            (Next::Remembered(..), Some(_)) => {
+                store(world, &begun).await?;
+                crate::interaction::at_once(world, browser, &name).await
+            }
+        };
+    }
+    store(world, &begun).await?;
+    Ok(Begun::Interaction(name))
+}
+
+fn read(query: &[u8]) -> Result<(Form, Arrived), PageFault> {
+    // RFC 6749 §3.1: "Request and response parameters MUST NOT be included more than once."
+    let form = Form::parse(query)?;
+    let arrived = Arrived::read(&form)?;
+    Ok((form, arrived))
+}
+
+/// The parameters that count, and how they came.
+fn parameters<W: World>(
+    world: &W,
+    facts: &Basis,
+    client: &Client,
+    arrived: &Arrived,
+    outside: Form,
+    pushed: Option<String>,
+    now: UnixTime,
+) -> Result<Result<(Form, CameBy), PageFault>, Unavailable> {
+    Ok(match (&arrived.by, pushed) {
+        (By::Value(text), _) => {
+            let issuer = reply::issuer(world)?;
+            let inside = pose::object(facts, &issuer, client, text, now);
+            inside.map(|form| (form, CameBy::Object)).map_err(PageFault::from)
+        }
+        (By::Reference(_), Some(hash)) => match facts.rows.get::<Pushed>(&hash)? {
+            None => Err(PushedRefusal::Unknown.into()),
+            Some(found) => of_pushed(&found, client, hash, now),
+        },
+        (By::Parameters | By::Reference(_), _) => Ok((outside, CameBy::Parameters)),
+    })
+}
+
+fn of_pushed(
+    found: &Pushed,
+    client: &Client,
+    hash: String,
+    now: UnixTime,
+) -> Result<(Form, CameBy), PageFault> {
+    found.admits(client.id.as_str(), now)?;
+    let form = Form::parse(found.parameters.as_bytes())?;
+    Ok((form, CameBy::Pushed { hash, signed: found.signed }))
+}
+
+/// The name of a browser as interactions are bound to it.
+pub(crate) fn interaction_browser(browser: &Browser<'_>) -> String {
+    TokenHash::of(&format!("browser {}", browser.name)).to_base64url()
+}
+
+/// Who is signed in.
+pub(crate) async fn signed<W: World>(
+    world: &W,
+    browser: &Browser<'_>,
+) -> Result<Option<Signed>, Unavailable> {
+    match browser.session {
+        Some(cookie) => Ok(sessions::of_cookie(world, cookie).await?.ok()),
+        None => Ok(None),
+    }
+}
+
+/// A refusal that the client is told: recorded where a user is signed in, and otherwise counted, for
+/// anybody can send a browser here.
+async fn tell<W: World>(
+    world: &W,
+    refused: Refused<'_>,
+    refusal: Refusal,
+    user: Option<String>,
+) -> Result<Begun, Unavailable> {
+    let Some(user) = user else {
+        let Refused { client, to, facts, now } = refused;
+        let reply = reply::with_error(world, facts, client, to, &refusal, now).await?;
+        return Ok(Begun::Refused { reply, counted: Some(refusal.check()) });
+    };
+    let recorded = refuse(world, refused, &refusal, &user, None).await?;
+    let reply = recorded.ok_or_else(crate::turns::overtaken)?.into_value();
+    Ok(Begun::Refused { reply, counted: None })
+}
+
+/// It decides nothing, so nothing is recorded: a stranger cannot fill the log.
+async fn store<W: World>(world: &W, begun: &Interaction) -> Result<(), Unavailable> {
+    let writes = vec![Write::put(begun, Expect::Absent)];
+    let change = Change { writes, ..Change::default() };
+    settled(world.store().commit(change).await)?.ok_or_else(crate::turns::overtaken)?;
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! The client of a request: an agent of the registry or a registered client, as the authorization
+//! endpoint and its user see it.
+
+use access::token::client::ClientRefusal;
+use authorization::client::Redirects;
+use env::{Key, Snapshot, Unavailable};
+use identifier::Kind;
+use jose::KeySet;
+use oauth::redirect_uri::RedirectUri;
+use oauth::token_request::GrantType;
+use oauth::{ClientId, ScopeSet};
+use pdp::{Principal, PrincipalKind};
+use provisioning::NotInForce;
+use registry::{AgentRecord, ClientRecord};
+use serde::Serialize;
+
+/// The rows that [`Client::find`] reads.
+pub(crate) fn keys(id: &str) -> [Key; 2] {
+    [Key::of::<AgentRecord>(id), Key::of::<ClientRecord>(id)]
+}
+
+/// A client that may send users here.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) id: ClientId,
+    pub(crate) redirects: Redirects,
+    /// The widest scope that it may ever ask for.
+    pub(crate) widest: Option<ScopeSet>,
+    /// Whether it proves nothing but its name.
+    pub(crate) is_public: bool,
+    /// What it signs request objects with.
+    pub(crate) keys: Option<KeySet>,
+    /// As the PDP sees it.
+    pub(crate) principal: Principal,
+    /// As its user sees it.
+    pub(crate) asker: Asker,
+    /// Whether it registered the code grant.
+    pub(crate) has_code_grant: bool,
+}
+
+/// Who asks, for the page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Asker {
+    /// Its id.
+    pub client_id: String,
+    /// What it calls itself.
+    pub name: String,
+    /// What it is.
+    pub kind: AskerKind,
+}
+
+/// What a client is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum AskerKind {
+    /// An agent or service of the registry.
+    Agent {
+        /// Whether it is an agent; otherwise a service.
+        is_agent: bool,
+        /// Who answers for it.
+        owner: String,
+        /// What it is able to do.
+        capabilities: Vec<String>,
+    },
+    /// A registered client.
+    Registered {
+        /// Whether it proves nothing but its name.
+        is_public: bool,
+    },
+}
+
+/// Why a client may send nobody here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// There is none of that id.
+    #[error("no client `{0}` is known here (RFC 6749 §4.1.2.1)")]
+    Unknown(String),
+    /// It is disabled.
+    #[error("{0}")]
+    Disabled(String),
+    /// It is an agent that is not in force.
+    #[error("the agent is not in force: {0}")]
+    NotInForce(NotInForce),
+    /// It registered no redirect URI.
+    #[error("the client registered no `redirect_uri` (RFC 6749 §3.1.2.2)")]
+    NoRedirects,
+    /// It did not prove who it is.
+    #[error(transparent)]
+    Unproved(#[from] ClientRefusal),
+}
+
+impl Client {
+    /// The client of that id, if it may send users here.
+    pub(crate) fn find(id: &ClientId, rows: &Snapshot) -> Result<Result<Self, Unfit>, Unavailable> {
+        if let Some(agent) = rows.get::<AgentRecord>(id.as_str())? {
+            return Ok(Self::of_agent(id, &agent));
+        }
+        if let Some(client) = rows.get::<ClientRecord>(id.as_str())? {
+            return Ok(Self::of_client(id, &client));
+        }
+        Ok(Err(Unfit::Unknown(oauth::parameter::evidence(id.as_str()))))
+    }
+
+    fn of_agent(id: &ClientId, agent: &AgentRecord) -> Result<Self, Unfit> {
+        // docs/past-defects.md 8: who is disabled gets nothing, and is shown to nobody as a client.
+        agent.lifecycle.is_active().map_err(Unfit::NotInForce)?;
+        let entry = &agent.entry;
+        let redirects = entry.client.redirects.clone().ok_or(Unfit::NoRedirects)?;
+        let is_agent = entry.kind == Kind::Agent;
+        let kind = if is_agent { PrincipalKind::Agent } else { PrincipalKind::Service };
+        let (name, owner) = (entry.name.to_string(), entry.owner.clone());
+        let capabilities = entry.capabilities.iter().cloned();
+        let principal = Principal::new(kind, id.as_str(), &name, &owner, capabilities);
+        let capabilities = entry.capabilities.iter().cloned().collect();
+        let kind = AskerKind::Agent { is_agent, owner, capabilities };
+        Ok(Self {
+            id: id.clone(),
+            redirects,
+            widest: entry.client.scope_max.clone(),
+            is_public: false,
+            keys: None,
+            principal,
+            asker: Asker { client_id: id.to_string(), name, kind },
+            has_code_grant: true,
+        })
+    }
+
+    fn of_client(id: &ClientId, client: &ClientRecord) -> Result<Self, Unfit> {
+        client.is_enabled().map_err(|why| Unfit::Disabled(why.to_string()))?;
+        let redirects = client.redirects.clone().ok_or(Unfit::NoRedirects)?;
+        let metadata = &client.metadata;
+        let name = metadata.client_name.clone().unwrap_or_else(|| id.to_string());
+        let principal =
+            Principal::new(PrincipalKind::Client, id.as_str(), &name, String::new(), Vec::new());
+        let is_public = client.public;
+        Ok(Self {
+            id: id.clone(),
+            redirects,
+            widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
+            is_public,
+            keys: metadata.jwks.clone(),
+            principal,
+            asker: Asker {
+                client_id: id.to_string(),
+                name,
+                kind: AskerKind::Registered { is_public },
+            },
+            has_code_grant: metadata.grant_types.contains(&GrantType::AuthorizationCode),
+        })
+    }
+
+    /// Whether what a user allowed before may stand for an answer now.
+    ///
+    /// RFC 8252 §8.6: "authorization servers SHOULD NOT process authorization requests
+    /// automatically without user consent or interaction, except when the identity of the client can
+    /// be assured."
+    pub(crate) fn is_assured(&self, uri: &RedirectUri) -> bool {
+        !self.is_public && !self.redirects.may_be_another(uri)
+    }
+}

@@ -1,0 +1,151 @@
+//! The question that a request puts, as of one instant: who asks, where the answer goes, what for.
+//! It is put together anew at each step, so that what changed meanwhile counts.
+
+use authentication::session::Acr;
+use authorization::asked::{self, Asked};
+use authorization::interaction::CameBy;
+use env::Site;
+use jose::{Algorithm, Unverified};
+use oauth::authorization_request::{AuthorizationRequest, ReplyTo, ResponseMode};
+use oauth::form::Form;
+use oauth::parameter::Refused;
+use oauth::redirect_uri::RedirectUri;
+use oauth::request_object::{self, Profile, RequestObject};
+use oauth::{Issuer, TokenText};
+use time::{Span, UnixTime};
+
+use crate::client::Client;
+use crate::facts::Basis;
+use crate::refusal::{ObjectFault, PageFault, Refusal};
+
+/// What request objects may be signed with.
+pub(crate) const ALGORITHMS: &[Algorithm] =
+    &[Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256];
+
+/// A question that reads: it may be put to the user.
+#[derive(Clone, Debug)]
+pub(crate) struct Posed {
+    pub(crate) client: Client,
+    pub(crate) to: To,
+    pub(crate) request: AuthorizationRequest,
+    pub(crate) asked: Asked,
+    /// The least authentication that was asked for.
+    pub(crate) acr: Option<Acr>,
+}
+
+/// Where the answer goes: checked against what the client registered.
+#[derive(Clone, Debug)]
+pub(crate) struct To {
+    pub(crate) uri: RedirectUri,
+    /// As the request named it: the code is bound to that.
+    pub(crate) named: Option<String>,
+    pub(crate) state: Option<String>,
+    pub(crate) mode: ResponseMode,
+}
+
+/// Why there is no question.
+#[derive(Clone, Debug)]
+pub(crate) enum Unposed {
+    /// The user alone is told.
+    Page(PageFault),
+    /// The client is told.
+    Client(Box<(Client, To)>, Refusal),
+}
+
+impl From<PageFault> for Unposed {
+    fn from(fault: PageFault) -> Self {
+        Self::Page(fault)
+    }
+}
+
+/// Puts the question of `form`, which came by `by`, for `client`.
+pub(crate) fn pose(
+    facts: &Basis,
+    site: &Site,
+    client: Client,
+    by: &CameBy,
+    form: &Form,
+) -> Result<Posed, Unposed> {
+    let to = reply_to(&client, form)?;
+    match read(facts, site, &client, by, form) {
+        Ok((request, asked, acr)) => Ok(Posed { client, to, request, asked, acr }),
+        Err(refusal) => Err(Unposed::Client(Box::new((client, to)), refusal)),
+    }
+}
+
+/// Where the answer goes. From here on a refusal reaches the client.
+fn reply_to(client: &Client, form: &Form) -> Result<To, PageFault> {
+    let reply = ReplyTo::read(form)?;
+    let uri = client.redirects.find(reply.redirect_uri.as_deref())?;
+    Ok(To { uri, named: reply.redirect_uri, state: reply.state, mode: reply.mode })
+}
+
+type Read = (AuthorizationRequest, Asked, Option<Acr>);
+
+fn read(
+    facts: &Basis,
+    site: &Site,
+    client: &Client,
+    by: &CameBy,
+    form: &Form,
+) -> Result<Read, Refusal> {
+    let refused = |why: Refused| Refusal::Request(why.into());
+    let demands = &facts.set().domain().consent;
+    // RFC 9126 §5: "Boolean parameter indicating whether the authorization server accepts
+    // authorization request data only via PAR."
+    if (demands.require_pushed || client.redirects.require_pushed) && !by.is_pushed() {
+        return Err(refused(Refused::missing("request_uri", "RFC 9126 §5")));
+    }
+    // RFC 9101 §10.5: "the authorization server MUST reject any authorization request that does not
+    // use a Request Object".
+    if (demands.require_signed || client.redirects.require_signed) && !by.is_signed() {
+        return Err(refused(Refused::missing("request", "RFC 9101 §10.5")));
+    }
+    let request = AuthorizationRequest::parse(form)?;
+    if !client.has_code_grant {
+        return Err(Refusal::NoCodeGrant);
+    }
+    // OAuth 2.1 §7.5.1, RFC 9700 §2.1.1: "For confidential clients, the use of PKCE [RFC7636] is
+    // RECOMMENDED"; "Public clients MUST use PKCE". Here all do.
+    if request.code_challenge.is_none() {
+        return Err(refused(Refused::missing("code_challenge", "RFC 9700 §2.1.1")));
+    }
+    let resources = facts.set().resources();
+    let widest = client.widest.as_ref();
+    let asked = asked::asked(&request, resources, &site.gateway, widest)?;
+    // OpenID Connect Core 1.0 §3.1.2.1: "redirect_uri REQUIRED."
+    if asked.signs_in() && request.redirect_uri.is_none() {
+        let rule = "OpenID Connect Core 1.0 §3.1.2.1";
+        return Err(refused(Refused::missing("redirect_uri", rule)));
+    }
+    let acr = wanted(&request)?;
+    Ok((request, asked, acr))
+}
+
+/// The least of the classes that were asked for; any of them will do (OpenID Connect Core 1.0
+/// §3.1.2.1, `acr_values`).
+fn wanted(request: &AuthorizationRequest) -> Result<Option<Acr>, Refusal> {
+    if request.acr_values.is_empty() {
+        return Ok(None);
+    }
+    let known = request.acr_values.iter().filter_map(|text| Acr::parse(text)).min();
+    known.map(Some).ok_or_else(|| Refusal::NoSuchAcr(request.acr_values.join(" ")))
+}
+
+/// The parameters of a request object that `client` signed (RFC 9101 §6.2, §6.3).
+pub(crate) fn object(
+    facts: &Basis,
+    issuer: &Issuer,
+    client: &Client,
+    text: &TokenText,
+    now: UnixTime,
+) -> Result<Form, ObjectFault> {
+    let keys = client.keys.as_ref().ok_or(ObjectFault::NoKeys)?;
+    let skew: Span = facts.set().domain().bounds.clock_skew;
+    let token = Unverified::<RequestObject>::parse(text.as_str())?;
+    let verified = token.verify(keys, ALGORITHMS, now, skew)?;
+    let demands = &facts.set().domain().consent;
+    let strict = demands.require_signed || client.redirects.require_signed;
+    let profile = if strict { Profile::FapiMessageSigning } else { Profile::Jar };
+    Ok(request_object::check(&verified, &client.id, issuer, profile, now)?)
+}

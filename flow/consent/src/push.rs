@@ -1,0 +1,227 @@
+//! `POST /par` (RFC 9126): a client that authenticates leaves its request here, and gets a reference
+//! that a browser can carry.
+
+use access::token::client::{self as proof, ClientRefusal};
+use authorization::interaction::{CameBy, PARAMETERS_BYTES_MAX, PUSHED_LIFE, Pushed};
+use env::{Change, CommitFault, Entropy, Expect, Recorded, Store, Unavailable, World, Write};
+use monitoring::{Event, Outcome, Record};
+use oauth::client_assertion::PresentedClient;
+use oauth::error::ErrorCode;
+use oauth::form::Form;
+use oauth::pushed::{Pushed as What, PushedResponse, RequestUri};
+use oauth::{ClientId, Issuer, TokenText};
+use time::UnixTime;
+
+use crate::begin::pushed_hash;
+use crate::client::{self, Client, Unfit};
+use crate::facts::{Basis, basis};
+use crate::issuing;
+use crate::pose::{self, Unposed, pose};
+use crate::record::{begin, refused, single_use};
+use crate::refusal::{PageFault, Refusal as Told};
+use crate::reply;
+use crate::turns::overtaken;
+
+/// A request to the endpoint that reads; nothing in it is believed yet.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The parameters.
+    pub form: Form,
+    /// `client_id` and `client_assertion`.
+    pub client: PresentedClient,
+    /// `OAuth-Client-Attestation` and its proof.
+    pub attestation: Option<(TokenText, TokenText)>,
+    /// The certificates of the channel, in DER, leaf first.
+    pub certificates: Vec<Vec<u8>>,
+    /// Where it comes from, for counting strangers.
+    pub source: String,
+}
+
+/// Why nothing is kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The client is not authenticated.
+    #[error(transparent)]
+    Client(#[from] ClientRefusal),
+    /// What it proved itself with was used before.
+    #[error("the client's proof was used before")]
+    Replayed,
+    /// `client_id` names another client than the one that authenticated.
+    #[error("`client_id` is `{asked}`, and `{proved}` authenticated (RFC 9126 §2.1)")]
+    OtherClient {
+        /// The parameter.
+        asked: String,
+        /// Who authenticated.
+        proved: String,
+    },
+    /// What only a browser's user would be told at the authorization endpoint.
+    #[error(transparent)]
+    Page(#[from] PageFault),
+    /// What the client would be told by redirect.
+    #[error(transparent)]
+    Told(#[from] Told),
+}
+
+impl Refusal {
+    /// The code on the wire. RFC 9126 §2.3: "The authorization server returns an error response with
+    /// the same format as is specified for error responses from the token endpoint".
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Client(_) | Self::Replayed => ErrorCode::InvalidClient,
+            Self::OtherClient { .. } => ErrorCode::InvalidRequest,
+            Self::Page(PageFault::Client(_)) => ErrorCode::UnauthorizedClient,
+            Self::Page(fault) => fault.code(),
+            Self::Told(refusal) => refusal.code(),
+        }
+    }
+
+    /// The variant's name: what records and counters call the check.
+    pub const fn check(&self) -> &'static str {
+        match self {
+            Self::Client(refusal) => refusal.check(),
+            Self::Replayed => "push::Replayed",
+            Self::OtherClient { .. } => "push::OtherClient",
+            Self::Page(fault) => fault.check(),
+            Self::Told(refusal) => refusal.check(),
+        }
+    }
+}
+
+/// The end of a request.
+#[derive(Debug)]
+pub enum End {
+    /// The client is known: decided, and recorded.
+    Decided(Recorded<Result<PushedResponse, Refusal>>),
+    /// Nobody proved anything: count it.
+    Stranger(ClientRefusal),
+}
+
+/// Answers one request.
+pub async fn push<W: World>(world: &W, call: Call) -> Result<End, Unavailable> {
+    let shown = proof::Shown {
+        client: &call.client,
+        attestation: call.attestation.as_ref(),
+        certificates: &call.certificates,
+    };
+    let facts = basis(world, proof::keys(shown)).await?;
+    let now = issuing::now(world, &facts)?;
+    let issuer = reply::issuer(world)?;
+    let proved = match proof::authenticate(shown, &facts, &issuer, now)? {
+        Ok(proved) => proved,
+        Err(refusal) => return Ok(End::Stranger(refusal)),
+    };
+    let id = proved.caller.client_id().to_owned();
+    let mut record = begin(world, Event::AuthorizationRequested);
+    record.action = "authorization.push".to_owned();
+    record.agent = Some(id.clone());
+    record.proof = Some(proved.caller.method().name().to_owned());
+    record.policy = Some(facts.version());
+    let mut change = Change::default();
+    if let Some(once) = &proved.once {
+        let (use_, used) = single_use(&once.space, &once.value, once.until);
+        change.uses.push(use_);
+        record.used.push(used);
+    }
+    let decided = match keep(world, &issuer, &id, &call.form, now).await? {
+        Ok(pushed) => {
+            record.outcome = Outcome::Permitted;
+            let uri = RequestUri::of_random(&world.entropy().secret());
+            let row = Pushed { hash: pushed_hash(uri.as_str()), ..pushed };
+            change.writes.push(Write::put(&row, Expect::Absent));
+            Ok(PushedResponse { request_uri: uri, expires_in: PUSHED_LIFE.seconds() })
+        }
+        Err(refusal) => {
+            refused(&mut record, refusal.check(), &refusal, None);
+            Err(refusal)
+        }
+    };
+    change.records.push(record);
+    match world.store().commit(change).await {
+        Ok(receipt) => Ok(End::Decided(Recorded::new(decided, &receipt))),
+        Err(CommitFault::Used(_)) => replayed(world, &id, &facts).await,
+        Err(CommitFault::Conflict(_)) => Err(overtaken()),
+        Err(CommitFault::Unavailable(why)) => Err(why),
+    }
+}
+
+/// The proof was seen before: nothing is kept, and that is what is recorded.
+async fn replayed<W: World>(world: &W, id: &str, facts: &Basis) -> Result<End, Unavailable> {
+    let mut record: Record = begin(world, Event::AuthorizationRequested);
+    record.action = "authorization.push".to_owned();
+    record.agent = Some(id.to_owned());
+    record.policy = Some(facts.version());
+    refused(&mut record, Refusal::Replayed.check(), &Refusal::Replayed, None);
+    let commit = world.store().commit(Change::record(record)).await;
+    let receipt = crate::turns::settled(commit)?.ok_or_else(overtaken)?;
+    Ok(End::Decided(Recorded::new(Err(Refusal::Replayed), &receipt)))
+}
+
+/// The row to keep, without its name.
+///
+/// RFC 9126 §2.1: "Validate the pushed request as it would an authorization request sent to the
+/// authorization endpoint."
+async fn keep<W: World>(
+    world: &W,
+    issuer: &Issuer,
+    id: &str,
+    outside: &Form,
+    now: UnixTime,
+) -> Result<Result<Pushed, Refusal>, Unavailable> {
+    let what = match What::read(outside) {
+        Ok(what) => what,
+        Err(why) => return Ok(Err(PageFault::from(why).into())),
+    };
+    let facts = basis(world, client::keys(id).to_vec()).await?;
+    let client_id = ClientId::parse(id).map_err(|error| Unavailable::of("store", error))?;
+    let client = match Client::find(&client_id, &facts.rows)? {
+        Ok(client) => client,
+        Err(unfit) => return Ok(Err(unfit_client(unfit))),
+    };
+    let signed = matches!(what, What::Object(_));
+    let form = match &what {
+        What::Object(text) => match pose::object(&facts, issuer, &client, text, now) {
+            Ok(form) => form,
+            Err(fault) => return Ok(Err(PageFault::from(fault).into())),
+        },
+        What::Parameters => without_proof(outside),
+    };
+    let asked = form.get("client_id").unwrap_or(id).to_owned();
+    if asked != id {
+        let (asked, proved) = (oauth::parameter::evidence(&asked), id.to_owned());
+        return Ok(Err(Refusal::OtherClient { asked, proved }));
+    }
+    let form = named(&form, id);
+    let by = CameBy::Pushed { hash: String::new(), signed };
+    let posed = pose(&facts, world.site(), client, &by, &form);
+    match posed {
+        Ok(_) => {}
+        Err(Unposed::Page(fault)) => return Ok(Err(fault.into())),
+        Err(Unposed::Client(_, refusal)) => return Ok(Err(refusal.into())),
+    }
+    let parameters = form.to_body();
+    if parameters.len() > PARAMETERS_BYTES_MAX {
+        let (length, max) = (parameters.len(), PARAMETERS_BYTES_MAX);
+        return Ok(Err(PageFault::TooLong { length, max }.into()));
+    }
+    let (client_id, until) = (id.to_owned(), now.plus(PUSHED_LIFE));
+    Ok(Ok(Pushed { hash: String::new(), client_id, parameters, signed, until, used: None }))
+}
+
+fn unfit_client(unfit: Unfit) -> Refusal {
+    PageFault::Client(unfit).into()
+}
+
+/// What is pushed beside the request, to prove who pushes it, is no part of it.
+const PROOFS: &[&str] = &["client_assertion", "client_assertion_type", "client_secret"];
+
+fn without_proof(form: &Form) -> Form {
+    form.without(PROOFS)
+}
+
+/// With `client_id`, which who authenticates otherwise may leave out.
+fn named(form: &Form, id: &str) -> Form {
+    match form.has("client_id") {
+        true => form.clone(),
+        false => form.with("client_id", id),
+    }
+}

@@ -1,0 +1,334 @@
+//! What users answer, and what comes of it.
+
+use authentication::session::Session;
+use authorization::granted::Way;
+use authorization::interaction::Over;
+use consent::{Choice, Settled, Shown, scope_box};
+use env::World;
+use monitoring::{Event, Outcome};
+use oauth::Scope;
+use people::standing::UserAct;
+use registry::UserName;
+use testkit::boxed;
+use testkit::fixture::{Domain, GATEWAY, files, files_but, story};
+use time::Span;
+
+use crate::house::{
+    BACK, CHALLENGE, CLIENT, House, browser, invoices, location, part, query, told,
+};
+
+const MANY: usize = 100;
+
+fn only(scope: &str) -> Choice {
+    let taken = [scope_box(0, &Scope::parse(scope).unwrap())].into_iter().collect();
+    Choice { taken, life: None }
+}
+
+/// req: AUTHZ-01 (part), AUTHZ-06 (part), AUTHZ-18 (part)
+#[test]
+fn rfc6749_4_1_a_user_allows_less_than_was_asked() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let here = browser("a", None);
+        let name = house.begun(&here, &invoices("invoices.read+invoices.pay+openid")).await;
+        let shown = house.show(&here, &name).await;
+        assert!(matches!(shown, Shown::SignIn { why: None, .. }), "{shown:?}");
+        let cookie = house.sign_in(&here, "ada").await;
+        let here = browser("a", Some(&cookie));
+        let asking = house.asking(&here, &name).await;
+        assert_eq!(
+            (asking.asker.name.as_str(), asking.back_to.as_str()),
+            ("Books", "books.example")
+        );
+        let words: Vec<_> = asking.targets[0]
+            .scopes
+            .iter()
+            .map(|one| (one.words.as_str(), one.actions.len()))
+            .collect();
+        assert_eq!(words, [("pay invoices", 2), ("read invoices", 1)]);
+        let mut choice = only("invoices.read");
+        choice.life = Some(Span::from_seconds(3_600));
+        let settled = house.answer(&here, &name, Some(choice), asking.seen()).await;
+        let location = location(settled);
+        assert!(location.starts_with(&format!("{BACK}?code=aims_ac_")), "{location}");
+        assert_eq!(part(&location, "state"), Some("s1"));
+
+        let grants = house.grants();
+        let [grant] = grants.as_slice() else { panic!("{grants:?}") };
+        let audience = format!("{GATEWAY}/invoices");
+        assert_eq!(grant.targets[&audience].scope.to_string(), "invoices.read");
+        assert_eq!(grant.openid.to_string(), "openid");
+        assert_eq!((grant.subject.as_str(), grant.client_id.as_str()), ("user:ada", CLIENT));
+        assert_eq!((grant.way, grant.until.since(grant.created).seconds()), (Way::Code, 3_600));
+        let codes = house.codes();
+        let [code] = codes.as_slice() else { panic!("{codes:?}") };
+        let text = part(&location, "code").unwrap();
+        assert_eq!(Some(&code.hash), authorization::granted::code::hash_of(text).as_ref());
+        assert_eq!(
+            (code.challenge.as_str(), code.redirect_uri.as_deref()),
+            (CHALLENGE, Some(BACK))
+        );
+        assert_eq!(code.until.since(house.domain.now()).seconds(), 60);
+        // The client hears of the end of the session that it was given a user in.
+        let sessions = house.world().store().every::<Session>();
+        assert!(sessions[0].clients.contains(CLIENT));
+
+        let records = house.domain.server.journal().of(Event::ConsentAnswered);
+        let [record] = records.as_slice() else { panic!("{records:?}") };
+        assert_eq!(record.outcome, Outcome::Permitted);
+        assert_eq!(record.root.as_deref(), Some(grant.id.as_str()));
+        assert_eq!(record.rules, ["tokens"]);
+        assert!(!serde_json::to_string(record).unwrap().contains(text), "a code in the log");
+    });
+}
+
+#[test]
+fn rfc6749_4_1_2_1_a_user_says_no_and_it_is_final() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let here = browser("a", None);
+        let cookie = house.sign_in(&here, "ada").await;
+        let here = browser("a", Some(&cookie));
+        let name = house.begun(&here, &invoices("invoices.read")).await;
+        let settled = house.answer(&here, &name, None, String::new()).await;
+        assert_eq!(part(&location(settled), "error"), Some("access_denied"));
+        assert!(house.grants().is_empty());
+        let records = house.domain.server.journal().of(Event::ConsentAnswered);
+        assert_eq!(records.first().unwrap().why.as_ref().unwrap().check, "consent::Denied");
+        // The back button.
+        let again = house.show(&here, &name).await;
+        assert!(matches!(again, Shown::Over(Over::Answered { allowed: false, .. })), "{again:?}");
+        let again = house.answer(&here, &name, Some(only("invoices.read")), String::new()).await;
+        assert!(matches!(again, Settled::Over(Over::Answered { .. })), "{again:?}");
+    });
+}
+
+/// Two tabs are two questions; each is of the browser that began it.
+#[test]
+fn rfc6749_10_12_an_interaction_is_of_one_browser() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        let one = house.begun(&here, &invoices("invoices.read")).await;
+        let two = house.begun(&here, &invoices("invoices.pay")).await;
+        let asking = house.asking(&here, &one).await;
+        let other = browser("b", Some(&cookie));
+        for name in [&one, &two] {
+            let shown = house.show(&other, name).await;
+            assert!(matches!(shown, Shown::Over(Over::OtherBrowser)), "{shown:?}");
+            let settled = house.answer(&other, name, Some(asking.whole()), asking.seen()).await;
+            assert!(matches!(settled, Settled::Over(Over::OtherBrowser)), "{settled:?}");
+        }
+        assert_eq!(house.asking(&here, &two).await.targets[0].scopes.len(), 1);
+        location(house.answer(&here, &one, Some(asking.whole()), asking.seen()).await);
+        assert!(matches!(house.show(&here, &two).await, Shown::Ask(..)));
+        house.forth(1_801);
+        let late = house.show(&here, &two).await;
+        assert!(matches!(late, Shown::Over(Over::Expired { .. })), "{late:?}");
+        let none = house.show(&here, "nothing").await;
+        assert!(matches!(none, Shown::Over(Over::Unknown)), "{none:?}");
+    });
+}
+
+/// A page that was left open counts for what it showed.
+///
+/// req: AUTHZ-18 (part)
+#[test]
+fn s10_6_what_changed_since_it_was_shown_is_shown_anew() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        let name = house.begun(&here, &invoices("invoices.read+invoices.pay")).await;
+        let asking = house.asking(&here, &name).await;
+        let rules = files().get("access/main.cedar").unwrap().to_owned();
+        let rules = format!(
+            "{rules}\n@id(\"no-pay\") @reason(\"nobody pays in November\")\n\
+             forbid(principal, action == Aims::Action::\"token.issue\", resource)\n\
+             when {{ context.scope.contains(\"invoices.pay\") }};"
+        );
+        let changed = files_but(&[("access/main.cedar", &rules)]);
+        apply(&house.domain, changed).await;
+        let settled = house.answer(&here, &name, Some(asking.whole()), asking.seen()).await;
+        assert!(matches!(settled, Settled::Changed), "{settled:?}");
+        assert!(house.grants().is_empty());
+        // Now without what policy takes away, and why.
+        let asking = house.asking(&here, &name).await;
+        assert_eq!(asking.targets[0].scope_set().to_string(), "invoices.read");
+        assert_eq!(asking.withheld[0].scopes, ["pay invoices"]);
+        assert_eq!(asking.withheld[0].why, ["nobody pays in November"]);
+        // Whoever ticks what was not shown gets nothing of it.
+        let mut whole = asking.whole();
+        whole.taken.extend(only("invoices.pay").taken);
+        location(house.answer(&here, &name, Some(whole), asking.seen()).await);
+        let granted = house.grants()[0].targets[&format!("{GATEWAY}/invoices")].scope.to_string();
+        assert_eq!(granted, "invoices.read");
+        // All of it forbidden: nobody is asked.
+        let (name, here) = (house.begun(&here, &invoices("invoices.pay")).await, here);
+        match house.show(&here, &name).await {
+            Shown::Reply(reply) => {
+                assert_eq!(part(&crate::house::to(reply), "error"), Some("access_denied"));
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+async fn apply(domain: &Domain, files: policy::Files) {
+    let (world, operator) = (domain.server.world(), domain.operator());
+    let applied = flow::apply_policy::apply(&*world, &operator, files, "a story".to_owned(), None);
+    let applied = applied.await.unwrap();
+    assert!(applied.into_value().is_ok());
+}
+
+/// docs/past-defects.md 8: a user who was disabled meanwhile allows nothing.
+#[test]
+fn a_user_who_was_disabled_answers_nothing() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        let name = house.begun(&here, &invoices("invoices.read")).await;
+        let asking = house.asking(&here, &name).await;
+        let (world, operator) = (house.world(), house.domain.operator());
+        let ada = UserName::parse("ada").unwrap();
+        let act = UserAct::Disable;
+        people::orders::act(&*world, &operator, &ada, act, "gone").await.unwrap();
+        let settled = house.answer(&here, &name, Some(asking.whole()), asking.seen()).await;
+        assert!(matches!(settled, Settled::SignIn), "{settled:?}");
+        assert!(house.grants().is_empty());
+    });
+}
+
+/// Of many clicks, one counts (docs/past-defects.md, family 1).
+#[test]
+fn of_many_answers_at_once_one_is_served() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        let name = house.begun(&here, &invoices("invoices.read")).await;
+        let asking = house.asking(&here, &name).await;
+        let answers = (0..MANY).map(|at| {
+            let allow = (at % 4 != 3).then(|| asking.whole());
+            boxed(house.answer(&here, &name, allow, asking.seen()))
+        });
+        let settled = sim.all(answers.collect()).await;
+        let replies = settled.iter().filter(|one| matches!(one, Settled::Reply(_))).count();
+        let over = settled.iter().filter(|one| matches!(one, Settled::Over(Over::Answered { .. })));
+        assert_eq!((replies, over.count()), (1, MANY - 1));
+        assert_eq!(house.grants().len(), house.codes().len());
+        assert!(house.grants().len() <= 1);
+        assert_eq!(house.domain.server.journal().of(Event::ConsentAnswered).len(), 1);
+    });
+}
+
+/// OpenID Connect Core 1.0 §3.1.2.1; docs/past-defects.md 18: no consent by a parameter.
+#[test]
+fn oidc_3_1_2_1_what_was_allowed_before_is_not_asked_again_and_no_more() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        let read = invoices("invoices.read");
+        let none = format!("{read}&prompt=none");
+        let (location, counted) = told(house.begin(&here, &none).await);
+        assert_eq!((part(&location, "error"), counted), (Some("consent_required"), None));
+        house.allow(&here, &read).await;
+        let until = house.grants()[0].until;
+        // The same again: answered at once, and no longer than before.
+        house.forth(10);
+        match house.begin(&here, &none).await {
+            consent::Begun::Reply(reply) => {
+                assert!(part(&crate::house::to(reply), "code").is_some());
+            }
+            other => panic!("{other:?}"),
+        }
+        let name = house.begun(&here, &read).await;
+        assert!(matches!(house.show(&here, &name).await, Shown::Reply(_)));
+        assert_eq!(house.grants().len(), 3);
+        assert!(house.grants().iter().all(|grant| grant.until <= until));
+        // More, or with `prompt=consent`, or for always: asked.
+        for more in [
+            invoices("invoices.read+invoices.pay"),
+            format!("{read}&prompt=consent"),
+            invoices("invoices.read+offline_access"),
+            query("&scope=notices.read"),
+        ] {
+            let name = house.begun(&here, &more).await;
+            assert!(matches!(house.show(&here, &name).await, Shown::Ask(..)), "{more}");
+        }
+        // Another user of the same browser is asked, too.
+        house.add("bob").await;
+        let cookie = house.sign_in(&browser("b", None), "bob").await;
+        let there = browser("b", Some(&cookie));
+        let name = house.begun(&there, &read).await;
+        assert!(matches!(house.show(&there, &name).await, Shown::Ask(..)));
+    });
+}
+
+/// RFC 9470 §4, §5.
+///
+/// req: AUTHZ-18 (part)
+#[test]
+fn rfc9470_4_a_client_may_ask_for_a_stronger_or_a_newer_sign_in() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        house.forth(100);
+        let here = browser("a", Some(&cookie));
+        let read = invoices("invoices.read");
+        for more in
+            ["prompt=login", "prompt=select_account", "max_age=99", "max_age=0", "acr_values=phr"]
+        {
+            let name = house.begun(&here, &format!("{read}&{more}")).await;
+            let shown = house.show(&here, &name).await;
+            assert!(matches!(shown, Shown::SignIn { why: Some(_), .. }), "{more}: {shown:?}");
+            let (location, _) = told(
+                house
+                    .begin(
+                        &here,
+                        &format!("{read}&{more}&prompt=none")
+                            .replace("&prompt=login", "")
+                            .replace("&prompt=select_account", ""),
+                    )
+                    .await,
+            );
+            assert!(part(&location, "error").is_some());
+        }
+        for more in ["max_age=100", "acr_values=gold+urn:aims:acr:code"] {
+            let name = house.begun(&here, &format!("{read}&{more}")).await;
+            assert!(matches!(house.show(&here, &name).await, Shown::Ask(..)), "{more}");
+        }
+        // Signed in anew: asked; and still too weak: the client is told.
+        let name = house.begun(&here, &format!("{read}&prompt=login")).await;
+        let weak = house.begun(&here, &format!("{read}&acr_values=phr")).await;
+        let cookie = house.sign_in(&here, "ada").await;
+        let here = browser("a", Some(&cookie));
+        assert!(matches!(house.show(&here, &name).await, Shown::Ask(..)));
+        match house.show(&here, &weak).await {
+            Shown::Reply(reply) => {
+                let error = crate::house::to(reply);
+                assert_eq!(part(&error, "error"), Some("unmet_authentication_requirements"));
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+/// Allowed with nothing ticked is no answer.
+#[test]
+fn nothing_ticked_is_nothing_answered() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        let name = house.begun(&here, &invoices("invoices.read")).await;
+        let asking = house.asking(&here, &name).await;
+        let none = Some(Choice::default());
+        let settled = house.answer(&here, &name, none, asking.seen()).await;
+        assert!(matches!(settled, Settled::Nothing), "{settled:?}");
+        location(house.answer(&here, &name, Some(asking.whole()), asking.seen()).await);
+    });
+}

@@ -1,0 +1,10 @@
+//! What clients ask users for, as stories over one world from one seed.
+
+#[cfg(test)]
+mod answers;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod pushes;
+#[cfg(test)]
+mod requests;

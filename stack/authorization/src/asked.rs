@@ -1,0 +1,498 @@
+//! What a request asks a user for, resource by resource, with the words of policy (RFC 6749 §3.3,
+//! RFC 8707, RFC 9396; AUTHZ-06, AUTHZ-10).
+//!
+//! In scope: which resource each scope and each object of `authorization_details` belongs to, and
+//! what they mean. Not here: whether policy permits it (`pdp`), whether the user does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oauth::authorization_details::{AuthorizationDetails, Detail};
+use oauth::authorization_request::{AuthorizationRequest, RequestRefused};
+use oauth::error::ErrorCode;
+use oauth::parameter::Refused;
+use oauth::{Scope, ScopeSet};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::audience::Audience;
+use crate::granted::Granted;
+use crate::policy::{Action, ResourcePolicy};
+
+/// Scopes of OpenID Connect that are served (Core 1.0 §3.1.2.1, §5.4, §11), each with what it
+/// means in words.
+pub const OPENID: &[(&str, &str)] = &[
+    ("openid", "know that it is you who signed in"),
+    ("profile", "see your name"),
+    ("email", "see your e-mail address"),
+    ("offline_access", "go on while you are signed out"),
+];
+/// The scope without which there is no sign-in for the client.
+pub const SIGN_IN: &str = "openid";
+/// The scope that outlasts the session.
+pub const OFFLINE: &str = "offline_access";
+/// Lines that one object of `authorization_details` is told in.
+const LINES_MAX: usize = 64;
+/// How deep it is looked into.
+const DEPTH_MAX: usize = 8;
+/// Characters of one value.
+const VALUE_CHARS_MAX: usize = 400;
+const SCOPE: &str = "RFC 6749 §3.3";
+const RESOURCE: &str = "RFC 8707 §2";
+const DETAILS: &str = "RFC 9396 §5";
+
+/// All that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    /// By the audience of the token.
+    pub targets: Vec<Target>,
+    /// Scopes of OpenID Connect.
+    pub openid: ScopeSet,
+}
+
+/// What is asked for at one resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// Its identifier in tokens.
+    pub audience: String,
+    /// Its name.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// The scopes.
+    pub scopes: Vec<AskedScope>,
+    /// The objects of `authorization_details`.
+    pub details: Vec<AskedDetail>,
+}
+
+/// One scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AskedScope {
+    /// Its value.
+    pub scope: Scope,
+    /// What it means, in the words of policy.
+    pub words: String,
+    /// What may be done with it.
+    pub actions: Vec<AskedAction>,
+}
+
+/// One thing that a scope lets somebody do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AskedAction {
+    /// A tool's name, or method and path.
+    pub name: String,
+    /// Whether it changes nothing.
+    pub read_only: bool,
+}
+
+/// One object of `authorization_details`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AskedDetail {
+    /// As it was asked.
+    pub value: Value,
+    /// `type`.
+    pub type_: String,
+    /// Its members, each on a line: name and value.
+    pub lines: Vec<(String, String)>,
+}
+
+/// Reads what `request` asks for. `widest` is what the client may ever ask for, where that is
+/// bounded.
+pub fn asked(
+    request: &AuthorizationRequest,
+    resources: &[ResourcePolicy],
+    gateway: &str,
+    widest: Option<&ScopeSet>,
+) -> Result<Asked, RequestRefused> {
+    let (openid, scopes) = split(request.scope.as_ref());
+    if let Some(widest) = widest
+        && let Some(scope) = scopes.iter().find(|scope| !widest.contains(scope))
+    {
+        let what = format!("`{scope}`, which is not among those the client registered");
+        return Err(refused(ErrorCode::InvalidScope, Refused::form("scope", SCOPE, what)));
+    }
+    let mut found = Found { resources, gateway, targets: BTreeMap::new() };
+    for resource in &request.resources {
+        found.name(resource.as_str())?;
+    }
+    let named = !found.targets.is_empty();
+    for scope in scopes.iter() {
+        found.scope(scope, named)?;
+    }
+    for detail in request.authorization_details.iter().flat_map(AuthorizationDetails::iter) {
+        found.detail(detail, named)?;
+    }
+    let mut targets: Vec<Target> = found.targets.into_values().collect();
+    // RFC 6749 §3.3: "If the client omits the scope parameter when requesting authorization, the
+    // authorization server MUST either process the request using a pre-defined default value or fail
+    // the request". The default is all of a resource that was named: policy and user take from it.
+    for target in targets.iter_mut().filter(|target| target.is_bare()) {
+        let policy = resources.iter().find(|one| one.name == target.name);
+        let all = policy
+            .into_iter()
+            .flat_map(|policy| policy.scopes.keys().map(move |scope| scope_of(policy, scope)));
+        target.scopes =
+            all.filter(|one| widest.is_none_or(|most| most.contains(&one.scope))).collect();
+    }
+    if targets.is_empty() && openid.is_empty() {
+        return Err(refused(ErrorCode::InvalidScope, Refused::missing("scope", SCOPE)));
+    }
+    Ok(Asked { targets, openid })
+}
+
+/// The scopes of OpenID Connect, and the others.
+fn split(scope: Option<&ScopeSet>) -> (ScopeSet, ScopeSet) {
+    let is_openid = |scope: &&Scope| OPENID.iter().any(|(name, _)| *name == scope.as_str());
+    let (openid, others): (Vec<&Scope>, Vec<&Scope>) =
+        scope.into_iter().flat_map(ScopeSet::iter).partition(is_openid);
+    let set = |scopes: Vec<&Scope>| scopes.into_iter().cloned().collect();
+    (set(openid), set(others))
+}
+
+struct Found<'a> {
+    resources: &'a [ResourcePolicy],
+    gateway: &'a str,
+    targets: BTreeMap<String, Target>,
+}
+
+impl<'a> Found<'a> {
+    fn name(&mut self, audience: &str) -> Result<(), RequestRefused> {
+        let resources = self.resources;
+        let known = resources.iter().find(|one| one.audience(self.gateway) == audience);
+        // RFC 8707 §2: "invalid_target: The requested resource is invalid, missing, unknown, or
+        // malformed."
+        let unknown = || {
+            let why = Refused::value("resource", RESOURCE, audience);
+            refused(ErrorCode::InvalidTarget, why)
+        };
+        self.target(known.ok_or_else(unknown)?);
+        Ok(())
+    }
+
+    fn target(&mut self, policy: &ResourcePolicy) -> &mut Target {
+        let audience = policy.audience(self.gateway);
+        self.targets.entry(audience.clone()).or_insert_with(|| Target {
+            audience,
+            name: policy.name.clone(),
+            title: policy.title.clone().unwrap_or_else(|| policy.name.clone()),
+            scopes: Vec::new(),
+            details: Vec::new(),
+        })
+    }
+
+    /// The resources that know something: of those that were named, or the one of all.
+    fn which(
+        &self,
+        named: bool,
+        knows: impl Fn(&ResourcePolicy) -> bool,
+    ) -> Vec<&'a ResourcePolicy> {
+        let asked = |one: &&ResourcePolicy| {
+            !named || self.targets.contains_key(&one.audience(self.gateway))
+        };
+        self.resources.iter().filter(asked).filter(|one| knows(one)).collect()
+    }
+
+    fn scope(&mut self, scope: &Scope, named: bool) -> Result<(), RequestRefused> {
+        let knowing = self.which(named, |one| one.scopes.contains_key(scope));
+        if knowing.is_empty() {
+            // RFC 6749 §4.1.2.1: "invalid_scope: The requested scope is invalid, unknown, or
+            // malformed."
+            let why = Refused::value("scope", SCOPE, scope.as_str());
+            return Err(refused(ErrorCode::InvalidScope, why));
+        }
+        if !named && knowing.len() > 1 {
+            return Err(several("scope", scope.as_str()));
+        }
+        for policy in knowing {
+            self.target(policy).scopes.push(scope_of(policy, scope));
+        }
+        Ok(())
+    }
+
+    fn detail(&mut self, detail: &Detail, named: bool) -> Result<(), RequestRefused> {
+        let error = ErrorCode::InvalidAuthorizationDetails;
+        let gateway = self.gateway;
+        let knowing = self.which(named, |one| {
+            let here = one.audience(gateway);
+            // RFC 9396 §2.2: "locations: An array of strings representing the location of the
+            // resource or RS."
+            let located = detail.locations.as_ref().is_none_or(|all| all.contains(&here));
+            located && one.details.iter().any(|known| known.type_ == detail.type_)
+        });
+        let [policy] = knowing.as_slice() else {
+            return Err(match knowing.is_empty() {
+                true => refused(error, Refused::value("type", DETAILS, &detail.type_)),
+                false => several("authorization_details", &detail.type_),
+            });
+        };
+        let value = detail.to_value();
+        let alone = AuthorizationDetails::of_value(&Value::Array(vec![value.clone()]));
+        let checked = alone.and_then(|alone| alone.check(&policy.schemas()));
+        checked.map_err(|why| refused(error, why))?;
+        let told = AskedDetail { type_: detail.type_.clone(), lines: lines(&value), value };
+        self.target(policy).details.push(told);
+        Ok(())
+    }
+}
+
+fn several(name: &'static str, found: &str) -> RequestRefused {
+    let what = format!("`{found}`, which several resources know; name one by `resource`");
+    refused(ErrorCode::InvalidTarget, Refused::form(name, RESOURCE, what))
+}
+
+const fn refused(error: ErrorCode, why: Refused) -> RequestRefused {
+    RequestRefused { error, why }
+}
+
+fn scope_of(policy: &ResourcePolicy, scope: &Scope) -> AskedScope {
+    let words = policy.scopes.get(scope).cloned().unwrap_or_default();
+    let of_it = policy.actions.iter().filter(|action| action.scope.as_ref() == Some(scope));
+    let actions =
+        of_it.map(|action| AskedAction { name: action_name(action), read_only: action.read_only });
+    AskedScope { scope: scope.clone(), words, actions: actions.collect() }
+}
+
+fn action_name(action: &Action) -> String {
+    match (&action.tool, &action.method, &action.path) {
+        (Some(tool), _, _) if tool == "*" => "every other tool".to_owned(),
+        (Some(tool), _, _) => tool.clone(),
+        (None, Some(method), Some(path)) => format!("{method} {path}"),
+        (None, None, Some(path)) => path.clone(),
+        (None, _, None) => String::new(),
+    }
+}
+
+/// An object of `authorization_details` as lines of name and value, for people. What is too long
+/// says so: nobody allows what they did not see.
+pub fn lines(value: &Value) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    walk("", value, 0, &mut lines);
+    if lines.len() > LINES_MAX {
+        lines.truncate(LINES_MAX);
+        lines.push(("and more".to_owned(), "more than can be shown here".to_owned()));
+    }
+    lines
+}
+
+fn walk(name: &str, value: &Value, depth: usize, lines: &mut Vec<(String, String)>) {
+    if lines.len() > LINES_MAX {
+        return;
+    }
+    let below = |key: &str| match name {
+        "" => key.to_owned(),
+        name => format!("{name} {key}"),
+    };
+    match value {
+        Value::Object(members) if depth < DEPTH_MAX => {
+            for (key, value) in members.iter().filter(|(key, _)| depth > 0 || *key != "type") {
+                walk(&below(key), value, depth + 1, lines);
+            }
+        }
+        Value::Array(values) if depth < DEPTH_MAX && values.iter().all(|one| one.is_string()) => {
+            let texts: Vec<_> = values.iter().filter_map(Value::as_str).collect();
+            lines.push((name.to_owned(), cut(&texts.join(", "))));
+        }
+        Value::Array(values) if depth < DEPTH_MAX => {
+            for (at, value) in values.iter().enumerate() {
+                walk(&below(&(at + 1).to_string()), value, depth + 1, lines);
+            }
+        }
+        Value::String(text) => lines.push((name.to_owned(), cut(text))),
+        Value::Bool(truth) => {
+            lines.push((name.to_owned(), if *truth { "yes" } else { "no" }.to_owned()));
+        }
+        other => lines.push((name.to_owned(), cut(&other.to_string()))),
+    }
+}
+
+/// A value without what could disorder the page: control characters and marks of direction.
+fn cut(text: &str) -> String {
+    let hidden = |character: &char| {
+        character.is_control()
+            || matches!(*character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+            || matches!(*character, '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    let shown: String = text.chars().filter(|one| !hidden(one)).take(VALUE_CHARS_MAX).collect();
+    match text.chars().count() > VALUE_CHARS_MAX {
+        true => format!("{shown}… (cut short)"),
+        false => shown,
+    }
+}
+
+impl Target {
+    fn is_bare(&self) -> bool {
+        self.scopes.is_empty() && self.details.is_empty()
+    }
+
+    /// All its scopes.
+    pub fn scope_set(&self) -> ScopeSet {
+        self.scopes.iter().map(|one| one.scope.clone()).collect()
+    }
+
+    /// What it would be as a grant, whole.
+    pub fn granted(&self) -> Granted {
+        let details = self.details.iter().map(|one| one.value.clone()).collect();
+        Granted { scope: self.scope_set(), details }
+    }
+
+    /// Whether `held` has all of it.
+    pub fn is_within(&self, held: &Granted, audience: &Audience) -> bool {
+        let array = |values: Vec<Value>| AuthorizationDetails::of_value(&Value::Array(values));
+        let scope = self.scope_set().is_within(&held.scope);
+        let asked: Vec<_> = self.details.iter().map(|one| one.value.clone()).collect();
+        let details = asked.is_empty()
+            || match (array(asked), array(held.details.clone())) {
+                (Ok(asked), Ok(held)) => asked.is_within(&held, &audience.schemas),
+                _ => false,
+            };
+        scope && details
+    }
+}
+
+impl Asked {
+    /// The audiences, in order.
+    pub fn audiences(&self) -> BTreeSet<&str> {
+        self.targets.iter().map(|target| target.audience.as_str()).collect()
+    }
+
+    /// Whether the client asks who the user is.
+    pub fn signs_in(&self) -> bool {
+        self.has(SIGN_IN)
+    }
+
+    /// Whether it asks to go on without the user.
+    pub fn is_offline(&self) -> bool {
+        self.has(OFFLINE)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.openid.iter().any(|scope| scope.as_str() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oauth::form::Form;
+
+    use super::*;
+
+    const GATEWAY: &str = "https://gateway.example";
+
+    fn resources() -> Vec<ResourcePolicy> {
+        let of = |text: &str| serde_json::from_str(text).unwrap();
+        vec![
+            of(r#"{"name":"ledger","title":"The ledger","upstream":"http://127.0.0.1:1",
+                "protocol":"mcp","scopes":{"read":"read invoices","pay":"pay invoices"},
+                "action":[{"tool":"list","scope":"read","read_only":true},
+                          {"tool":"pay_invoice","scope":"pay"}],
+                "authorization_details":[{"type":"payment","member":[
+                    {"name":"amount","required":true,"shape":"number"},
+                    {"name":"to","shape":"text"}]}]}"#),
+            of(r#"{"name":"crm","upstream":"http://127.0.0.1:2","protocol":"http",
+                "scopes":{"read":"read customers","note":"write notes"},
+                "action":[{"method":"GET","path":"/*","scope":"read","read_only":true}]}"#),
+        ]
+    }
+
+    fn ask(query: &str) -> Result<Asked, RequestRefused> {
+        let form = format!("response_type=code&client_id=c&{query}");
+        let request = AuthorizationRequest::parse(&Form::parse(form.as_bytes()).unwrap()).unwrap();
+        asked(&request, &resources(), GATEWAY, None)
+    }
+
+    /// Each target with its scopes, and the scopes of OpenID Connect.
+    fn told(query: &str) -> String {
+        match ask(query) {
+            Ok(asked) => {
+                let of = |target: &Target| format!("{}[{}]", target.name, target.scope_set());
+                let targets: Vec<_> = asked.targets.iter().map(of).collect();
+                format!("{} {}", targets.join(" "), asked.openid).trim().to_owned()
+            }
+            Err(refused) => format!("{}: {}", refused.error, refused.why),
+        }
+    }
+
+    /// req: AUTHZ-10 (part)
+    #[test]
+    fn rfc8707_2_each_scope_belongs_to_the_resources_that_know_it() {
+        let (ledger, crm) =
+            (format!("resource={GATEWAY}/ledger"), format!("resource={GATEWAY}/crm"));
+        for (query, expect) in [
+            (format!("scope=pay&{ledger}"), "ledger[pay]"),
+            (format!("scope=read+openid&{ledger}"), "ledger[read] openid"),
+            (format!("scope=read+pay&{ledger}&{crm}"), "crm[read] ledger[pay read]"),
+            // Named without a scope: all of it is asked for.
+            (ledger.clone(), "ledger[pay read]"),
+            ("scope=note".to_owned(), "crm[note]"),
+            ("scope=openid+profile".to_owned(), "openid profile"),
+        ] {
+            assert_eq!(told(&query), expect, "{query}");
+        }
+        for (query, error) in [
+            ("scope=read".to_owned(), "invalid_target: `scope`"),
+            ("scope=nothing".to_owned(), "invalid_scope: `scope`"),
+            (format!("scope=note&{ledger}"), "invalid_scope: `scope`"),
+            ("resource=https://other.example".to_owned(), "invalid_target: `resource`"),
+            (String::new(), "invalid_scope: `scope` is absent"),
+        ] {
+            assert!(told(&query).starts_with(error), "{query}: {}", told(&query));
+        }
+    }
+
+    #[test]
+    fn rfc6749_3_3_no_more_than_the_client_registered() {
+        let form = Form::parse(b"response_type=code&client_id=c&scope=note").unwrap();
+        let request = AuthorizationRequest::parse(&form).unwrap();
+        let narrow = ScopeSet::parse("read").unwrap();
+        let refused = asked(&request, &resources(), GATEWAY, Some(&narrow)).unwrap_err();
+        assert_eq!(refused.error, ErrorCode::InvalidScope);
+    }
+
+    /// req: AUTHZ-10 (part)
+    #[test]
+    fn rfc9396_5_details_are_of_a_type_that_policy_has() {
+        let with = |json: &str| {
+            let encoded = json.replace('"', "%22").replace('{', "%7B").replace('}', "%7D");
+            format!("authorization_details={}", encoded.replace('+', "%2B"))
+        };
+        let good = ask(&with(r#"[{"type":"payment","amount":45,"to":"ACME"}]"#)).unwrap();
+        let detail = &good.targets.first().unwrap().details[0];
+        let lines: Vec<_> =
+            detail.lines.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            (detail.type_.as_str(), lines.join(" ")),
+            ("payment", "amount=45 to=ACME".into())
+        );
+        for bad in [
+            r#"[{"type":"other"}]"#,
+            r#"[{"type":"payment"}]"#,
+            r#"[{"type":"payment","amount":"45"}]"#,
+            r#"[{"type":"payment","amount":45,"more":1}]"#,
+            r#"[{"type":"payment","amount":45,"locations":["https://other.example"]}]"#,
+        ] {
+            let refused = ask(&with(bad)).unwrap_err();
+            assert_eq!(refused.error, ErrorCode::InvalidAuthorizationDetails, "{bad}");
+        }
+    }
+
+    /// What is not shown whole says so, and what would turn a line around is not shown.
+    #[test]
+    fn rfc9396_11_3_people_see_what_they_allow() {
+        let long = "a".repeat(VALUE_CHARS_MAX + 1);
+        let value = serde_json::json!({
+            "type": "t", "to": "ACME\u{202e}EMCA", "long": long, "deep": { "a": [1, { "b": true }] },
+        });
+        let lines = lines(&value);
+        let of = |name: &str| {
+            lines.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        };
+        assert_eq!(of("to").unwrap(), "ACMEEMCA");
+        assert!(of("long").unwrap().ends_with("(cut short)"));
+        assert_eq!(of("deep a 2 b").unwrap(), "yes");
+        assert_eq!(of("type"), None);
+        let many: serde_json::Map<_, _> =
+            (0..200).map(|at| (format!("m{at}"), Value::from(at))).collect();
+        let told = super::lines(&Value::Object(many));
+        assert_eq!(told.len(), LINES_MAX + 1);
+        assert_eq!(told.last().unwrap().0, "and more");
+    }
+}
