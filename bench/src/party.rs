@@ -148,7 +148,7 @@ impl Party {
         let client_id = Some(ClientId::parse(&self.id)?);
         Ok(Call {
             request,
-            client: PresentedClient { client_id, assertion: None },
+            client: PresentedClient { client_id, assertion: None, secret: None },
             attestation: None,
             certificates: Vec::new(),
             source: "127.0.0.1".to_owned(),

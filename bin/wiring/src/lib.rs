@@ -20,6 +20,7 @@ pub mod node;
 pub mod platform_attestors;
 pub mod platforms;
 pub mod prepare;
+pub mod published;
 pub mod reassessment;
 pub mod retention;
 pub mod run_socket;

@@ -112,6 +112,7 @@ pub async fn join(
         component,
         site: settings.site(),
         platforms: None,
+        published: None,
         superior: None,
     });
     if pulse.takes_clock() {

@@ -25,6 +25,7 @@ use super::layout::{Layout, Settings};
 use super::logs::Pulse;
 use super::platforms::Asker;
 use super::prepare::{self, Strangers};
+use super::published::Reader;
 use super::retention;
 use super::tls::certified;
 use super::world::{SystemClock, SystemEntropy, Wired};
@@ -89,6 +90,7 @@ pub async fn start(
         component: Component("server".to_owned()),
         site: settings.site(),
         platforms: Some(Arc::new(Asker::new(settings, &layout.dir)?)),
+        published: Some(Arc::new(Reader::new(settings)?)),
         superior,
     });
     let names = vec![settings.host.clone()];

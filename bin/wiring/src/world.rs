@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use env::{Clock, Entropy, Newest, Peers, Platforms, Site, Store, Superior, World};
+use env::{Clock, Entropy, Newest, Peers, Platforms, Published, Site, Store, Superior, World};
 use keys::KeyStore;
 use monitoring::Component;
 use time::{Span, UnixTime};
@@ -26,6 +26,8 @@ pub struct Wired<S, P> {
     pub site: Site,
     /// Whom a verifier of evidence may ask.
     pub platforms: Option<Arc<dyn Platforms>>,
+    /// On a server: what clients publish about themselves.
+    pub published: Option<Arc<dyn Published>>,
     /// On a server: the authority above its own.
     pub superior: Option<Arc<dyn Superior>>,
 }
@@ -59,6 +61,10 @@ impl<S: Store, P: Peers> World for Wired<S, P> {
 
     fn platforms(&self) -> Option<&dyn Platforms> {
         self.platforms.as_deref()
+    }
+
+    fn published(&self) -> Option<&dyn Published> {
+        self.published.as_deref()
     }
 
     fn superior(&self) -> Option<&dyn Superior> {

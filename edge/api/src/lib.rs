@@ -24,6 +24,7 @@ mod metrics;
 mod origin;
 mod places;
 mod refused;
+mod registration;
 mod routes;
 mod tiles;
 mod token;

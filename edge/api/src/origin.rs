@@ -33,6 +33,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::places::{Full, Places};
 use crate::refused::{OnRefused, Source, Unread};
+use crate::registration;
 use crate::routes::{PUBLIC, Public, Route};
 use crate::tiles::Tiles;
 use crate::token;
@@ -270,6 +271,8 @@ fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>
         Public::Introspect => of(route, about::introspect::<W>),
         Public::Revoke => of(route, about::revoke::<W>),
         Public::Userinfo => of(route, about::userinfo::<W>),
+        Public::RegisterClient => of(route, registration::register::<W>),
+        Public::ManageClient => of(route, registration::manage::<W>),
         Public::EnrolSession => of(route, enrol::session::<W>),
         Public::Enrol => of(route, enrol::serve::<W>),
         Public::EnrolRenew => of(route, enrol::renewed::<W>),
@@ -290,7 +293,12 @@ where
     H: Handler<T, Arc<Shared<W>>>,
     T: 'static,
 {
-    let filter = if route.method == "POST" { MethodFilter::POST } else { MethodFilter::GET };
+    let filter = match route.method {
+        "POST" => MethodFilter::POST,
+        "PUT" => MethodFilter::PUT,
+        "DELETE" => MethodFilter::DELETE,
+        _ => MethodFilter::GET,
+    };
     on(filter, handler)
 }
 

@@ -3,7 +3,7 @@
 //! draft-ietf-oauth-attestation-based-client-auth §7.4, and words for its developer. Whoever reads
 //! the audit log gets the variant with its evidence; here the wire gets what helps the caller.
 
-use authentication::spiffe_wit;
+use authentication::{attested_client, spiffe_wit};
 use authorization::grants;
 use axum::body::Body;
 use flow::token::{ClientRefusal, Refusal, asker};
@@ -11,6 +11,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENT
 use http::{HeaderValue, Response, StatusCode};
 use oauth::client_assertion::PresentedClientError;
 use oauth::error::{ErrorCode, TokenError};
+use registry::profile::{Demand, Unmet};
 use wimse::WitError;
 
 use crate::answer::{Answer, JSON, NO_STORE, RETRY_AFTER_SECONDS, may_come_again};
@@ -79,11 +80,13 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         // header field, the authorization server MUST respond with an HTTP 401 (Unauthorized)
         // status code and include the "WWW-Authenticate" response header field matching the
         // authentication scheme used by the client."
-        Unread::Authorization { .. } => StatusCode::UNAUTHORIZED,
+        Unread::Authorization { .. } | Unread::Basic(_) => StatusCode::UNAUTHORIZED,
         _ => StatusCode::BAD_REQUEST,
     };
     let code = match unread {
-        Unread::Authorization { .. } => ErrorCode::InvalidClient,
+        Unread::Authorization { .. } | Unread::Basic(_) | Unread::Registration(_) => {
+            ErrorCode::InvalidClient
+        }
         Unread::Stranger(refusal) => return of_client(refusal),
         Unread::Client(error) => of_presented(error),
         Unread::Request(error) => error.code(),
@@ -112,6 +115,7 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
     };
     let challenge = match unread {
         Unread::Authorization { scheme } => challenge(scheme),
+        Unread::Basic(_) => challenge("Basic"),
         _ => None,
     };
     Wire { challenge, ..Wire::new(status, code, unread) }
@@ -145,12 +149,20 @@ pub(crate) fn of_client(refusal: &ClientRefusal) -> Wire {
         ClientRefusal::SpiffeWit(spiffe_wit::Refusal::Wit(WitError::Refused(
             jose::Refused::Expired { .. },
         ))) => ErrorCode::UseFreshAttestation,
+        ClientRefusal::Attested(attested_client::Refusal::Refused(jose::Refused::Expired {
+            ..
+        })) => ErrorCode::UseFreshAttestation,
         ClientRefusal::None
         | ClientRefusal::Unknown
         | ClientRefusal::SpiffeJwt(_)
         | ClientRefusal::SpiffeX509(_)
         | ClientRefusal::SpiffeWit(_)
-        | ClientRefusal::PrivateKeyJwt(_) => ErrorCode::InvalidClient,
+        | ClientRefusal::PrivateKeyJwt(_)
+        | ClientRefusal::OtherMethod { .. }
+        | ClientRefusal::Published(_)
+        | ClientRefusal::Tls(_)
+        | ClientRefusal::Attested(_)
+        | ClientRefusal::Secret(_) => ErrorCode::InvalidClient,
     };
     Wire::bad(code, refusal)
 }
@@ -178,6 +190,15 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Wire {
         // RFC 8707 §2: "MAY fail requests that omit the parameter with an "invalid_target" error."
         Refusal::Target(_) => Wire::bad(ErrorCode::InvalidTarget, refusal),
         Refusal::Grant(grant) => Wire::bad(of_grant(grant), refusal),
+        // MCP: `resource` "MUST be included in both authorization requests and token requests".
+        Refusal::Profile(Unmet(Demand::NamesResource)) => {
+            Wire::bad(ErrorCode::InvalidTarget, refusal)
+        }
+        // RFC 9449 §5: what the profile wants is a proof.
+        Refusal::Profile(Unmet(Demand::BoundTokens)) => {
+            Wire::bad(ErrorCode::InvalidDpopProof, refusal)
+        }
+        Refusal::Profile(_) => Wire::bad(ErrorCode::UnauthorizedClient, refusal),
         // An error inside a decision is a denial, and the operators' to read.
         Refusal::Denied(denial) if !denial.errors.is_empty() && denial.rules.is_empty() => {
             Wire::bad(ErrorCode::InvalidTarget, "policy could not be decided")

@@ -24,6 +24,7 @@ use oauth::token_request::{GrantType, TokenRequest};
 use oauth::token_response::TokenResponse;
 use oauth::{Issuer, ScopeSet, TokenType};
 use pdp::{Circumstances, Denial, Permitted, Question};
+use registry::profile::{AtToken, Unmet, demands, of_token_request};
 use time::UnixTime;
 
 use crate::ends::{self, Ending};
@@ -55,13 +56,6 @@ pub struct Call {
     pub certificates: Vec<Vec<u8>>,
     /// Where it comes from, for counting strangers.
     pub source: String,
-}
-
-impl Call {
-    fn shown(&self) -> client::Shown<'_> {
-        let Self { client, attestation, certificates, .. } = self;
-        client::Shown { client, attestation: attestation.as_ref(), certificates }
-    }
 }
 
 /// Why no token is issued.
@@ -100,6 +94,9 @@ pub enum Refusal {
     /// The grant.
     #[error(transparent)]
     Grant(#[from] grants::Refusal),
+    /// A profile of the client.
+    #[error(transparent)]
+    Profile(#[from] Unmet),
     /// Policy.
     #[error("{0}")]
     Denied(Box<Denial>),
@@ -124,6 +121,7 @@ impl Refusal {
             Self::GrantType(_) => "token::GrantType",
             Self::Target(_) => "token::Target",
             Self::Grant(refusal) => refusal.check(),
+            Self::Profile(unmet) => unmet.check(),
             Self::Denied(_) => "pdp::Denied",
             Self::Unmakeable(_) => "token::Unmakeable",
         }
@@ -153,7 +151,11 @@ pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable>
 
 /// One try; `None` when another commit came first.
 async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavailable> {
-    let facts = basis(world, client::keys(call.into())).await?;
+    let keys = match client::keys(world, call.into()).await? {
+        Ok(keys) => keys,
+        Err(refusal) => return Ok(Some(End::Stranger(refusal))),
+    };
+    let facts = basis(world, keys).await?;
     let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
@@ -330,6 +332,11 @@ async fn decide<W: World>(
     let concerned: Vec<_> = ids.iter().cloned().collect();
     ids.extend([client_id.to_owned(), wanted.clone()]);
     let people = People::load(world, &ids).await?;
+    if let Some(client) = people.client(client_id) {
+        if let Err(unmet) = of_token_request(&demands(&client.profiles), shown(asked)) {
+            return Ok(no(unmet));
+        }
+    }
     let target = target::resolve(brought.grant, &wanted, facts, &people, world.site());
     let facet = people.facet(client_id);
     let context = Context {
@@ -361,6 +368,18 @@ async fn decide<W: World>(
         Err(denial) => Err(Box::new(Refused::plain(Refusal::Denied(Box::new(denial))))),
     };
     Ok((decided, Some(question)))
+}
+
+/// What a request shows to the profiles of its client.
+fn shown(asked: &Asked<'_>) -> AtToken {
+    let certificate = client::certificate(&asked.call.certificates).is_some();
+    AtToken {
+        proved: asked.caller.method().proves_a_key(),
+        // Assertions by others were refused where they were verified.
+        algorithm: None,
+        bound: asked.key.is_some() || certificate,
+        resource: !asked.call.request.resources().is_empty(),
+    }
 }
 
 /// The code with what came with it.

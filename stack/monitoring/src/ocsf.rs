@@ -120,7 +120,7 @@ impl Activity {
             Event::NodeRenewed | Event::PolicyApplied | Event::KeyRotated => {
                 named(Class::Entity, 3)
             }
-            Event::LogCut => named(Class::Entity, 4),
+            Event::LogCut | Event::GrantEnded => named(Class::Entity, 4),
             Event::TokenRead => named(Class::Entity, 2),
             Event::FederationChanged => match action {
                 "federation.add" => named(Class::Entity, 1),

@@ -98,6 +98,8 @@ pub enum Event {
     AuthorizationRequested,
     /// A user answered what a client asked for, or the server did by what they answered before.
     ConsentAnswered,
+    /// A grant, a token or a session ended before its time.
+    GrantEnded,
     /// A process was measured and matched to a record, or not.
     WorkloadAttested,
     /// Evidence about an agent, its process and its host was appraised.
@@ -149,6 +151,7 @@ impl Event {
             Self::SessionEnded => "session_ended",
             Self::AuthorizationRequested => "authorization_requested",
             Self::ConsentAnswered => "consent_answered",
+            Self::GrantEnded => "grant_ended",
             Self::WorkloadAttested => "workload_attested",
             Self::EvidenceAppraised => "evidence_appraised",
             Self::EvidenceChanged => "evidence_changed",

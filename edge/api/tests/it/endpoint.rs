@@ -5,7 +5,6 @@ use http::{HeaderValue, Request, StatusCode};
 use jose::{Algorithm, Audience, KeyId, NumericDate, PrivateKey, SigningInput};
 use monitoring::{Event, Outcome};
 use oauth::client_assertion::{AssertionType, ClientAssertion, ClientAssertionClaims};
-use oauth::client_metadata::ClientMetadata;
 use oauth::{ClientId, TokenId};
 use time::Span;
 
@@ -33,9 +32,9 @@ impl KeyClient {
             "grant_types": ["client_credentials"],
             "jwks": { "keys": [jwk] },
         });
-        let metadata = ClientMetadata::parse(&metadata.to_string()).unwrap();
-        let made = flow::clients::register(world, &TestWorld::operator(), metadata).await;
-        Self { id: made.unwrap().into_value().client_id, key }
+        let (operator, terms) = (TestWorld::operator(), flow::clients::Terms::default());
+        let made = flow::clients::register(world, &operator, &metadata.to_string(), &terms).await;
+        Self { id: made.unwrap().into_value().unwrap().0.client_id, key }
     }
 
     pub(crate) fn assertion(&self, jti: &str) -> String {

@@ -34,11 +34,9 @@ async fn s9_a_user_is_added_shown_stopped_and_removed() {
     assert_eq!(shown, told.value.user);
     assert_eq!((shown.state.as_str(), shown.display_name.as_str()), ("active", "Ada Lovelace"));
     assert_eq!(office.client.users(None, None).await.unwrap().items, [shown]);
-    for (act, state) in [
-        (UserAct::Disable, "disabled"),
-        (UserAct::Enable, "active"),
-        (UserAct::Remove, "removed"),
-    ] {
+    for (act, state) in
+        [(UserAct::Disable, "disabled"), (UserAct::Enable, "active"), (UserAct::Remove, "removed")]
+    {
         let told = office.client.move_user("ada", act, "a drill").await.unwrap();
         assert_eq!(told.value.user.state, state);
         assert_eq!(told.audit_id, Some(office.recorded(Event::UserLifecycle, Outcome::Done)));

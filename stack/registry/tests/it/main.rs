@@ -40,7 +40,11 @@ fn entry(kind: Kind) -> Registration {
         },
         dns_names: std::collections::BTreeSet::new(),
         keys: None,
-        client: Facet { scope_max: ScopeSet::parse("read write").ok(), callable: true, redirects: None },
+        client: Facet {
+            scope_max: ScopeSet::parse("read write").ok(),
+            callable: true,
+            redirects: None,
+        },
     }
 }
 
