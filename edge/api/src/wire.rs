@@ -540,7 +540,7 @@ mod tests {
         authorization 401 invalid_client [Bearer realm="token"]: the client authenticates by HTTP, which no client here does
         field 400 invalid_request: `OAuth-Client-Attestation`: the header field stands there more than once
         form 400 invalid_request: parameter `scope` stands more than once
-        client 400 invalid_client: a client secret, which no client here has
+        client 400 invalid_client: a client secret that is not of the form that secrets have here
         client 400 invalid_request: `client_assertion` and `client_assertion_type` must come together
         client 400 invalid_client: client assertion type `x` is not known
         client 400 invalid_request: the header field stands there more than once

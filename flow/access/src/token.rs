@@ -24,6 +24,7 @@ use oauth::token_request::{GrantType, TokenRequest};
 use oauth::token_response::TokenResponse;
 use oauth::{Issuer, ScopeSet, TokenType};
 use pdp::{Circumstances, Denial, Permitted, Question};
+use registry::ClientRecord;
 use registry::profile::{AtToken, Unmet, demands, of_token_request};
 use time::UnixTime;
 
@@ -314,6 +315,12 @@ async fn decide<W: World>(
     asked: &Asked<'_>,
     record: &mut Record,
 ) -> Result<Verdict, Unavailable> {
+    // It was read to authenticate the client: what its profiles want comes before all else.
+    if let Some(client) = facts.rows.get::<ClientRecord>(asked.caller.client_id())? {
+        if let Err(unmet) = of_token_request(&demands(&client.profiles), shown(asked)) {
+            return Ok(no(unmet));
+        }
+    }
     let brought = match brought::read(world, facts, asked).await? {
         Ok(brought) => brought,
         Err(refusal) => return Ok(no(refusal)),
@@ -332,11 +339,6 @@ async fn decide<W: World>(
     let concerned: Vec<_> = ids.iter().cloned().collect();
     ids.extend([client_id.to_owned(), wanted.clone()]);
     let people = People::load(world, &ids).await?;
-    if let Some(client) = people.client(client_id) {
-        if let Err(unmet) = of_token_request(&demands(&client.profiles), shown(asked)) {
-            return Ok(no(unmet));
-        }
-    }
     let target = target::resolve(brought.grant, &wanted, facts, &people, world.site());
     let facet = people.facet(client_id);
     let context = Context {
