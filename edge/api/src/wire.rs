@@ -159,11 +159,19 @@ pub(crate) fn of_client(refusal: &ClientRefusal) -> Wire {
         | ClientRefusal::SpiffeWit(_)
         | ClientRefusal::PrivateKeyJwt(_)
         | ClientRefusal::OtherMethod { .. }
+        | ClientRefusal::Basic { .. }
         | ClientRefusal::Published(_)
         | ClientRefusal::Tls(_)
         | ClientRefusal::Attested(_)
         | ClientRefusal::Secret(_) => ErrorCode::InvalidClient,
     };
+    // RFC 6749 §5.2: "If the client attempted to authenticate via the "Authorization" request
+    // header field, the authorization server MUST respond with an HTTP 401 (Unauthorized) status
+    // code".
+    if let ClientRefusal::Basic { .. } = refusal {
+        let challenge = challenge("Basic");
+        return Wire { challenge, ..Wire::new(StatusCode::UNAUTHORIZED, code, refusal) };
+    }
     Wire::bad(code, refusal)
 }
 

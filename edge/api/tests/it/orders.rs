@@ -245,13 +245,14 @@ async fn rfc7591_3_2_a_client_is_registered_shown_and_disabled() {
     {
       "client_id": "[id]",
       "client_id_issued_at": 1800000000,
+      "spiffe_id": "spiffe://demo.example/batch/*",
+      "client_name": "Batch",
+      "scope": "read",
       "token_endpoint_auth_method": "spiffe_jwt",
       "grant_types": [
         "client_credentials"
       ],
-      "client_name": "Batch",
-      "scope": "read",
-      "spiffe_id": "spiffe://demo.example/batch/*",
+      "origin": "operator",
       "state": "enabled",
       "since": "[time]"
     }

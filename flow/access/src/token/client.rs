@@ -51,6 +51,14 @@ pub enum ClientRefusal {
     /// It says who it is by a document or keys that are not to be had.
     #[error(transparent)]
     Published(#[from] Unread),
+    /// Whatever is wrong with a client that authenticates by HTTP.
+    #[error("{message}")]
+    Basic {
+        /// The check that fired.
+        check: &'static str,
+        /// In words.
+        message: String,
+    },
     /// By JWT-SVID.
     #[error(transparent)]
     SpiffeJwt(#[from] spiffe_jwt::Refusal),
@@ -83,6 +91,7 @@ impl ClientRefusal {
             Self::Unknown => "client::Unknown",
             Self::OtherMethod { .. } => "client::OtherMethod",
             Self::Published(unread) => unread.check(),
+            Self::Basic { check, .. } => check,
             Self::SpiffeJwt(_) => "client::SpiffeJwt",
             Self::SpiffeX509(_) => "client::SpiffeX509",
             Self::SpiffeWit(_) => "client::SpiffeWit",
@@ -194,10 +203,23 @@ pub fn authenticate(
                 None => judge.wit(attestation, pop, client_id),
             }
         }
-        (None, None, Some((way, secret))) => return judge.secret(client_id, *way, secret),
+        (None, None, Some((way, secret))) => {
+            let proved = judge.secret(client_id, *way, secret)?;
+            proved.map_err(|refusal| by_http(*way, refusal))
+        }
         (None, None, None) => return judge.channel(client_id, call.certificates),
         _ => Err(ClientRefusal::Several),
     })
+}
+
+/// A client that used HTTP authentication is answered in its terms.
+fn by_http(way: SecretWay, refusal: ClientRefusal) -> ClientRefusal {
+    match way {
+        SecretWay::Post => refusal,
+        SecretWay::Basic => {
+            ClientRefusal::Basic { check: refusal.check(), message: refusal.to_string() }
+        }
+    }
 }
 
 const fn plain(caller: authentication::Caller) -> Proved {
