@@ -93,10 +93,10 @@ pub async fn ready<W: World>(
     id: &str,
     kid: Option<&KeyId>,
 ) -> Result<Result<Option<Key>, Unread>, Unavailable> {
-    if let Ok(url) = ClientIdUrl::parse(id) {
-        if let Err(unread) = document(world, &url).await? {
-            return Ok(Err(unread));
-        }
+    if let Ok(url) = ClientIdUrl::parse(id)
+        && let Err(unread) = document(world, &url).await?
+    {
+        return Ok(Err(unread));
     }
     let Some(client) = crate::facts::one::<W, ClientRecord>(world, id).await? else {
         return Ok(Ok(None));

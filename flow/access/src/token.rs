@@ -316,10 +316,10 @@ async fn decide<W: World>(
     record: &mut Record,
 ) -> Result<Verdict, Unavailable> {
     // It was read to authenticate the client: what its profiles want comes before all else.
-    if let Some(client) = facts.rows.get::<ClientRecord>(asked.caller.client_id())? {
-        if let Err(unmet) = of_token_request(&demands(&client.profiles), shown(asked)) {
-            return Ok(no(unmet));
-        }
+    if let Some(client) = facts.rows.get::<ClientRecord>(asked.caller.client_id())?
+        && let Err(unmet) = of_token_request(&demands(&client.profiles), shown(asked))
+    {
+        return Ok(no(unmet));
     }
     let brought = match brought::read(world, facts, asked).await? {
         Ok(brought) => brought,

@@ -78,7 +78,11 @@ pub(crate) fn read(
 pub(crate) fn members(text: &str) -> Result<Map<String, Value>, Refusal> {
     // Bounds and form of everything first: what follows may then take members for what they are.
     Registration::parse(text)?;
-    let members = json::parse(text).map_err(ClientMetadataError::Json)?;
+    let members: Map<String, Value> = json::parse(text).map_err(ClientMetadataError::Json)?;
+    // Only this server makes secrets: whoever brings one thinks that it counts.
+    if members.contains_key("client_secret") {
+        return Err(ClientMetadataError::Secret { member: "client_secret" }.into());
+    }
     Ok(members)
 }
 

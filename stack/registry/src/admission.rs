@@ -216,10 +216,10 @@ pub fn admit(
             GrantType::AuthorizationCode | GrantType::RefreshToken | GrantType::DeviceCode
         )
     };
-    if method == ClientAuthMethod::None {
-        if let Some(grant) = read.grant_types.iter().find(|grant| !needs_user(grant)) {
-            return Err(Unadmitted::PublicGrant(grant.as_str()));
-        }
+    if method == ClientAuthMethod::None
+        && let Some(grant) = read.grant_types.iter().find(|grant| !needs_user(grant))
+    {
+        return Err(Unadmitted::PublicGrant(grant.as_str()));
     }
     let native = read.application_type == ApplicationType::Native;
     let private = |uri: &&RedirectUri| uri.kind() == RedirectKind::PrivateUse;

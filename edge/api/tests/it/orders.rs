@@ -272,7 +272,7 @@ async fn rfc7591_3_2_a_client_is_registered_shown_and_disabled() {
     for (member, value) in [
         ("client_secret", json!("a")),
         ("token_endpoint_auth_method", json!("client_secret_basic")),
-        ("jwks_uri", json!("https://a.example/jwks")),
+        ("redirect_uris", json!(["javascript:alert(1)"])),
     ] {
         let mut wrong = metadata.clone();
         wrong[member] = value;
@@ -288,12 +288,13 @@ async fn rfc7591_3_2_a_client_is_registered_shown_and_disabled() {
       {
         "outcome": "misused",
         "error": "invalid_client_metadata",
-        "message": "`token_endpoint_auth_method` has the value `client_secret_basic`, which is not supported"
+        "message": "`token_endpoint_auth_method`: no client has a secret here; bring a key in `jwks`",
+        "hint": "bring a public key in `jwks`, and `private_key_jwt`"
       },
       {
         "outcome": "misused",
         "error": "invalid_client_metadata",
-        "message": "`jwks_uri` is not supported"
+        "message": "`redirect_uris` is not of the form that it must have"
       }
     ]
     "#);
