@@ -18,10 +18,12 @@ mod gateway;
 mod herd;
 mod https;
 mod installation;
+mod joining;
 mod load;
 mod party;
 mod policy_files;
 mod revocation;
+mod rotation;
 mod signatures;
 mod start;
 mod svid;
@@ -75,8 +77,12 @@ enum Name {
     Commits,
     /// From a suspension to the refusal at the gateway.
     Revocation,
+    /// Many workloads of one node: memory, and an authority that is replaced.
+    Rotation,
     /// Many nodes: joining, registrations, issuing beside them, all coming back at once.
     Herd,
+    /// Hosts that join, by each mechanism.
+    Attestation,
     /// Cold start and idle memory.
     Start,
 }
@@ -146,6 +152,8 @@ async fn one(name: Name, installation: Option<&Installation>, dir: &Path) -> Mea
         (Name::Gateway, Some(all)) => gateway::measure(all).await,
         (Name::Commits, Some(all)) => commits::measure(all, dir).await,
         (Name::Revocation, Some(all)) => revocation::measure(all).await,
+        (Name::Rotation, Some(all)) => rotation::measure(all).await,
+        (Name::Attestation, Some(all)) => joining::measure(all).await,
         (Name::Herd, Some(all)) => herd::measure(all).await,
         (_, None) => Err("no installation was started".into()),
     }

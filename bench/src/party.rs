@@ -51,6 +51,7 @@ pub(crate) fn registration(name: &str) -> Result<Registration, Failure> {
         dns_names: std::collections::BTreeSet::new(),
         keys: Some(KeyHolding::Handed),
         client: Facet { callable: true, ..Facet::default() },
+        downstream: false,
     })
 }
 
@@ -150,6 +151,7 @@ impl Party {
             request,
             client: PresentedClient { client_id, assertion: None, secret: None },
             attestation: None,
+            dpop: Vec::new(),
             certificates: Vec::new(),
             source: "127.0.0.1".to_owned(),
         })

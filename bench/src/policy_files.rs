@@ -37,6 +37,11 @@ when { resource.name == "delete" };
 
 /// The set, with the tool server at `upstream`.
 pub(crate) fn files(upstream: SocketAddr) -> Result<Files, Failure> {
+    files_with(upstream, "")
+}
+
+/// The same, with more tables in `attestation.toml`.
+pub(crate) fn files_with(upstream: SocketAddr, tables: &str) -> Result<Files, Failure> {
     let tools = format!(
         r#"
         name = "tools"
@@ -56,7 +61,7 @@ pub(crate) fn files(upstream: SocketAddr) -> Result<Files, Failure> {
     );
     let files = BTreeMap::from([
         ("domain.toml".to_owned(), format!("trust_domain = \"{DOMAIN}\"\n")),
-        ("attestation.toml".to_owned(), ATTESTATION.to_owned()),
+        ("attestation.toml".to_owned(), format!("{ATTESTATION}{tables}")),
         ("access/main.cedar".to_owned(), ACCESS.to_owned()),
         ("resources/tools.toml".to_owned(), tools),
     ]);

@@ -60,7 +60,7 @@ async fn issued(
 }
 
 /// A request that its key proves (RFC 2986).
-fn request() -> Result<Vec<u8>, Failure> {
+pub(crate) fn request() -> Result<Vec<u8>, Failure> {
     let made = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| "no key")?;
     let key = PrivateKey::from_pkcs8(made.to_pkcs8v1().map_err(|_| "no key")?.as_ref())?;
     let template = RequestTemplate {

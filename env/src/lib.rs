@@ -31,7 +31,9 @@ pub use store::{
     Change, CommitFault, Entity, Expect, Index, Key, Page, Row, Seq, SingleUse, Snapshot, Store,
     Stored, Table, Unreadable, Write,
 };
-pub use superior::{Answering, Superior, SuperiorAnswer, SuperiorFault, SuperiorOrder};
+pub use superior::{
+    Answering, Superior, SuperiorAnswer, SuperiorFault, SuperiorKey, SuperiorOrder, SuperiorTrust,
+};
 
 use monitoring::Component;
 

@@ -3,15 +3,12 @@
 mod clients;
 mod consent;
 mod enrolment;
+mod evidence;
 mod people;
+mod superior;
 mod tokens;
 
-use std::collections::BTreeMap;
-
-use attestation::Selectors;
-use attestation::class::Grade;
 use attestation::join_token::JoinToken;
-use attestation::verifier::Summary;
 use credential::KeyRing;
 use credential::federation::Relation;
 use identifier::Assignment;
@@ -30,7 +27,11 @@ use crate::store::{Entity, Index, Table, Unreadable};
 
 pub use clients::{ClientDocument, ClientKeys};
 pub use enrolment::Enrolment;
-pub use people::{account_handle, email_handle, passkey_handle, upstream_handle};
+pub use evidence::{Documents, Given, KeptDocument, ResultRow, Standing};
+pub use people::{
+    TO_NOTIFY, account_handle, email_handle, passkey_handle, role_handle, upstream_handle,
+};
+pub use superior::{Failing, KeyAbove, RootTainted, SuperiorRow};
 pub use tokens::{OpaqueToken, ServerSecret};
 
 /// How long a join token's row outlives the token, so that a late second use is told for what it
@@ -74,10 +75,13 @@ impl Entity for AgentRecord {
     }
 
     fn terms(&self) -> Vec<(Index, String)> {
-        vec![
+        let handles = self.entry.handles().map(|handle| (Index::Handle, handle.to_owned()));
+        let mut terms = vec![
             (Index::Owner, self.entry.owner.clone()),
             (Index::State, self.lifecycle.state.name().to_owned()),
-        ]
+        ];
+        terms.extend(handles);
+        terms
     }
 }
 
@@ -135,6 +139,7 @@ json_entity!(DomainEpoch, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Feed, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Told, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Taints, Table::Singles, _one => Self::ID.to_owned());
+json_entity!(Discarded, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Alarms, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(Troubles, Table::Singles, _one => Self::ID.to_owned());
 json_entity!(SuperiorRow, Table::Singles, _one => Self::ID.to_owned());
@@ -283,6 +288,19 @@ impl Taints {
     }
 }
 
+/// On the server: keys of ours that no ring has any longer, whose private halves are still to be
+/// destroyed. Written with the ring, so that neither a stop nor a key device that fails leaves one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discarded {
+    /// The keys.
+    pub keys: Vec<Handle>,
+}
+
+impl Discarded {
+    /// Its row.
+    pub const ID: &'static str = "discarded";
+}
+
 /// On the server: what is not renewed in time, as it was when somebody looked last. What is new in
 /// it was recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -306,37 +324,6 @@ pub struct Troubles {
 impl Troubles {
     /// Its row.
     pub const ID: &'static str = "troubles";
-}
-
-/// How the authority above ours stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SuperiorRow {
-    /// Which it is, in words.
-    pub name: String,
-    /// Since when nothing was had of it.
-    pub failing: Option<Failing>,
-}
-
-/// What was not had, and when it is tried again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failing {
-    /// Since when.
-    pub since: UnixTime,
-    /// How often in a row.
-    pub tries: u32,
-    /// When it is tried next.
-    pub again: UnixTime,
-    /// Why the last time.
-    pub why: String,
-    /// Whether it would not certify, and not only failed to tell its roots: that it tells them is
-    /// no answer to that.
-    #[serde(default)]
-    pub certifying: bool,
-}
-
-impl SuperiorRow {
-    /// Its row.
-    pub const ID: &'static str = "superior";
 }
 
 /// The last checkpoint of a log that the state database knows: a log that is shorter was rolled
@@ -379,106 +366,6 @@ pub struct Holding {
     pub x509: Option<Held<Vec<Vec<u8>>>>,
     /// Its WIT.
     pub wit: Option<Held<String>>,
-}
-
-/// What was said about an agent, and is appraised each time that it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Documents {
-    /// The agent.
-    pub agent: String,
-    /// One document of each kind at most.
-    pub kinds: BTreeMap<String, KeptDocument>,
-}
-
-/// A document about an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptDocument {
-    /// The document, base64url without padding.
-    pub text: String,
-    /// SHA-256 of it, lower-case hex.
-    pub sha256: String,
-    /// Since when.
-    pub since: UnixTime,
-    /// Who brought it.
-    pub by: String,
-    /// Whether the values of it that serve once were taken: it is known again by its hash.
-    pub accepted: bool,
-    /// Whether such a value had been taken for another document: it counts for nothing.
-    #[serde(default)]
-    pub spent: bool,
-}
-
-/// The last attestation result of an agent on a host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResultRow {
-    /// The agent.
-    pub agent: String,
-    /// The host that measured it.
-    pub host: String,
-    /// SHA-256 of all that it was made of: while that is the same, so is the result.
-    pub basis: String,
-    /// The signed result.
-    pub token: String,
-    /// base64url(SHA-256) of it.
-    pub digest: String,
-    /// The tier of each part.
-    pub summary: Summary,
-    /// Each part in words.
-    pub told: BTreeMap<String, String>,
-    /// What was measured.
-    pub selectors: Selectors,
-    /// Until when it counts.
-    pub until: UnixTime,
-    /// How much of its class the agent gets; `None`: nothing.
-    pub grade: Option<Grade>,
-    /// The best grade that anything it may still hold was issued at.
-    pub held: Option<Grade>,
-    /// When a credential was last asked for, to [`ResultRow::ASKED_AGAIN`].
-    pub asked: UnixTime,
-}
-
-impl ResultRow {
-    /// How far `asked` may be behind.
-    pub const ASKED_AGAIN: Span = Span::from_seconds(600);
-    /// How long after the last question the row is kept: whatever was issued has ended by then.
-    const KEPT: Span = Span::from_seconds(2 * 86_400);
-    /// The state of a row whose agent holds more than its result allows.
-    pub const FALLEN: &'static str = "fallen";
-
-    /// Its row.
-    pub fn row(agent: &str, host: &str) -> String {
-        format!("{agent} {host}")
-    }
-
-    /// Whether the agent may hold more than its result allows.
-    pub fn has_fallen(&self) -> bool {
-        self.grade < self.held
-    }
-}
-
-impl Entity for ResultRow {
-    const TABLE: Table = Table::Results;
-
-    fn id(&self) -> String {
-        Self::row(&self.agent, &self.host)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn terms(&self) -> Vec<(Index, String)> {
-        let fallen = self.has_fallen().then(|| (Index::State, Self::FALLEN.to_owned()));
-        [(Index::Agent, self.agent.clone())].into_iter().chain(fallen).collect()
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        Some(self.asked.plus(Self::KEPT))
-    }
 }
 
 /// A credential that a node holds.

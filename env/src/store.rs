@@ -187,7 +187,7 @@ pub enum Index {
     User,
     /// Rows about a client, by its id.
     Client,
-    /// Rows by what a person types or follows to them.
+    /// Rows by what a person types or follows to them; agents by what those who call know of them.
     Handle,
 }
 

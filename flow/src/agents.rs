@@ -10,6 +10,7 @@ use registry::{AgentRecord, Registration, RegistrationRefusal};
 use crate::facts::{Basis, basis};
 use crate::record::{begin, refused};
 use crate::turns::{TRIES_MAX, overtaken, pause, settled};
+use crate::{nested, rotate};
 
 pub use crate::turns::Operator;
 
@@ -171,6 +172,10 @@ pub async fn act<W: World>(
         }
         change.records.push(record);
         if let Some(receipt) = settled(world.store().commit(change).await)? {
+            if agent.entry.downstream && next != current {
+                nested::settle(world).await?;
+                rotate::publish(world, now).await?;
+            }
             return Ok(Recorded::new(decided.map_err(Refusal::Transition), &receipt));
         }
         pause(world, turn).await;

@@ -8,24 +8,25 @@ use attestation::class::{Grade, RiskClass};
 use attestation::verifier::{self, Assessment, Document, Host, Inquiry};
 use attestation::{Selectors, evidence};
 use credential::{KeyRing, Purpose, TokenText};
-use env::rows::{Documents, ResultRow};
+use env::rows::{Documents, Given, ResultRow};
 use env::{Change, Expect, Key, SingleUse, Stored, Unavailable, World, Write};
 use jose::TokenHash;
 use monitoring::record::Used;
 use monitoring::{Event, Outcome, Record};
+use provisioning::CredentialKind;
 use rats::Ear;
 use registry::{AgentRecord, NodeRecord};
-use time::UnixTime;
+use time::{Span, UnixTime};
 use wimse::Origin;
 
-use crate::facts::Basis;
+use crate::facts::{Basis, basis};
 use crate::record::{begin, single_use};
 use crate::sign::{self, ALGORITHM};
 
 /// The rows that an appraisal reads beside the [`Basis`].
-pub(crate) fn keys(agent: &str, host: &str) -> [Key; 3] {
+pub(crate) fn keys(agent: &str, host: &str, measured: &str) -> [Key; 3] {
     [
-        Key::of::<ResultRow>(ResultRow::row(agent, host)),
+        Key::of::<ResultRow>(ResultRow::row(agent, host, measured)),
         Key::of::<Documents>(agent),
         Key::of::<KeyRing>(Purpose::AttestationResult.name()),
     ]
@@ -55,9 +56,12 @@ struct Fresh {
     claims: serde_json::Value,
     /// The documents of which single-use values are taken.
     accepted: Option<(Documents, u64)>,
-    uses: Vec<(SingleUse, Used)>,
-    kinds: BTreeSet<String>,
+    /// Each with the kind of its document.
+    uses: Vec<(SingleUse, Used, String)>,
 }
+
+/// A document of which a single-use value was accepted before, and the value: its hash.
+pub(crate) type Taken = Vec<([u8; 32], String)>;
 
 /// The result. Of the documents named in `spent` a single-use value was accepted before, for
 /// another document: they count for nothing.
@@ -68,7 +72,8 @@ pub(crate) async fn judge<W: World>(
     spent: &BTreeSet<String>,
 ) -> Result<Judged, Unavailable> {
     let (agent, host) = (asking.agent.id.to_string(), asking.host.id.to_string());
-    let kept = facts.rows.get::<ResultRow>(&ResultRow::row(&agent, &host))?;
+    let measured = asking.found.map(ResultRow::measured).unwrap_or_default();
+    let kept = facts.rows.get::<ResultRow>(&ResultRow::row(&agent, &host, &measured))?;
     let documents = facts.rows.get::<Documents>(&agent)?;
     let basis = basis_of(facts, asking, documents.as_ref(), spent);
     let expect = kept.as_ref().map_or(Expect::Absent, |row| Expect::Version(row.version));
@@ -90,8 +95,10 @@ pub(crate) async fn judge<W: World>(
         summary,
         told: assessment.parts.iter().map(|(name, part)| (name.clone(), part.told())).collect(),
         selectors: asking.found.cloned().unwrap_or_default(),
+        measured,
         until: assessment.until,
         held: kept.as_ref().and_then(|row| row.held),
+        given: kept.as_ref().map(|row| row.given.clone()).unwrap_or_default(),
         asked: asking.now,
         agent,
         host,
@@ -152,7 +159,12 @@ fn assess(
     let host = asking.host;
     let inquiry = Inquiry {
         agent: &asking.agent.id,
-        host: Some(Host { mechanism: &host.mechanism, vector: host.vector, joined: host.joined }),
+        host: Some(Host {
+            mechanism: &host.mechanism,
+            vector: host.vector,
+            joined: host.joined,
+            until: host.counts,
+        }),
         platform: None,
         found: asking.found,
         rule: &asking.agent.entry.rule,
@@ -173,6 +185,31 @@ fn assess(
     let issuer = issuer(facts.set().origin());
     let result = assessment.result(&inquiry, &issuer, None);
     (assessment, result)
+}
+
+/// Names what results are made of beside what is measured or brought: policy, and what an operator
+/// keeps about the agent.
+pub fn kept_basis(facts: &Basis, agent: &str) -> String {
+    let kept = facts.rows.get::<Documents>(agent).ok().flatten();
+    let kept: Vec<_> = kept
+        .iter()
+        .flat_map(|row| &row.kinds)
+        .map(|(kind, document)| (kind, &document.sha256))
+        .collect();
+    TokenHash::of(&serde_json::json!([facts.version(), kept]).to_string()).to_base64url()
+}
+
+/// Whether that is still so, asked after what was decided on it stands in the store.
+///
+/// INVARIANT: whoever changes policy or a document sees what was decided when it looks at results
+/// again, or we see the change.
+pub async fn still_stands<W: World>(
+    world: &W,
+    facts: &Basis,
+    agent: &str,
+) -> Result<bool, Unavailable> {
+    let now = basis(world, vec![Key::of::<Documents>(agent)]).await?;
+    Ok(kept_basis(&now, agent) == kept_basis(facts, agent))
 }
 
 /// Names all that a result is made of.
@@ -196,6 +233,7 @@ fn basis_of(
     line("mechanism", &host.mechanism);
     line("joined", &host.joined.millis());
     line("vector", &host.vector);
+    line("counts", &host.counts.map(UnixTime::millis).unwrap_or_default());
     asking.found.into_iter().flat_map(Selectors::iter).for_each(|one| line("found", one));
     for (kind, kept) in documents.iter().flat_map(|row| &row.kinds) {
         line(kind, &kept.sha256);
@@ -215,7 +253,7 @@ fn fresh(
     agent: &str,
     spent: &BTreeSet<String>,
 ) -> Fresh {
-    let mut fresh = Fresh { claims, accepted: None, uses: Vec::new(), kinds: BTreeSet::new() };
+    let mut fresh = Fresh { claims, accepted: None, uses: Vec::new() };
     let Some(row) = documents else { return fresh };
     let mut accepted = (*row.value).clone();
     for kind in spent {
@@ -229,10 +267,11 @@ fn fresh(
             continue;
         }
         document.accepted = true;
-        fresh.uses.push(single_use(&format!("evidence/{kind}/{agent}"), &once.value, once.until));
-        fresh.kinds.insert((*kind).to_owned());
+        let space = format!("evidence/{kind}/{agent}");
+        let (use_, used) = single_use(&space, &once.value, once.until);
+        fresh.uses.push((use_, used, (*kind).to_owned()));
     }
-    if !fresh.kinds.is_empty() || !spent.is_empty() {
+    if !fresh.uses.is_empty() || !spent.is_empty() {
         fresh.accepted = Some((accepted, row.version));
     }
     fresh
@@ -240,30 +279,37 @@ fn fresh(
 
 impl Judged {
     /// Puts into a change what is to be stored, and the record of a new result. `granted` tells
-    /// whether something is issued on it.
+    /// what is issued on it, and how long that lives. True if a row is stored.
     pub(crate) fn put<W: World>(
         &mut self,
         world: &W,
         change: &mut Change,
         now: UnixTime,
-        granted: bool,
-    ) {
-        let held = if granted { self.row.held.max(self.row.grade) } else { self.row.held };
+        granted: Option<(CredentialKind, Span)>,
+    ) -> bool {
+        let held = granted.map_or(self.row.held, |_| self.row.held.max(self.row.grade));
         let late = now.since(self.row.asked) >= ResultRow::ASKED_AGAIN;
-        if self.fresh.is_none() && !late && held == self.row.held {
-            return;
+        let new = granted.filter(|(kind, life)| self.is_more(*kind, *life, now));
+        if self.fresh.is_none() && !late && held == self.row.held && new.is_none() {
+            return false;
         }
-        let row = ResultRow { held, asked: now, ..(*self.row).clone() };
+        let mut given = self.row.given.clone();
+        given.retain(|_, one| now < one.end());
+        if let Some((kind, life)) = granted {
+            let one = given.entry(kind.name().to_owned()).or_insert(Given { life, last: now });
+            *one = Given { life: one.life.max(life), last: now };
+        }
+        let row = ResultRow { held, given, asked: now, ..(*self.row).clone() };
         change.writes.push(Write::put(&row, self.expect));
         self.row = Arc::new(row);
-        let Some(fresh) = &self.fresh else { return };
+        let Some(fresh) = &self.fresh else { return true };
         let mut record = begin(world, Event::EvidenceAppraised);
         record.agent = Some(self.row.agent.clone());
         record.transport = Some(self.row.host.clone());
         record.jti = Some(self.row.digest.clone());
         record.facts = fresh.claims.clone();
         record.outcome = Outcome::Done;
-        for (use_, used) in &fresh.uses {
+        for (use_, used, _) in &fresh.uses {
             change.uses.push(use_.clone());
             record.used.push(used.clone());
         }
@@ -275,11 +321,21 @@ impl Judged {
         let parts = told.map(|(name, told)| (format!("part.{name}"), told.clone()));
         record.attestation.extend(parts);
         change.records.push(record);
+        true
     }
 
-    /// The kinds of documents whose values are taken with the change.
-    pub(crate) fn kinds(&self) -> BTreeSet<String> {
-        self.fresh.as_ref().map(|fresh| fresh.kinds.clone()).unwrap_or_default()
+    /// Whether this is more of its kind than is known to have been given.
+    fn is_more(&self, kind: CredentialKind, life: Span, now: UnixTime) -> bool {
+        self.row
+            .given
+            .get(kind.name())
+            .is_none_or(|one| one.life < life || now.since(one.last) >= ResultRow::ASKED_AGAIN)
+    }
+
+    /// The documents whose values are taken with the change.
+    pub(crate) fn taken(&self) -> Taken {
+        let uses = self.fresh.iter().flat_map(|fresh| &fresh.uses);
+        uses.map(|(use_, _, kind)| (use_.hash, kind.clone())).collect()
     }
 
     /// OBS-07: the attestation state, in the record of what was decided by it. The parts stand in

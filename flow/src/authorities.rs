@@ -7,7 +7,7 @@
 use credential::authority::RingRefusal;
 use credential::{KeyRing, Purpose};
 use env::rows::{InForce, Taint, Taints};
-use env::{Change, Expect, Key, Recorded, Store, Stored, Unavailable, World, Write};
+use env::{Change, Clock, Expect, Key, Recorded, Store, Stored, Unavailable, World, Write};
 use jose::KeyId;
 use monitoring::{Event, Record};
 use time::{Span, UnixTime};
@@ -104,12 +104,14 @@ pub async fn rotate<W: World>(
             signs_from: now.plus(lead),
             now,
             origin: policy.set.origin(),
+            below: domain.nested.levels,
         };
         let names = rotate::own_names(world);
         let made =
             rotate::make(world, &making, ring, &domain.lifetimes, &names, Some(record)).await?;
         if let Some((receipt, ring)) = made {
             rotate::publish(world, now).await?;
+            forget(world).await;
             return Ok(Recorded::new(Ok(ring), &receipt));
         }
         pause(world, turn).await;
@@ -154,16 +156,23 @@ pub async fn act<W: World>(
         let mut change = Change::record(record);
         change.writes.push(Write::put(&changed, Expect::Version(stored.version)));
         change.writes.push(tainted(taints, taint_of(&stored, kid)?, now));
+        change.writes.extend(rotate::discarded(world, &stored, &changed).await?);
         if let Some(receipt) = settled(world.store().commit(change).await)? {
-            rotate::forget(world, &stored, &changed).await?;
             // A key that is to sign at once is made at once; the bundle says the rest.
             rotate::due(world, purpose, &rotate::own_names(world)).await?;
             rotate::publish(world, now).await?;
+            forget(world).await;
             return Ok(Recorded::new(Ok(changed), &receipt));
         }
         pause(world, turn).await;
     }
     Err(overtaken())
+}
+
+/// Destroys what is no longer needed. A key store that does not let go now is asked again by the
+/// job that rotates keys: the order itself is done, and published.
+async fn forget<W: World>(world: &W) {
+    let _ = rotate::forget(world).await;
 }
 
 /// The row of mistrusted keys with this one. A revoked key stays there until nothing that it signed
@@ -230,6 +239,28 @@ async fn refuse<W: World>(
     let commit = world.store().commit(Change::record(record)).await;
     let receipt = settled(commit)?.ok_or_else(overtaken)?;
     Ok(Recorded::new(Err(refusal), &receipt))
+}
+
+/// The shortest pause between two looks where a store changes all the time, and where it fails.
+const LOOK_MIN: Span = Span::from_seconds(1);
+
+/// Ends when the key that signed the leaf of this chain is mistrusted: it waits for the store to
+/// change, and looks at nothing meanwhile.
+pub async fn until_mistrusted<W: World>(world: &W, chain: &[Vec<u8>]) {
+    loop {
+        // Read before the look: what is written meanwhile is after it.
+        let rows = world.store().snapshot(&[Key::of::<Taints>(Taints::ID)]).await;
+        if is_mistrusted(world, chain).await {
+            return;
+        }
+        if let Ok(rows) = rows {
+            world.store().past(rows.seq).await;
+            if is_mistrusted(world, chain).await {
+                return;
+            }
+        }
+        world.clock().sleep(LOOK_MIN).await;
+    }
 }
 
 /// Whether the leaf of this chain, a component's own, was signed by a key that is mistrusted: then

@@ -159,7 +159,8 @@ fn decide<W: World>(
     match order {
         Order::Remove { .. } => {
             let removed = documents.kinds.remove(&kind);
-            removed.ok_or_else(|| Refusal::NoDocument { name: name.to_string(), kind })?;
+            let missing = || Refusal::NoDocument { name: name.to_string(), kind };
+            documents.remember(&removed.ok_or_else(missing)?, world.clock().now());
         }
         Order::Add { document, .. } => {
             if kinds::by_name(&kind).is_none() {
@@ -174,13 +175,17 @@ fn decide<W: World>(
             }
             let sha256 = kinds::sha256(document);
             // The same document brought again keeps its standing: its values were taken.
-            let same = documents.kinds.get(&kind).filter(|kept| kept.sha256 == sha256);
+            let now = world.clock().now();
+            if let Some(before) = documents.kinds.remove(&kind) {
+                documents.remember(&before, now);
+            }
+            let same = documents.gone.remove(&sha256);
             let kept = KeptDocument {
                 text: kinds::to_text(document),
                 accepted: same.is_some_and(|kept| kept.accepted),
                 spent: same.is_some_and(|kept| kept.spent),
                 sha256,
-                since: world.clock().now(),
+                since: now,
                 by: operator.0.clone(),
             };
             documents.kinds.insert(kind, kept);

@@ -12,7 +12,7 @@ use attestation::class::{RiskClass, Shortfall};
 use attestation::mechanism::Role;
 use attestation::unix::Process;
 use credential::{KeyRing, Purpose};
-use env::rows::Hosted;
+use env::rows::{Hosted, ResultRow};
 use env::{
     AssignedCredential, Change, CommitFault, Expect, IssueKind, IssueOrder, Key, Recorded, Store,
     Unavailable, World, Write,
@@ -29,6 +29,7 @@ use crate::appraise::{self, Asking};
 use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, public_id, refused};
+use crate::sign;
 use crate::turns::{TRIES_MAX, pause};
 use crate::turns::{overtaken, settled};
 
@@ -120,6 +121,14 @@ struct Asked<'a> {
     kind: &'a IssueKind,
 }
 
+impl Asked<'_> {
+    /// What the results of such a process are known by.
+    fn measured(&self) -> String {
+        let found = self.process.and_then(|process| process.selectors().ok());
+        found.as_ref().map(ResultRow::measured).unwrap_or_default()
+    }
+}
+
 /// Issues. `node` is the identity that the connection proved, `proved` the epoch of its credential.
 pub async fn issue<W: World>(
     world: &W,
@@ -177,19 +186,19 @@ async fn once<W: World>(
         Key::of::<KeyRing>(purpose.name()),
         Key::of::<Hosted>(Hosted::id_of(&node.to_string(), &agent)),
     ];
-    keys.extend(appraise::keys(&agent, &node.to_string()));
+    keys.extend(appraise::keys(&agent, &node.to_string(), &asked.measured()));
     let facts = basis(world, keys).await?;
     let now = issuing::now(world, &facts)?;
     let mut record = record_of(world, &facts, node, asked);
     let ring = facts.rows.get::<KeyRing>(purpose.name())?;
     let ring = ring.ok_or_else(|| Unavailable::of("store", "no signing keys yet"))?;
     let mut change = Change::default();
-    let (made, kinds) = match admitted(&facts, node, proved, asked) {
+    let (made, appraised) = match admitted(&facts, node, proved, asked) {
         Ok(admitted) => {
             let issuing = Issuing { facts: &facts, ring: &ring, node, asked, spent, now };
             issued(world, &issuing, &admitted, &mut change, &mut record).await?
         }
-        Err(refusal) => (Err(refusal), BTreeSet::new()),
+        Err(refusal) => (Err(refusal), Appraised::default()),
     };
     let mut is_new_here = false;
     match &made {
@@ -210,9 +219,18 @@ async fn once<W: World>(
                 let gone = gone(world, &facts, node, asked, why).await?;
                 return Ok(Ok((gone, now)));
             }
+            let is_new = appraised.is_stored && made.is_ok();
+            if is_new && !appraise::still_stands(world, &facts, &agent).await? {
+                // What was made is not released: it is decided again, by what counts now.
+                return Ok(Err(BTreeSet::new()));
+            }
             Ok(Ok((Recorded::new(made, &receipt), now)))
         }
-        Err(CommitFault::Used(_)) => Ok(Err(kinds)),
+        // Of this document, and of no other.
+        Err(CommitFault::Used(found)) => {
+            let taken = appraised.taken.into_iter().filter(|(hash, _)| *hash == found.hash);
+            Ok(Err(taken.map(|(_, kind)| kind).collect()))
+        }
         Err(CommitFault::Conflict(_)) => Ok(Err(BTreeSet::new())),
         Err(CommitFault::Unavailable(why)) => Err(why),
     }
@@ -228,36 +246,48 @@ struct Issuing<'a> {
     now: UnixTime,
 }
 
+/// What of an appraisal goes into the change.
+#[derive(Default)]
+struct Appraised {
+    /// Documents whose single-use values are taken.
+    taken: appraise::Taken,
+    /// Whether a row of the result is stored.
+    is_stored: bool,
+}
+
 /// Appraises, decides and makes; what is to be stored and recorded of the appraisal goes into the
-/// change. Beside the credential: the documents whose single-use values are taken.
+/// change.
 async fn issued<W: World>(
     world: &W,
     issuing: &Issuing<'_>,
     admitted: &Admitted<'_>,
     change: &mut Change,
     record: &mut monitoring::Record,
-) -> Result<(Result<AssignedCredential, Refusal>, BTreeSet<String>), Unavailable> {
+) -> Result<(Result<AssignedCredential, Refusal>, Appraised), Unavailable> {
     let (facts, kind, now) = (issuing.facts, kind_of(issuing.asked.kind), issuing.now);
     let demand = admitted.demand(facts, issuing.node, kind);
     if let Err(refusal) = demand.fits() {
-        return Ok((Err(refusal.into()), BTreeSet::new()));
+        return Ok((Err(refusal.into()), Appraised::default()));
     }
     let Admitted { host, agent, class, .. } = admitted;
     let asking = Asking { agent, host, found: admitted.measured(), class, now };
     let mut judged = appraise::judge(world, facts, &asking, issuing.spent).await?;
     judged.describe(record);
     let decided = demand.decide(&judged.row.summary);
-    judged.put(world, change, now, decided.is_ok());
+    let granted = decided.as_ref().ok().map(|life| (kind, *life));
+    let is_stored = judged.put(world, change, now, granted);
+    let appraised = Appraised { taken: judged.taken(), is_stored };
     let life = match decided {
-        Ok(life) => life,
-        Err(refusal) => return Ok((Err(refusal.into()), judged.kinds())),
+        // Nothing outlives the key that it is verified with, nor what stands above that.
+        Ok(life) => sign::life(sign::signer(issuing.ring, now)?, life, now),
+        Err(refusal) => return Ok((Err(refusal.into()), appraised)),
     };
     let jti = public_id(world);
     record.jti = Some(jti.clone());
     record.facts = reasons(facts, agent, kind, (now, life));
     let said = making::attributes(asking.agent, asking.class, kind, &judged.row.digest);
     let making = Making::new(facts, agent, life, jti, now, &said);
-    Ok((making.make(world, issuing.ring, issuing.asked.kind).await?, judged.kinds()))
+    Ok((making.make(world, issuing.ring, issuing.asked.kind).await?, appraised))
 }
 
 /// The row that this node has credentials for this agent, where there is none that lasts: it lasts

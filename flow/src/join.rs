@@ -156,6 +156,8 @@ impl Refusal {
                     | EvidenceRefusal::TooLarge { .. }
                     | EvidenceRefusal::Malformed { .. }
                     | EvidenceRefusal::Chain { .. }
+                    // A certificate is public: whoever shows one without its key is anybody.
+                    | EvidenceRefusal::Signature
             ) | Self::Request(_)
                 | Self::CannotAsk { .. }
                 | Self::NoAnswer { .. }
@@ -389,7 +391,7 @@ async fn admit<W: World>(
             return Ok(Err(Refusal::Known { id, joined }));
         }
     }
-    let chain = component_svid(world, facts, &found.id, &found.spki, now).await?;
+    let (chain, ends) = component_svid(world, facts, &found.id, &found.spki, now).await?;
     let mut node = NodeRecord::new(
         found.id.clone(),
         attempt.role,
@@ -398,7 +400,7 @@ async fn admit<W: World>(
         facts.epoch,
         now,
     );
-    node.ends = Some(now.plus(facts.set().domain().lifetimes.component));
+    node.ends = Some(ends);
     let expect = match &known {
         Some(known) => {
             node.joined = known.joined;
@@ -416,19 +418,20 @@ async fn admit<W: World>(
     Ok(Ok(Joined { id: found.id, chain, once }))
 }
 
-/// A certificate for a component of ours.
+/// A certificate for a component of ours, and when it ends: an intermediate may cut its life.
 pub(crate) async fn component_svid<W: World>(
     world: &W,
     facts: &Basis,
     id: &WorkloadId,
     spki: &[u8],
     now: UnixTime,
-) -> Result<Vec<Vec<u8>>, Unavailable> {
+) -> Result<(Vec<Vec<u8>>, UnixTime), Unavailable> {
     let purpose = Purpose::X509Authority;
     let ring = facts.rows.get::<KeyRing>(purpose.name())?;
     let ring = ring.ok_or_else(|| Unavailable::of("store", "no X.509 authority yet"))?;
     let signer = sign::signer(&ring, now)?;
     let authority = sign::authority(signer)?;
+    let life = sign::life(signer, facts.set().domain().lifetimes.component, now);
     let order = x509_svid::Order {
         id,
         spki_der: spki,
@@ -437,7 +440,7 @@ pub(crate) async fn component_svid<W: World>(
         authority: &authority,
         random: world.entropy().public(),
         now,
-        life: sign::life(signer, facts.set().domain().lifetimes.component, now),
+        life,
         epoch: facts.epoch.0,
         attributes: &spiffe::Attributes::default(),
     };
@@ -446,5 +449,5 @@ pub(crate) async fn component_svid<W: World>(
     let leaf = sign::certificate(world, &sign::handle(purpose, signer), checked).await?;
     let mut chain = vec![leaf.into_bytes()];
     chain.extend(sign::issuers(signer));
-    Ok(chain)
+    Ok((chain, now.plus(life)))
 }

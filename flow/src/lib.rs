@@ -19,6 +19,8 @@ pub mod federate;
 pub mod issue;
 pub mod join;
 pub mod join_token;
+pub mod lookup;
+pub mod nested;
 pub mod nodes;
 pub mod proxy;
 pub mod reassess;

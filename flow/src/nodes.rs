@@ -200,7 +200,11 @@ pub async fn settle<W: World>(world: &W) -> Result<(), Unavailable> {
     }
 }
 
-async fn settle_one<W: World>(world: &W, id: &WorkloadId) -> Result<Vec<String>, Unavailable> {
+/// The same for one of them.
+pub(crate) async fn settle_one<W: World>(
+    world: &W,
+    id: &WorkloadId,
+) -> Result<Vec<String>, Unavailable> {
     let mut ended = Vec::new();
     let mut turn = 0;
     loop {

@@ -2,14 +2,17 @@
 //! policy or a document changed. Where an agent's result got worse, what it holds is ended as the
 //! agent's risk class says. A job that any server may run at any time.
 
+use std::collections::BTreeMap;
+
 use attestation::class::{Fall, Grade};
 use attestation::mechanism::Role;
-use env::rows::{Documents, DomainEpoch, ResultRow};
+use credential::policy::CREDENTIAL_SECONDS_MAX;
+use env::rows::{Documents, DomainEpoch, Given, ResultRow};
 use env::{Change, Clock, Entity, Expect, Index, Key, Store, Unavailable, World, Write};
 use monitoring::{Event, Outcome};
-use provisioning::{Act, Epoch};
+use provisioning::{Act, CredentialKind, Epoch};
 use registry::{AgentRecord, NodeRecord};
-use time::UnixTime;
+use time::{Span, UnixTime};
 
 use crate::appraise::{self, Asking};
 use crate::facts::{Basis, basis};
@@ -26,6 +29,8 @@ pub enum Which {
     Fallen,
     /// Those of an agent: a document of it changed.
     Agent(String),
+    /// Those on a host: what is known of it changed.
+    Host(String),
     /// Those whose time was up in a span.
     Due {
         /// Since then.
@@ -42,6 +47,7 @@ impl Which {
         match self {
             Self::Fallen => (Index::State, ResultRow::FALLEN),
             Self::Agent(agent) => (Index::Agent, agent),
+            Self::Host(host) => (Index::Node, host),
             Self::Due { .. } | Self::All => (Index::All, ""),
         }
     }
@@ -90,7 +96,7 @@ async fn look<W: World>(world: &W, seen: &ResultRow) -> Result<Option<bool>, Una
         Key::of::<NodeRecord>(&seen.host),
         Key::of::<DomainEpoch>(DomainEpoch::ID),
     ];
-    keys.extend(appraise::keys(&seen.agent, &seen.host));
+    keys.extend(appraise::keys(&seen.agent, &seen.host, &seen.measured));
     let facts = basis(world, keys).await?;
     let row = facts.rows.get::<ResultRow>(&seen.id())?;
     let agent = facts.rows.get::<AgentRecord>(&seen.agent)?;
@@ -98,14 +104,20 @@ async fn look<W: World>(world: &W, seen: &ResultRow) -> Result<Option<bool>, Una
     let now = world.clock().now();
     let found = grade(&facts, &row, &agent, now)?;
     let held = row.held;
-    if found >= held {
+    let too_much = found.and_then(|grade| too_much(&facts, &agent, grade, &row.given, now));
+    if found >= held && too_much.is_none() {
         return Ok(Some(false));
     }
     if agent.lifecycle.is_active().is_err() {
         // What it held is dead already: whoever lets it go on is not overruled by that.
         let change = Change {
             writes: vec![Write::put(
-                &ResultRow { grade: found, held: None, ..(*row.value).clone() },
+                &ResultRow {
+                    grade: found,
+                    held: None,
+                    given: BTreeMap::new(),
+                    ..(*row.value).clone()
+                },
                 Expect::Version(row.version),
             )],
             records: vec![noted(world, &facts, seen)],
@@ -116,7 +128,12 @@ async fn look<W: World>(world: &W, seen: &ResultRow) -> Result<Option<bool>, Una
     let class = facts.set().attestation().class.get(&agent.entry.rule.class);
     // A class that is gone gives nothing, and leaves nothing.
     let fall = class.map_or(Fall::End, |class| class.fall);
-    let settled_row = ResultRow { grade: found, held: found, ..(*row.value).clone() };
+    let has_fallen = found < held;
+    let fall = if has_fallen { fall } else { least(fall) };
+    // All of it is dead, or lives on because policy lets it.
+    let given = BTreeMap::new();
+    let held_now = if has_fallen { found } else { held };
+    let settled_row = ResultRow { grade: found, held: held_now, given, ..(*row.value).clone() };
     let mut change = Change::default();
     change.writes.push(Write::put(&settled_row, Expect::Version(row.version)));
     let mut record = begin(world, Event::AgentLifecycle);
@@ -126,11 +143,52 @@ async fn look<W: World>(world: &W, seen: &ResultRow) -> Result<Option<bool>, Una
     record.policy = Some(facts.version());
     record.outcome = Outcome::Done;
     let name = |grade: Option<Grade>| grade.map_or("none", Grade::name);
-    let reason = format!("its attestation fell from `{}` to `{}`", name(held), name(found));
+    let reason = match too_much {
+        Some(too_much) if !has_fallen => too_much,
+        _ => format!("its attestation fell from `{}` to `{}`", name(held), name(found)),
+    };
     record.facts = serde_json::json!({ "reason": reason, "result": row.digest, "fall": fall });
     end(&facts, &agent, fall, reason, now, &mut change, &mut record)?;
     change.records.push(record);
     Ok(settled(world.store().commit(change).await)?.map(|_| true))
+}
+
+/// Where nothing is wrong with the agent, it is not suspended.
+pub const fn least(fall: Fall) -> Fall {
+    match fall {
+        Fall::Keep => Fall::Keep,
+        Fall::End | Fall::Suspend => Fall::End,
+    }
+}
+
+/// What of all that was given policy would not give today: a kind, or a life that long.
+fn too_much(
+    facts: &Basis,
+    agent: &AgentRecord,
+    grade: Grade,
+    given: &BTreeMap<String, Given>,
+    now: UnixTime,
+) -> Option<String> {
+    let live = given.iter().filter(|(_, one)| now < one.end());
+    let mut over = live.filter_map(|(kind, one)| match longest(facts, agent, grade, kind) {
+        None => Some(format!("policy issues no `{kind}` any more")),
+        Some(life) => (life < one.life && now.plus(life) < one.end()).then(|| {
+            let (had, life) = (one.life.seconds(), life.seconds());
+            format!("policy gives `{kind}` {life} s, and it had {had} s")
+        }),
+    });
+    over.next()
+}
+
+/// The longest life that the agent's class lets a credential of this kind have today; `None`: it
+/// issues none. `[lifetimes]` of the domain are no judgement of an agent: they say how long new
+/// credentials live, and what was issued under longer ones ends by itself.
+pub fn longest(facts: &Basis, agent: &AgentRecord, grade: Grade, kind: &str) -> Option<Span> {
+    let class = facts.set().attestation().class.get(&agent.entry.rule.class)?;
+    let kinds = [CredentialKind::X509, CredentialKind::Wit, CredentialKind::Jwt];
+    let kind = kinds.into_iter().find(|one| one.name() == kind)?;
+    let bound = class.issues(kind.name(), grade)?;
+    Some(bound.unwrap_or(Span::from_seconds(CREDENTIAL_SECONDS_MAX)))
 }
 
 /// That a result got worse of an agent that is not in force: nothing is to be ended.
@@ -143,8 +201,8 @@ fn noted<W: World>(world: &W, facts: &Basis, seen: &ResultRow) -> monitoring::Re
     record
 }
 
-/// Adds to the change what ends the agent's credentials.
-fn end(
+/// Adds to the change what ends the agent's credentials. The row of the epoch is among the facts.
+pub fn end(
     facts: &Basis,
     agent: &env::Stored<AgentRecord>,
     fall: Fall,
@@ -172,7 +230,7 @@ fn end(
 }
 
 /// What the records call it.
-const fn action(fall: Fall) -> &'static str {
+pub const fn action(fall: Fall) -> &'static str {
     match fall {
         Fall::Keep => "fell",
         Fall::End => "end",
@@ -211,6 +269,9 @@ fn grade(
 pub fn concerned(row: &env::Row) -> Option<Which> {
     if row.key.table == Documents::TABLE {
         return Some(Which::Agent(row.key.id.clone()));
+    }
+    if row.key.table == NodeRecord::TABLE {
+        return Some(Which::Host(row.key.id.clone()));
     }
     let is_policy = row.key == Key::of::<env::rows::InForce>(env::rows::InForce::ID);
     is_policy.then_some(Which::All)

@@ -72,8 +72,8 @@ pub async fn renew<W: World>(
     let mut change = Change::default();
     let decided = match (decide(node.as_deref(), caller, proved, &order), &node) {
         (Ok((spki, key)), Some(node)) => {
-            let chain = component_svid(world, &facts, caller, &spki, now).await?;
-            let ends = Some(now.plus(facts.set().domain().lifetimes.component));
+            let (chain, ends) = component_svid(world, &facts, caller, &spki, now).await?;
+            let ends = Some(ends);
             let renewed = NodeRecord { renewed: now, key, ends, ..(*node.value).clone() };
             change.writes.push(Write::put(&renewed, Expect::Version(node.version)));
             record.outcome = monitoring::Outcome::Permitted;

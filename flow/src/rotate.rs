@@ -1,13 +1,15 @@
 //! Our signing keys, rotated by overlap: a job that any server may run at any time (S1 §8).
 
+use std::collections::BTreeSet;
+
 use credential::authority::{Schedule, Step};
 use credential::policy::Lifetimes;
 use credential::x509_authority::{self, Role};
 use credential::{AuthorityKey, KeyRing, Purpose};
-use env::rows::{DomainEpoch, InForce, TrustRow};
+use env::rows::{Discarded, DomainEpoch, InForce, KeyAbove, SuperiorRow, Taints, TrustRow};
 use env::{
-    Change, Clock, Entropy, Expect, Handle, Key, Keys, Receipt, Store, Stored, Superior,
-    SuperiorFault, Unavailable, World, Write,
+    Change, Clock, Entropy, Expect, Handle, Key, KeyFault, Keys, Receipt, Snapshot, Store, Stored,
+    Superior, SuperiorFault, Unavailable, World, Write,
 };
 use jose::{KeyId, PublicKey};
 use monitoring::{Event, Record};
@@ -16,7 +18,9 @@ use time::{Span, UnixTime};
 use wimse::{Origin, WorkloadId};
 use x509::Certificate;
 
+use crate::facts::one;
 use crate::issuing;
+use crate::nested;
 use crate::record::begin;
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
 use crate::superior;
@@ -26,6 +30,8 @@ use crate::turns::settled;
 const REFRESH_HINT: Span = Span::from_seconds(300);
 /// The longest pause between two looks at the rings.
 const LOOK_AGAIN: Span = Span::from_seconds(600);
+/// The longest pause between two looks at what a server above publishes.
+const LOOK_ABOVE: Span = Span::from_seconds(10);
 
 /// Does what is due, and says when to look again.
 pub async fn step<W: World>(world: &W, web_names: &[String]) -> Result<UnixTime, Unavailable> {
@@ -33,6 +39,9 @@ pub async fn step<W: World>(world: &W, web_names: &[String]) -> Result<UnixTime,
     let mut again = now.plus(LOOK_AGAIN);
     if let Some(superior) = world.superior() {
         superior::refresh(world, superior, now).await?;
+        if superior.is_server() {
+            again = now.plus(LOOK_ABOVE);
+        }
     }
     let mut unsigned = None;
     for purpose in Purpose::ROTATED {
@@ -44,6 +53,8 @@ pub async fn step<W: World>(world: &W, web_names: &[String]) -> Result<UnixTime,
             Err(why) => return Err(why),
         }
     }
+    nested::settle(world).await?;
+    superior::announce(world, now).await?;
     publish(world, now).await?;
     unsigned.map_or(Ok(again), Err)
 }
@@ -74,13 +85,23 @@ pub(crate) async fn due<W: World>(
         Some(has) if purpose == Purpose::X509Authority && has != superior.is_some() => {
             Step::Make { signs_from: now.plus(schedule.ahead) }
         }
+        // RFC 5280 §4.2.1.9: the room below an authority stands in its certificate.
+        Some(false) if has_less_room(&current, purpose, domain.nested.levels)? => {
+            Step::Make { signs_from: now.plus(schedule.ahead) }
+        }
         _ => current.next(&schedule, now),
     };
     let signs_from = match step {
         Step::Wait(until) => return Ok(Some(until)),
         Step::Make { signs_from } => signs_from,
     };
-    let making = Making { purpose, signs_from, now, origin: policy.set.origin() };
+    let making = Making {
+        purpose,
+        signs_from,
+        now,
+        origin: policy.set.origin(),
+        below: domain.nested.levels,
+    };
     let Some(superior) = superior else {
         make(world, &making, ring, &domain.lifetimes, web_names, None).await?;
         return Ok(None);
@@ -96,6 +117,18 @@ pub(crate) async fn due<W: World>(
             if signs { Ok(Some(again)) } else { Err(MakeFault::Superior(fault).into()) }
         }
         Err(MakeFault::Unavailable(why)) => Err(why),
+    }
+}
+
+/// Whether the newest key of ours, its own authority, has room for fewer levels below it than
+/// policy wants.
+fn has_less_room(ring: &KeyRing, purpose: Purpose, levels: u8) -> Result<bool, Unavailable> {
+    let ours = ring.keys.iter().filter(|key| key.holder.is_none() && key.tainted.is_none());
+    match ours.max_by_key(|key| key.signs_until) {
+        Some(key) if purpose == Purpose::X509Authority => {
+            Ok(sign::authority(key)?.path_len().is_some_and(|room| room < levels))
+        }
+        _ => Ok(false),
     }
 }
 
@@ -145,6 +178,8 @@ pub(crate) struct Making<'a> {
     pub(crate) signs_from: UnixTime,
     pub(crate) now: UnixTime,
     pub(crate) origin: &'a Origin,
+    /// How many levels of authorities may stand below it.
+    pub(crate) below: u8,
 }
 
 /// Makes a key and puts it into its ring, under `record` where somebody ordered it. If another
@@ -163,7 +198,7 @@ pub(crate) async fn make<W: World>(
     let key = match new_key(world, making, (&handle, &public), &schedule, web_names).await {
         Ok(key) => key,
         Err(fault) => {
-            world.keys().destroy(&handle).await.map_err(Unavailable::from)?;
+            discard(world, handle).await?;
             return Err(fault);
         }
     };
@@ -181,15 +216,13 @@ pub(crate) async fn make<W: World>(
     }
     record.facts = windows;
     let ring = old.with(key, making.now);
-    let writes = vec![Write::put(&ring, expect)];
+    let mut writes = vec![Write::put(&ring, expect)];
+    writes.extend(discarded(world, &old, &ring).await?);
     let change = Change { writes, uses: Vec::new(), records: vec![record] };
     match settled(world.store().commit(change).await)? {
-        Some(receipt) => {
-            forget(world, &old, &ring).await?;
-            Ok(Some((receipt, ring)))
-        }
+        Some(receipt) => Ok(Some((receipt, ring))),
         None => {
-            world.keys().destroy(&handle).await.map_err(Unavailable::from)?;
+            discard(world, handle).await?;
             Ok(None)
         }
     }
@@ -219,7 +252,7 @@ async fn new_key<W: World>(
         tainted: None,
     };
     let role = match making.purpose {
-        Purpose::X509Authority => Role::TrustDomain(making.origin),
+        Purpose::X509Authority => Role::TrustDomain { origin: making.origin, below: making.below },
         Purpose::WebAuthority => Role::Web(web_names),
         _ => return Ok(key),
     };
@@ -238,20 +271,69 @@ async fn new_key<W: World>(
     Ok(key)
 }
 
-/// Destroys the private halves of the keys that are in the ring no longer: nothing that they sign
-/// would be believed.
-pub(crate) async fn forget<W: World>(
+/// Notes the keys that are in the ring no longer, to be written with it: nothing that they sign
+/// would be believed, and [`forget`] destroys their private halves.
+pub(crate) async fn discarded<W: World>(
     world: &W,
     old: &KeyRing,
     new: &KeyRing,
-) -> Result<(), Unavailable> {
+) -> Result<Option<Write>, Unavailable> {
     let gone = |key: &&AuthorityKey| {
         key.holder.is_none() && new.keys.iter().all(|kept| kept.kid != key.kid)
     };
-    for key in old.keys.iter().filter(gone) {
-        world.keys().destroy(&sign::handle(old.purpose, key)).await?;
+    let gone = old.keys.iter().filter(gone).map(|key| sign::handle(old.purpose, key));
+    let gone: Vec<_> = gone.collect();
+    if gone.is_empty() { Ok(None) } else { noted(world, gone).await.map(Some) }
+}
+
+async fn noted<W: World>(world: &W, gone: Vec<Handle>) -> Result<Write, Unavailable> {
+    let row = one::<W, Discarded>(world, Discarded::ID).await?;
+    let expect = row.as_ref().map_or(Expect::Absent, |row| Expect::Version(row.version));
+    let mut all = row.map(|row| (*row.value).clone()).unwrap_or_default();
+    all.keys.extend(gone);
+    Ok(Write::put(&all, expect))
+}
+
+/// Destroys a key that is in no ring; one that the key store keeps for now is noted.
+async fn discard<W: World>(world: &W, handle: Handle) -> Result<(), Unavailable> {
+    if destroyed(world, &handle).await.is_ok() {
+        return Ok(());
     }
-    Ok(())
+    let writes = vec![noted(world, vec![handle]).await?];
+    let change = Change { writes, uses: Vec::new(), records: Vec::new() };
+    settled(world.store().commit(change).await).map(|_| ())
+}
+
+/// Destroys the private halves of the keys that no ring has any longer: those that the key store
+/// does not let go stay noted for the next time.
+pub async fn forget<W: World>(world: &W) -> Result<(), Unavailable> {
+    let Some(row) = one::<W, Discarded>(world, Discarded::ID).await? else { return Ok(()) };
+    let (mut left, mut fault) = (Vec::new(), None);
+    for handle in &row.keys {
+        if let Err(why) = destroyed(world, handle).await {
+            left.push(handle.clone());
+            fault = Some(why);
+        }
+    }
+    if left.len() < row.keys.len() {
+        let rest = Discarded { keys: left };
+        let write = if rest.keys.is_empty() {
+            Write::delete::<Discarded>(Discarded::ID, Expect::Version(row.version))
+        } else {
+            Write::put(&rest, Expect::Version(row.version))
+        };
+        let change = Change { writes: vec![write], uses: Vec::new(), records: Vec::new() };
+        // Who comes second finds it done.
+        settled(world.store().commit(change).await)?;
+    }
+    fault.map_or(Ok(()), Err)
+}
+
+async fn destroyed<W: World>(world: &W, handle: &Handle) -> Result<(), Unavailable> {
+    match world.keys().destroy(handle).await {
+        Ok(()) | Err(KeyFault::Unknown(_)) => Ok(()),
+        Err(fault) => Err(fault.into()),
+    }
 }
 
 async fn self_signed<W: World>(
@@ -276,6 +358,8 @@ pub async fn publish<W: World>(world: &W, now: UnixTime) -> Result<(), Unavailab
         purposes.iter().map(|purpose| Key::of::<KeyRing>(purpose.name())).collect();
     keys.push(Key::of::<TrustRow>(TrustRow::ID));
     keys.push(Key::of::<InForce>(InForce::ID));
+    keys.push(Key::of::<SuperiorRow>(SuperiorRow::ID));
+    keys.push(Key::of::<Taints>(Taints::ID));
     let rows = world.store().snapshot(&keys).await?;
     let Some(policy) = rows.get::<InForce>(InForce::ID)? else { return Ok(()) };
     let own = policy.set.origin().clone();
@@ -287,11 +371,12 @@ pub async fn publish<W: World>(world: &W, now: UnixTime) -> Result<(), Unavailab
     let old = rows.get::<TrustRow>(TrustRow::ID)?;
     let before = old.as_ref().and_then(|row| row.bundles.get(&own));
     let sequence = before.and_then(Bundle::sequence).unwrap_or_default();
-    let unchanged = bundle(&parts, sequence)?;
+    let above = keys_above(world, &rows, now)?;
+    let unchanged = bundle(&parts, &above, sequence)?;
     if before == Some(&unchanged) {
         return Ok(());
     }
-    let bundle = bundle(&parts, sequence + 1)?;
+    let bundle = bundle(&parts, &above, sequence + 1)?;
     // What others are trusted by stays as it is.
     let row = match &old {
         Some(row) => row.with(own, bundle),
@@ -306,7 +391,29 @@ pub async fn publish<W: World>(world: &W, now: UnixTime) -> Result<(), Unavailab
     settled(world.store().commit(change).await).map(|_| ())
 }
 
-fn bundle(parts: &[Vec<AuthorityKey>; 3], sequence: u64) -> Result<Bundle, Unavailable> {
+/// The keys that a server above publishes, without those of ours that were revoked here: it may
+/// know them still.
+fn keys_above<W: World>(
+    world: &W,
+    rows: &Snapshot,
+    now: UnixTime,
+) -> Result<Vec<KeyAbove>, Unavailable> {
+    let row = rows.get::<SuperiorRow>(SuperiorRow::ID)?;
+    let taints = rows.get::<Taints>(Taints::ID)?;
+    let is_server = world.superior().is_some_and(Superior::is_server);
+    let Some(row) = row.filter(|_| is_server) else { return Ok(Vec::new()) };
+    let is_good = |key: &&KeyAbove| {
+        let is_gone = taints.as_ref().is_some_and(|taints| taints.has(key.kid.as_str()));
+        key.until.is_none_or(|until| now < until) && !is_gone
+    };
+    Ok(row.keys.iter().filter(is_good).cloned().collect())
+}
+
+fn bundle(
+    parts: &[Vec<AuthorityKey>; 3],
+    above: &[KeyAbove],
+    sequence: u64,
+) -> Result<Bundle, Unavailable> {
     let fault = |error: &dyn std::fmt::Display| Unavailable::of("store", error);
     let [x509, jwt, wit] = parts;
     let mut authorities: Vec<Certificate> = Vec::new();
@@ -318,7 +425,9 @@ fn bundle(parts: &[Vec<AuthorityKey>; 3], sequence: u64) -> Result<Bundle, Unava
         }
     }
     let keys = |ring: &[AuthorityKey]| {
-        ring.iter()
+        let (ours, held): (Vec<_>, Vec<_>) = ring.iter().partition(|key| key.holder.is_none());
+        ours.into_iter()
+            .chain(held)
             .map(|key| {
                 let public = key.public.verification_key().map_err(|error| fault(&error))?;
                 let public = public.for_algorithm(ALGORITHM).map_err(|error| fault(&error))?;
@@ -326,8 +435,18 @@ fn bundle(parts: &[Vec<AuthorityKey>; 3], sequence: u64) -> Result<Bundle, Unava
             })
             .collect::<Result<Vec<_>, Unavailable>>()
     };
-    Bundle::new(sequence, REFRESH_HINT, authorities, keys(jwt)?, keys(wit)?)
-        .map_err(|error| fault(&error))
+    let (mut jwt, mut wit) = (keys(jwt)?, keys(wit)?);
+    for key in above {
+        let public = key.public.verification_key().map_err(|error| fault(&error))?.clone();
+        let entry = BundleKey { kid: key.kid.clone(), key: public };
+        if key.purpose == Purpose::Wit { wit.push(entry) } else { jwt.push(entry) }
+    }
+    // WIT-SVID §6.1: "No other JWK, whether for JWT-SVID or WIT-SVID, may have the same value."
+    // Those above have ours, too.
+    let mut known = BTreeSet::new();
+    jwt.retain(|key| known.insert(key.kid.clone()));
+    wit.retain(|key| known.insert(key.kid.clone()));
+    Bundle::new(sequence, REFRESH_HINT, authorities, jwt, wit).map_err(|error| fault(&error))
 }
 
 /// The identifier of the server itself.

@@ -5,11 +5,13 @@
 //! In scope: records of ours as SPIRE's entries. Not here: how it joins and renews
 //! ([`crate::join`], [`crate::renew`]), what it may get ([`crate::issue`]), messages (`edge/link`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use attestation::Selectors;
 use attestation::mechanism::Role;
-use env::rows::{Taints, TrustRow};
+use credential::{KeyRing, Purpose};
+use env::rows::{SuperiorRow, Taint, Taints, TrustRow};
 use env::{
     AssignedCredential, Change, Index, IssueKind, Key, Recorded, Store, Table, Unavailable, World,
 };
@@ -26,10 +28,14 @@ use crate::agents::identifier_of;
 use crate::facts::{Basis, basis};
 use crate::issue::{self, claimed, issue_claimed};
 use crate::record::{begin, refused};
+use crate::superior;
 use crate::turns::{overtaken, settled};
+use crate::workload::hex;
 
 /// The most records that are looked through for one agent.
 const RECORDS_MAX: usize = 100_000;
+/// Whose keys a bundle has beside the authorities.
+const PURPOSES: [Purpose; 2] = [Purpose::JwtSvid, Purpose::Wit];
 /// How much of an entry's number says what stands in it beside its record.
 const REVISION_BITS: u32 = 20;
 
@@ -112,6 +118,8 @@ pub struct Entry {
     pub jwt_life: Option<Span>,
     /// The trust domains whose bundles it gets.
     pub federates_with: Vec<TrustDomain>,
+    /// It is a server below ours: an agent is told, so that it hands it to nobody else.
+    pub downstream: bool,
     /// Another number means another entry.
     pub revision: u64,
     /// When it was registered.
@@ -164,6 +172,7 @@ fn entry(facts: &Basis, node: &NodeRecord, agent: &AgentRecord, version: u64) ->
         x509_life,
         jwt_life,
         federates_with,
+        downstream: agent.entry.downstream,
         revision,
         created: agent.registered,
     })
@@ -251,6 +260,8 @@ pub struct Trusted {
     trust: Arc<TrustRow>,
     /// Keys of ours that sign no longer.
     pub taints: Taints,
+    /// When keys of tokens end, by their ids, where that is known.
+    pub ends: BTreeMap<String, UnixTime>,
 }
 
 impl Trusted {
@@ -266,10 +277,32 @@ pub async fn bundle<W: World>(
     world: &W,
     domain: Option<TrustDomain>,
 ) -> Result<Option<Trusted>, Unavailable> {
-    let facts = basis(world, vec![Key::of::<Taints>(Taints::ID)]).await?;
+    let mut keys = vec![Key::of::<Taints>(Taints::ID), Key::of::<SuperiorRow>(SuperiorRow::ID)];
+    keys.extend(PURPOSES.iter().map(|purpose| Key::of::<KeyRing>(purpose.name())));
+    let facts = basis(world, keys).await?;
+    let mut ends = BTreeMap::new();
+    let above = facts.rows.get::<SuperiorRow>(SuperiorRow::ID)?;
+    if let Some(row) = &above {
+        let known = row.keys.iter();
+        ends.extend(known.filter_map(|key| Some((key.kid.as_str().to_owned(), key.until?))));
+    }
+    for purpose in PURPOSES {
+        let ring = facts.rows.get::<KeyRing>(purpose.name())?;
+        let known = ring.iter().flat_map(|ring| &ring.keys);
+        ends.extend(known.map(|key| (key.kid.as_str().to_owned(), key.kept_until)));
+    }
     let taints = facts.rows.get::<Taints>(Taints::ID)?;
-    let taints = taints.map(|row| (*row.value).clone()).unwrap_or_default();
+    let mut taints = taints.map(|row| (*row.value).clone()).unwrap_or_default();
+    // What is mistrusted above ours is told on.
+    let own = facts.trust.bundles.get(&facts.trust.own);
+    for root in own.map(Bundle::x509_authorities).unwrap_or_default() {
+        let id = superior::root_id(root);
+        if above.as_ref().is_some_and(|row| row.tainted.iter().any(|one| one.root == id)) {
+            let key = hex(root.subject_key_id().unwrap_or_default());
+            taints.keys.push(Taint { key, until: root.not_after() });
+        }
+    }
     let Some(domain) = domain.or_else(|| facts.trust.own.as_spiffe()) else { return Ok(None) };
-    let trusted = Trusted { domain, trust: facts.trust, taints };
+    let trusted = Trusted { domain, trust: facts.trust, taints, ends };
     Ok(Some(trusted).filter(|found| found.bundle().is_some()))
 }

@@ -1,6 +1,8 @@
 //! The authority above ours: asked for an intermediate, tried before it is believed, and asked
 //! again with pauses while it is away (S1 §8; CRED-12). What was had of it serves on meanwhile.
 
+mod trust;
+
 use credential::x509_intermediate::{self, Probe, Proven};
 use credential::{KeyRing, Purpose};
 use env::rows::{Failing, SuperiorRow};
@@ -13,6 +15,7 @@ use monitoring::{Event, Outcome};
 use time::{Span, UnixTime};
 use x509::{Name, RequestTemplate, ecdsa_der_from_fixed};
 
+pub(crate) use self::trust::{announce, refresh, root_id};
 use crate::record::{begin, refused};
 use crate::rotate::{Making, server_id};
 use crate::sign::{self, CERTIFICATE_ALGORITHM};
@@ -85,6 +88,7 @@ pub(crate) async fn certify<W: World>(
         random: world.entropy().public(),
         now: making.now,
         until,
+        below: making.below,
     };
     let answer = superior.certify(order).await?;
     let read = (answer.chain.as_slice(), answer.roots.as_slice());
@@ -157,11 +161,17 @@ pub(crate) async fn failed<W: World>(
         refused(&mut record, fault.check(), fault, None);
         records.push(record);
     }
-    let expect = row.map_or(Expect::Absent, |row| Expect::Version(row.version));
-    let row = SuperiorRow { name: superior.name().to_owned(), failing: Some(failing) };
+    let expect = row.as_ref().map_or(Expect::Absent, |row| Expect::Version(row.version));
+    let row = SuperiorRow { failing: Some(failing), ..named(superior, row.as_deref()) };
     let change = Change { writes: vec![Write::put(&row, expect)], uses: Vec::new(), records };
     settled(world.store().commit(change).await)?;
     Ok(again)
+}
+
+/// The row under the name of today; what another authority said before is not kept.
+fn named(superior: &dyn Superior, row: Option<&SuperiorRow>) -> SuperiorRow {
+    let same = row.filter(|row| row.name == superior.name()).cloned();
+    SuperiorRow { name: superior.name().to_owned(), ..same.unwrap_or_default() }
 }
 
 /// Notes that it answered.
@@ -176,7 +186,7 @@ pub(crate) async fn answered<W: World>(
     if !certified && failing.is_some_and(|failing| failing.certifying) {
         return Ok(());
     }
-    let now = SuperiorRow { name: superior.name().to_owned(), failing: None };
+    let now = SuperiorRow { failing: None, ..named(superior, row.as_deref()) };
     if row.as_deref() == Some(&now) {
         return Ok(());
     }
@@ -192,53 +202,6 @@ pub(crate) async fn answered<W: World>(
     let writes = vec![Write::put(&now, expect)];
     let change = Change { writes, uses: Vec::new(), records: vec![record] };
     settled(world.store().commit(change).await).map(|_| ())
-}
-
-/// Looks whether it has other roots than we publish: a new one is published before anything is
-/// signed below it. One that it drops is published on while an intermediate of ours stands below.
-pub(crate) async fn refresh<W: World>(
-    world: &W,
-    superior: &dyn Superior,
-    now: UnixTime,
-) -> Result<(), Unavailable> {
-    if waits(world, now).await?.is_some() {
-        return Ok(());
-    }
-    let roots = match superior.roots().await {
-        Ok(roots) => x509_intermediate::read_roots(&roots).map_err(Fault::from),
-        Err(fault) => Err(fault.into()),
-    };
-    let roots = match roots {
-        Ok(roots) => roots,
-        Err(fault) => return failed(world, superior, &fault, false, now).await.map(|_| ()),
-    };
-    let name = Purpose::X509Authority.name();
-    let rows = world.store().snapshot(&[Key::of::<KeyRing>(name)]).await?;
-    let Some(row) = rows.get::<KeyRing>(name)? else { return Ok(()) };
-    let mut ring = (*row.value).clone();
-    let newest = ring.keys.iter_mut().filter(|key| key.holder.is_none());
-    let above = newest.max_by_key(|key| key.signs_until).and_then(|key| key.above.as_mut());
-    let Some(above) = above else { return Ok(()) };
-    for root in roots.iter().filter(|root| now < root.not_after()) {
-        let is_known = above.roots.iter().any(|known| known == root.der());
-        if !is_known && above.roots.len() < x509_intermediate::ROOTS_MAX {
-            above.roots.push(root.der().to_vec());
-        }
-    }
-    if ring == *row.value {
-        return answered(world, superior, false).await;
-    }
-    let mut record = begin(world, Event::KeyRotated);
-    record.action = "superior.roots".to_owned();
-    record.outcome = Outcome::Permitted;
-    record.resource = Some(superior.name().to_owned());
-    let change = Change {
-        writes: vec![Write::put(&ring, Expect::Version(row.version))],
-        uses: Vec::new(),
-        records: vec![record],
-    };
-    settled(world.store().commit(change).await)?;
-    answered(world, superior, false).await
 }
 
 #[cfg(test)]

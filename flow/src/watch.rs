@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use attestation::mechanism::by_name;
+use credential::policy::Lifetimes;
 use credential::{KeyRing, Purpose};
 use env::rows::{Alarms, Troubles};
 use env::{Change, Clock, Expect, Key, Snapshot, Store, Unavailable, World, Write};
@@ -40,6 +41,8 @@ pub struct Seen {
     pub oldest_bundle: Option<UnixTime>,
     /// When the signing key of each purpose ends that signs now.
     pub keys: Vec<(Purpose, UnixTime)>,
+    /// Of those that were heard: whose credential does not count, or has ended.
+    pub gone: Vec<String>,
 }
 
 /// Looks once. What entered or left since the last look is recorded, in one commit with what stands
@@ -92,8 +95,13 @@ async fn see<W: World>(world: &W, heard: &BTreeMap<String, Heard>) -> Result<See
     let now = world.clock().now();
     let outage = Outage::of(&domain.lifetimes, domain.revocation.feed_lost_after);
     let (mut alarms, mut nodes, mut first_end, mut after) = (Vec::new(), 0, None, None::<String>);
+    let mut gone: BTreeSet<&str> = heard.keys().map(String::as_str).collect();
     loop {
         let (page, next) = crate::nodes::list(world, after.as_deref(), PAGE_MAX).await?;
+        for node in page.iter().filter(|node| node.lifecycle.state == State::Revoked) {
+            // An order that stopped between two commits is carried on with.
+            crate::nodes::settle_one(world, &node.id).await?;
+        }
         for node in page.iter().filter(|node| node.lifecycle.state == State::Active) {
             let id = node.id.to_string();
             let ends = node.ends.unwrap_or_else(|| node.renewed.plus(domain.lifetimes.component));
@@ -110,6 +118,7 @@ async fn see<W: World>(world: &W, heard: &BTreeMap<String, Heard>) -> Result<See
             alarms.extend(standing.alarms(now));
             // What was cut off by its own resumption has no credential that counts.
             if now < ends {
+                gone.remove(id.as_str());
                 nodes += 1;
                 first_end = Some(first_end.map_or(ends, |first: UnixTime| first.min(ends)));
             }
@@ -119,7 +128,7 @@ async fn see<W: World>(world: &W, heard: &BTreeMap<String, Heard>) -> Result<See
             break;
         }
     }
-    let keys = rings(&facts.rows, now, &mut alarms)?;
+    let keys = rings(&facts.rows, &domain.lifetimes, now, &mut alarms)?;
     let mut oldest_bundle = None;
     for relation in crate::federate::all(world).await? {
         let last = relation.fetched.as_ref().map(|fetched| fetched.at);
@@ -136,12 +145,14 @@ async fn see<W: World>(world: &W, heard: &BTreeMap<String, Heard>) -> Result<See
     }
     alarms.sort_by_key(|alarm| (alarm.ends, alarm.kind, alarm.subject.clone()));
     alarms.truncate(ALARMS_MAX);
-    Ok(Seen { alarms, outage, nodes, first_end, oldest_bundle, keys })
+    let gone = gone.into_iter().map(str::to_owned).collect();
+    Ok(Seen { alarms, outage, nodes, first_end, oldest_bundle, keys, gone })
 }
 
 /// The keys that sign now; those without a successor when there should be one are wrong.
 fn rings(
     rows: &Snapshot,
+    lifetimes: &Lifetimes,
     now: UnixTime,
     alarms: &mut Vec<Alarm>,
 ) -> Result<Vec<(Purpose, UnixTime)>, Unavailable> {
@@ -162,16 +173,12 @@ fn rings(
         };
         let until = current.signs_until;
         found.push((purpose, until));
-        let announced = until.minus(current.signs_from.since(current.published));
-        let has_next = ring
-            .keys
-            .iter()
-            .any(|key| key.holder.is_none() && key.tainted.is_none() && key.signs_until > until);
-        if !has_next && now >= announced.plus(KEY_SPARE) {
+        let due = ring.make_at(&lifetimes.schedule(purpose));
+        if now >= due.plus(KEY_SPARE) {
             alarms.push(Alarm {
                 kind: AlarmKind::KeyOverdue,
                 subject: purpose.name().to_owned(),
-                since: announced,
+                since: due,
                 ends: Some(until),
                 why: format!("`{}` has no successor", current.kid.as_str()),
             });

@@ -4,6 +4,7 @@
 
 mod broker;
 mod holding;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -19,8 +20,11 @@ use wimse::WorkloadId;
 
 use self::broker::may_ask;
 pub use self::broker::{Broker, NotABroker, broker};
-pub use self::holding::{WitAnswer, X509Answer, held_wit, jwt, request, request_with, wit, x509};
+pub use self::holding::{
+    WitAnswer, X509Answer, held_wit, jwt, request, request_with, requested, wit, x509,
+};
 pub(crate) use self::holding::{hex, signer_of, taints};
+pub use self::sweep::sweep;
 use crate::facts::basis;
 use crate::record::{begin, refused};
 use crate::turns::{overtaken, settled};
@@ -60,6 +64,12 @@ pub enum Refusal {
         broker: WorkloadId,
         /// The risk class of the process's agent.
         class: String,
+    },
+    /// A server below ours gets its identity itself.
+    #[error("`{id}` is a downstream server: no broker gets its identity")]
+    Downstream {
+        /// Which.
+        id: WorkloadId,
     },
     /// The broker's own record is not in force, or not known here.
     #[error("the broker `{broker}`: {why}")]
@@ -103,6 +113,7 @@ impl Refusal {
             Self::NotInForce { .. } => "workload::NotInForce",
             Self::KeysKept { .. } => "workload::KeysKept",
             Self::Broker { .. } => "workload::Broker",
+            Self::Downstream { .. } => "workload::Downstream",
             Self::BrokerGone { .. } => "workload::BrokerGone",
             Self::NotSpiffe { .. } => "workload::NotSpiffe",
             Self::NotItsOwn => "workload::NotItsOwn",

@@ -3,7 +3,8 @@
 use crate::Finding;
 use crate::manifest::{Dependency, Manifest};
 
-/// Crates that stand outside the order: tests use them, the product does not.
+/// Crates that stand outside the order: tests use them, and what measures (`bench` is no part of
+/// the product either, and measures what hosts of the test kit show); the product does not.
 const BESIDE: &[&str] = &["testkit", "law", "corpus"];
 
 /// Edge crates that are no door: what several doors are made of. Doors may use them; they use no
@@ -52,8 +53,8 @@ fn check_normal(
     };
     let (from, to) = (&user.name, &used.name);
     if BESIDE.contains(&used.layer()) || BESIDE.contains(&to.as_str()) {
-        let beside = BESIDE.contains(&from.as_str());
-        if !beside {
+        let measures = user.layer() == "bench" && to == "testkit";
+        if !BESIDE.contains(&from.as_str()) && !measures {
             report(
                 format!("`{from}` depends on `{to}`, which is for tests"),
                 "move it to `[dev-dependencies]`",
@@ -149,6 +150,7 @@ mod tests {
             ("jose", "dependencies", "serde"),
             ("bench", "dependencies", "wiring"),
             ("bench", "dependencies", "log"),
+            ("bench", "dependencies", "testkit"),
         ] {
             assert_eq!(check_one(user, table, used), [""; 0], "{user} {used}");
         }

@@ -4,8 +4,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use env::Unavailable;
-use jose::{Algorithm, KeyId, KeySet, Kind, NumericDate, PrivateKey, PublicKey, SigningInput, jws};
-use oauth::agent_binding::{ActFor, AgentBinding, AgentBindingClaims};
+use jose::{
+    Algorithm, KeyId, KeySet, Kind, NumericDate, PrivateKey, PublicKey, SigningInput, TokenHash,
+    jws,
+};
+use oauth::agent_binding::{
+    ActFor, AgentBinding, AgentBindingClaims, AgentBindingRotation, AgentBindingRotationClaims,
+};
 use oauth::confirmation::Confirmation;
 use oauth::operator_assertion::{OperatorAssertion, OperatorAssertionClaims};
 use oauth::{NotAnIdentifier, ScopeSet, SubjectText, TokenId};
@@ -14,6 +19,24 @@ use serde_json::{Value, json};
 use time::{Span, UnixTime};
 
 use crate::keys::generate;
+
+/// What the key of a binding says that hands over, behind everything that stands before it.
+pub fn rotation(
+    before: &str,
+    agent: &str,
+    old: &PublicKey,
+    next: &PublicKey,
+    now: UnixTime,
+) -> AgentBindingRotationClaims {
+    AgentBindingRotationClaims {
+        sub: agent.to_owned(),
+        follows: TokenHash::of(before),
+        jwk: old.to_jwk(),
+        cnf: Confirmation::Key(next.thumbprint()),
+        iat: NumericDate::from_time(now),
+        exp: None,
+    }
+}
 
 /// A key of somebody who signs documents.
 pub struct Signer {
@@ -254,5 +277,7 @@ pub fn word(
 
 /// The kind of [`binding`].
 pub type Binding = AgentBinding;
+/// The kind of rotations.
+pub type Rotation = AgentBindingRotation;
 /// The kind of [`word`].
 pub type Word = OperatorAssertion;

@@ -25,6 +25,7 @@ struct Inner {
     made: u64,
     keys: BTreeMap<Handle, Kept>,
     unavailable_per_mille: u64,
+    is_stuck: bool,
 }
 
 #[derive(Clone)]
@@ -42,6 +43,11 @@ impl SimKeys {
     /// From now on so many of a thousand signatures are not made.
     pub fn set_unavailable(&self, per_mille: u64) {
         self.lock().unavailable_per_mille = per_mille;
+    }
+
+    /// From now on no key can be destroyed, or again.
+    pub fn set_stuck(&self, is_stuck: bool) {
+        self.lock().is_stuck = is_stuck;
     }
 
     /// The host starts again: keys of workloads live in memory only.
@@ -134,6 +140,9 @@ impl Keys for SimKeys {
 
     async fn destroy(&self, handle: &Handle) -> Result<(), KeyFault> {
         self.sim.pause().await;
+        if self.lock().is_stuck {
+            return Err(Unavailable::of("keys", "a simulated fault").into());
+        }
         self.lock().keys.remove(handle);
         Ok(())
     }

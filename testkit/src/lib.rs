@@ -3,14 +3,15 @@
 //!
 //! In scope: the simulated doors of `env`, the scheduler whose order comes from the seed, a small
 //! domain to tell stories with ([`fixture`]), documents about agents ([`documents`]), the
-//! processors that vouch for guests ([`silicon`]), and the passkeys of users ([`passkeys`]).
-//! Not here: sockets, files and threads; those of `edge` have tests of their own. Only ever a
-//! dev-dependency.
+//! processors that vouch for guests ([`silicon`]), hosts with something to show ([`hosts`]), and
+//! the passkeys of users ([`passkeys`]). Not here: sockets, files and threads; those of `edge` have
+//! tests of their own. Only ever a dev-dependency, and what `bench` measures.
 
 mod clock;
 pub mod documents;
 mod faults;
 pub mod fixture;
+pub mod hosts;
 mod journal;
 mod keys;
 pub mod passkeys;

@@ -1,6 +1,6 @@
 # A token that is not ours: SoftHSM 2. Server, node and gateway keep their keys in it; they issue,
 # rotate, start again, and survive that it is gone for a while. A wrong PIN is said.
-# req: CRED-08 (part)
+# req: CRED-08
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"

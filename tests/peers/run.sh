@@ -21,7 +21,7 @@ readonly MISSING=77
 readonly NOT_HERE=78
 readonly PORT_FIRST=21000
 readonly PORTS_EACH=20
-readonly WHEN_NAMED=" spire "
+readonly WHEN_NAMED=" spire nested "
 readonly TARGET="${CARGO_TARGET_DIR:-target}"
 
 main() {

@@ -1,6 +1,6 @@
 # Keys in a TPM that is not ours, an emulator: server, node and gateway keep theirs below its storage
 # key. They issue, start again, and survive that it is gone for a while.
-# req: CRED-08 (part)
+# req: CRED-08
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"

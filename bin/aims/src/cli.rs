@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, audit, authority, client, completions, doctor, enrol, federation, join_token, node,
-    policy, run, session, svid, token, user,
+    agent, approval, audit, authority, client, completions, doctor, enrol, federation, join_token,
+    node, policy, run, session, svid, token, user,
 };
 use crate::output::Format;
 use crate::place::Place;
@@ -106,6 +106,9 @@ pub(crate) enum Command {
     /// Who is signed in, and ending that
     #[command(subcommand)]
     Session(session::Command),
+    /// What people are asked to approve, and what they answered
+    #[command(subcommand)]
+    Approval(approval::Command),
     /// The server's signing keys: make a new one, let one go
     #[command(subcommand)]
     Authority(authority::Command),

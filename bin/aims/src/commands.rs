@@ -1,6 +1,7 @@
 //! The commands: one file a group, each with its arguments, what it does, and how it is shown.
 
 pub(crate) mod agent;
+pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod authority;
 pub(crate) mod client;
@@ -80,6 +81,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Agent(command) => Box::pin(agent::run(context, command)).await,
         Command::Client(command) => Box::pin(client::run(context, command)).await,
         Command::User(command) => Box::pin(user::run(context, command)).await,
+        Command::Approval(command) => Box::pin(approval::run(context, command)).await,
         Command::Session(command) => Box::pin(session::run(context, command)).await,
         Command::Authority(command) => Box::pin(authority::run(context, command)).await,
         Command::Federation(command) => Box::pin(federation::run(context, command)).await,

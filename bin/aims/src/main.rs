@@ -7,16 +7,12 @@
 mod cli;
 mod commands;
 mod demo;
-mod files;
-mod output;
-mod place;
 mod serve;
-mod span;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use reach::{base64, exit, http1, https, identity};
+use reach::{base64, exit, files, http1, https, identity, output, place, span};
 
 use crate::cli::Cli;
 use crate::commands::Context;

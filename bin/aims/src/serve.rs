@@ -155,7 +155,7 @@ fn own(config: &Path) -> Result<(Layout, Settings), Failure> {
     let settings = Settings::read(config).map_err(misused)?;
     let dir = config.parent().filter(|dir| !dir.as_os_str().is_empty());
     let layout = Layout::make(dir.unwrap_or(Path::new("."))).map_err(misused)?;
-    Ok((layout, settings))
+    Ok((layout.with(&settings), settings))
 }
 
 /// What goes wrong is told on stderr.

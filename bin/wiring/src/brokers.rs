@@ -4,12 +4,16 @@ use std::future::Future;
 use std::sync::Arc;
 
 use attestors::{Attestors, Peer};
-use env::World;
+use env::{Clock, World};
 use flow::workload as flows;
+use time::Span;
 use workload::broker::{Brokers, NotAdmitted};
 use x509::{CHAIN_CERTIFICATES_MAX, Certificate};
 
 use super::workloads::Identities;
+
+/// The longest time between two looks at the clock while a stream is open.
+const LOOK_AGAIN: Span = Span::from_seconds(60);
 
 /// The brokers of this node.
 pub struct NodeBrokers<W> {
@@ -47,6 +51,23 @@ impl<W: World> Brokers for NodeBrokers<W> {
             Err(why @ flows::NotABroker::Unknown(_)) => {
                 tracing::info!(%why, "broker api: refused");
                 Err(NotAdmitted::NoBroker(why.to_string()))
+            }
+        }
+    }
+
+    fn expired(&self, chain: &[Vec<u8>]) -> impl Future<Output = ()> + Send + 'static {
+        // What does not read was not admitted.
+        let ends = chain.iter().filter_map(|der| Certificate::parse(der).ok());
+        let end = ends.map(|one| one.not_after()).min().unwrap_or_default();
+        let world = Arc::clone(&self.world);
+        async move {
+            loop {
+                let left = end.since(world.clock().now());
+                if left == Span::ZERO {
+                    return;
+                }
+                // A clock that is set is noticed.
+                world.clock().sleep(left.min(LOOK_AGAIN)).await;
             }
         }
     }

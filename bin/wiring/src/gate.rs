@@ -114,8 +114,7 @@ fn audit_id(id: Option<monitoring::RecordId>) -> Option<(String, Vec<u8>)> {
 }
 
 fn refused(refusal: Refusal) -> Refused {
-    let scopes = oauth::ScopeSet::default();
-    Refused { refusal, rpc: None, resource: None, scopes, dpop: false }
+    Refused::bare(refusal)
 }
 
 fn unavailable<L>() -> Outgoing<L> {
@@ -205,6 +204,19 @@ impl<W: World> FlowGate<W> {
                 let told = refused.refusal.to_string();
                 (401, Some(challenge().error(code).description(&told).to_string()))
             }
+            // RFC 9470 §3: "insufficient_user_authentication", with "acr_values".
+            Status::InsufficientAuthentication(acr) => {
+                let told = refused.refusal.to_string();
+                let error = ErrorCode::InsufficientUserAuthentication;
+                let one = challenge().error(error).acr_values(&[acr]).description(&told);
+                (401, Some(one.to_string()))
+            }
+            // draft-rosomakho-oauth-txn-challenge §4.2: "A protected resource SHOULD use status
+            // code 401".
+            Status::ApprovalRequired => match &refused.transaction {
+                Some(signed) => (401, Some(challenge().transaction(signed).to_string())),
+                None => (403, None),
+            },
             // workload-creds §5.2, wpt §2.1: "400 Bad Request"; 401 is not recommended.
             Status::Malformed | Status::InvalidProof => (400, None),
             Status::Forbidden => (403, None),
@@ -230,6 +242,9 @@ fn body(refused: &Refused, id: Option<monitoring::RecordId>) -> Vec<u8> {
         if let Some(needs) = needs {
             put("needs", needs.clone().into());
         }
+    }
+    if let Some(signed) = &refused.transaction {
+        put("transaction_challenge", signed.as_ref().into());
     }
     if let Some(id) = id {
         put("audit_id", id.to_string().into());

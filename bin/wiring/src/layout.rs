@@ -57,6 +57,10 @@ pub struct Settings {
     /// Whether the node serves the SPIFFE Broker API, at `broker.sock`.
     #[serde(default, skip_serializing_if = "is_off")]
     pub broker: bool,
+    /// The folder of the node's sockets (`workload.sock`, `run.sock`, `broker.sock`), where other
+    /// users are to reach them: the installation's own is closed to them. Made with mode 0755.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<PathBuf>,
     /// Private addresses (`10.1.0.0/16`) that bundles of other trust domains may be fetched from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fetch_addresses: Vec<String>,
@@ -182,6 +186,7 @@ impl Settings {
             federation_port: None,
             spire_port: None,
             broker: false,
+            sockets: None,
             fetch_addresses: Vec::new(),
             web_roots: None,
             cluster_tokens: None,
@@ -258,11 +263,16 @@ impl Settings {
     }
 }
 
+/// Who but the owner could put a socket into a folder.
+const OTHERS_WRITE: u32 = 0o022;
+
 /// The files below a directory.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// The directory.
     pub dir: PathBuf,
+    /// Where the node's sockets are, if not there.
+    pub sockets: Option<PathBuf>,
 }
 
 impl Layout {
@@ -272,7 +282,37 @@ impl Layout {
         let fault = |error| unwritten(dir, &error);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fault)?;
         let dir = dir.canonicalize().map_err(fault)?;
-        Ok(Self { dir })
+        Ok(Self { dir, sockets: None })
+    }
+
+    /// The same with the node's sockets where the settings say.
+    #[must_use]
+    pub fn with(self, settings: &Settings) -> Self {
+        let sockets = settings.sockets.as_ref().map(|folder| self.dir.join(folder));
+        Self { sockets, ..self }
+    }
+
+    /// Makes the folder of the node's sockets, if it is one of its own. Whoever may write in it
+    /// could put a socket of theirs in the place of ours.
+    pub fn open_sockets(&self) -> Result<(), String> {
+        use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+        let Some(folder) = &self.sockets else { return Ok(()) };
+        let fault = |error| unwritten(folder, &error);
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(fault)?;
+        let found = std::fs::metadata(folder).map_err(fault)?;
+        let own = [0, nix::unistd::geteuid().as_raw()];
+        if found.mode() & OTHERS_WRITE != 0 || !own.contains(&found.uid()) {
+            let path = folder.display();
+            return Err(format!(
+                "`{path}` is not safe for sockets: other users may write to it\n  hint: give it to \
+                 the user that runs the node, with mode 0755"
+            ));
+        }
+        Ok(())
+    }
+
+    fn socket(&self, name: &str) -> PathBuf {
+        self.sockets.as_ref().map_or_else(|| self.at(name), |folder| folder.join(name))
     }
 
     /// A file or folder below.
@@ -297,12 +337,12 @@ impl Layout {
 
     /// The Workload API.
     pub fn workload_socket(&self) -> PathBuf {
-        self.at("workload.sock")
+        self.socket("workload.sock")
     }
 
     /// The SPIFFE Broker API.
     pub fn broker_socket(&self) -> PathBuf {
-        self.at("broker.sock")
+        self.socket("broker.sock")
     }
 
     /// Operators.
@@ -312,7 +352,7 @@ impl Layout {
 
     /// `aims run`.
     pub fn run_socket(&self) -> PathBuf {
-        self.at("run.sock")
+        self.socket("run.sock")
     }
 
     /// The policy directory.
@@ -386,4 +426,36 @@ fn gather(
         files.insert(name, text);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Other users cannot look into the folder of an installation: their sockets are elsewhere.
+    #[test]
+    fn the_sockets_lie_where_other_users_reach_them_and_cannot_replace_them() {
+        let whole = tempfile::tempdir().unwrap();
+        let layout = Layout::make(&whole.path().join("data")).unwrap();
+        let own = std::fs::metadata(&layout.dir).unwrap().permissions().mode() & 0o777;
+        assert_eq!((own, layout.workload_socket()), (0o700, layout.dir.join("workload.sock")));
+        let folder = whole.path().join("run");
+        let sockets = Some(folder.clone());
+        let settings = Settings { sockets, ..Settings::new("a.example", 8_443) };
+        let layout = layout.with(&settings);
+        layout.open_sockets().unwrap();
+        let mode = || std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o755);
+        for socket in [layout.workload_socket(), layout.run_socket(), layout.broker_socket()] {
+            assert_eq!(socket.parent(), Some(folder.as_path()));
+        }
+        assert_eq!(layout.admin_socket(), layout.dir.join("admin.sock"));
+        for open in [0o775, 0o757, 0o1777] {
+            std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(open)).unwrap();
+            let refused = layout.open_sockets().unwrap_err();
+            assert!(refused.contains("other users may write to it"), "{refused}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ pub mod key_place;
 pub mod layout;
 pub mod logs;
 pub mod node;
+pub mod outside;
 pub mod platform_attestors;
 pub mod platforms;
 pub mod prepare;

@@ -194,8 +194,16 @@ impl Pulse {
         }
     }
 
-    /// The server looked over what has to be renewed in time.
-    pub fn looked(&self, seen: Seen) {
+    /// The server looked over what has to be renewed in time, which it began at `begun`. Whose
+    /// credential ended and who was not heard since is forgotten: hosts of one job come and go.
+    pub fn looked(&self, seen: Seen, begun: UnixTime) {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in &seen.gone {
+            if nodes.get(id).is_some_and(|heard| heard.at < begun) {
+                nodes.remove(id);
+            }
+        }
+        drop(nodes);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 
@@ -248,5 +256,42 @@ impl Health for Pulse {
 
     fn feeds(&self) -> Vec<FeedState> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Span;
+
+    use super::*;
+
+    #[test]
+    fn s8_hosts_that_came_and_went_are_not_remembered_for_ever() {
+        let at = |seconds: u64| UnixTime::from_seconds(1_000 + seconds);
+        let pulse = Pulse::default();
+        for job in 0..100 {
+            pulse.heard_of(&format!("spiffe://a/job/{job}"), at(0), None);
+        }
+        pulse.heard_of("spiffe://a/stays", at(0), None);
+        // It joins again while somebody looks.
+        pulse.heard_of("spiffe://a/job/7", at(10), None);
+        let life = Span::from_seconds(10);
+        let seen = Seen {
+            alarms: Vec::new(),
+            outage: provisioning::alarm::Outage {
+                decides: life,
+                x509_svid: life,
+                wit: life,
+                component: life,
+            },
+            nodes: 1,
+            first_end: None,
+            oldest_bundle: None,
+            keys: Vec::new(),
+            gone: (0..100).map(|job| format!("spiffe://a/job/{job}")).collect(),
+        };
+        pulse.looked(seen, at(10));
+        let left: Vec<_> = pulse.nodes().into_keys().collect();
+        assert_eq!(left, ["spiffe://a/job/7", "spiffe://a/stays"]);
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use api::FeedState;
 use attestation::mechanism::Role;
-use env::{Clock, Handle, Keys, Peers, Purpose, RenewOrder, World};
+use env::{Clock, Entropy, Handle, Keys, Peers, Purpose, RenewOrder, World};
 use flow::proxy::Tokens;
-use flow::workload::request;
+use flow::workload::requested;
 use link::{Address, JoinOrder, Link, Presented};
 use monitoring::Component;
-use provisioning::renewal::retry_after;
+use provisioning::renewal::{Trouble, retry_after, spread};
 use proxy::{Peer, Upstream};
 use store::Memory;
 use time::{Span, UnixTime};
@@ -47,6 +47,8 @@ const LOOK_MIN: Span = Span::from_seconds(1);
 /// it tells the same again.
 const TELL_EVERY: Span = Span::from_seconds(2);
 const TELL_AGAIN: Span = Span::from_seconds(30);
+/// How often what is over is recorded and let go.
+const SWEEP_EVERY: Span = Span::from_seconds(10);
 /// How long a component waits for the first message of the feed.
 const FIRST_FEED: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -113,6 +115,7 @@ pub async fn join(
         site: settings.site(),
         platforms: None,
         published: None,
+        outside: None,
         superior: None,
     });
     if pulse.takes_clock() {
@@ -136,11 +139,26 @@ async fn enter(
     server: &WorkloadId,
     entrance: &Entrance,
 ) -> Result<(Handle, Vec<Vec<u8>>, String), String> {
-    let fault = |error: &dyn std::fmt::Display| error.to_string();
-    let made = keys.generate(Purpose::Component, flow::sign::ALGORITHM).await;
-    let (handle, public) = made.map_err(|error| fault(&error))?;
-    let request = flow::workload::request_with(keys.as_ref(), &handle, &public).await;
-    let request = request.map_err(|error| fault(&error))?;
+    let made = requested(keys.as_ref(), Purpose::Component).await;
+    let (handle, request) = made.map_err(|error| error.to_string())?;
+    let public = keys.public(&handle).map_err(|error| error.to_string())?;
+    match admitted(role, (address, server), entrance, (request, &public)).await {
+        Ok(joined) => Ok((handle, joined.chain, joined.id.to_string())),
+        Err(why) => {
+            // Why it was not let in says more than that the key could not be removed either.
+            let _ = keys.destroy(&handle).await;
+            Err(why)
+        }
+    }
+}
+
+/// What the server says to the evidence.
+async fn admitted(
+    role: Role,
+    (address, server): (&Address, &wimse::WorkloadId),
+    entrance: &Entrance,
+    (request, public): (Vec<u8>, &jose::PublicKey),
+) -> Result<link::Joined, String> {
     let evidence = &entrance.evidence;
     let shown = evidence.show(server.origin().name(), public.spki_der()).await?;
     let mechanism = evidence.mechanism().to_owned();
@@ -150,8 +168,7 @@ async fn enter(
     let trust = entrance.trust.clone();
     let joined = link::join(address, server, trust, now, order, answer).await;
     evidence.end().await;
-    let joined = joined.map_err(|error| fault(&error))?;
-    Ok((handle, joined.chain, joined.id.to_string()))
+    joined.map_err(|error| error.to_string())
 }
 
 impl Joined {
@@ -216,7 +233,9 @@ impl Joined {
                         failures += 1;
                         let (now, until) = (SystemClock::read(), not_after(&chain));
                         note(flow::watch::fails(world.as_ref(), &id, until, &error).await);
-                        due = now.plus(retry_after(failures, now, until));
+                        let [high, low, ..] = world.entropy.public();
+                        let random = u16::from_be_bytes([high, low]);
+                        due = now.plus(spread(retry_after(failures, now, until), random));
                     }
                 }
             }
@@ -228,15 +247,14 @@ impl Joined {
     fn report(&mut self) {
         let world = Arc::clone(&self.world);
         self.tasks.spawn(async move {
-            let (mut told, mut at) = (Vec::new(), SystemClock::read());
+            let mut told = None;
             loop {
                 let troubles = flow::watch::troubles(world.as_ref()).await.unwrap_or_default();
                 let now = SystemClock::read();
-                let is_old = !troubles.is_empty() && now >= at.plus(TELL_AGAIN);
-                if (troubles != told || is_old)
+                if is_news(told.as_ref(), &troubles, now)
                     && world.peers().report(troubles.clone()).await.is_ok()
                 {
-                    (told, at) = (troubles, now);
+                    told = Some((troubles, now));
                 }
                 world.clock.sleep(TELL_EVERY).await;
             }
@@ -249,6 +267,14 @@ impl Joined {
         while self.tasks.join_next().await.is_some() {}
         self.journal.log.clone().close().await;
     }
+}
+
+/// Whether the server is to hear it: what it was told last, and when, by this start. The first word
+/// is always news, since the server may still have what was told before.
+fn is_news(told: Option<&(Vec<Trouble>, UnixTime)>, now_is: &[Trouble], now: UnixTime) -> bool {
+    told.is_none_or(|(before, at)| {
+        before != now_is || (!now_is.is_empty() && now >= at.plus(TELL_AGAIN))
+    })
 }
 
 /// Waits until the feed tells something that `told` has not; for ever where it cannot be read.
@@ -273,9 +299,8 @@ fn not_after(chain: &[Vec<u8>]) -> UnixTime {
 
 async fn renewed(world: &ComponentWorld) -> Result<(Handle, Vec<Vec<u8>>), String> {
     let fault = |error: &dyn std::fmt::Display| error.to_string();
-    let made = world.keys.generate(Purpose::Component, flow::sign::ALGORITHM).await;
-    let (handle, public) = made.map_err(|error| fault(&error))?;
-    let request = request(world, &handle, &public).await.map_err(|error| fault(&error))?;
+    let made = requested(world.keys.as_ref(), Purpose::Component).await;
+    let (handle, request) = made.map_err(|error| fault(&error))?;
     match world.peers().renew(RenewOrder { request }).await {
         Ok(renewed) => Ok((handle, renewed.chain)),
         Err(error) => {
@@ -295,6 +320,7 @@ pub async fn serve(
     stop: &watch::Receiver<bool>,
 ) -> Result<(), String> {
     let world = Arc::clone(&joined.world);
+    layout.open_sockets()?;
     let attestors = Arc::new(platform_attestors::attestors(settings, &layout.dir)?);
     if settings.broker {
         brokers(joined, layout, &attestors, stop)?;
@@ -329,8 +355,11 @@ pub async fn serve(
     });
     joined.tasks.spawn(async move {
         loop {
-            world.clock.sleep(Span::from_seconds(10)).await;
+            world.clock.sleep(SWEEP_EVERY).await;
             strangers.record(world.as_ref()).await;
+            if let Err(error) = flow::workload::sweep(world.as_ref()).await {
+                tracing::warn!(%error, "what agents that ended had was not let go");
+            }
         }
     });
     Ok(())
@@ -350,7 +379,9 @@ fn brokers(
     let brokers = Arc::new(NodeBrokers::new(Arc::clone(&joined.world), Arc::clone(attestors)));
     let end = stopped(stop);
     joined.tasks.spawn(async move {
-        if let Err(error) = broker::serve(listener, config, brokers, end).await {
+        if let Err(error) =
+            broker::serve(listener, config, brokers, broker::IDLE_TIME_MAX, end).await
+        {
             tracing::error!(%error, "broker api");
         }
     });
@@ -379,4 +410,32 @@ pub fn entrance(settings: &Settings, dir: &Path, role: Role) -> Result<Entrance,
         name: settings.name.clone().ok_or_else(|| missing("name"))?,
         ca,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node that started again holds nothing, and the server believes what it heard before.
+    /// req: PROV-09 (part)
+    #[test]
+    fn s8_the_first_word_of_a_start_is_always_news() {
+        let at = |seconds: u64| UnixTime::from_seconds(1_000 + seconds);
+        let trouble = Trouble {
+            subject: "spiffe://a/agent (x509)".to_owned(),
+            since: at(0),
+            until: at(100),
+            why: "no route".to_owned(),
+        };
+        let some = std::slice::from_ref(&trouble);
+        assert!(is_news(None, &[], at(0)), "none is a word too");
+        assert!(is_news(None, some, at(0)));
+        let none = (Vec::new(), at(0));
+        assert!(!is_news(Some(&none), &[], at(1_000)));
+        assert!(is_news(Some(&none), some, at(1)));
+        let told = (some.to_vec(), at(0));
+        assert!(!is_news(Some(&told), some, at(29)));
+        assert!(is_news(Some(&told), some, at(30)), "a server that started again does not know");
+        assert!(is_news(Some(&told), &[], at(1)));
+    }
 }

@@ -51,7 +51,11 @@ pub async fn follow<W: World>(world: Arc<W>) {
 /// Until when everything was looked at; `None`: something was not.
 async fn look<W: World>(world: &W, which: &[Which], now: UnixTime) -> Option<UnixTime> {
     for which in which {
-        match reassess::step(world, which).await {
+        let fell = match reassess::step(world, which).await {
+            Ok(fell) => enrol::reassess::step(world, which).await.map(|more| fell + more),
+            Err(error) => Err(error),
+        };
+        match fell {
             Ok(0) => {}
             Ok(fallen) => tracing::warn!(fallen, "attestation: results of agents got worse"),
             Err(error) => {
@@ -64,7 +68,8 @@ async fn look<W: World>(world: &W, which: &[Which], now: UnixTime) -> Option<Uni
 }
 
 async fn changed<W: World>(world: &W, seen: Seq) -> Result<(Seq, Vec<Which>), env::Unavailable> {
-    let page = world.store().changes(&[Table::Evidence, Table::Singles], seen, PAGE).await?;
+    let page =
+        world.store().changes(&[Table::Evidence, Table::Nodes, Table::Singles], seen, PAGE).await?;
     let found = page.rows.iter().filter_map(|row| reassess::concerned(row));
     let found: Vec<_> = found.collect();
     // Everything covers each.

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use attestors::{Attestors, Peer, tcp};
 use env::{Index, Store, Table, World};
@@ -18,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use proxy::{Agent, Caller, Limits, SignFault, Upstream, bind_loopback};
 use registry::AgentRecord;
-use socket::Socket;
+use socket::{Budget, Permit, Socket};
 use tokio::net::UnixStream;
 
 use super::prepare::Strangers;
@@ -28,6 +29,16 @@ use super::workloads::{RECORD_ON_ITS_WAY, is_pending, measure};
 const MODE: u32 = 0o666;
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 4_096;
+/// How long a connection may last: there is one request on it.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(15);
+/// The most connections at once, and the most of them of one user.
+const CONNECTIONS_MAX: usize = 512;
+const USER_CONNECTIONS_MAX: usize = 64;
+/// The most listeners of one process, whatever it becomes: it asks once.
+const PROCESS_LISTENERS_MAX: usize = 4;
+/// The most listeners of one user, and of all: each is a port, and a task that waits.
+const USER_LISTENERS_MAX: usize = 1_024;
+const LISTENERS_MAX: usize = 8_192;
 /// The most agents that one node's records are searched for a name.
 const RECORDS_MAX: usize = 100_000;
 
@@ -45,14 +56,61 @@ pub struct Runs<W> {
     pub strangers: Arc<Strangers>,
 }
 
+/// How much is open: nobody takes what others need.
+#[derive(Clone)]
+struct Places {
+    connections: Arc<Budget>,
+    of_processes: Arc<Budget>,
+    of_users: Arc<Budget>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            connections: Budget::new(USER_CONNECTIONS_MAX, CONNECTIONS_MAX),
+            of_processes: Budget::new(PROCESS_LISTENERS_MAX, LISTENERS_MAX),
+            of_users: Budget::new(USER_LISTENERS_MAX, LISTENERS_MAX),
+        }
+    }
+}
+
+impl Places {
+    /// Room for one listener more.
+    fn listener(&self, peer: &Peer) -> Result<(Permit, Permit), socket::Exhausted> {
+        let user = self.of_users.take(peer.uid().into())?;
+        Ok((self.of_processes.take(peer.pid().into())?, user))
+    }
+}
+
 /// Serves until the listener is dropped.
 pub async fn serve<W: World>(runs: Arc<Runs<W>>, path: &Path) -> Result<(), String> {
     let socket = Socket::bind(path, MODE).map_err(|error| error.to_string())?;
+    let places = Places::default();
     loop {
         match socket.accept().await {
             Ok(stream) => {
-                let runs = Arc::clone(&runs);
-                tokio::spawn(async move { connection(runs, stream).await });
+                let peer = match Peer::of(&stream) {
+                    Ok(peer) => peer,
+                    Err(error) => {
+                        tracing::warn!(%error, "run socket");
+                        continue;
+                    }
+                };
+                let place = match places.connections.take(peer.uid().into()) {
+                    Ok(place) => place,
+                    Err(exhausted) => {
+                        tracing::warn!(%exhausted, "run socket: a connection was closed");
+                        continue;
+                    }
+                };
+                let (runs, places) = (Arc::clone(&runs), places.clone());
+                tokio::spawn(async move {
+                    let served = connection(runs, places, (stream, peer));
+                    if tokio::time::timeout(CONNECTION_TIME_MAX, served).await.is_err() {
+                        tracing::debug!("run socket: a connection took too long");
+                    }
+                    drop(place);
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "run socket");
@@ -62,17 +120,14 @@ pub async fn serve<W: World>(runs: Arc<Runs<W>>, path: &Path) -> Result<(), Stri
     }
 }
 
-async fn connection<W: World>(runs: Arc<Runs<W>>, stream: UnixStream) {
-    let peer = match Peer::of(&stream) {
-        Ok(peer) => peer,
-        Err(error) => {
-            tracing::warn!(%error, "run socket");
-            return;
-        }
-    };
+async fn connection<W: World>(
+    runs: Arc<Runs<W>>,
+    places: Places,
+    (stream, peer): (UnixStream, Peer),
+) {
     let service = service_fn(move |request| {
-        let (runs, peer) = (Arc::clone(&runs), peer.clone());
-        async move { Ok::<_, std::convert::Infallible>(answer(runs, peer, request).await) }
+        let (runs, places, peer) = (Arc::clone(&runs), places.clone(), peer.clone());
+        async move { Ok::<_, std::convert::Infallible>(answer(runs, places, peer, request).await) }
     });
     let mut served = http1::Builder::new();
     let served = served.keep_alive(false).serve_connection(TokioIo::new(stream), service);
@@ -83,6 +138,7 @@ async fn connection<W: World>(runs: Arc<Runs<W>>, stream: UnixStream) {
 
 async fn answer<W: World>(
     runs: Arc<Runs<W>>,
+    places: Places,
     peer: Peer,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
@@ -100,7 +156,7 @@ async fn answer<W: World>(
     let Ok(asked) = serde_json::from_slice::<Asked>(&body.to_bytes()) else {
         return told(StatusCode::BAD_REQUEST, "malformed", "send `{\"agent\": NAME}`", "");
     };
-    match start(runs, peer, &asked.agent).await {
+    match start(runs, &places, peer, &asked.agent).await {
         Ok((base_url, agent)) => {
             let body = serde_json::json!({ "base_url": base_url, "agent": agent });
             json(StatusCode::OK, &body)
@@ -114,6 +170,7 @@ type Refused = (&'static str, String, &'static str);
 /// Finds the record, looks whether this user may start it, and opens a listener for the process.
 async fn start<W: World>(
     runs: Arc<Runs<W>>,
+    places: &Places,
     peer: Peer,
     name: &str,
 ) -> Result<(String, String), Refused> {
@@ -136,6 +193,11 @@ async fn start<W: World>(
         let message = format!("user {} may not start `{name}`", peer.uid());
         return Err(("refused", message, "the agent's record names the user that runs it"));
     }
+    let place = places.listener(&peer).map_err(|exhausted| {
+        tracing::warn!(%exhausted, "run socket: no listener more");
+        let message = "too many agents were started".to_owned();
+        ("unavailable", message, "end some that this user runs, or try again")
+    })?;
     let fault = |error: std::io::Error| ("unavailable", error.to_string(), "");
     let listener = bind_loopback().await.map_err(fault)?;
     let address = listener.local_addr().map_err(fault)?;
@@ -163,6 +225,7 @@ async fn start<W: World>(
         if let Err(error) = serving.serve(listener, gone).await {
             tracing::warn!(%error, "agent proxy");
         }
+        drop(place);
     });
     Ok((format!("http://{address}"), id))
 }
@@ -279,4 +342,25 @@ fn json(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
     let kind = http::HeaderValue::from_static("application/json");
     response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listeners_of_a_process_are_bounded() {
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let peer = Peer::of(&socket).unwrap();
+        let places = Places::default();
+        let held: Vec<_> =
+            (0..PROCESS_LISTENERS_MAX).map(|_| places.listener(&peer).unwrap()).collect();
+        assert!(places.listener(&peer).is_err());
+        // A refusal takes no place of the user's.
+        for _ in 0..USER_LISTENERS_MAX {
+            assert!(places.listener(&peer).is_err());
+        }
+        drop(held);
+        assert!(places.listener(&peer).is_ok());
+    }
 }

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use super::journal::{self, LogJournal};
 use super::layout::{Layout, Settings};
 use super::logs::Pulse;
+use super::outside::Outsiders;
 use super::platforms::Asker;
 use super::prepare::{self, Strangers};
 use super::published::Reader;
@@ -78,7 +79,10 @@ pub async fn start(
     pulse.logs.add("server", Arc::clone(&journal));
     let store = open_store(&database, &journal).await?;
     let superior = match &settings.upstream_authority {
-        Some(authority) => Some(authority.open(&layout.dir, &pulse.devices).await?),
+        Some(authority) => {
+            let domain = &settings.trust_domain;
+            Some(authority.open(&layout.dir, domain, &pulse.devices).await?)
+        }
         None => None,
     };
     let world = Arc::new(ServerWorld {
@@ -91,6 +95,7 @@ pub async fn start(
         site: settings.site(),
         platforms: Some(Arc::new(Asker::new(settings, &layout.dir)?)),
         published: Some(Arc::new(Reader::new(settings)?)),
+        outside: Some(Arc::new(Outsiders::new(settings, &layout.dir)?)),
         superior,
     });
     let names = vec![settings.host.clone()];
@@ -132,8 +137,10 @@ fn remembered(database: &Path) -> Result<Option<(u64, tlog::Hash)>, String> {
     Ok(Some((mark.size, root)))
 }
 
-/// How often the server looks whether the key that signed its own credential is mistrusted.
-const LOOK_AGAIN: Span = Span::from_seconds(1);
+/// How often the server looks at the clock for its own credential, which may be set.
+const LOOK_AGAIN: Span = Span::from_seconds(60);
+/// After how long it tries again where that one was not renewed.
+const RENEW_AGAIN: Span = Span::from_seconds(30);
 /// The row that remembers the server's log.
 const MARK_ID: &str = "log:server";
 
@@ -169,13 +176,17 @@ impl Server {
         let refused: api::OnRefused = Arc::new(move |source, unread| {
             counted.count(source, unread.check());
         });
+        let of_pages = Arc::clone(&strangers);
         let parts = api::Parts {
             world: Arc::clone(&world),
             tiles: Arc::new(pulse.logs.clone()),
             health: Arc::new(pulse.clone()),
             limits: api::Limits::default(),
             on_refused: Arc::clone(&refused),
-            pages: console::router(console::Parts { world: Arc::clone(&world) }),
+            pages: console::router(console::Parts {
+                world: Arc::clone(&world),
+                on_refused: Arc::new(move |source, check| of_pages.count(&source, check)),
+            }),
         };
         let origin = Origin::new(parts);
         let fault = |error: &dyn std::fmt::Display| error.to_string();
@@ -290,9 +301,12 @@ impl Server {
             let mut own = own;
             loop {
                 let pause = own.renew.since(SystemClock::read()).max(Span::from_seconds(1));
-                world.clock.sleep(pause.min(LOOK_AGAIN)).await;
-                let (is_due, is_shown) = (SystemClock::read() >= own.renew, chain(&own));
-                if !is_due && !flow::authorities::is_mistrusted(world.as_ref(), &is_shown).await {
+                let is_shown = chain(&own);
+                let is_mistrusted = tokio::select! {
+                    () = world.clock.sleep(pause.min(LOOK_AGAIN)) => false,
+                    () = flow::authorities::until_mistrusted(world.as_ref(), &is_shown) => true,
+                };
+                if !is_mistrusted && SystemClock::read() < own.renew {
                     continue;
                 }
                 match shown.identity(world.as_ref(), &names, &addresses).await {
@@ -303,7 +317,9 @@ impl Server {
                     }
                     Err(error) => {
                         tracing::error!(%error, "the server's own certificate was not renewed");
-                        own.renew = SystemClock::read().plus(Span::from_seconds(30));
+                        // Also where the old one is mistrusted: no loop without a pause.
+                        world.clock.sleep(RENEW_AGAIN).await;
+                        own.renew = SystemClock::read();
                     }
                 }
             }
@@ -325,6 +341,7 @@ impl Server {
     ) -> Result<(), String> {
         let fetcher = super::federation::fetcher(settings)?;
         self.tasks.spawn(super::federation::follow(Arc::clone(&self.world), fetcher));
+        self.tasks.spawn(super::outside::follow(Arc::clone(&self.world)));
         let Some(port) = settings.federation_port else { return Ok(()) };
         let tls = server_config(Arc::new(presented.clone()), Clients::NotAsked, tls::HTTP);
         let tls = tls.map_err(|error| error.to_string())?;
@@ -339,8 +356,9 @@ impl Server {
         let world = Arc::clone(&self.world);
         self.tasks.spawn(async move {
             loop {
+                let begun = SystemClock::read();
                 match flow::watch::look(world.as_ref(), &pulse.nodes()).await {
-                    Ok(seen) => pulse.looked(seen),
+                    Ok(seen) => pulse.looked(seen, begun),
                     Err(error) => tracing::warn!(%error, "what must be renewed was not looked at"),
                 }
                 world.clock.sleep(WATCH_EVERY).await;
@@ -360,6 +378,9 @@ impl Server {
                         Span::from_seconds(5)
                     }
                 };
+                if let Err(error) = flow::rotate::forget(world.as_ref()).await {
+                    tracing::error!(%error, "a private key that signs no longer was not destroyed");
+                }
                 world.clock.sleep(next.max(Span::from_seconds(1))).await;
             }
         });
@@ -367,6 +388,9 @@ impl Server {
         self.tasks.spawn(async move {
             loop {
                 world.clock.sleep(SWEEP_EVERY).await;
+                if let Err(error) = approve::expire::expire(world.as_ref()).await {
+                    tracing::warn!(%error, "what nobody answered was not ended");
+                }
                 if let Err(error) = world.store.sweep(SystemClock::read()).await {
                     tracing::warn!(%error, "what ended was not swept");
                 }

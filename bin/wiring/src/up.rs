@@ -40,7 +40,7 @@ pub struct Up {
 pub struct Ready {
     /// The issuer.
     pub issuer: String,
-    /// The operators' console.
+    /// The start page of the console.
     pub console: String,
     /// The gateway's base URL.
     pub gateway: String,
@@ -108,6 +108,7 @@ pub fn prepare(
         let text = toml::to_string(&settings).map_err(|error| Misused(error.to_string()))?;
         layout.write("aims.toml", text.as_bytes(), 0o644).map_err(Unavailable)?;
     }
+    let layout = layout.with(&settings);
     starter_policy(&layout, &settings).map_err(Unavailable)?;
     let files = policy_files(&layout.policy()).map_err(Misused)?;
     Ok((layout, settings, files))
@@ -184,7 +185,7 @@ impl Up {
         let site = self.settings.site();
         let path = |path: std::path::PathBuf| path.display().to_string();
         Ok(Ready {
-            console: format!("{}/", site.issuer),
+            console: format!("{}/console", site.issuer),
             issuer: site.issuer,
             gateway: site.gateway,
             workload_api: format!("unix://{}", path(self.layout.workload_socket())),

@@ -179,8 +179,8 @@ impl<W: World> Identities<W> {
         F: Future<Output = Result<(T, Vec<u8>, UnixTime), Denied>> + Send,
     {
         let (send, answers) = mpsc::channel(WAITING_MAX);
-        let this = self.clone();
-        tokio::spawn(async move {
+        let (this, reader) = (self.clone(), send.clone());
+        let looking = async move {
             let (mut known, mut sent) = (None::<Attested>, None::<Vec<u8>>);
             loop {
                 let told = flow::feed::told(this.world.as_ref()).await;
@@ -203,10 +203,7 @@ impl<W: World> Identities<W> {
                                 return;
                             }
                         }
-                        this.wait(told, renew, &send).await;
-                        if send.is_closed() {
-                            return;
-                        }
+                        this.wait(told, renew).await;
                     }
                     Err(denied) => {
                         let _ = send.send(Err(denied)).await;
@@ -214,16 +211,12 @@ impl<W: World> Identities<W> {
                     }
                 }
             }
-        });
+        };
+        tokio::spawn(while_read(reader, looking));
         ReceiverStream::new(answers)
     }
 
-    async fn wait<T>(
-        &self,
-        told: Result<u64, Unavailable>,
-        renew: UnixTime,
-        send: &mpsc::Sender<Result<T, Denied>>,
-    ) {
+    async fn wait(&self, told: Result<u64, Unavailable>, renew: UnixTime) {
         let now = self.world.clock().now();
         let span = renew.since(now).min(LOOK_AGAIN).max(Span::from_millis(50));
         let news = async {
@@ -235,7 +228,6 @@ impl<W: World> Identities<W> {
         tokio::select! {
             () = news => {}
             () = self.world.clock().sleep(span) => {}
-            () = send.closed() => {}
         }
     }
 }
@@ -356,6 +348,15 @@ impl<W: World> Workloads<Peer> for Identities<W> {
     }
 }
 
+/// Goes on as long as somebody reads: whoever hangs up is not measured any longer, also not where a
+/// platform takes its time.
+async fn while_read<T>(reader: mpsc::Sender<T>, looking: impl Future<Output = ()>) {
+    tokio::select! {
+        () = looking => {}
+        () = reader.closed() => {}
+    }
+}
+
 async fn key_sets<W: World>(
     this: &Identities<W>,
     set: fn(&spiffe::Bundle) -> serde_json::Value,
@@ -410,6 +411,7 @@ fn denied(refusal: &Refusal, id: Option<monitoring::RecordId>) -> Denied {
         | Refusal::Evidence(_)
         | Refusal::Several(_)
         | Refusal::Broker { .. }
+        | Refusal::Downstream { .. }
         | Refusal::BrokerGone { .. } => "no identity for this process".to_owned(),
         Refusal::FeedLost { .. } => return Denied::Unavailable(refusal.to_string()),
         other => other.to_string(),
@@ -433,4 +435,35 @@ fn unmeasured(not: &NotMeasured) -> Denied {
 fn unavailable(why: Unavailable) -> Denied {
     tracing::warn!(%why, "workload api");
     Denied::Unavailable("the node cannot answer just now; try again".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says when it is dropped.
+    struct Measuring(Option<tokio::sync::oneshot::Sender<()>>);
+
+    impl Drop for Measuring {
+        fn drop(&mut self) {
+            let _ = self.0.take().map(|ended| ended.send(()));
+        }
+    }
+
+    #[tokio::test]
+    async fn workload_endpoint_5_whoever_hangs_up_is_measured_no_longer() {
+        let (send, answers) = mpsc::channel::<()>(WAITING_MAX);
+        let (ends, mut ended) = tokio::sync::oneshot::channel();
+        let measuring = Measuring(Some(ends));
+        let reader = send.clone();
+        tokio::spawn(while_read(reader, async move {
+            let (_send, _measuring) = (send, measuring);
+            std::future::pending().await
+        }));
+        tokio::task::yield_now().await;
+        assert!(ended.try_recv().is_err(), "it is read still");
+        drop(answers);
+        let ended = tokio::time::timeout(Duration::from_secs(5), ended).await;
+        ended.unwrap().unwrap();
+    }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use env::{Clock, Entropy, Newest, Peers, Platforms, Published, Site, Store, Superior, World};
+use env::{
+    Clock, Entropy, Newest, Outside, Peers, Platforms, Published, Site, Store, Superior, World,
+};
 use keys::KeyStore;
 use monitoring::Component;
 use time::{Span, UnixTime};
@@ -28,6 +30,8 @@ pub struct Wired<S, P> {
     pub platforms: Option<Arc<dyn Platforms>>,
     /// On a server: what clients publish about themselves.
     pub published: Option<Arc<dyn Published>>,
+    /// On a server: servers of somebody else.
+    pub outside: Option<Arc<dyn Outside>>,
     /// On a server: the authority above its own.
     pub superior: Option<Arc<dyn Superior>>,
 }
@@ -65,6 +69,10 @@ impl<S: Store, P: Peers> World for Wired<S, P> {
 
     fn published(&self) -> Option<&dyn Published> {
         self.published.as_deref()
+    }
+
+    fn outside(&self) -> Option<&dyn Outside> {
+        self.outside.as_deref()
     }
 
     fn superior(&self) -> Option<&dyn Superior> {

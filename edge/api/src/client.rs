@@ -1,5 +1,6 @@
 //! A client of the operators' socket, for the command line: one connection an order.
 
+mod approvals;
 mod people;
 
 use std::path::{Path, PathBuf};

@@ -274,6 +274,7 @@ fn of_refusal(refusal: &Refusal) -> Told {
             | provisioning::IssueRefusal::NoNode,
         ) => denied(&"the evidence is not that of the agent, or it may not enrol now"),
         Refusal::Issue(_) => denied(refusal),
+        Refusal::Overtaken => Told::new(StatusCode::FORBIDDEN, "enrolment_ended", refusal),
         Refusal::TooMany => {
             Told::new(StatusCode::TOO_MANY_REQUESTS, "too_many_enrolments", refusal)
         }

@@ -215,6 +215,7 @@ mod tests {
             first_end: Some(UnixTime::from_seconds(1_600)),
             oldest_bundle: Some(UnixTime::from_seconds(700)),
             keys: vec![(credential::Purpose::Wit, UnixTime::from_seconds(5_000))],
+            gone: Vec::new(),
         };
         let mut text = String::new();
         watched(&mut text, &seen, now);

@@ -23,20 +23,24 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tower::Service;
 
-use crate::about;
 use crate::accept::{self, Answers, Listening, Peer};
 use crate::answer::{self, Answer};
 use crate::documents;
 use crate::enrol;
 use crate::health::Health;
+use crate::identifier;
+use crate::left;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::places::{Full, Places};
+use crate::push;
 use crate::refused::{OnRefused, Source, Unread};
 use crate::registration;
 use crate::routes::{PUBLIC, Public, Route};
 use crate::tiles::Tiles;
 use crate::token;
+use crate::verify::{self, Verifications};
+use crate::{about, asking};
 
 /// The longest that an answer may take; then the client is told to come again.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -89,6 +93,7 @@ impl<W: World> Origin<W> {
         let metrics = Metrics::default();
         let enrolments = Places::new(limits.enrolments_max, limits.enrolments_per_source_max);
         let sessions = Sessions::new(&world.entropy().secret());
+        let verifications = Verifications::new(&world.entropy().secret());
         let shared = Arc::new(Shared {
             world,
             tiles,
@@ -99,6 +104,7 @@ impl<W: World> Origin<W> {
             connections,
             sessions,
             enrolments,
+            verifications,
             requests,
         });
         let router = router(&shared).merge(pages.layer(map_response(of_pages)));
@@ -151,6 +157,7 @@ pub(crate) struct Shared<W> {
     /// What the nonces of enrolment are known by, in this life of the process.
     pub(crate) sessions: Sessions,
     pub(crate) enrolments: Places,
+    pub(crate) verifications: Verifications,
     requests: Places,
 }
 
@@ -268,18 +275,30 @@ const EXPOSED: HeaderValue =
 fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>> {
     match route.endpoint {
         Public::Token => of(route, token::serve::<W>),
+        Public::Push => of(route, push::serve::<W>),
         Public::Introspect => of(route, about::introspect::<W>),
         Public::Revoke => of(route, about::revoke::<W>),
         Public::Userinfo => of(route, about::userinfo::<W>),
         Public::RegisterClient => of(route, registration::register::<W>),
         Public::ManageClient => of(route, registration::manage::<W>),
+        Public::Device => of(route, asking::device::<W>),
+        Public::Backchannel => of(route, asking::backchannel::<W>),
+        Public::Transaction => of(route, asking::transaction::<W>),
         Public::EnrolSession => of(route, enrol::session::<W>),
         Public::Enrol => of(route, enrol::serve::<W>),
         Public::EnrolRenew => of(route, enrol::renewed::<W>),
+        Public::VerifierOpen => of(route, verify::open::<W>),
+        Public::VerifierSubmit => of(route, verify::submit::<W>),
+        Public::VerifierShow => of(route, verify::show::<W>),
+        Public::VerifierDelete => of(route, verify::delete::<W>),
+        Public::VerifierDiscovery => of(route, verify::discovery::<W>),
+        Public::VerifierKeys => of(route, verify::keys::<W>),
+        Public::UpstreamLogout => of(route, left::serve::<W>),
         Public::Metadata => of(route, documents::metadata::<W>),
         Public::Jwks => of(route, documents::jwks::<W>),
         Public::OidcDiscovery => of(route, documents::oidc_discovery::<W>),
         Public::OidcKeys => of(route, documents::oidc_keys::<W>),
+        Public::Identifier => of(route, identifier::serve::<W>),
         Public::Bundle => of(route, documents::bundle::<W>),
         Public::Tile => of(route, documents::tile::<W>),
         Public::Ready => of(route, documents::ready::<W>),

@@ -139,6 +139,20 @@ pub enum Unread {
     /// A renewal that nobody is authenticated by.
     #[error(transparent)]
     Renew(Box<::enrol::renew::Refusal>),
+    /// Evidence for a relying party that proves nothing, or a session that is none.
+    #[error(transparent)]
+    Verify(Box<::verify::Refusal>),
+    /// An identity provider's word that somebody left, which proves nothing.
+    #[error("{message}")]
+    Left {
+        /// The check that failed.
+        check: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// A question after an identifier, by nobody.
+    #[error(transparent)]
+    Lookup(Box<flow::lookup::Refusal>),
     /// A user of this machine who may give no orders.
     #[error("uid {uid} may give no orders here")]
     NotAnOperator {
@@ -178,6 +192,9 @@ impl Unread {
             Self::Enrolment(_) => "enrolment",
             Self::Enrol(refusal) => refusal.check(),
             Self::Renew(refusal) => refusal.check(),
+            Self::Verify(refusal) => refusal.check(),
+            Self::Left { check, .. } => check,
+            Self::Lookup(refusal) => refusal.check(),
             Self::NotAnOperator { .. } => "not_an_operator",
         }
     }

@@ -1,6 +1,8 @@
 //! Every path of both listeners, in one table each: the routers are built from them, and the
 //! OpenAPI document is compared with them.
 
+use crate::verify;
+
 /// One method of one path.
 #[derive(Debug)]
 pub(crate) struct Route<E> {
@@ -21,18 +23,30 @@ pub(crate) struct Route<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Public {
     Token,
+    Push,
     Introspect,
     Revoke,
     Userinfo,
     RegisterClient,
     ManageClient,
+    Device,
+    Backchannel,
+    Transaction,
     EnrolSession,
     Enrol,
     EnrolRenew,
+    VerifierOpen,
+    VerifierSubmit,
+    VerifierShow,
+    VerifierDelete,
+    VerifierDiscovery,
+    VerifierKeys,
+    UpstreamLogout,
     Metadata,
     Jwks,
     OidcDiscovery,
     OidcKeys,
+    Identifier,
     Bundle,
     Tile,
     Ready,
@@ -59,6 +73,8 @@ const STANDARD: bool = false;
 /// at what they discover; nobody needs it with credentials.
 pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/token", Public::Token, (CORS, STANDARD)),
+    // RFC 9126: clients in browsers push, too.
+    public("POST", "/par", Public::Push, (CORS, STANDARD)),
     // RFC 7662: for resource servers, which are no pages.
     public("POST", "/introspect", Public::Introspect, (NO_CORS, STANDARD)),
     public("POST", "/revoke", Public::Revoke, (CORS, STANDARD)),
@@ -70,20 +86,37 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("GET", "/register/{id}", Public::ManageClient, (NO_CORS, STANDARD)),
     public("PUT", "/register/{id}", Public::ManageClient, (NO_CORS, STANDARD)),
     public("DELETE", "/register/{id}", Public::ManageClient, (NO_CORS, STANDARD)),
+    // RFC 8628 §3.1, CIBA Core 1.0 §7, draft-rosomakho-oauth-txn-challenge §5.1.
+    public("POST", "/device_authorization", Public::Device, (CORS, STANDARD)),
+    public("POST", "/bc-authorize", Public::Backchannel, (NO_CORS, STANDARD)),
+    public("POST", "/transaction-authorization", Public::Transaction, (CORS, STANDARD)),
     public("POST", "/enrol/session", Public::EnrolSession, (NO_CORS, OWN)),
     public("POST", "/enrol", Public::Enrol, (NO_CORS, OWN)),
     public("POST", ::enrol::renew::PATH, Public::EnrolRenew, (NO_CORS, OWN)),
+    // Veraison's challenge-response API, which is described elsewhere.
+    public("POST", verify::NEW_SESSION, Public::VerifierOpen, (NO_CORS, STANDARD)),
+    public("POST", VERIFIER_SESSION, Public::VerifierSubmit, (NO_CORS, STANDARD)),
+    public("GET", VERIFIER_SESSION, Public::VerifierShow, (NO_CORS, STANDARD)),
+    public("DELETE", VERIFIER_SESSION, Public::VerifierDelete, (NO_CORS, STANDARD)),
+    public("GET", VERIFIER_DOCUMENT, Public::VerifierDiscovery, (CORS, STANDARD)),
+    public("GET", verify::KEYS, Public::VerifierKeys, (CORS, STANDARD)),
+    // OpenID Connect Back-Channel Logout 1.0 §2.2: `backchannel_logout_uri`, ours at a provider.
+    public("POST", "/sign-in/upstream/{name}/logout", Public::UpstreamLogout, (NO_CORS, STANDARD)),
     public("GET", "/.well-known/oauth-authorization-server", Public::Metadata, (CORS, STANDARD)),
     public("GET", "/jwks", Public::Jwks, (CORS, STANDARD)),
     // OpenID Connect Discovery 1.0 §4.1; its `jwks_uri` is ours to choose.
     public("GET", "/.well-known/openid-configuration", Public::OidcDiscovery, (CORS, STANDARD)),
     public("GET", "/keys", Public::OidcKeys, (CORS, OWN)),
+    public("GET", "/identifier", Public::Identifier, (NO_CORS, OWN)),
     public("GET", "/bundle", Public::Bundle, (CORS, OWN)),
     public("GET", "/log/{log}/checkpoint", Public::Tile, (CORS, OWN)),
     public("GET", "/log/{log}/tile/{*path}", Public::Tile, (CORS, OWN)),
     public("GET", "/ready", Public::Ready, (NO_CORS, OWN)),
     public("GET", "/metrics", Public::Metrics, (NO_CORS, OWN)),
 ];
+
+const VERIFIER_SESSION: &str = "/challenge-response/v1/session/{id}";
+const VERIFIER_DOCUMENT: &str = "/.well-known/veraison/verification";
 
 /// What the operators' socket answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +143,9 @@ pub(crate) enum Order {
     EndSessions,
     ListSessions,
     EndSession,
+    ListApprovals,
+    ShowApproval,
+    AnswerApproval,
     AddRelation,
     ListRelations,
     ShowRelation,
@@ -161,6 +197,9 @@ pub(crate) const ORDERS: &[Route<Order>] = &[
     order("POST", "/v1/users/{name}/sign-out", Order::EndSessions),
     order("GET", "/v1/sessions", Order::ListSessions),
     order("POST", "/v1/sessions/{id}/end", Order::EndSession),
+    order("GET", "/v1/approvals", Order::ListApprovals),
+    order("GET", "/v1/approvals/{id}", Order::ShowApproval),
+    order("POST", "/v1/approvals/{id}/{act}", Order::AnswerApproval),
     order("POST", "/v1/federation", Order::AddRelation),
     order("GET", "/v1/federation", Order::ListRelations),
     order("GET", "/v1/federation/{domain}", Order::ShowRelation),

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use env::{Unavailable, World};
 use flow::token::asker::Asker;
-use flow::token::{Call, ClientRefusal, End, GRANTS};
+use flow::token::{Call, ClientRefusal, End, Endpoint, GRANTS};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -26,7 +26,7 @@ use crate::refused::{Source, Unread};
 use crate::wire;
 
 /// What the endpoint reads.
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 /// draft-ietf-oauth-attestation-based-client-auth §4: the attestation; here a WIT.
 const ATTESTATION: &str = "OAuth-Client-Attestation";
 /// §5 of it: the proof of its key.
@@ -108,7 +108,7 @@ fn fields_fit(headers: &HeaderMap) -> Result<(), Unread> {
 }
 
 /// RFC 6749 appendix B: the media type, in UTF-8 if it says so.
-fn is_form(value: &HeaderValue) -> bool {
+pub(crate) fn is_form(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let parameters = parameters.trim();
@@ -218,7 +218,17 @@ async fn finish<W: World>(
         Ok(call) => call,
         Err(unread) => return refused(shared, source, &unread),
     };
-    match flow::token::answer(&*shared.world, call).await {
+    given(shared, source, Endpoint::Token, call).await
+}
+
+/// The answer to a request that reads.
+pub(crate) async fn given<W: World>(
+    shared: &Shared<W>,
+    source: &Source,
+    endpoint: Endpoint,
+    call: Call,
+) -> Answer {
+    match flow::token::answer_at(&*shared.world, endpoint, call).await {
         Ok(End::Stranger(refusal)) => refused(shared, source, &Unread::Stranger(Box::new(refusal))),
         Ok(End::Decided(recorded)) => {
             let id = recorded.audit_id();

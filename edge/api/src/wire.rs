@@ -4,6 +4,7 @@
 //! the audit log gets the variant with its evidence; here the wire gets what helps the caller.
 
 use authentication::{attested_client, spiffe_wit};
+use authorization::granted::NotYet;
 use authorization::grants;
 use axum::body::Body;
 use flow::token::{ClientRefusal, Refusal, asker};
@@ -27,7 +28,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    fn new(status: StatusCode, code: ErrorCode, text: impl ToString) -> Self {
+    pub(crate) fn new(status: StatusCode, code: ErrorCode, text: impl ToString) -> Self {
         Self { status, code, text: text.to_string(), challenge: None }
     }
 
@@ -80,7 +81,9 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         // header field, the authorization server MUST respond with an HTTP 401 (Unauthorized)
         // status code and include the "WWW-Authenticate" response header field matching the
         // authentication scheme used by the client."
-        Unread::Authorization { .. } | Unread::Basic(_) => StatusCode::UNAUTHORIZED,
+        Unread::Authorization { .. } | Unread::Basic(_) | Unread::Lookup(_) => {
+            StatusCode::UNAUTHORIZED
+        }
         _ => StatusCode::BAD_REQUEST,
     };
     let code = match unread {
@@ -110,8 +113,10 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         | Unread::Field { .. }
         | Unread::Enrolment(_)
         | Unread::Enrol(_)
+        | Unread::Verify(_)
+        | Unread::Left { .. }
         | Unread::Form(_) => ErrorCode::InvalidRequest,
-        Unread::Renew(_) => ErrorCode::InvalidClient,
+        Unread::Renew(_) | Unread::Lookup(_) => ErrorCode::InvalidClient,
     };
     let challenge = match unread {
         Unread::Authorization { scheme } => challenge(scheme),
@@ -135,6 +140,15 @@ const fn of_presented(error: &PresentedClientError) -> ErrorCode {
         PresentedClientError::HalfAnAssertion
         | PresentedClientError::ClientId(_)
         | PresentedClientError::Assertion(_) => ErrorCode::InvalidRequest,
+    }
+}
+
+/// A pushed request that is not kept. RFC 9126 §2.3: "the same format as is specified for error
+/// responses from the token endpoint in Section 5.2 of [RFC6749]".
+pub(crate) fn of_pushed(refusal: &consent::push::Refusal) -> Wire {
+    match refusal {
+        consent::push::Refusal::Client(refusal) => of_client(refusal),
+        other => Wire::bad(other.code(), other),
     }
 }
 
@@ -254,7 +268,16 @@ fn of_grant(refusal: &grants::Refusal) -> ErrorCode {
         | R::OtherKey
         | R::Over(_)
         | R::Refresh(_)
-        | R::Assertion(_) => ErrorCode::InvalidGrant,
+        | R::Assertion(_)
+        | R::Wait(NotYet::Used { .. }) => ErrorCode::InvalidGrant,
+        // RFC 8628 §3.5, CIBA Core 1.0 §11.
+        R::Wait(NotYet::Pending) => ErrorCode::AuthorizationPending,
+        R::Wait(NotYet::TooSoon { .. }) => ErrorCode::SlowDown,
+        R::Wait(NotYet::Denied) => ErrorCode::AccessDenied,
+        R::Wait(NotYet::Expired { .. }) => ErrorCode::ExpiredToken,
+        // CIBA Core 1.0 §11: "unauthorized_client If the Client is registered to use Push Mode
+        // then it MUST NOT call the Token Endpoint with the CIBA Grant Type".
+        R::Wait(NotYet::Pushed) => ErrorCode::UnauthorizedClient,
         R::DetailsUnknown(_) | R::DetailsTooWide => ErrorCode::InvalidAuthorizationDetails,
         // RFC 6749 §5.2: "invalid_scope: The requested scope is invalid, unknown, malformed, or
         // exceeds the scope granted by the resource owner."
@@ -331,6 +354,7 @@ mod tests {
             reasons: Vec::new(),
             needs: vec!["a capability".to_owned()],
             errors,
+            unmet: Vec::new(),
             version: PolicyVersion::of_digest(&[0; 32]),
         }))
     }
@@ -399,6 +423,7 @@ mod tests {
     }
 
     /// The whole table of decisions. What is told helps the caller and shows nothing of the inside.
+    #[expect(clippy::too_many_lines, reason = "one table, whole")]
     #[test]
     fn rfc6749_5_2_every_refusal_has_its_code() {
         let subject = || presented::Refusal::SeveralAudiences;

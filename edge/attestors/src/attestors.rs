@@ -3,6 +3,7 @@
 //! record that it is not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use attestation::cgroup::Cgroups;
 use attestation::selector::Selectors;
@@ -15,6 +16,9 @@ use crate::measure::MeasureError;
 use crate::proc;
 use crate::systemd::Bus;
 use crate::unix::Peer;
+
+/// How long all platforms together may take, in which each has a bound of its own.
+const PLATFORM_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// What is asked besides the kernel.
 #[derive(Debug, Default)]
@@ -33,7 +37,8 @@ impl Attestors {
     /// Measures a process. Its cgroups are the same before and after, and it lives afterwards: what
     /// was read and asked is of it.
     pub async fn measure(&self, peer: &Peer) -> Result<Process, MeasureError> {
-        let platform = match self.platform(peer).await {
+        let platform = tokio::time::timeout(PLATFORM_TIME_MAX, self.platform(peer)).await;
+        let platform = match platform.unwrap_or(Err(MeasureError::Late)) {
             Ok(platform) => platform,
             Err(_) if !peer.alive() => return Err(MeasureError::Exited { pid: peer.pid() }),
             Err(error) => return Err(error),
@@ -88,7 +93,7 @@ impl MeasureError {
             Self::Systemd(error) => error.is_temporary(),
             Self::Docker(error) => error.is_temporary(),
             Self::Kubernetes(error) => error.is_temporary(),
-            Self::Interrupted => true,
+            Self::Interrupted | Self::Late => true,
             _ => false,
         }
     }
@@ -105,6 +110,7 @@ impl MeasureError {
             Self::TooManyGroups { .. } => "measure::TooManyGroups",
             Self::Moved => "measure::Moved",
             Self::Interrupted => "measure::Interrupted",
+            Self::Late => "measure::Late",
             Self::Proc(_) => "measure::Proc",
             Self::Cgroup(_) => "measure::Cgroup",
             Self::Selectors(_) => "measure::Selectors",

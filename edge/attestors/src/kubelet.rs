@@ -41,6 +41,9 @@ const PODS_FRESH: Duration = Duration::from_secs(2);
 /// The longest file of authorities, in bytes.
 const CA_BYTES_MAX: usize = 1 << 20;
 
+/// What it said last.
+type Told = Result<Arc<Pods>, KubeletError>;
+
 /// A kubelet.
 pub struct Kubelet {
     host: String,
@@ -48,7 +51,7 @@ pub struct Kubelet {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     token: Option<PathBuf>,
     /// The last list; held while one is fetched, so that it is fetched once for all who wait.
-    pods: Mutex<Option<(Instant, Arc<Pods>)>>,
+    pods: Mutex<Option<(Instant, Told)>>,
 }
 
 impl std::fmt::Debug for Kubelet {
@@ -106,18 +109,27 @@ impl Kubelet {
         Err(KubeletError::Unknown { id: container.id.clone() })
     }
 
-    async fn pods(&self, may_be_old: bool) -> Result<Arc<Pods>, KubeletError> {
+    async fn pods(&self, may_be_old: bool) -> Told {
+        let waiting = Instant::now();
         let mut held = self.pods.lock().await;
-        if let Some((fetched, pods)) = held.as_ref()
-            && fetched.elapsed() < if may_be_old { PODS_FRESH } else { PAUSE }
-        {
-            return Ok(Arc::clone(pods));
+        match held.as_ref() {
+            Some((fetched, Ok(pods)))
+                if fetched.elapsed() < if may_be_old { PODS_FRESH } else { PAUSE } =>
+            {
+                return Ok(Arc::clone(pods));
+            }
+            // It failed while others waited: each of them would wait as long, one after the other.
+            Some((failed, Err(why))) if waiting <= *failed => return Err(why.clone()),
+            _ => {}
         }
         let fetching = Instant::now();
-        let answer = in_time(self.fetch()).await.map_err(KubeletError::Kubelet)?;
-        let pods = Arc::new(Pods::parse(&answer)?);
-        *held = Some((fetching, Arc::clone(&pods)));
-        Ok(pods)
+        let found = match in_time(self.fetch()).await {
+            Ok(answer) => Pods::parse(&answer).map(Arc::new).map_err(KubeletError::from),
+            Err(why) => Err(KubeletError::Kubelet(why)),
+        };
+        let at = if found.is_ok() { fetching } else { Instant::now() };
+        *held = Some((at, found.clone()));
+        found
     }
 
     async fn fetch(&self) -> Result<hyper::body::Bytes, AskError> {
@@ -210,5 +222,30 @@ impl KubeletError {
             Self::Unknown { .. } => true,
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Those who wait for one that hangs do not wait one after the other.
+    #[tokio::test]
+    async fn s7_a_kubelet_that_hangs_is_waited_for_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let none = Path::new("/none");
+        let kubelet = Kubelet::new(&url, none, None, none).unwrap();
+        let container = Container { id: "a".repeat(64), runtime: Runtime::Kubernetes, pod: None };
+        let begun = Instant::now();
+        let one = || kubelet.selectors(&container);
+        let (a, b, c) = tokio::join!(one(), one(), one());
+        for end in [a, b, c] {
+            let late = KubeletError::Kubelet(AskError::Late);
+            assert_eq!(end.unwrap_err(), late);
+        }
+        // One answer may take five seconds.
+        assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+        drop(listener);
     }
 }

@@ -136,6 +136,9 @@ pub enum MeasureError {
     /// The node stops.
     #[error("the measurement was broken off")]
     Interrupted,
+    /// What was asked of it did not come in time.
+    #[error("the platforms did not tell of the process in time")]
+    Late,
     /// Its place among the cgroups does not tell where it is.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),

@@ -3,17 +3,22 @@
 //! A POST is taken from our own pages alone. Nothing may frame a page, no page runs a script that
 //! it did not load from here, and none sends its address to others.
 
+use aws_lc_rs::digest;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use oauth::authorization_response::FORM_POST_SCRIPT;
 use url::Url;
 
 use crate::page;
+use crate::pages::authorize::AUTHORIZE;
 
 /// Fetch Metadata: whence the browser says that a request comes.
 const FETCH_SITE: &str = "sec-fetch-site";
@@ -37,6 +42,16 @@ impl FormsAlsoLeadTo {
     }
 }
 
+/// A page that runs the one script which sends its form (OAuth 2.0 Form Post Response Mode §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunsItsForm;
+
+/// What a content security policy knows that script by (CSP Level 3 §2.3.1, `hash-source`).
+fn form_script() -> String {
+    let hash = digest::digest(&digest::SHA256, FORM_POST_SCRIPT.as_bytes());
+    format!(" 'sha256-{}'", STANDARD.encode(hash))
+}
+
 /// The origin of an URL, as browsers write it.
 pub(crate) fn origin_of(url: &str) -> String {
     Url::parse(url).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
@@ -44,7 +59,10 @@ pub(crate) fn origin_of(url: &str) -> String {
 
 /// Refuses what another site sends, and says to the browser what it may do with the answer.
 pub(crate) async fn watch(own: String, request: Request, next: Next) -> Response {
-    let foreign = is_unsafe(request.method()) && !is_ours(request.headers(), &own);
+    // A client may send its request as a form (OpenID Connect Core 1.0 §3.1.2.1): it becomes a GET
+    // and does nothing by itself.
+    let for_clients = request.uri().path() == AUTHORIZE;
+    let foreign = is_unsafe(request.method()) && !for_clients && !is_ours(request.headers(), &own);
     let mut answer = if foreign {
         page::refusal(
             StatusCode::FORBIDDEN,
@@ -55,7 +73,8 @@ pub(crate) async fn watch(own: String, request: Request, next: Next) -> Response
         next.run(request).await
     };
     let also = answer.extensions_mut().remove::<FormsAlsoLeadTo>();
-    protect(answer.headers_mut(), also.as_ref());
+    let runs = answer.extensions_mut().remove::<RunsItsForm>();
+    protect(answer.headers_mut(), also.as_ref(), runs);
     answer.into_response()
 }
 
@@ -74,10 +93,11 @@ fn is_ours(headers: &HeaderMap, own: &str) -> bool {
     }
 }
 
-fn protect(headers: &mut HeaderMap, also: Option<&FormsAlsoLeadTo>) {
+fn protect(headers: &mut HeaderMap, also: Option<&FormsAlsoLeadTo>, runs: Option<RunsItsForm>) {
     let more = also.map(|also| format!(" {}", also.0)).unwrap_or_default();
+    let script = runs.map(|_| form_script()).unwrap_or_default();
     let policy = format!(
-        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+        "default-src 'none'; style-src 'self'; script-src 'self'{script}; connect-src 'self'; \
          img-src 'self' data:; form-action 'self'{more}; frame-ancestors 'none'; base-uri 'none'"
     );
     let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(
@@ -146,7 +166,7 @@ mod tests {
         assert_eq!(also("com.example.app:/cb").as_deref(), Some("com.example.app:"));
         assert_eq!(also("no url"), None);
         let mut headers = HeaderMap::new();
-        protect(&mut headers, FormsAlsoLeadTo::of("https://app.example/cb").as_ref());
+        protect(&mut headers, FormsAlsoLeadTo::of("https://app.example/cb").as_ref(), None);
         let policy = headers.get(CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap();
         assert!(policy.contains("form-action 'self' https://app.example; "), "{policy}");
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");

@@ -11,18 +11,30 @@ pub mod form;
 pub mod guard;
 pub mod page;
 mod pages;
+mod visit;
+mod words;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn;
-use axum::routing::get;
-use env::World;
+use axum::routing::{get, post};
+use env::{Entropy, World};
+use people::ceremony::Ceremonies;
+use people::throttle::Throttle;
+
+use crate::pages::{acting, approvals, authorize, methods, operate, sign_in};
+
+/// Told of a refusal of somebody who proved nothing: where they came from, and the check. It is
+/// called on the way of a request: it must not block.
+pub type OnRefused = Arc<dyn Fn(&str, &'static str) + Send + Sync>;
 
 /// What the console is made of.
 pub struct Parts<W> {
     /// The doors to the world.
     pub world: Arc<W>,
+    /// Told of what is counted instead of being recorded.
+    pub on_refused: OnRefused,
 }
 
 /// What all its requests share.
@@ -30,17 +42,48 @@ pub(crate) struct Shared<W> {
     pub(crate) world: Arc<W>,
     /// Our own origin, as browsers write it: `https://host:port`.
     pub(crate) origin: String,
+    pub(crate) throttle: Throttle,
+    pub(crate) ceremonies: Ceremonies,
+    on_refused: OnRefused,
+}
+
+impl<W> Shared<W> {
+    /// Counts a refusal of somebody who proved nothing.
+    pub(crate) fn count(&self, source: &str, check: &'static str) {
+        (self.on_refused)(source, check);
+    }
 }
 
 /// The routes of the console, for the listener that serves the issuer's origin.
 pub fn router<W: World>(parts: Parts<W>) -> Router {
-    let Parts { world } = parts;
+    let Parts { world, on_refused } = parts;
     let origin = guard::origin_of(&world.site().issuer);
-    let shared = Arc::new(Shared { world, origin });
+    let ceremonies = Ceremonies::new(&world.entropy().secret());
+    let throttle = Throttle::default();
+    let shared = Arc::new(Shared { world, origin, throttle, ceremonies, on_refused });
     let pages: Router<Arc<Shared<W>>> = Router::new()
         .route(assets::STYLE_PATH, get(assets::style))
         .route(assets::SCRIPT_PATH, get(assets::script))
-        .route("/console", get(pages::home::show::<W>));
+        .route(authorize::AUTHORIZE, get(authorize::begin::<W>).post(authorize::post::<W>))
+        .route("/interaction/{name}", get(authorize::show::<W>).post(authorize::answer::<W>))
+        .route(visit::SIGN_IN, get(sign_in::show::<W>).post(sign_in::by_code::<W>))
+        .route(sign_in::PASSKEY, post(sign_in::by_passkey::<W>))
+        .route(sign_in::LINK, get(sign_in::link::<W>).post(sign_in::by_link::<W>))
+        .route("/sign-in/upstream/{name}/begin", post(sign_in::to_provider::<W>))
+        .route("/sign-in/upstream/{name}", get(sign_in::by_provider::<W>))
+        .route(visit::SIGN_OUT, post(sign_in::out::<W>))
+        .route(acting::START, get(acting::show::<W>))
+        .route("/console/grants/{id}/end", post(acting::end_grant::<W>))
+        .route("/console/sessions/{id}/end", post(acting::end_session::<W>))
+        .route(approvals::LIST, get(approvals::all::<W>))
+        .route("/console/approvals/{id}", get(approvals::one::<W>).post(approvals::answer::<W>))
+        .route(approvals::DEVICE, get(approvals::typed::<W>).post(approvals::connect::<W>))
+        .route(methods::METHODS, get(methods::show::<W>))
+        .route(methods::ADD, post(methods::add::<W>))
+        .route("/console/sign-in-methods/{id}/remove", post(methods::remove::<W>))
+        .route(operate::OPERATE, get(operate::home::<W>))
+        .route("/console/operate/{what}", get(operate::list::<W>))
+        .route("/console/operate/grants/{id}/end", post(operate::end_grant::<W>));
     let checked = Arc::clone(&shared);
     pages
         .layer(from_fn(move |request, next| guard::watch(checked.origin.clone(), request, next)))

@@ -69,9 +69,19 @@ pub fn refusal(status: StatusCode, title: &str, what: &str) -> Response {
     show(status, &Notice { frame: Frame::bare(title), kind: "error", what })
 }
 
+/// The same in the frame of somebody who is signed in.
+pub fn refusal_in(status: StatusCode, frame: Frame, what: &str) -> Response {
+    show(status, &Notice { frame, kind: "error", what })
+}
+
 /// Says that something was done, and what comes next.
 pub fn done(title: &str, what: &str) -> Response {
-    show(StatusCode::OK, &Notice { frame: Frame::bare(title), kind: "done", what })
+    done_in(Frame::bare(title), what)
+}
+
+/// The same in the frame of somebody who is signed in.
+pub fn done_in(frame: Frame, what: &str) -> Response {
+    show(StatusCode::OK, &Notice { frame, kind: "done", what })
 }
 
 /// The store or a key does not answer.

@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE,
     HOST, LOCATION, USER_AGENT,
@@ -186,6 +188,47 @@ impl<N: Names> Fetcher<N> {
         .await
     }
 
+    /// Fetches a text from a host of the Web PKI, with a bearer token. It is told to no other
+    /// place: redirects are not followed.
+    pub async fn get_as(&self, url: &Url, bearer: &str) -> Result<String, FetchFault> {
+        let config = self.config(&Peer::Web)?;
+        let bearer = header(&format!("Bearer {bearer}"))?;
+        self.timed(async {
+            check(url)?;
+            let tls = self.secure(url, &config).await?;
+            let request = request(url, Method::GET).header(AUTHORIZATION, bearer);
+            let answer = exchange(tls, request, url.as_str(), String::new()).await?;
+            text(answer.read(&[StatusCode::OK], self.limits).await?)
+        })
+        .await
+    }
+
+    /// Posts a form to a host of the Web PKI, with a password where we have one there, and reads
+    /// the answer. It is told to no other place: a redirect is an answer like any that is not
+    /// wanted.
+    pub async fn form(
+        &self,
+        url: &Url,
+        basic: Option<&Basic>,
+        body: String,
+    ) -> Result<String, FetchFault> {
+        let config = self.config(&Peer::Web)?;
+        let basic = basic.map(|basic| header(&basic.0)).transpose()?;
+        self.timed(async {
+            check(url)?;
+            let tls = self.secure(url, &config).await?;
+            let mut request = request(url, Method::POST)
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+            if let Some(basic) = basic {
+                request = request.header(AUTHORIZATION, basic);
+            }
+            let answer = exchange(tls, request, url.as_str(), body).await?;
+            let wanted = [StatusCode::OK, StatusCode::NO_CONTENT];
+            text(answer.read(&wanted, self.limits).await?)
+        })
+        .await
+    }
+
     /// Reads a small document over plain HTTP, from a name alone: what it says proves who answers
     /// under that name, and nothing else. Redirects are not followed.
     pub async fn plain(
@@ -311,6 +354,46 @@ impl<N: Names> Fetcher<N> {
     fn may_reach(&self, address: IpAddr) -> bool {
         is_public(address) || self.listed.iter().any(|network| network.contains(address))
     }
+}
+
+/// Who we are there, and a secret: RFC 7617.
+pub struct Basic(String);
+
+impl Basic {
+    /// RFC 6749 §2.3.1: both "encoded using the "application/x-www-form-urlencoded" encoding".
+    pub fn new(user: &str, password: &str) -> Self {
+        let pair = format!("{}:{}", encoded(user), encoded(password));
+        Self(format!("Basic {}", STANDARD.encode(pair)))
+    }
+}
+
+impl std::fmt::Debug for Basic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Basic(…)")
+    }
+}
+
+/// A value of a form (RFC 6749 appendix B): each octet but the unreserved ones is encoded.
+pub fn encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// A credential as a header, which is never shown.
+fn header(text: &str) -> Result<HeaderValue, FetchFault> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| FetchFault::Broken { why: "the credential is no header".to_owned() })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn request(url: &Url, method: Method) -> http::request::Builder {

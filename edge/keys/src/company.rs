@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use credential::x509_intermediate::{self, BuildFault, Order};
+use credential::x509_intermediate::{self, BuildFault, Order, room_below};
 use cryptoki::mechanism::Mechanism;
-use env::{Answering, Superior, SuperiorAnswer, SuperiorFault, SuperiorOrder, Unavailable};
+use env::{
+    Answering, Superior, SuperiorAnswer, SuperiorFault, SuperiorOrder, SuperiorTrust, Unavailable,
+};
 use jose::{Algorithm, KeyType, PublicKey};
 use x509::{
     CHAIN_CERTIFICATES_MAX, Certificate, CertificateDer, Malformed, PemError, Request,
@@ -210,6 +212,8 @@ impl Company {
                 random: order.random,
                 now: order.now,
                 until: order.until,
+                // What it has no room for is not given.
+                below: room_below(&read.issuer).map_or(order.below, |room| order.below.min(room)),
             },
             kind,
         )?;
@@ -280,11 +284,11 @@ impl Superior for Company {
         Box::pin(async move { Ok(self.signed(order).await?) })
     }
 
-    fn roots(&self) -> Answering<'_, Vec<Vec<u8>>> {
+    fn trust(&self) -> Answering<'_, SuperiorTrust> {
         let files = self.files.clone();
         Box::pin(async move {
             let read = blocking(move || read(&files)).await.map_err(SuperiorFault::from)?;
-            Ok(read?.roots)
+            Ok(SuperiorTrust { roots: read?.roots, ..SuperiorTrust::default() })
         })
     }
 }

@@ -26,12 +26,13 @@ const FILE_BYTES_MAX: usize = TEXT_BYTES_MAX + 64;
 const KEY: &str = "key";
 
 /// The purposes whose keys are kept: all but those of workloads, whose keys end with the process.
-pub(crate) const KEPT: [Purpose; 11] = [
+pub(crate) const KEPT: [Purpose; 12] = [
     Purpose::X509Authority,
     Purpose::JwtSvid,
     Purpose::Wit,
     Purpose::AccessToken,
     Purpose::TxnToken,
+    Purpose::AttestationResult,
     Purpose::IdToken,
     Purpose::ClientAssertion,
     Purpose::WebAuthority,
@@ -370,6 +371,15 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    /// A ring outlives the process, and so must what its keys sign with.
+    /// req: PROV-02 (part)
+    #[test]
+    fn s8_keys_that_are_rotated_are_kept() {
+        for purpose in Purpose::ROTATED {
+            assert!(is_kept(purpose), "{purpose:?}");
+        }
+    }
 
     fn new_key() -> (Handle, Zeroizing<String>, Held) {
         let pkcs8 = generate(Algorithm::Es256).unwrap();

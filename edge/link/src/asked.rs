@@ -1,7 +1,7 @@
 //! Requests: what a component asks, in the types of the flows, to the wire and back. Everything is
 //! bounded and read once, here.
 
-use attestation::mechanism::{EVIDENCE_BYTES_MAX, RESPONSE_BYTES_MAX, Role};
+use attestation::mechanism::{ANSWER_BYTES_MAX, EVIDENCE_BYTES_MAX, Role};
 use attestation::selector::{Selector, SelectorError, Selectors};
 use attestation::unix::{PLATFORMS, PeerProof, Process, Script};
 use credential::TokenText;
@@ -97,7 +97,7 @@ pub(crate) const fn role(role: Role) -> wire::Role {
 
 /// Reads the answer to a challenge.
 pub(crate) fn response(sent: Vec<u8>) -> Result<Vec<u8>, Malformed> {
-    bytes("response", &sent, RESPONSE_BYTES_MAX)?;
+    bytes("response", &sent, ANSWER_BYTES_MAX)?;
     Ok(sent)
 }
 
@@ -488,9 +488,12 @@ mod tests {
             |sent| sent.evidence = vec![0; EVIDENCE_BYTES_MAX + 1],
             long("evidence", EVIDENCE_BYTES_MAX + 1, EVIDENCE_BYTES_MAX),
         );
+        // Azure's answer is a signed document, as large as evidence may be.
+        response(vec![0; ANSWER_BYTES_MAX]).unwrap();
+        const { assert!(ANSWER_BYTES_MAX >= 64 * 1024 && ANSWER_BYTES_MAX < crate::REQUEST_BYTES_MAX) };
         assert_eq!(
-            response(vec![0; RESPONSE_BYTES_MAX + 1]).unwrap_err(),
-            long("response", RESPONSE_BYTES_MAX + 1, RESPONSE_BYTES_MAX)
+            response(vec![0; ANSWER_BYTES_MAX + 1]).unwrap_err(),
+            long("response", ANSWER_BYTES_MAX + 1, ANSWER_BYTES_MAX)
         );
     }
 

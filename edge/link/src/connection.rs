@@ -25,7 +25,7 @@ use tower::Service as _;
 use x509::Certificate;
 
 use crate::REQUEST_BYTES_MAX;
-use crate::caller::{self, is_past};
+use crate::caller::{self, Callers, is_past};
 use crate::server::{Door, Shared};
 use crate::service::Service;
 use crate::sources::Connected;
@@ -47,6 +47,8 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 const EXPIRY_CHECKED_EVERY: Span = Span::from_seconds(1);
 /// The most requests of a component at once; a feed is one as long as it lasts.
 const STREAMS_MAX: u32 = 64;
+/// The same of a server below ours.
+const SERVER_STREAMS_MAX: u32 = 16;
 /// The same of one who proved nothing.
 const STRANGER_STREAMS_MAX: u32 = 2;
 /// What a request may send ahead, in bytes, and all of a connection together.
@@ -59,6 +61,17 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// How often a silent peer is asked whether it lives, and how long it may take to answer.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const PING_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Until when a server below ours is served, at the listener that it asks.
+async fn server_until<W: World>(shared: &Shared<W>, chain: &[Certificate]) -> Option<UnixTime> {
+    if !matches!(shared.door, Door::Spire) {
+        return None;
+    }
+    let world = &*shared.world;
+    let caller = caller::caller(world, chain, Callers::Servers).await.ok()?.ok()?;
+    let is_server = flow::nested::is_downstream(world, &caller.id).await.ok()?;
+    is_server.then_some(caller.until)
+}
 
 /// What one connection may do at once, and ask at once.
 struct Bounds {
@@ -108,6 +121,11 @@ pub(crate) async fn attend<W: World>(
         }
         // What is wrong is told to each request.
         Ok(Err(_)) => {
+            if let Some(until) = server_until(&shared, &connection.chain).await {
+                let end = end_of(&*shared.world, until);
+                let bounds = Bounds { streams: SERVER_STREAMS_MAX, spire_bytes: REQUEST_BYTES_MAX };
+                return requests(&shared, &connection, tls, bounds, end, stopping).await;
+            }
             // A source waits for its own before it takes a place from all.
             let places = async {
                 (connection.source.strangers.acquire().await, shared.strangers.acquire().await)

@@ -35,7 +35,7 @@ const PING_TIME_MAX: Duration = Duration::from_secs(5);
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// What requests call the server. Who it is stands in its certificate.
-const ORIGIN: &str = "https://server.aims.invalid";
+pub(crate) const ORIGIN: &str = "https://server.aims.invalid";
 
 /// The client of an open connection.
 pub(crate) type Calls = NodeClient<Sender>;
@@ -69,40 +69,12 @@ impl Session {
         own: Option<Arc<CertifiedKey>>,
         peer: ExpectedServer,
     ) -> Result<Self, String> {
-        let at = |error: &dyn std::fmt::Display| format!("`{address}`: {error}");
-        let stream = TcpStream::connect(address.as_str()).await.map_err(|error| at(&error))?;
-        stream.set_nodelay(true).map_err(|error| at(&error))?;
-        let remote = stream.peer_addr().map_err(|error| at(&error))?;
-        let config = client_config(own.clone(), peer.clone()).map_err(|error| at(&error))?;
-        // Never sent and never checked: the server is told by its SPIFFE ID.
-        let name = ServerName::from(remote.ip());
-        let connector = TlsConnector::from(Arc::new(config));
-        let tls = connector.connect(name, stream).await.map_err(|error| at(&explain(&error)))?;
-        let state = tls.get_ref().1;
-        if state.alpn_protocol() != Some(::tls::HTTP2) {
-            return Err(at(&"the other end does not speak http/2"));
-        }
-        let server = read_chain(state.peer_certificates().unwrap_or_default());
-        let server = server.map_err(|fault| at(&fault))?;
-        let proved = peer.check(&server).map_err(|fault| at(&fault))?;
-        let (sender, connection) = Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_TIME_MAX)
-            .handshake(TokioIo::new(tls))
-            .await
-            .map_err(|error| at(&error))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "node api: a connection ended");
-            }
-        });
+        let dialled = dial(address, own.clone(), &peer).await?;
+        let Dialled { sender, server, until } = dialled;
         let calls = NodeClient::with_origin(Sender(sender.clone()), Uri::from_static(ORIGIN))
             .max_decoding_message_size(ANSWER_BYTES_MAX);
         let trust = Mutex::new(peer.trust);
-        Ok(Self { calls, sender, server, until: proved.not_after(), own, trust })
+        Ok(Self { calls, sender, server, until, own, trust })
     }
 
     /// Whether it was made with `own`.
@@ -131,6 +103,59 @@ impl Session {
             }
         }
     }
+}
+
+/// A connection that was made, and what was seen of the server.
+pub(crate) struct Dialled {
+    sender: SendRequest<Body>,
+    server: Vec<Certificate>,
+    until: UnixTime,
+}
+
+impl Dialled {
+    /// Sends requests over it.
+    pub(crate) fn sender(&self) -> Sender {
+        Sender(self.sender.clone())
+    }
+}
+
+/// Connects to the server that `peer` describes, and shows `own`. The caller sees to the time.
+pub(crate) async fn dial(
+    address: &Address,
+    own: Option<Arc<CertifiedKey>>,
+    peer: &ExpectedServer,
+) -> Result<Dialled, String> {
+    let at = |error: &dyn std::fmt::Display| format!("`{address}`: {error}");
+    let stream = TcpStream::connect(address.as_str()).await.map_err(|error| at(&error))?;
+    stream.set_nodelay(true).map_err(|error| at(&error))?;
+    let remote = stream.peer_addr().map_err(|error| at(&error))?;
+    let config = client_config(own, peer.clone()).map_err(|error| at(&error))?;
+    // Never sent and never checked: the server is told by its SPIFFE ID.
+    let name = ServerName::from(remote.ip());
+    let connector = TlsConnector::from(Arc::new(config));
+    let tls = connector.connect(name, stream).await.map_err(|error| at(&explain(&error)))?;
+    let state = tls.get_ref().1;
+    if state.alpn_protocol() != Some(::tls::HTTP2) {
+        return Err(at(&"the other end does not speak http/2"));
+    }
+    let server = read_chain(state.peer_certificates().unwrap_or_default());
+    let server = server.map_err(|fault| at(&fault))?;
+    let proved = peer.check(&server).map_err(|fault| at(&fault))?;
+    let (sender, connection) = Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIME_MAX)
+        .handshake(TokioIo::new(tls))
+        .await
+        .map_err(|error| at(&error))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "node api: a connection ended");
+        }
+    });
+    Ok(Dialled { sender, server, until: proved.not_after() })
 }
 
 /// Sends requests over one connection.

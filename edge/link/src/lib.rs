@@ -37,6 +37,7 @@ pub use server::{
     CONNECTIONS_MAX, HANDSHAKES_MAX, OnHeard, OnRefused, STRANGERS_MAX, ServeError, SpireWiring,
     TokenAnswer, TokenCall, TokenEndpoint, Wiring, serve, serve_spire,
 };
+pub use spire::{ShownAbove, Source, Upstream};
 
 use std::future::Future;
 

@@ -322,7 +322,7 @@ pub(crate) fn denied(unproved: &Unproved) -> Status {
         Unproved::NoCertificate | Unproved::Svid(_) => {
             Status::unauthenticated(unproved.to_string())
         }
-        Unproved::Foreign(_) | Unproved::NotAComponent(..) => {
+        Unproved::Foreign(_) | Unproved::Below(_) | Unproved::NotAComponent(..) => {
             Status::permission_denied(unproved.to_string())
         }
     }

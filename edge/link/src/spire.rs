@@ -1,6 +1,6 @@
 //! The part of SPIRE's server API that its agents call (SPIRE 1.15; `proto/spire`): joining,
 //! renewing, entries, SVIDs and bundles (ATT-02, PROV-01, PROV-02, CRED-02, CRED-03;
-//! docs/decisions/0014).
+//! docs/decisions/0014); and what servers below ours call, and we of one above (CRED-12).
 //!
 //! Not here: what an agent may get (`flow::spire`), and the calls of operators, of which SPIRE has
 //! many: ours go to the operators' socket.
@@ -11,7 +11,10 @@ mod convert;
 mod entry;
 mod status;
 mod svid;
+mod upstream;
 mod wire;
+
+pub use self::upstream::{ShownAbove, Source, Upstream};
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -60,6 +63,16 @@ impl<W: World> Spire<W> {
         let standing = flow::spire::standing(&*self.shared.world, &caller.id, caller.epoch).await;
         standing.map_err(unavailable)?.map_err(|why| self.not_admitted(&why))?;
         Ok(caller)
+    }
+
+    /// Which workload asks as a server below ours; `flow::nested` says whether it is one.
+    async fn server(&self) -> Result<Caller, Status> {
+        let world = &*self.shared.world;
+        let proved = caller::caller(world, &self.connection.chain, Callers::Servers).await;
+        proved.map_err(unavailable)?.map_err(|unproved| {
+            self.shared.count(self.connection.address, unproved.check());
+            status::unproved(&unproved)
+        })
     }
 
     fn not_admitted(&self, why: &flow::spire::NotAdmitted) -> Status {

@@ -2,11 +2,14 @@
 //! else listens, and its file removed at the end: the same for the Workload API, the operators and
 //! `aims run`.
 //!
-//! In scope: the file, who may open it, what an earlier server left behind. Not here: who connects
+//! In scope: the file, who may open it, what an earlier server left behind, and how much of a
+//! bounded number one holder may have. Not here: who connects
 //! (told by the kernel, judged by each door), what is spoken.
 //!
 //! Trusting it means: whoever may write in the folder can put a socket of its own there. Peers that
 //! must not be fooled by that look at who owns the folder.
+
+mod budget;
 
 use std::fs::{self, File};
 use std::io;
@@ -16,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::net::{UnixListener, UnixStream};
+
+pub use budget::{Budget, Exhausted, Permit};
 
 /// The longest path of a socket: unix(7) gives it 108 bytes with the closing zero.
 pub const PATH_BYTES_MAX: usize = 107;

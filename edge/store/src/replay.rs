@@ -76,6 +76,14 @@ impl Replay {
         Ok(())
     }
 
+    /// Forgets values that were taken for a change of which nothing was done.
+    pub(crate) fn give_back(&self, uses: &[SingleUse]) {
+        let mut inner = self.lock();
+        for single in uses {
+            inner.live.remove(&single.hash);
+        }
+    }
+
     /// Remembers values that were used before a restart.
     pub(crate) fn restore(
         &self,

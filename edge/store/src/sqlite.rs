@@ -64,7 +64,7 @@ impl Default for Settings {
 /// whatever happens in between, they reach the journal when it answers again or at the next
 /// [`Sqlite::open`], before anything else is committed. Rows are seen from the first of the two
 /// on. A commit that fails in SQLite (no space, an I/O error) does nothing, and later ones work
-/// again as soon as there is space; single-use values of a failed commit stay used.
+/// again as soon as there is space; its single-use values are as new.
 pub struct Sqlite {
     queue: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<Connection>>,

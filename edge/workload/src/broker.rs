@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::server::ResolvesServerCert;
-use socket::{BindError, Socket};
+use socket::{BindError, Budget, Socket};
 use tls::{Clients, HTTP2, TlsFault};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -30,13 +30,16 @@ use tonic::transport::Server as Transport;
 
 use self::service::Api;
 use self::wire::api::api_server::ApiServer;
-use crate::budget::Budget;
 use crate::server::ServeError;
 use crate::workloads::Workloads;
 use crate::{ANSWER_BYTES_MAX, REQUEST_BYTES_MAX};
 
 /// The most connections at once, handshakes among them.
 pub const CONNECTIONS_MAX: usize = 64;
+/// The most of them of one process.
+pub const PROCESS_CONNECTIONS_MAX: usize = 8;
+/// How long a connection stays on which nothing is asked.
+pub const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
 /// The most calls of one broker at once: one or two for each workload of its node.
 pub const BROKER_CALLS_MAX: usize = 4_096;
 /// The most calls at once.
@@ -65,6 +68,9 @@ pub trait Brokers: Send + Sync + 'static {
         &self,
         chain: &[Vec<u8>],
     ) -> impl Future<Output = Result<Self::Answers, NotAdmitted>> + Send;
+
+    /// Ends when these certificates prove nothing any longer.
+    fn expired(&self, chain: &[Vec<u8>]) -> impl Future<Output = ()> + Send + 'static;
 
     /// The process that has this id now.
     fn find(&self, pid: i32) -> Result<Self::Peer, String>;
@@ -105,11 +111,13 @@ pub fn config(own: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, Tls
     tls::server_config(own, Clients::Demanded, &[HTTP2])
 }
 
-/// Serves until `stop` ends; then every stream ends with `Unavailable`, and brokers come back.
+/// Serves until `stop` ends; then every stream ends with `Unavailable`, and brokers come back. A
+/// connection on which nothing is asked for `idle` is closed ([`IDLE_TIME_MAX`]).
 pub async fn serve<B: Brokers>(
     listener: Listener,
     config: Arc<ServerConfig>,
     brokers: Arc<B>,
+    idle: Duration,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let (stops, stopping) = watch::channel(false);
@@ -118,7 +126,8 @@ pub async fn serve<B: Brokers>(
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
     let (accepted, connections) = mpsc::channel(1);
-    let accepting = connection::accept(listener.0, TlsAcceptor::from(config), accepted);
+    let acceptor = TlsAcceptor::from(config);
+    let accepting = connection::accept(listener.0, acceptor, accepted, idle);
     let mut ended = stopping;
     let serving = Transport::builder()
         .max_concurrent_streams(u32::try_from(BROKER_CALLS_MAX).ok())

@@ -19,7 +19,6 @@ mod answer;
 mod attest;
 pub mod authority;
 pub mod broker;
-mod budget;
 pub mod client;
 mod convert;
 mod header;

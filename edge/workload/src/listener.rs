@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket::Socket;
+use socket::{Budget, Permit, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tonic::transport::server::Connected;
 
 use crate::attest::Attest;
 use crate::authority::Readable;
-use crate::budget::{Budget, Permit};
 
 pub use socket::{BindError, PATH_BYTES_MAX};
 
@@ -61,7 +60,7 @@ impl Listener {
                     continue;
                 }
             };
-            match budget.take(attest.process(&peer)) {
+            match budget.take(attest.process(&peer).into()) {
                 Ok(permit) => {
                     return Connection { stream: Readable::new(stream), peer, _permit: permit };
                 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket::Budget;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -11,7 +12,6 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server as Transport;
 
 use crate::attest::Attest;
-use crate::budget::Budget;
 use crate::header;
 use crate::listener::{CONNECTIONS_MAX, Listener, PROCESS_CONNECTIONS_MAX};
 use crate::sds::{SecretDiscoveryServiceServer, Secrets};

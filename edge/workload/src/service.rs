@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use socket::{Budget, Permit};
 use spiffe::SpiffeId;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use crate::attest::Attest;
-use crate::budget::{Budget, Permit};
 use crate::convert::{self, Lacks, Message};
 use crate::listener::Caller;
 use crate::secret::SecretText;
@@ -139,7 +139,7 @@ impl<A: Attest, W> Service<A, W> {
         };
         // Workload Endpoint §6: "if it is still initializing or it is performing load shedding,
         // clients will receive the gRPC status code "Unavailable"."
-        let permit = self.calls.take(self.attest.process(&peer)).map_err(|exhausted| {
+        let permit = self.calls.take(self.attest.process(&peer).into()).map_err(|exhausted| {
             tracing::warn!(%exhausted, "workload api: a call was shed");
             Status::unavailable("too many calls at once")
         })?;

@@ -1,8 +1,9 @@
 //! Agents without a host of ours, as they are stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use attestation::Selectors;
+use attestation::class::Grade;
 use attestation::verifier::Summary;
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
@@ -38,6 +39,18 @@ pub struct Enrolment {
     pub renewed: UnixTime,
     /// Until when the result counts: nothing issued on it lives longer.
     pub until: UnixTime,
+    /// The key that it enrolled with, named alike: what documents are bound to.
+    #[serde(default)]
+    pub first: String,
+    /// Kinds of documents that an operator had brought; the others the agent brought.
+    #[serde(default)]
+    pub kept: BTreeSet<String>,
+    /// The best grade that anything it may still hold was issued at.
+    #[serde(default)]
+    pub held: Option<Grade>,
+    /// When the last credential of each kind ends that it was given.
+    #[serde(default)]
+    pub given: BTreeMap<String, UnixTime>,
 }
 
 impl Entity for Enrolment {

@@ -1,5 +1,8 @@
 //! People, their sessions, and what they granted, as they are stored.
 
+use std::collections::BTreeSet;
+
+use approval::{Approval, Ticket, Whom, ticket};
 use authentication::notice::Notice;
 use authentication::session::{Session, SignInCode};
 use authorization::granted::{Code, Ended, GrantRecord, code};
@@ -72,6 +75,16 @@ entity!(
     vec![(Index::User, one.user.clone())],
     Some(one.until)
 );
+entity!(
+    Approval, Table::Approvals, one => one.id.clone(),
+    approval_terms(one),
+    Some(one.kept_until())
+);
+entity!(
+    Ticket, Table::Tickets, one => one.hash.clone(),
+    ticket_terms(one),
+    Some(one.until.plus(ticket::KEPT))
+);
 entity!(Ended, Table::Ended, one => one.id.clone(), Vec::new(), Some(one.until));
 
 /// A session is found by its public id, and by the one that it has at another provider.
@@ -110,3 +123,39 @@ pub fn email_handle(email: &str) -> String {
 pub fn upstream_handle(issuer: &str, sid: &str) -> String {
     format!("{issuer}\n{sid}")
 }
+
+/// Whoever has a role is asked under this, in [`Index::User`]: no identifier of a person begins so.
+pub fn role_handle(role: &str) -> String {
+    format!("role:{role}")
+}
+
+/// An approval is found by who is asked, in whose name it is, who asks, and how it stands.
+fn approval_terms(one: &Approval) -> Vec<(Index, String)> {
+    let mut terms = vec![
+        (Index::Client, one.asks.client_id.clone()),
+        (Index::State, one.state.name().to_owned()),
+    ];
+    let mut users: BTreeSet<String> = match &one.whom {
+        Whom::User(user) => BTreeSet::from([user.clone()]),
+        Whom::Role(role) => BTreeSet::from([role_handle(role)]),
+        Whom::Typed => BTreeSet::new(),
+    };
+    users.extend(one.answered.as_ref().map(|answered| answered.by.clone()));
+    users.extend(Some(one.asks.subject.clone()).filter(|subject| !subject.is_empty()));
+    terms.extend(users.into_iter().map(|user| (Index::User, user)));
+    terms
+}
+
+/// A ticket is found by the question that it waits for, and by what a person types.
+fn ticket_terms(one: &Ticket) -> Vec<(Index, String)> {
+    let mut terms =
+        vec![(Index::Client, one.client_id.clone()), (Index::Handle, one.approval.clone())];
+    terms.extend(one.user_code.iter().map(|code| (Index::Handle, code.clone())));
+    let told = |notify: &ticket::Notify| notify.done.is_none();
+    let waits = one.used.is_none() && one.notify.as_ref().is_some_and(told);
+    terms.extend(waits.then(|| (Index::State, TO_NOTIFY.to_owned())));
+    terms
+}
+
+/// Under which state those tickets are found whose client is yet to be told.
+pub const TO_NOTIFY: &str = "to_notify";

@@ -3,6 +3,7 @@
 //! released unrecorded.
 
 mod caller;
+mod challenge;
 mod dpop;
 mod exchange;
 pub(crate) mod standing;
@@ -76,7 +77,7 @@ pub enum End<A> {
 }
 
 /// A refusal and what its form on the wire needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Refused {
     /// Why.
     pub refusal: Refusal,
@@ -88,6 +89,26 @@ pub struct Refused {
     pub scopes: oauth::ScopeSet,
     /// Whether it takes tokens that are bound to a DPoP key: the challenge says so.
     pub dpop: bool,
+    /// The signed challenge of a call that a human must approve, where the client takes one.
+    pub transaction: Option<Box<str>>,
+    /// The token that came with it, where it is one of ours.
+    pub(crate) presented: Option<Box<Presented>>,
+}
+
+impl Refused {
+    /// A refusal of which no more is known.
+    pub fn bare(refusal: Refusal) -> Self {
+        let scopes = oauth::ScopeSet::default();
+        Self {
+            refusal,
+            rpc: None,
+            resource: None,
+            scopes,
+            dpop: false,
+            transaction: None,
+            presented: None,
+        }
+    }
 }
 
 /// Decides and, if it may be, forwards by `send`, which is called at most once.
@@ -114,7 +135,10 @@ where
     let decided = decide(world, &asked, verdicts, &mut record, &mut change).await?;
     let permitted = match decided {
         Ok(permitted) => permitted,
-        Err(refused) => return refuse(world, record, change, refused).await,
+        Err(refused) => {
+            let refused = challenge::with(world, gateway, &asked, refused, &mut record).await?;
+            return refuse(world, record, change, refused).await;
+        }
     };
     let swapped = exchange::swap(world, gateway, &asked, &permitted, &mut record).await?;
     record.outcome = Outcome::Permitted;
@@ -204,9 +228,7 @@ async fn receipt<W: World>(
             refused(&mut replay, refusal.check(), &refusal, None);
             let commit = world.store().commit(Change::record(replay)).await;
             let receipt = settled(commit)?.ok_or_else(overtaken)?;
-            let scopes = oauth::ScopeSet::default();
-            let refused = Refused { refusal, rpc: None, resource: None, scopes, dpop: false };
-            Ok(Err(Recorded::new(refused, &receipt)))
+            Ok(Err(Recorded::new(Refused::bare(refusal), &receipt)))
         }
     }
 }
@@ -322,14 +344,48 @@ async fn decide<'a, W: World>(
         let refusal = Refusal::Scope { scope: scope.clone() };
         return Ok(Err(refusing.with(refusal)));
     }
-    let question = question(asked, &presented, &calling, &wanted, &audience, &proved);
+    let judged = Judged { resource, audience, wanted, presented, calling, proved };
+    Ok(judge(asked, refusing, record, change, judged).map_err(|refused| *refused))
+}
+
+/// What policy is asked about, once everything else was in order.
+struct Judged<'a> {
+    resource: &'a ResourcePolicy,
+    audience: Audience,
+    wanted: Wanted,
+    presented: Presented,
+    calling: Calling,
+    proved: Verified,
+}
+
+/// The last of the checks: what was approved, and policy.
+fn judge<'a>(
+    asked: &Asked<'a>,
+    mut refusing: Refusing,
+    record: &mut Record,
+    change: &mut Change,
+    judged: Judged<'a>,
+) -> Result<Permitted<'a>, Box<Refused>> {
+    let Judged { resource, audience, wanted, presented, calling, proved } = judged;
+    // A token for one approved call lets that one through, once.
+    let approved = match challenge::approved(asked, &presented, &wanted, &audience) {
+        Ok(approved) => approved,
+        Err(refusal) => return Err(Box::new(refusing.with(refusal))),
+    };
+    if let Some(txn) = &approved {
+        challenge::spend(record, change, &audience, txn, presented.expires());
+    }
+    let mut question = question(asked, &presented, &calling, &wanted, &audience, &proved);
+    let acr = challenge::tell(&mut question, approved.is_some(), &presented);
     record.facts = serde_json::to_value(&question).unwrap_or_default();
-    // Nothing here can ask for an approval or take a member out of an answer.
-    match asked.facts.set().pdp().decide(&question).without_obligations() {
-        Decision::Permit(permit) => {
-            Ok(Ok(Permitted { resource, audience, wanted, presented, permit }))
+    // Nothing here can take a member out of an answer.
+    let decision = asked.facts.set().pdp().decide(&question);
+    match decision.after(approved.is_some(), acr.as_deref()).without_obligations() {
+        Decision::Permit(permit) => Ok(Permitted { resource, audience, wanted, presented, permit }),
+        Decision::Deny(denial) => {
+            refusing.presented = Some(Box::new(presented));
+            Err(Box::new(refusing.with(denied(&denial))))
         }
-        Decision::Deny(denial) => Ok(Err(refusing.with(denied(&denial)))),
     }
 }
 
@@ -340,12 +396,13 @@ struct Refusing {
     resource: Option<String>,
     scopes: oauth::ScopeSet,
     dpop: bool,
+    presented: Option<Box<Presented>>,
 }
 
 impl Refusing {
     fn with(self, refusal: Refusal) -> Refused {
-        let Self { rpc, resource, scopes, dpop } = self;
-        Refused { refusal, rpc, resource, scopes, dpop }
+        let Self { rpc, resource, scopes, dpop, presented } = self;
+        Refused { refusal, rpc, resource, scopes, dpop, transaction: None, presented }
     }
 
     /// A call whose meaning is not known: its id may still be.
@@ -450,6 +507,9 @@ fn question(
 }
 
 fn denied(denial: &Denial) -> Refusal {
+    if let Some(unmet) = challenge::unmet(denial) {
+        return unmet;
+    }
     Refusal::Denied {
         message: denial.to_string(),
         rules: denial.rules.clone(),

@@ -173,8 +173,8 @@ pub fn first<'a>(
 }
 
 /// The rows to read for [`first`].
-pub fn keys<'a>(ids: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = Key> {
-    ids.into_iter().map(|id| Key::of::<Ended>(id)).collect::<Vec<_>>().into_iter()
+pub fn keys<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<Key> {
+    ids.into_iter().map(Key::of::<Ended>).collect()
 }
 
 /// Whether anything that this token came from ended before its time.
@@ -183,7 +183,7 @@ pub async fn of_token<W: World>(
     token: &Presented,
 ) -> Result<Option<Ended>, Unavailable> {
     let ids = token.lineage();
-    let wanted: Vec<_> = keys(ids.iter().map(String::as_str)).collect();
+    let wanted = keys(ids.iter().map(String::as_str));
     let rows = world.store().snapshot(&wanted).await?;
     first(&rows, ids.iter().map(String::as_str))
 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use authentication::Method;
+use authentication::session::Acr;
 use authorization::policy::Proof;
 use authorization::presented::ALGORITHMS;
 use credential::{KeyRing, Purpose};
 use env::{Clock, Key, Store, Unavailable, World};
-use jose::KeySet;
+use jose::{Algorithm, KeySet};
+use oauth::authorization_request::ResponseMode;
 use oauth::metadata::{Endpoint, Metadata, MtlsEndpointAliases};
 use oauth::protected_resource::ProtectedResource;
 use oauth::{Issuer, Resource};
@@ -15,9 +17,12 @@ use registry::RegistrationPolicy;
 use registry::admission::{Documents, Dynamic};
 use serde_json::{Value, json};
 
-use crate::facts::basis;
+use crate::facts::{Basis, basis};
 use crate::sign::ALGORITHM;
-use crate::token::{DPOP_ALGORITHMS, GRANTS};
+use crate::token::{DPOP_ALGORITHMS, Endpoint as At, GRANTS};
+
+/// What signed backchannel requests may be signed with (CIBA Core 1.0 §7.1.1).
+pub const CIBA_ALGORITHMS: &[Algorithm] = &[Algorithm::Es256, Algorithm::Ps256, Algorithm::EdDsa];
 
 /// The document of the authorization server (RFC 8414 §2).
 pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
@@ -47,6 +52,13 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
         wit.iter().map(|one| one.as_str().to_owned()).collect();
     document.introspection_endpoint = Some(endpoint(&site.issuer, "/introspect")?);
     document.revocation_endpoint = Some(endpoint(&site.issuer, "/revoke")?);
+    let more = &mut document.extensions;
+    more.device_authorization_endpoint = Some(endpoint(&site.issuer, "/device_authorization")?);
+    more.backchannel_authentication_endpoint = Some(endpoint(&site.issuer, "/bc-authorize")?);
+    more.backchannel_token_delivery_modes_supported = vec!["poll".to_owned()];
+    more.backchannel_authentication_request_signing_alg_values_supported =
+        CIBA_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
+    more.transaction_authorization_endpoint = Some(endpoint(&site.issuer, At::Transaction.path())?);
     document.dpop_signing_alg_values_supported =
         DPOP_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
     document.extensions.introspection_signing_alg_values_supported =
@@ -54,9 +66,11 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
     let types = facts.set().resources().iter().flat_map(|one| &one.details);
     document.extensions.authorization_details_types_supported =
         types.map(|one| one.type_.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+    of_browsers(&mut document, &facts, &site.issuer)?;
     document.tls_client_certificate_bound_access_tokens = true;
     document.mtls_endpoint_aliases = Some(MtlsEndpointAliases {
         token_endpoint: Some(endpoint(&site.mtls_origin, "/token")?),
+        pushed_authorization_request_endpoint: Some(endpoint(&site.mtls_origin, "/par")?),
         introspection_endpoint: Some(endpoint(&site.mtls_origin, "/introspect")?),
         revocation_endpoint: Some(endpoint(&site.mtls_origin, "/revoke")?),
         ..MtlsEndpointAliases::default()
@@ -82,6 +96,32 @@ fn methods(policy: &RegistrationPolicy) -> Vec<String> {
     }
     methods.into_iter().map(|method| method.name().to_owned()).collect()
 }
+
+/// What clients are told that bring users: the authorization endpoint, and what it takes.
+fn of_browsers(document: &mut Metadata, facts: &Basis, issuer: &str) -> Result<(), Unavailable> {
+    document.authorization_endpoint = Some(endpoint(issuer, "/authorize")?);
+    // RFC 9700 §2.1.2 leaves no other.
+    document.response_types_supported = vec!["code".to_owned()];
+    document.code_challenge_methods_supported = vec![oauth::pkce::METHOD.to_owned()];
+    // RFC 9207 §3.
+    document.authorization_response_iss_parameter_supported = true;
+    let more = &mut document.extensions;
+    more.response_modes_supported =
+        ResponseMode::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
+    more.pushed_authorization_request_endpoint = Some(endpoint(issuer, "/par")?);
+    more.require_pushed_authorization_requests = facts.set().domain().consent.require_pushed;
+    more.require_signed_request_object = facts.set().domain().consent.require_signed;
+    more.request_parameter_supported = true;
+    more.request_object_signing_alg_values_supported =
+        REQUEST_OBJECTS.iter().map(|one| one.as_str().to_owned()).collect();
+    more.authorization_signing_alg_values_supported = vec![ALGORITHM.as_str().to_owned()];
+    more.acr_values_supported = Acr::ALL.iter().map(|one| one.as_str().to_owned()).collect();
+    Ok(())
+}
+
+/// What request objects may be signed with (RFC 9101 §6.2).
+pub const REQUEST_OBJECTS: &[Algorithm] =
+    &[Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256];
 
 /// The keys that our tokens are verified with: those of access, transaction and ID tokens, and
 /// those that this server proves itself by as a client.
@@ -160,6 +200,12 @@ pub async fn protected_resource<W: World>(
     document.scopes_supported = resource.scopes.keys().cloned().collect();
     document.resource_name = Some(resource.title.clone().unwrap_or_else(|| resource.name.clone()));
     document.tls_client_certificate_bound_access_tokens = resource.proof == Proof::Mtls;
+    // RFC 9728 §2: "dpop_bound_access_tokens_required".
+    document.dpop_bound_access_tokens_required = resource.proof == Proof::Dpop;
+    if resource.proof == Proof::Dpop {
+        document.dpop_signing_alg_values_supported =
+            DPOP_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
+    }
     Ok(Some(document))
 }
 

@@ -2,6 +2,7 @@
 //! (S4 §10; AUTHZ-01 to AUTHZ-03, AUTHZ-07, AUTHZ-08, AUTHZ-11, AUTHZ-12, AUTHZ-23).
 
 pub mod asker;
+mod attested;
 pub(crate) mod brought;
 pub mod client;
 mod made;
@@ -15,7 +16,7 @@ use authorization::grants::{self, Context, Redeemed, propose};
 use authorization::presented;
 use authorization::{Audience, Proposal};
 use credential::{KeyRing, Purpose};
-use env::{Change, CommitFault, Recorded, Store, Stored, Unavailable, World};
+use env::{Change, CommitFault, Recorded, Store, Stored, Unavailable, World, Write};
 use jose::Thumbprint;
 use monitoring::{Event, Outcome, Record};
 use oauth::client_assertion::PresentedClient;
@@ -33,7 +34,7 @@ use crate::facts::{Basis, basis};
 use crate::issuing;
 use crate::record::{begin, refused, single_use};
 use crate::turns::{TRIES_MAX, overtaken, pause, settled};
-use brought::Brought;
+use brought::{Brought, Waiting};
 use made::Made;
 use people::People;
 
@@ -138,12 +139,41 @@ pub enum End {
     Stranger(ClientRefusal),
 }
 
-/// Answers one request.
+/// Where a token is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The token endpoint.
+    Token,
+    /// The transaction authorization endpoint (draft-rosomakho-oauth-txn-challenge §5.3).
+    Transaction,
+}
+
+impl Endpoint {
+    /// Its path, below the issuer.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Token => "/token",
+            Self::Transaction => "/transaction-authorization",
+        }
+    }
+}
+
+/// Answers one request to the token endpoint.
 pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable> {
+    answer_at(world, Endpoint::Token, call).await
+}
+
+/// Answers one request.
+pub async fn answer_at<W: World>(
+    world: &W,
+    endpoint: Endpoint,
+    call: Call,
+) -> Result<End, Unavailable> {
     for turn in 0..TRIES_MAX {
-        match attempt(world, &call).await? {
+        match attempt(world, endpoint, &call).await? {
             Some(end) => return Ok(end),
-            // Another request used the same code or refresh token: decided again by what that left.
+            // Another request used the same code or refresh token: decided again, by what that
+            // left.
             None => pause(world, turn).await,
         }
     }
@@ -151,8 +181,13 @@ pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable>
 }
 
 /// One try; `None` when another commit came first.
-async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavailable> {
-    let keys = match client::keys(world, call.into()).await? {
+async fn attempt<W: World>(
+    world: &W,
+    endpoint: Endpoint,
+    call: &Call,
+) -> Result<Option<End>, Unavailable> {
+    let shown = client::Shown::from(call);
+    let keys = match client::keys(world, shown).await? {
         Ok(keys) => keys,
         Err(refusal) => return Ok(Some(End::Stranger(refusal))),
     };
@@ -160,7 +195,7 @@ async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavai
     let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
-    let proved = match client::authenticate(call.into(), &facts, &issuer, now)? {
+    let proved = match client::authenticate(shown, &facts, &issuer, now)? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(Some(End::Stranger(refusal))),
     };
@@ -168,8 +203,9 @@ async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavai
     describe_caller(&mut record, &proved.caller, &facts);
     let mut spent = Spent::default();
     spent.add(proved.once, Refusal::Replayed);
-    let mut asked = Asked { call, caller: &proved.caller, issuer: &issuer, key: None, now };
-    let at = proof::At { method: "POST", path: "/token", access_token: None };
+    let mut asked =
+        Asked { call, caller: &proved.caller, issuer: &issuer, key: None, endpoint, now };
+    let at = proof::At { method: "POST", path: endpoint.path(), access_token: None };
     let shown = proof::of(world, &facts, &call.dpop, at, now).await?;
     let (decided, question) = match shown {
         Ok(shown) => {
@@ -192,23 +228,11 @@ async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavai
                 response
             })
         }
-        Err(no) => {
-            let Refused { refusal, reused } = *no;
-            if let Some(grant) = reused {
-                let why = refusal.to_string();
-                let ending = Ending { by: refusal.check(), why: &why };
-                change.writes.extend(ends::of_grant(&grant, ending, now));
-                change.records.push(ends::told(world, &grant, ending));
-            }
-            Err(refusal)
-        }
+        Err(no) => Err(put_refused(world, *no, now, &mut change)),
     };
-    match &made {
-        Ok(_) => record.outcome = Outcome::Permitted,
-        Err(refusal) => refuse(&mut record, refusal),
-    }
+    conclude(&mut record, made.as_ref().err());
     let asked = what_was_asked(&record);
-    spent.into_change(&mut change, &mut record);
+    spent.put(&mut change, &mut record);
     change.records.push(record);
     match world.store().commit(change).await {
         Ok(receipt) => Ok(Some(End::Decided(Recorded::new(made, &receipt)))),
@@ -219,6 +243,19 @@ async fn attempt<W: World>(world: &W, call: &Call) -> Result<Option<End>, Unavai
         Err(CommitFault::Conflict(_)) => Ok(None),
         Err(CommitFault::Unavailable(why)) => Err(why),
     }
+}
+
+/// What a refusal leaves behind: that it was asked for, and the end of a grant that was reused.
+fn put_refused<W: World>(world: &W, no: Refused, now: UnixTime, change: &mut Change) -> Refusal {
+    let Refused { refusal, reused, asked } = no;
+    change.writes.extend(asked);
+    if let Some(grant) = reused {
+        let why = refusal.to_string();
+        let ending = Ending { by: refusal.check(), why: &why };
+        change.writes.extend(ends::of_grant(&grant, ending, now));
+        change.records.push(ends::told(world, &grant, ending));
+    }
+    refusal
 }
 
 /// What a request uses up, and what is said where it was used before.
@@ -233,7 +270,7 @@ impl Spent {
         }
     }
 
-    fn into_change(&self, change: &mut Change, record: &mut Record) {
+    fn put(&self, change: &mut Change, record: &mut Record) {
         change.uses.extend(self.0.iter().map(|(use_, ..)| use_.clone()));
         record.used.extend(self.0.iter().map(|(_, used, _)| used.clone()));
     }
@@ -279,6 +316,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) issuer: &'a Issuer,
     /// The key of the DPoP proof.
     pub(crate) key: Option<Thumbprint>,
+    pub(crate) endpoint: Endpoint,
     pub(crate) now: UnixTime,
 }
 
@@ -293,11 +331,13 @@ struct Decided {
 struct Refused {
     refusal: Refusal,
     reused: Option<Stored<GrantRecord>>,
+    /// That the client asked, where it waits.
+    asked: Option<Write>,
 }
 
 impl Refused {
     const fn plain(refusal: Refusal) -> Self {
-        Self { refusal, reused: None }
+        Self { refusal, reused: None, asked: None }
     }
 }
 
@@ -341,6 +381,7 @@ async fn decide<W: World>(
     let people = People::load(world, &ids).await?;
     let target = target::resolve(brought.grant, &wanted, facts, &people, world.site());
     let facet = people.facet(client_id);
+    let attested = attested::of(world, target.as_ref(), client_id, asked.now).await?;
     let context = Context {
         standing: people.standing(client_id),
         allowed: people.client(client_id).map(|one| one.metadata.grant_types.as_slice()),
@@ -350,13 +391,17 @@ async fn decide<W: World>(
         code: brought.code.as_ref().and_then(|code| redeemed(&asked.call.request, code)),
         key: asked.key,
         certificate: client::certificate(&asked.call.certificates),
+        attested,
         ..brought.context(asked, &facet, facts)
     };
     let proposal = match propose(&context) {
         Ok(proposal) => proposal,
         Err(refusal) => {
             let reused = brought.held.filter(|_| refusal.ends_the_grant());
-            return Ok((Err(Box::new(Refused { refusal: refusal.into(), reused })), None));
+            let waits = matches!(refusal, grants::Refusal::Wait(_));
+            let asked = brought.waiting.as_ref().filter(|_| waits).and_then(Waiting::asked);
+            let refusal = refusal.into();
+            return Ok((Err(Box::new(Refused { refusal, reused, asked })), None));
         }
     };
     describe_proposal(record, &proposal);
@@ -402,6 +447,9 @@ pub const GRANTS: &[GrantType] = &[
     GrantType::AuthorizationCode,
     GrantType::RefreshToken,
     GrantType::JwtBearer,
+    GrantType::DeviceCode,
+    GrantType::Ciba,
+    GrantType::Deferred,
 ];
 
 pub(crate) fn ring(facts: &Basis, purpose: Purpose) -> Result<Stored<KeyRing>, Unavailable> {
@@ -428,6 +476,8 @@ fn circumstances(proposal: &Proposal, brought: &Brought, asked: &Asked<'_>) -> C
         proof: asked.caller.method().name().to_owned(),
         transport: asked.caller.transport().map(ToString::to_string).unwrap_or_default(),
         autonomous: own,
+        approved: brought.waiting.is_some(),
+        acr: proposal.authenticated().map(|one| one.acr.as_str().to_owned()),
         ..Circumstances::at(asked.now)
     }
 }
@@ -455,12 +505,26 @@ fn describe_brought(record: &mut Record, brought: &Brought) {
         record.root = Some(held.id.clone());
         record.subject = Some(held.subject.clone());
     }
+    if let Some(waiting) = &brought.waiting {
+        let approval = waiting.approval();
+        record.root = Some(approval.root.clone());
+        record.txn.clone_from(&approval.sought.txn);
+        record.attestation.insert("approval".to_owned(), approval.id.clone());
+    }
 }
 
 fn describe_proposal(record: &mut Record, proposal: &Proposal) {
     record.subject = Some(proposal.subject().to_owned());
     record.actors = proposal.act().iter().flat_map(|act| act.iter()).map(str::to_owned).collect();
     record.resource = Some(proposal.audience().to_owned());
+}
+
+/// Whether it was permitted.
+fn conclude(record: &mut Record, refusal: Option<&Refusal>) {
+    match refusal {
+        None => record.outcome = Outcome::Permitted,
+        Some(refusal) => refuse(record, refusal),
+    }
 }
 
 fn refuse(record: &mut Record, refusal: &Refusal) {

@@ -256,7 +256,7 @@ impl Giving<'_> {
 fn describe(record: &mut Record, facts: &Basis, client: &Client, user: &str) {
     record.action = "consent".to_owned();
     record.agent = Some(client.id.to_string());
-    record.subject = Some(user.to_owned());
+    record.subject = Some(user.to_owned()).filter(|user| !user.is_empty());
     record.policy = Some(facts.version());
     record.epoch = Some(facts.epoch.0);
 }

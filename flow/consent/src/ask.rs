@@ -48,7 +48,8 @@ pub struct Asking {
     pub ends_with_session: bool,
     /// Where the browser goes afterwards: a host, or the scheme of an app.
     pub back_to: String,
-    /// Whether another program on the user's device could pretend to be this client (RFC 8252 §8.6).
+    /// Whether another program on the user's device could pretend to be this client (RFC 8252
+    /// §8.6).
     pub may_be_another: bool,
     /// What is known about the agent, part by part; it says nothing of what is asked.
     #[serde(skip)]
@@ -106,20 +107,27 @@ pub(crate) fn permit(facts: &Basis, posed: &Posed, user: &UserRecord, now: UnixT
     let mut permitted = Permitted::default();
     for target in &posed.asked.targets {
         let whole = permitted.ask(facts, posed, user, target, &target.scope_set(), now);
+        // Policy knows nothing of details: where it permits less than all that was asked, none of
+        // them is put to the user.
+        let is_whole = matches!(&whole, Ok(Some(scope)) if *scope == target.scope_set());
         let (kept, denials) = match whole {
             Ok(scope) => (scope, Vec::new()),
-            Err(denial) => one_by_one(&mut permitted, facts, posed, user, target, denial, now),
+            Err(denial) => one_by_one(&mut permitted, facts, posed, user, target, *denial, now),
         };
         let (scopes, left): (Vec<AskedScope>, Vec<AskedScope>) = target
             .scopes
             .iter()
             .cloned()
             .partition(|one| kept.as_ref().is_some_and(|kept| kept.contains(&one.scope)));
-        let details = if kept.is_some() { target.details.clone() } else { Vec::new() };
-        if !left.is_empty() || kept.is_none() {
+        let (details, undetailed) = match is_whole {
+            true => (target.details.clone(), Vec::new()),
+            false => (Vec::new(), target.details.clone()),
+        };
+        if !is_whole {
+            let exactly = undetailed.iter().map(|one| format!("exactly: {}", one.type_));
             permitted.withheld.push(Withheld {
                 title: target.title.clone(),
-                scopes: left.iter().map(|one| one.words.clone()).collect(),
+                scopes: left.iter().map(|one| one.words.clone()).chain(exactly).collect(),
                 why: denials.iter().flat_map(words).collect(),
             });
         }
@@ -152,7 +160,7 @@ fn one_by_one(
         match permitted.ask(facts, posed, user, target, &alone, now) {
             Ok(Some(scope)) => kept.extend(scope.iter().cloned()),
             Ok(None) => {}
-            Err(denial) => denials.push(denial),
+            Err(denial) => denials.push(*denial),
         }
     }
     let kept = (!kept.is_empty()).then(|| kept.into_iter().collect());
@@ -175,7 +183,7 @@ impl Permitted {
         target: &Target,
         scope: &ScopeSet,
         now: UnixTime,
-    ) -> Result<Option<ScopeSet>, Denial> {
+    ) -> Result<Option<ScopeSet>, Box<Denial>> {
         let mut resource = Resource::audience(&target.audience);
         resource.attributes.insert("name".to_owned(), Fact::Text(target.name.clone()));
         let circumstances = Circumstances {
@@ -195,7 +203,7 @@ impl Permitted {
         self.questions.push(question);
         let permit = match decision {
             Decision::Permit(permit) => permit,
-            Decision::Deny(denial) => return Err(denial),
+            Decision::Deny(denial) => return Err(Box::new(denial)),
         };
         self.rules.extend(permit.rules().iter().cloned());
         let mut left = scope.clone();
@@ -226,12 +234,11 @@ impl Asking {
         permitted: &Permitted,
         user: &UserRecord,
     ) -> Self {
-        let words = |scope: &Scope| {
-            let known = OPENID.iter().find(|(name, _)| *name == scope.as_str());
-            known.map(|(_, words)| (*words).to_owned()).unwrap_or_default()
-        };
-        let openid: Vec<_> =
-            posed.asked.openid.iter().map(|scope| (scope.clone(), words(scope))).collect();
+        let is_asked = |name: &str| posed.asked.openid.iter().find(|one| one.as_str() == name);
+        let openid = OPENID
+            .iter()
+            .filter_map(|(name, words)| Some((is_asked(name)?.clone(), (*words).to_owned())))
+            .collect();
         let most = facts.set().domain().consent.grant_life;
         let mut lives: Vec<_> = LIVES
             .iter()

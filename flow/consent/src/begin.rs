@@ -15,7 +15,7 @@ use crate::answer::{Refused, refuse};
 use crate::client::{self, Client, Unfit};
 use crate::facts::{Basis, basis};
 use crate::interaction::{Next, next};
-use crate::pose::{self, Unposed, pose};
+use crate::pose::{self, Posed, Unposed, pose};
 use crate::refusal::{PageFault, Refusal};
 use crate::reply::{self, Reply};
 use crate::turns::settled;
@@ -115,26 +115,38 @@ pub async fn begin<W: World>(
         until: now.plus(INTERACTION_LIFE),
         answered: None,
     };
-    // OpenID Connect Core 1.0 §3.1.2.1: with `none` "The Authorization Server MUST NOT display any
-    // authentication or consent user interface pages."
     if posed.request.prompt.none {
         let step = next(world, &facts, &posed, &begun, signed.as_ref(), now).await?;
-        let refused = Refused { client: &posed.client, to: &posed.to, facts: &facts, now };
-        let user = signed.as_ref().map(|signed| signed.user.id());
-        return match (step, &signed) {
-            (Next::SignIn { .. }, _) | (_, None) => {
-                tell(world, refused, Refusal::LoginRequired, user).await
-            }
-            (Next::Ask(_), _) => tell(world, refused, Refusal::ConsentRequired, user).await,
-            (Next::Refuse(refusal), _) => tell(world, refused, refusal, user).await,
-            (Next::Remembered(..), Some(_)) => {
-                store(world, &begun).await?;
-                crate::interaction::at_once(world, browser, &name).await
-            }
-        };
+        return silently(world, browser, (&begun, &name), (&facts, &posed), step, signed).await;
     }
     store(world, &begun).await?;
     Ok(Begun::Interaction(name))
+}
+
+/// OpenID Connect Core 1.0 §3.1.2.1: with `none` "The Authorization Server MUST NOT display any
+/// authentication or consent user interface pages."
+async fn silently<W: World>(
+    world: &W,
+    browser: &Browser<'_>,
+    (begun, name): (&Interaction, &str),
+    (facts, posed): (&Basis, &Posed),
+    step: Next,
+    signed: Option<Signed>,
+) -> Result<Begun, Unavailable> {
+    let now = begun.began;
+    let refused = Refused { client: &posed.client, to: &posed.to, facts, now };
+    let user = signed.as_ref().map(|signed| signed.user.id());
+    match (step, &signed) {
+        (Next::SignIn { .. }, _) | (_, None) => {
+            tell(world, refused, Refusal::LoginRequired, user).await
+        }
+        (Next::Ask(_), _) => tell(world, refused, Refusal::ConsentRequired, user).await,
+        (Next::Refuse(refusal), _) => tell(world, refused, refusal, user).await,
+        (Next::Remembered(..), Some(_)) => {
+            store(world, begun).await?;
+            crate::interaction::at_once(world, browser, name).await
+        }
+    }
 }
 
 fn read(query: &[u8]) -> Result<(Form, Arrived), PageFault> {
@@ -195,8 +207,8 @@ pub(crate) async fn signed<W: World>(
     }
 }
 
-/// A refusal that the client is told: recorded where a user is signed in, and otherwise counted, for
-/// anybody can send a browser here.
+/// A refusal that the client is told: recorded where a user is signed in, and otherwise counted,
+/// for anybody can send a browser here.
 async fn tell<W: World>(
     world: &W,
     refused: Refused<'_>,

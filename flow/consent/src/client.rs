@@ -154,8 +154,8 @@ impl Client {
     /// Whether what a user allowed before may stand for an answer now.
     ///
     /// RFC 8252 §8.6: "authorization servers SHOULD NOT process authorization requests
-    /// automatically without user consent or interaction, except when the identity of the client can
-    /// be assured."
+    /// automatically without user consent or interaction, except when the identity of the client
+    /// can be assured."
     pub(crate) fn is_assured(&self, uri: &RedirectUri) -> bool {
         !self.is_public && !self.redirects.may_be_another(uri)
     }

@@ -152,6 +152,20 @@ pub async fn show<W: World>(
     }
 }
 
+/// Where an interaction of this browser will lead, as long as it is open: a form that is answered
+/// by a redirect to it must be let go there.
+pub async fn leads_to<W: World>(
+    world: &W,
+    browser: &Browser<'_>,
+    name: &str,
+) -> Result<Option<String>, Unavailable> {
+    Ok(match load(world, browser, name).await? {
+        Ok((_, posed)) => Some(posed.to.uri.as_str().to_owned()),
+        Err(NotLoaded::Unposed(_, to, _)) => Some(to.1.uri.as_str().to_owned()),
+        Err(NotLoaded::Over(_) | NotLoaded::Page(_)) => None,
+    })
+}
+
 /// The same for a request that lets nothing be shown.
 pub(crate) async fn at_once<W: World>(
     world: &W,
@@ -250,7 +264,8 @@ fn authenticate(
     }
     match acr {
         Some(wanted) if !authenticated.acr.satisfies(wanted) => {
-            // RFC 9470 §5: where the requirements cannot be met, "unmet_authentication_requirements".
+            // RFC 9470 §5: where the requirements cannot be met,
+            // "unmet_authentication_requirements".
             if anew {
                 return Some(Next::Refuse(Refusal::too_weak(authenticated.acr, wanted)));
             }

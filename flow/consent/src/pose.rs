@@ -1,11 +1,12 @@
 //! The question that a request puts, as of one instant: who asks, where the answer goes, what for.
 //! It is put together anew at each step, so that what changed meanwhile counts.
 
+use access::publish::REQUEST_OBJECTS;
 use authentication::session::Acr;
 use authorization::asked::{self, Asked};
 use authorization::interaction::CameBy;
 use env::Site;
-use jose::{Algorithm, Unverified};
+use jose::Unverified;
 use oauth::authorization_request::{AuthorizationRequest, ReplyTo, ResponseMode};
 use oauth::form::Form;
 use oauth::parameter::Refused;
@@ -17,10 +18,6 @@ use time::{Span, UnixTime};
 use crate::client::Client;
 use crate::facts::Basis;
 use crate::refusal::{ObjectFault, PageFault, Refusal};
-
-/// What request objects may be signed with.
-pub(crate) const ALGORITHMS: &[Algorithm] =
-    &[Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256];
 
 /// A question that reads: it may be put to the user.
 #[derive(Clone, Debug)]
@@ -143,7 +140,7 @@ pub(crate) fn object(
     let keys = client.keys.as_ref().ok_or(ObjectFault::NoKeys)?;
     let skew: Span = facts.set().domain().bounds.clock_skew;
     let token = Unverified::<RequestObject>::parse(text.as_str())?;
-    let verified = token.verify(keys, ALGORITHMS, now, skew)?;
+    let verified = token.verify(keys, REQUEST_OBJECTS, now, skew)?;
     let demands = &facts.set().domain().consent;
     let strict = demands.require_signed || client.redirects.require_signed;
     let profile = if strict { Profile::FapiMessageSigning } else { Profile::Jar };

@@ -1,15 +1,15 @@
-//! `POST /par` (RFC 9126): a client that authenticates leaves its request here, and gets a reference
-//! that a browser can carry.
+//! `POST /par` (RFC 9126): a client that authenticates leaves its request here, and gets a
+//! reference that a browser can carry.
 
+use access::token::asker::Asker;
 use access::token::client::{self as proof, ClientRefusal};
 use authorization::interaction::{CameBy, PARAMETERS_BYTES_MAX, PUSHED_LIFE, Pushed};
 use env::{Change, CommitFault, Entropy, Expect, Recorded, Store, Unavailable, World, Write};
 use monitoring::{Event, Outcome, Record};
-use oauth::client_assertion::PresentedClient;
 use oauth::error::ErrorCode;
 use oauth::form::Form;
 use oauth::pushed::{Pushed as What, PushedResponse, RequestUri};
-use oauth::{ClientId, Issuer, TokenText};
+use oauth::{ClientId, Issuer};
 use time::UnixTime;
 
 use crate::begin::pushed_hash;
@@ -21,21 +21,6 @@ use crate::record::{begin, refused, single_use};
 use crate::refusal::{PageFault, Refusal as Told};
 use crate::reply;
 use crate::turns::overtaken;
-
-/// A request to the endpoint that reads; nothing in it is believed yet.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// The parameters.
-    pub form: Form,
-    /// `client_id` and `client_assertion`.
-    pub client: PresentedClient,
-    /// `OAuth-Client-Attestation` and its proof.
-    pub attestation: Option<(TokenText, TokenText)>,
-    /// The certificates of the channel, in DER, leaf first.
-    pub certificates: Vec<Vec<u8>>,
-    /// Where it comes from, for counting strangers.
-    pub source: String,
-}
 
 /// Why nothing is kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,8 +48,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The code on the wire. RFC 9126 §2.3: "The authorization server returns an error response with
-    /// the same format as is specified for error responses from the token endpoint".
+    /// The code on the wire. RFC 9126 §2.3: "The authorization server returns an error response
+    /// with the same format as is specified for error responses from the token endpoint".
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Client(_) | Self::Replayed => ErrorCode::InvalidClient,
@@ -97,11 +82,11 @@ pub enum End {
 }
 
 /// Answers one request.
-pub async fn push<W: World>(world: &W, call: Call) -> Result<End, Unavailable> {
+pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, Unavailable> {
     let shown = proof::Shown {
-        client: &call.client,
-        attestation: call.attestation.as_ref(),
-        certificates: &call.certificates,
+        client: &asker.client,
+        attestation: asker.attestation.as_ref(),
+        certificates: &asker.certificates,
     };
     let keys = match proof::keys(world, shown).await? {
         Ok(keys) => keys,
@@ -126,7 +111,7 @@ pub async fn push<W: World>(world: &W, call: Call) -> Result<End, Unavailable> {
         change.uses.push(use_);
         record.used.push(used);
     }
-    let decided = match keep(world, &issuer, &id, &call.form, now).await? {
+    let decided = match keep(world, &issuer, &id, &form, now).await? {
         Ok(pushed) => {
             record.outcome = Outcome::Permitted;
             let uri = RequestUri::of_random(&world.entropy().secret());

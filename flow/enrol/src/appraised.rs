@@ -1,8 +1,9 @@
 //! The attestation result for an agent that enrols (ATT-01, ATT-04): the platform, what the agent
 //! brought, and what an operator keeps for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use attestation::class::Grade;
 use attestation::evidence;
 use attestation::verifier::{self, Assessment, Document, Inquiry, Platform, Summary};
 use env::rows::Documents;
@@ -24,6 +25,10 @@ pub(crate) struct Judged {
     pub(crate) summary: Summary,
     /// Each part in words.
     pub(crate) told: BTreeMap<String, String>,
+    /// How much of its class that is.
+    pub(crate) grade: Option<Grade>,
+    /// Kinds of documents that an operator keeps.
+    pub(crate) kept: BTreeSet<String>,
     /// SHA-256 of each document.
     pub(crate) documents: BTreeMap<String, String>,
     /// Until when it counts.
@@ -82,11 +87,14 @@ pub(crate) async fn judge<W: World>(
     let result = assessment.result(&inquiry, &issuer, None);
     let token = appraise::signed(world, facts, &result, *now).await?;
     let claims = serde_json::to_value(&result).unwrap_or_default();
+    let known = kept.iter().flat_map(|row| row.kinds.keys().cloned()).collect();
     let accepted = taken(asking, &assessment, kept, uses);
     let mut summary = assessment.summary(None);
     summary.platform = Some(found.mechanism.to_owned());
     Ok(Ok(Judged {
         digest: token.hash().to_base64url(),
+        grade: class.grade(&summary).ok(),
+        kept: known,
         summary,
         told: assessment.parts.iter().map(|(name, part)| (name.clone(), part.told())).collect(),
         documents: all.into_iter().map(|(kind, (sha256, _))| (kind, sha256)).collect(),

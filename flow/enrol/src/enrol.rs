@@ -6,7 +6,7 @@
 //! record claims that evidence; the documents about it; the result; what policy gives for it. Then
 //! sign, record, release, in one commit that also uses up nonce and key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use attestation::Appraisal;
 use credential::{KeyRing, Purpose};
@@ -17,6 +17,7 @@ use env::{
     AssignedCredential, Change, Entropy, Expect, Index, Key, Recorded, Store, Table, Unavailable,
     World, Write,
 };
+use flow::appraise::kept_basis;
 use flow::facts::{Basis, basis};
 use flow::record::begin;
 use flow::turns::{TRIES_MAX, overtaken, pause};
@@ -117,7 +118,8 @@ async fn once<W: World>(
         Err(refusal) if refusal.is_strangers() => return Ok(Ok(End::Stranger(refusal))),
         Err(refusal) => {
             let none = Uses::default();
-            let end = settle(world, Change::default(), record, Err(refusal), &none).await?;
+            let change = Change::default();
+            let end = settle(world, &facts, change, record, Err(refusal), &none).await?;
             return Ok(end.map(End::Decided));
         }
     };
@@ -142,7 +144,7 @@ async fn once<W: World>(
     if made.is_ok() {
         uses.add(Of::Key, KEY_SPACE, &asker.key, key_kept(now));
     }
-    Ok(settle(world, change, record, made, &uses).await?.map(End::Decided))
+    Ok(settle(world, &facts, change, record, made, &uses).await?.map(End::Decided))
 }
 
 /// Everything that an enrolment is decided by, as of one instant; the name leads to the agent.
@@ -263,14 +265,16 @@ async fn admit<W: World>(
     };
     judged.describe(record);
     change.records.push(judged.record(world, asking));
-    change.writes.extend(judged.accepted.clone());
     let handle = TokenHash::from_bytes(world.entropy().secret()).to_base64url();
-    let row = row(asking, &judged, hash_of(&handle));
+    let mut row = row(asking, &judged, hash_of(&handle));
     let made = match making.make(world, &row, record).await? {
         Ok(made) => made,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    row.given = made.given;
     change.writes.push(Write::put(&row, Expect::Absent));
+    // Only who is enrolled uses up what it was enrolled by.
+    change.writes.extend(judged.accepted);
     change.records.extend(made.records);
     Ok(Ok(Enrolled {
         id: asking.agent.id.clone(),
@@ -289,7 +293,7 @@ fn row(asking: &Asking<'_>, judged: &Judged, handle: String) -> Enrolment {
         mechanism: asking.asker.appraisal.mechanism.to_owned(),
         selectors: asking.asker.appraisal.selectors.clone(),
         key: asking.asker.key.clone(),
-        basis: basis_of(asking.facts, asking.agent.id.as_str()),
+        basis: kept_basis(asking.facts, asking.agent.id.as_str()),
         digest: judged.digest.clone(),
         summary: judged.summary.clone(),
         told: judged.told.clone(),
@@ -297,19 +301,11 @@ fn row(asking: &Asking<'_>, judged: &Judged, handle: String) -> Enrolment {
         enrolled: asking.now,
         renewed: asking.now,
         until: judged.until,
+        first: asking.asker.key.clone(),
+        kept: judged.kept.clone(),
+        held: judged.grade,
+        given: BTreeMap::new(),
     }
-}
-
-/// Names what a result is made of beside what the agent brings: while that is the same, the result
-/// counts.
-pub(crate) fn basis_of(facts: &Basis, agent: &str) -> String {
-    let kept = facts.rows.get::<Documents>(agent).ok().flatten();
-    let kept: Vec<_> = kept
-        .iter()
-        .flat_map(|row| &row.kinds)
-        .map(|(kind, document)| (kind, &document.sha256))
-        .collect();
-    TokenHash::of(&serde_json::json!([facts.version(), kept]).to_string()).to_base64url()
 }
 
 /// What a handle is stored and looked up by.

@@ -11,6 +11,7 @@ mod appraised;
 mod enrol;
 mod made;
 mod open;
+pub mod reassess;
 mod refusal;
 pub mod renew;
 mod settle;

@@ -1,14 +1,17 @@
 //! The credentials of an enrolment: what policy gives for the result, signed, each with its record.
 
+use std::collections::BTreeMap;
+
 use attestation::Selectors;
 use attestation::class::RiskClass;
 use credential::KeyRing;
 use enrolment::Wanted;
 use env::rows::Enrolment;
-use env::{AssignedCredential, Entropy, IssueKind, Key, Unavailable, World};
+use env::{AssignedCredential, Entropy, IssueKind, Key, Stored, Unavailable, World};
 use flow::facts::Basis;
 use flow::issue::{self, making};
 use flow::record::{public_id, record_id};
+use flow::sign;
 use monitoring::{Outcome, Record};
 use provisioning::{CredentialKind, Demand, renewal};
 use registry::AgentRecord;
@@ -42,6 +45,8 @@ pub(crate) struct Made {
     pub(crate) records: Vec<Record>,
     pub(crate) expires: UnixTime,
     pub(crate) renew_after: UnixTime,
+    /// When the credential of each kind ends.
+    pub(crate) given: BTreeMap<String, UnixTime>,
 }
 
 impl<'a> Making<'a> {
@@ -97,30 +102,39 @@ impl<'a> Making<'a> {
         row: &Enrolment,
         decision: &Record,
     ) -> Result<Result<Made, Refusal>, Unavailable> {
-        let lives = match self.lives(row) {
+        let mut lives = match self.lives(row) {
             Ok(lives) => lives,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        for (kind, life) in &mut lives {
+            // Nothing outlives the key that it is verified with, nor what stands above that.
+            *life = sign::life(sign::signer(&self.ring(*kind)?.value, self.now)?, *life, self.now);
+        }
         let shortest = lives.iter().map(|(_, life)| *life).min().unwrap_or(Span::ZERO);
         let expires = self.now.plus(shortest);
         let [low, high, ..] = world.entropy().public();
         let renew_after = renewal::due(self.now, expires, u16::from_le_bytes([low, high]));
         let (credentials, records) = (Vec::new(), Vec::new());
-        let mut made = Made { credentials, records, expires, renew_after };
+        let given = BTreeMap::new();
+        let mut made = Made { credentials, records, expires, renew_after, given };
         for (kind, life) in lives {
+            made.given.insert(kind.name().to_owned(), self.now.plus(life));
             let said = making::attributes(self.agent, self.class, kind, &row.digest);
             let jti = public_id(world);
             let record = self.record(world, decision, (kind, life), &jti);
             let making = making::Making::new(self.facts, self.agent, life, jti, self.now, &said);
-            let ring = self.facts.rows.get::<KeyRing>(issue::purpose_of(kind).name())?;
-            let ring = ring.ok_or_else(|| Unavailable::of("store", "no signing keys yet"))?;
-            match making.make(world, &ring, &self.order(kind)).await? {
+            match making.make(world, &self.ring(kind)?.value, &self.order(kind)).await? {
                 Ok(credential) => made.credentials.push(credential),
                 Err(refusal) => return Ok(Err(Refusal::Order(refusal.to_string()))),
             }
             made.records.push(record);
         }
         Ok(Ok(made))
+    }
+
+    fn ring(&self, kind: CredentialKind) -> Result<Stored<KeyRing>, Unavailable> {
+        let ring = self.facts.rows.get::<KeyRing>(issue::purpose_of(kind).name())?;
+        ring.ok_or_else(|| Unavailable::of("store", "no signing keys yet"))
     }
 
     fn order(&self, kind: CredentialKind) -> IssueKind {

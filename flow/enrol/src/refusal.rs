@@ -60,6 +60,9 @@ pub enum Refusal {
     /// CRED-11, and one identity a key.
     #[error("the key was used before; make a new one for each request")]
     KeyUsed,
+    /// Policy or a document was changed between the decision and its commit.
+    #[error("policy, or what is kept about the agent, changed meanwhile; enrol again")]
+    Overtaken,
     /// Over [`INSTANCES_MAX`].
     #[error("{INSTANCES_MAX} instances of the agent are enrolled already")]
     TooMany,
@@ -93,6 +96,7 @@ impl Refusal {
             Self::Order(_) => "enrol::Order",
             Self::Replayed(_) => "enrol::Replayed",
             Self::KeyUsed => "enrol::KeyUsed",
+            Self::Overtaken => "enrol::Overtaken",
             Self::TooMany => "enrol::TooMany",
             Self::Ended { .. } => "enrol::Ended",
         }

@@ -10,6 +10,7 @@ use credential::{KeyRing, Purpose};
 use enrolment::RenewRequest;
 use env::rows::{Documents, Enrolment};
 use env::{Change, Expect, Key, Recorded, Stored, Unavailable, World, Write};
+use flow::appraise::kept_basis;
 use flow::facts::{Basis, basis, one};
 use flow::turns::{TRIES_MAX, overtaken, pause};
 use flow::{issuing, join};
@@ -20,7 +21,7 @@ use time::UnixTime;
 use wimse::TrustAnchors;
 use x509::Request;
 
-use crate::enrol::{Enrolled, basis_of, bindable, hash_of, record_of};
+use crate::enrol::{Enrolled, bindable, hash_of, record_of};
 use crate::made::{self, Making};
 use crate::settle::{KEY_SPACE, Of, Uses, key_kept, settle};
 
@@ -150,7 +151,7 @@ async fn once<W: World>(world: &W, renewal: &Renewal) -> Result<Option<End>, Una
         }
         Err(refusal) => Err(refusal),
     };
-    Ok(settle(world, change, record, made, &uses).await?.ok().map(End::Decided))
+    Ok(settle(world, &facts, change, record, made, &uses).await?.ok().map(End::Decided))
 }
 
 /// Who calls: by the two fields if there are any, else by the certificate of the channel.
@@ -233,7 +234,7 @@ fn admitted(
     let is_allowed = rules.contains_key(&row.mechanism) && by_name(&row.mechanism).is_some();
     let class = &agent.entry.rule.class;
     let has_class = facts.set().attestation().class.contains_key(class);
-    if !is_allowed || !has_class || row.basis != basis_of(facts, &row.agent) {
+    if !is_allowed || !has_class || row.basis != kept_basis(facts, &row.agent) {
         return Ok(Err(Refusal::Stale));
     }
     Ok(Ok(Held { row, agent: (*agent.value).clone() }))
@@ -269,7 +270,13 @@ async fn make<W: World>(
     };
     // CRED-11: "Every renewal binds a new key".
     uses.add(Of::Key, KEY_SPACE, &key, key_kept(now));
-    let row = Enrolment { key, renewed: now, ..(*held.row.value).clone() };
+    let mut given = held.row.given.clone();
+    given.retain(|_, end| now < *end);
+    for (kind, end) in made.given {
+        let last = given.entry(kind).or_insert(end);
+        *last = end.max(*last);
+    }
+    let row = Enrolment { key, given, renewed: now, ..(*held.row.value).clone() };
     change.writes.push(Write::put(&row, Expect::Version(held.row.version)));
     change.records.extend(made.records);
     Ok(Ok(Enrolled {

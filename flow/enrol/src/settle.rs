@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use env::{Change, CommitFault, Recorded, SingleUse, Store, Unavailable, World};
+use env::rows::Enrolment;
+use env::{
+    Change, CommitFault, Entity, Expect, Key, Recorded, SingleUse, Store, Unavailable, World, Write,
+};
+use flow::appraise::still_stands;
+use flow::facts::Basis;
 use flow::record::{begin, refused, single_use};
 use flow::turns::{overtaken, settled};
 use monitoring::Record;
@@ -31,8 +36,10 @@ impl Uses {
         self.0.push((use_, used, of));
     }
 
-    fn put(&self, change: &mut Change, record: &mut Record) {
-        for (use_, used, _) in &self.0 {
+    /// What is refused uses up no document: it may be shown again, with what was missing.
+    fn put(&self, change: &mut Change, record: &mut Record, is_granted: bool) {
+        let counts = |of: &Of| is_granted || !matches!(of, Of::Document(_));
+        for (use_, used, _) in self.0.iter().filter(|(_, _, of)| counts(of)) {
             change.uses.push(use_.clone());
             record.used.push(used.clone());
         }
@@ -57,6 +64,7 @@ pub(crate) const NONCE_SPACE: &str = "enrol/nonce";
 /// decided again, none if another commit came first.
 pub(crate) async fn settle<W: World, R: Why>(
     world: &W,
+    facts: &Basis,
     mut change: Change,
     mut record: Record,
     made: Result<Enrolled, R>,
@@ -69,12 +77,18 @@ pub(crate) async fn settle<W: World, R: Why>(
         }
         Err(refusal) => refused(&mut record, refusal.check(), refusal, None),
     }
-    uses.put(&mut change, &mut record);
+    uses.put(&mut change, &mut record, made.is_ok());
     let again = record.clone();
+    let rows: Vec<_> = change.writes.iter().map(|write| write.key.clone()).collect();
     // The decision first: it is what the answer names.
     change.records.insert(0, record);
     let refusal = match world.store().commit(change).await {
-        Ok(receipt) => return Ok(Ok(Recorded::new(made, &receipt))),
+        Ok(receipt) => match &made {
+            Ok(enrolled) if !still_stands(world, facts, enrolled.id.as_str()).await? => {
+                return overtaken_by_policy(world, &again, rows).await.map(Ok);
+            }
+            _ => return Ok(Ok(Recorded::new(made, &receipt))),
+        },
         Err(CommitFault::Conflict(_)) => return Ok(Err(BTreeSet::new())),
         Err(CommitFault::Unavailable(why)) => return Err(why),
         Err(CommitFault::Used(found)) => match uses.of(&found) {
@@ -82,13 +96,35 @@ pub(crate) async fn settle<W: World, R: Why>(
             of => R::from(replayed(&of)),
         },
     };
+    refuse(world, &again, Vec::new(), refusal).await.map(Ok)
+}
+
+/// What was made is not released, and its enrolment is gone: it must be asked for anew.
+async fn overtaken_by_policy<W: World, R: Why>(
+    world: &W,
+    again: &Record,
+    rows: Vec<Key>,
+) -> Result<Recorded<Result<Enrolled, R>>, Unavailable> {
+    let rows = rows.into_iter().filter(|key| key.table == Enrolment::TABLE);
+    let writes = rows.map(|key| Write::delete::<Enrolment>(key.id, Expect::Any)).collect();
+    refuse(world, again, writes, R::from(Refusal::Overtaken)).await
+}
+
+/// Records a refusal in place of what `again` said.
+async fn refuse<W: World, R: Why>(
+    world: &W,
+    again: &Record,
+    writes: Vec<Write>,
+    refusal: R,
+) -> Result<Recorded<Result<Enrolled, R>>, Unavailable> {
     let mut record = begin(world, again.event);
-    (record.action, record.agent, record.proof) = (again.action, again.agent, again.proof);
-    (record.policy, record.attestation) = (again.policy, again.attestation);
+    record.action.clone_from(&again.action);
+    (record.agent, record.proof) = (again.agent.clone(), again.proof.clone());
+    (record.policy, record.attestation) = (again.policy.clone(), again.attestation.clone());
     refused(&mut record, refusal.check(), &refusal, None);
-    let commit = world.store().commit(Change::record(record)).await;
-    let receipt = settled(commit)?.ok_or_else(overtaken)?;
-    Ok(Ok(Recorded::new(Err(refusal), &receipt)))
+    let change = Change { writes, ..Change::record(record) };
+    let receipt = settled(world.store().commit(change).await)?.ok_or_else(overtaken)?;
+    Ok(Recorded::new(Err(refusal), &receipt))
 }
 
 /// What the refusals of both requests have in common.

@@ -25,9 +25,9 @@ use crate::sessions::{self, Signed};
 use crate::sign::{self, ALGORITHM};
 use crate::turns::settled;
 
-/// How long ago an ID token may have ended that says who leaves: RP-Initiated Logout 1.0 §2, "The OP
-/// SHOULD accept ID Tokens when the RP identified by the ID Token's aud claim and/or sid claim has a
-/// current session or had a recent session at the OP, even when the exp time has passed."
+/// How long ago an ID token may have ended that says who leaves: RP-Initiated Logout 1.0 §2, "The
+/// OP SHOULD accept ID Tokens when the RP identified by the ID Token's aud claim and/or sid claim
+/// has a current session or had a recent session at the OP, even when the exp time has passed."
 const HINT_AGE_MAX: Span = Span::from_seconds(30 * 86_400);
 /// Notices that are looked at in one go.
 const NOTICES_MAX: usize = 256;
@@ -93,8 +93,8 @@ pub async fn asked<W: World>(
         Ok(to) => to,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    // §2: "the OP MUST ask the End-User this question if an id_token_hint was not provided or if
-    // the supplied ID Token does not belong to the current OP session with the RP".
+    // §2: the provider "MUST ask the End-User this question if an id_token_hint was not provided or
+    // if the supplied ID Token does not belong to the current OP session with the RP".
     let sid = hint.as_ref().and_then(|claims| claims.sid.as_deref());
     let means = signed.as_ref().is_some_and(|signed| Some(signed.session.id.as_str()) == sid);
     Ok(Ok(Leaving { confirm: signed.is_some() && !means, signed, to }))
@@ -245,8 +245,8 @@ async fn sent<W: World>(world: &W, notice: &Notice, uri: &str) -> Result<(), Una
     let token = sign::token(world, &sign::handle(purpose, key), checked).await?;
     let outside = world.outside();
     let outside = outside.ok_or_else(|| fault(&"there is no client for that here"))?;
-    // §2.5: "The POST body uses the application/x-www-form-urlencoded encoding and must include a
-    // logout_token parameter".
+    // Back-Channel Logout 1.0 §2.5: "The POST body uses the "application/x-www-form-urlencoded"
+    // encoding and must include a "logout_token" parameter".
     let body = format!("logout_token={}", token.expose());
     let what = Asks::Form { body, secret: None };
     let question = Outbound { url: uri.to_owned(), reach: Reach::default(), what };

@@ -22,3 +22,5 @@ pub mod sign_in;
 pub mod standing;
 pub mod throttle;
 pub mod upstream;
+
+pub use ending::Count;

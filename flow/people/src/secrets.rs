@@ -14,8 +14,8 @@ const GROUP: usize = 4;
 pub(crate) const TEXT_BYTES_MAX: usize = 128;
 /// How a link's secret begins, so that it is taken for nothing else.
 const LINK_PREFIX: &str = "aims_link_";
-/// How the cookie of a session begins.
-const SESSION_PREFIX: &str = "aims_ss_";
+/// Characters of the cookie of a session: base64url of 32 bytes.
+const SESSION_CHARS: usize = 43;
 
 /// A secret text: not shown, and wiped.
 #[derive(Clone)]
@@ -86,13 +86,14 @@ pub(crate) fn link_hash(text: &str) -> Option<String> {
 
 /// The cookie of a session.
 pub(crate) fn session(random: &[u8; 32]) -> Secret {
-    Secret::new(format!("{SESSION_PREFIX}{}", TokenHash::from_bytes(*random).to_base64url()))
+    Secret::new(TokenHash::from_bytes(*random).to_base64url())
 }
 
 /// What a session is stored under.
 pub(crate) fn session_hash(cookie: &str) -> Option<String> {
-    let ours = cookie.starts_with(SESSION_PREFIX) && cookie.len() <= TEXT_BYTES_MAX;
-    ours.then(|| hash_of(cookie))
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let ours = cookie.len() == SESSION_CHARS && cookie.bytes().all(letter);
+    ours.then(|| hash_of(&format!("aims session\0{cookie}")))
 }
 
 #[cfg(test)]
@@ -128,6 +129,7 @@ mod tests {
         assert!(link_hash(link.expose()).is_some() && session_hash(session.expose()).is_some());
         assert_eq!(link_hash(session.expose()), None);
         assert_eq!(session_hash(link.expose()), None);
-        assert_eq!(session_hash(&format!("{}{}", session.expose(), "a".repeat(200))), None);
+        assert_eq!(session_hash(&format!("{}a", session.expose())), None);
+        assert_ne!(session_hash(session.expose()), Some(hash_of(session.expose())));
     }
 }

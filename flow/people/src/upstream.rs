@@ -380,9 +380,8 @@ async fn enter<W: World>(
     let mut change = Change::default();
     let user = match &found {
         Some(Found::Known(user)) => Ok((*user.value).clone()),
-        Some(Found::ByEmail(user)) => with_account(user, &account).map(|linked| {
-            change.writes.push(Write::put(&linked, Expect::Version(user.version)));
-            linked
+        Some(Found::ByEmail(user)) => with_account(user, &account).inspect(|linked| {
+            change.writes.push(Write::put(linked, Expect::Version(user.version)));
         }),
         Some(Found::New) => {
             let user = new_user(world, proved, &facts, account, now).await?;
@@ -524,9 +523,8 @@ async fn link<W: World>(
     let decided = match &signed {
         None => Err(Refusal::NotSigned),
         Some(_) if taken => Err(Refusal::Taken),
-        Some(signed) => with_account(&signed.user, &account).map(|user| {
-            change.writes.push(Write::put(&user, Expect::Version(signed.user.version)));
-            user
+        Some(signed) => with_account(&signed.user, &account).inspect(|user| {
+            change.writes.push(Write::put(user, Expect::Version(signed.user.version)));
         }),
     };
     let single = Once { used: once(&proved.begun), spent: Refusal::Used };

@@ -158,7 +158,7 @@ async fn make_x509<W: World>(
         authority: &authority,
         random: world.entropy().public(),
         now: making.now,
-        life: sign::life(key, making.life, making.now),
+        life: making.life,
         epoch: making.epoch,
         attributes: making.attributes,
     };

@@ -75,5 +75,9 @@ pub(super) async fn may_ask<W: World>(
         let (broker, class) = (broker.id.clone(), class.clone());
         return Ok(Err(Refusal::Broker { broker, class }));
     }
+    // Whoever has it is an authority: it goes to the process itself alone.
+    if agent.entry.downstream {
+        return Ok(Err(Refusal::Downstream { id: agent.id.clone() }));
+    }
     Ok(Ok(()))
 }

@@ -177,18 +177,22 @@ async fn held_x509<W: World>(
         return Ok(Ok(held));
     }
     let (handle, request) = new_key(world, &attested.agent).await?;
-    match order(world, attested, IssueKind::X509 { request }).await {
-        Ok(Ok(AssignedCredential::X509 { chain })) => {
-            let leaf = chain.first().map(|der| Certificate::parse(der));
-            let leaf = leaf.and_then(Result::ok).ok_or_else(no_credential)?;
+    let issued = match order(world, attested, IssueKind::X509 { request }).await {
+        Ok(Ok(AssignedCredential::X509 { chain })) => read_leaf(chain).map(Ok),
+        Ok(Ok(_)) => Err(no_credential()),
+        Ok(Err(refusal)) => Ok(Err(refusal)),
+        Err(why) => Err(why),
+    };
+    match issued {
+        Ok(Ok((chain, leaf))) => {
             let epoch = provisioning::Epoch(leaf.epoch().unwrap_or_default());
             let (from, until) = (leaf.not_before(), leaf.not_after());
             let signer = signer_of(&leaf);
             let held = hold(world, chain, (handle, signer), (from.max(now), until), epoch);
+            let kept = keep(world, &attested.agent, |holding| &mut holding.x509, held).await?;
             watch::mended(world, &subject(&attested.agent, X509)).await?;
-            keep(world, &attested.agent, |holding| &mut holding.x509, held).await.map(Ok)
+            Ok(Ok(kept))
         }
-        Ok(Ok(_)) => Err(no_credential()),
         Ok(Err(refusal)) => {
             without(world, old, &attested.agent, &handle, (Ok(refusal), X509)).await
         }
@@ -208,20 +212,41 @@ pub async fn held_wit<W: World>(
         return Ok(Ok(held));
     }
     let (handle, request) = new_key(world, &attested.agent).await?;
-    match order(world, attested, IssueKind::Wit { request }).await {
-        Ok(Ok(AssignedCredential::Wit { token })) => {
-            let wit = verified(world, &token, now).await?;
+    let issued = match order(world, attested, IssueKind::Wit { request }).await {
+        Ok(Ok(AssignedCredential::Wit { token })) => read_wit(world, token, now).await.map(Ok),
+        Ok(Ok(_)) => Err(no_credential()),
+        Ok(Err(refusal)) => Ok(Err(refusal)),
+        Err(why) => Err(why),
+    };
+    match issued {
+        Ok(Ok((token, wit, signer))) => {
             let epoch = provisioning::Epoch(wit.epoch().unwrap_or_default());
             let text = token.expose().to_owned();
-            let signer = wit_signer(&token)?;
             let held = hold(world, text, (handle, signer), (now, wit.expires()), epoch);
+            let kept = keep(world, &attested.agent, |holding| &mut holding.wit, held).await?;
             watch::mended(world, &subject(&attested.agent, WIT)).await?;
-            keep(world, &attested.agent, |holding| &mut holding.wit, held).await.map(Ok)
+            Ok(Ok(kept))
         }
-        Ok(Ok(_)) => Err(no_credential()),
         Ok(Err(refusal)) => without(world, old, &attested.agent, &handle, (Ok(refusal), WIT)).await,
         Err(why) => without(world, old, &attested.agent, &handle, (Err(why), WIT)).await,
     }
+}
+
+/// The server's chain, and its leaf read.
+fn read_leaf(chain: Vec<Vec<u8>>) -> Result<(Vec<Vec<u8>>, Certificate), Unavailable> {
+    let leaf = chain.first().and_then(|der| Certificate::parse(der).ok());
+    leaf.ok_or_else(no_credential).map(|leaf| (chain, leaf))
+}
+
+/// The server's WIT, verified, and which key signed it.
+async fn read_wit<W: World>(
+    world: &W,
+    token: TokenText,
+    now: UnixTime,
+) -> Result<(TokenText, VerifiedWit, String), Unavailable> {
+    let wit = verified(world, &token, now).await?;
+    let signer = wit_signer(&token)?;
+    Ok((token, wit, signer))
 }
 
 /// When nothing new was issued. An outage of the server costs nobody a credential that still
@@ -246,7 +271,9 @@ async fn without<W: World, T>(
         None => return Err(why),
     };
     watch::fails(world, &subject(agent, kind), held.until, &why.to_string()).await?;
-    let renew = now.plus(pause(RETRY, now, held.until));
+    let [high, low, ..] = world.entropy().public();
+    let pause = renewal::spread(pause(RETRY, now, held.until), u16::from_be_bytes([high, low]));
+    let renew = now.plus(pause);
     Ok(Ok(Held { renew, ..held }))
 }
 
@@ -318,9 +345,24 @@ async fn new_key<W: World>(
     world: &W,
     agent: &AgentRecord,
 ) -> Result<(Handle, Vec<u8>), Unavailable> {
-    let (handle, public) = world.keys().generate(purpose_of(agent), ALGORITHM).await?;
-    let request = request(world, &handle, &public).await?;
-    Ok((handle, request))
+    requested(world.keys(), purpose_of(agent)).await
+}
+
+/// A fresh key of this purpose and a PKCS#10 request for it. A key whose request cannot be signed
+/// is not left behind.
+pub async fn requested<K: Keys>(
+    keys: &K,
+    purpose: Purpose,
+) -> Result<(Handle, Vec<u8>), Unavailable> {
+    let (handle, public) = keys.generate(purpose, ALGORITHM).await?;
+    match request_with(keys, &handle, &public).await {
+        Ok(request) => Ok((handle, request)),
+        Err(why) => {
+            // Why there is no request says more than that the key could not be removed either.
+            let _ = keys.destroy(&handle).await;
+            Err(why)
+        }
+    }
 }
 
 /// What a key for this agent is: one that its record lets it hold, or one that stays here.

@@ -50,6 +50,23 @@ const VAULT_FILE: &str = r#"
     shape = "text"
 "#;
 
+/// Whose assertions are taken, and for whom.
+const PARTNER: &str = r#"
+    trust_domain = "demo.example"
+    [[delegation.issuer]]
+    name = "partner"
+    issuer = "https://partner.example"
+    scope = "notices.read"
+    subjects = { "ada@partner" = "user:ada", "*" = "partner:{sub}" }
+    claims = { org = "acme" }
+    [[delegation.issuer.jwks.keys]]
+    kty = "EC"
+    crv = "P-256"
+    kid = "key-1"
+    x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
+    y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+"#;
+
 struct House {
     domain: Domain,
     client: Client,
@@ -305,35 +322,21 @@ fn rfc9396_6_authorization_details_only_shrink() {
     });
 }
 
+/// The key of RFC 7515 appendix A.3, for a partner.
+const PARTNER_KEY: &str = r#"{"kty":"EC","crv":"P-256",
+    "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    "d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
+
 /// RFC 7523: an issuer that policy trusts says for whom a client may act.
 /// req: AUTHZ-07 (part)
 #[test]
 fn rfc7523_3_an_assertion_of_a_trusted_issuer_is_taken_once_and_by_its_rule() {
-    let key = PrivateKey::from_jwk_private_text(
-        r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
-        "d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#,
-    );
-    let key = std::sync::Arc::new(key.unwrap());
+    let key = std::sync::Arc::new(PrivateKey::from_jwk_private_text(PARTNER_KEY).unwrap());
     story(move |sim| {
         let key = std::sync::Arc::clone(&key);
         async move {
-            let domain_toml = r#"
-                trust_domain = "demo.example"
-                [[delegation.issuer]]
-                name = "partner"
-                issuer = "https://partner.example"
-                scope = "notices.read"
-                subjects = { "ada@partner" = "user:ada", "*" = "partner:{sub}" }
-                claims = { org = "acme" }
-                [[delegation.issuer.jwks.keys]]
-                kty = "EC"
-                crv = "P-256"
-                kid = "key-1"
-                x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
-                y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
-            "#;
-            let domain = Domain::start_with(&sim, files_but(&[("domain.toml", domain_toml)])).await;
+            let domain = Domain::start_with(&sim, files_but(&[("domain.toml", PARTNER)])).await;
             domain.person(ADA);
             let client = domain.client(&[GrantType::JwtBearer], false);
             let now = domain.now().seconds();
@@ -362,12 +365,22 @@ fn rfc7523_3_an_assertion_of_a_trusted_issuer_is_taken_once_and_by_its_rule() {
             let other = ask(claims("b", &|one| one["sub"] = "eve@partner".into())).await.unwrap();
             let other = domain.read(&other.access_token).unwrap();
             assert_eq!(other.subject(), "partner:eve@partner");
+            // Its issuer says which key the client has: the token is bound to that one.
+            let bound = |one: &mut serde_json::Value| {
+                one["requested_cnf"] =
+                    json!({ "jkt": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg0" });
+            };
+            let answer = ask(claims("c", &bound)).await.unwrap();
+            assert_eq!(answer.token_type, oauth::token_response::TokenUse::Dpop);
+            let found = domain.read(&answer.access_token).unwrap().key().unwrap();
+            assert!(found.to_base64url().starts_with("bwcK0esc3ACC3DB2Y5"));
             for (n, edit) in [
                 &(|one: &mut serde_json::Value| one["iss"] = "https://other.example".into())
                     as &dyn Fn(&mut serde_json::Value),
                 &|one| one["aud"] = "https://other.example".into(),
                 &|one| one["aud"] = json!([ISSUER, "https://other.example"]),
                 &|one| one["org"] = "other".into(),
+                &|one| one["requested_cnf"] = json!({ "kid": "a" }),
                 &|one| one["exp"] = (now + 3_600).into(),
                 &|one| one["exp"] = (now - 60).into(),
                 // docs/past-defects.md 3: a text in the place of a number is not absent.
@@ -443,5 +456,34 @@ fn rfc8693_1_1_nobody_appears_as_another_without_a_rule_by_name() {
         let own = domain.token(by_wit(&clerk, own, domain.now())).await;
         let delegated = ask(Some(&own)).await;
         assert_eq!(delegated.act().unwrap().current().sub.as_str(), clerk.id);
+    });
+}
+
+/// What the attestation of an agent came to is told to the resource that asks for it.
+/// req: AUTHZ-05 (part)
+#[test]
+fn s10_2_a_token_says_how_its_agent_was_attested_where_policy_asks() {
+    story(|sim| async move {
+        let file = VAULT_FILE.replace("introspect", "attestation = true\n    introspect");
+        let domain = Domain::start_with(&sim, files_but(&[("resources/vault.toml", &file)])).await;
+        for name in ["clerk", "vault"] {
+            domain.register(registration(name, &[])).await;
+        }
+        let clerk = domain.party("/opt/clerk").await;
+        let vault = domain.party("/opt/vault").await;
+        let ask = async |resource: &str| {
+            let request = testkit::fixture::credentials(resource, "");
+            domain.token(by_wit(&clerk, request, domain.now())).await
+        };
+        let opaque = ask(VAULT).await;
+        let rows = domain.server.world().store().every::<env::rows::OpaqueToken>();
+        let said = rows.first().unwrap().claims.aims_attestation.clone().unwrap();
+        assert_eq!(said["method"], "join_token");
+        assert!(said["parts"].is_object() && said["until"].is_number(), "{said:?}");
+        let claims = domain.read(&ask(NOTICES).await).unwrap();
+        assert_eq!(claims.access_claims().unwrap().aims_attestation, None);
+        let asker = asker(by_wit(&vault, code_request("aims_ac_x"), domain.now()));
+        let told = introspected(&domain, asker, &opaque, false).await.unwrap();
+        assert!(matches!(told, Answer::Plain(told) if told.active));
     });
 }

@@ -1,12 +1,13 @@
 //! Our signing keys by order: handed over, mistrusted, gone.
 
 use credential::{KeyRing, Purpose};
-use env::rows::Taints;
+use env::rows::{Taints, TrustRow};
 use env::{Handle, Keys, World};
 use flow::authorities::{Act, Refusal, act, is_mistrusted, rotate};
 use flow::workload::{wit, x509};
 use jose::KeyId;
 use monitoring::{Event, Outcome};
+use testkit::boxed;
 use testkit::fixture::{Domain, by_wit, credentials, process, registration, story};
 use time::Span;
 
@@ -125,5 +126,64 @@ fn s8_in_an_emergency_the_next_key_is_made_at_once() {
         let far = Some(Span::from_seconds(86_400));
         let far = rotate(&*server, &operator, Purpose::Wit, far, "far".to_owned()).await.unwrap();
         assert_eq!(far.into_value().unwrap_err().check(), "authority::TooFar");
+    });
+}
+
+/// A key device that fails costs the order nothing, and no private half is left when it works again.
+/// req: PROV-06 (part), CRED-08 (part)
+#[test]
+fn s8_what_a_key_device_keeps_for_now_is_destroyed_later() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let (world, purpose) = (domain.server.world(), Purpose::Wit);
+        let leaked = signer(&domain, purpose);
+        let handle = Handle { purpose, id: leaked.as_str().to_owned() };
+        acted(&domain, &leaked, Act::Taint { urgent: true }).await.unwrap();
+        world.keys().set_stuck(true);
+        // Done, recorded, and published: nobody believes the key any longer.
+        acted(&domain, &leaked, Act::Revoke).await.unwrap();
+        let trust = world.store().single::<TrustRow>(TrustRow::ID).unwrap();
+        let bundle = trust.bundles.get(&trust.own).unwrap();
+        assert!(!bundle.to_wit_key_set().to_string().contains(leaked.as_str()));
+        assert!(world.keys().handles().contains(&handle), "the device keeps it");
+        flow::rotate::forget(&*world).await.unwrap_err();
+        // Neither a restart nor a second failure loses it.
+        domain.restart_server().await.unwrap();
+        let world = domain.server.world();
+        flow::rotate::forget(&*world).await.unwrap_err();
+        world.keys().set_stuck(false);
+        flow::rotate::forget(&*world).await.unwrap();
+        assert!(!world.keys().handles().contains(&handle));
+        flow::rotate::forget(&*world).await.unwrap();
+        assert!(world.store().single::<env::rows::Discarded>(env::rows::Discarded::ID).is_none());
+    });
+}
+
+/// The server learns by the news itself that its own certificate is signed by a mistrusted key.
+#[test]
+fn s8_a_mistrusted_signer_is_heard_of_at_once() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let world = domain.server.world();
+        let own = flow::boot::server_identity(&*world, &[], &[]).await.unwrap();
+        let chain: Vec<_> = own.chain.iter().map(|one| one.as_bytes().to_vec()).collect();
+        let heard = std::sync::Mutex::new(None);
+        let waiting = async {
+            flow::authorities::until_mistrusted(&*world, &chain).await;
+            *heard.lock().unwrap() = Some(domain.now());
+        };
+        let tainting = async {
+            sim.sleep(Span::from_seconds(600)).await;
+            // Another key, and things that are no news for it.
+            let other = signer(&domain, Purpose::Wit);
+            acted(&domain, &other, Act::Taint { urgent: true }).await.unwrap();
+            sim.sleep(Span::from_seconds(100)).await;
+            assert_eq!(*heard.lock().unwrap(), None);
+            let signer = signer(&domain, Purpose::X509Authority);
+            acted(&domain, &signer, Act::Taint { urgent: true }).await.unwrap();
+        };
+        sim.all(vec![boxed(waiting), boxed(tainting)]).await;
+        let tainted = domain.now().since(heard.lock().unwrap().unwrap());
+        assert!(tainted <= Span::from_seconds(1), "{tainted:?}");
     });
 }

@@ -120,7 +120,7 @@ fn s7_a_guest_of_sev_snp_joins_and_is_the_same_host_each_time() {
     });
 }
 
-/// req: ATT-03 (part), ATT-08 (part), ID-04 (part)
+/// req: ATT-03, ATT-08 (part), ID-04 (part)
 #[test]
 fn s7_a_guest_of_tdx_joins_and_is_the_same_host_each_time() {
     story(|sim| async move {

@@ -139,6 +139,34 @@ fn s7_an_operators_word_counts_once_and_as_long_as_it_holds() {
     });
 }
 
+/// req: ATT-06 (part)
+#[test]
+fn s7_a_document_that_comes_back_is_the_one_that_it_was() {
+    story(|sim| async move {
+        let desk = Desk::open(&sim, by_operator).await;
+        let word = desk.word("ops");
+        desk.bring("operator", word.clone()).await;
+        desk.issue().await.unwrap();
+        let take_away = async || {
+            let name = AgentName::parse("clerk").unwrap();
+            let (server, operator) = (desk.domain.server.world(), desk.domain.operator());
+            let order = Order::Remove { kind: "operator".to_owned() };
+            let done = evidence::change(&*server, &operator, &name, order).await.unwrap();
+            done.into_value().unwrap();
+        };
+        take_away().await;
+        assert_eq!(desk.issue().await.unwrap_err().check(), "attestation::Demand");
+        desk.bring("operator", word.clone()).await;
+        desk.issue().await.unwrap();
+        // As well after another one in its place.
+        sim.sleep(Span::from_seconds(2)).await;
+        desk.bring("operator", desk.word("mallory")).await;
+        assert!(desk.issue().await.is_err());
+        desk.bring("operator", word.clone()).await;
+        desk.issue().await.unwrap();
+    });
+}
+
 fn by_bill(signer: &Signer) -> String {
     bills(signer, "[]", 9.0)
 }

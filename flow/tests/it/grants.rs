@@ -1,9 +1,8 @@
 //! What people granted: codes, refresh tokens, ID tokens, DPoP, and how it all ends.
 
-use authorization::granted::{Ended, GrantRecord};
+use authorization::granted::GrantRecord;
 use authorization::grants;
 use env::World;
-use flow::ends::{self, Ending};
 use flow::token::Refusal;
 use jose::Unverified;
 use oauth::token_request::{GrantType, TokenRequest};
@@ -12,8 +11,8 @@ use openid::id_token::IdToken;
 use provisioning::Act;
 use registry::{ClientRecord, ClientState, UserRecord};
 use testkit::fixture::{
-    ADA, Client, Domain, DpopKey, GATEWAY, ISSUER, VERIFIER, by_wit, code_request, exchange,
-    files_but, http_call, refresh_request, registration, story, with_dpop,
+    ADA, Client, Domain, DpopKey, GATEWAY, ISSUER, VERIFIER, code_request, files_but, http_call,
+    refresh_request, story, with_dpop,
 };
 use testkit::{Sim, boxed};
 use time::Span;
@@ -24,14 +23,14 @@ const MANY: usize = 100;
 const BOTH: &[GrantType] = &[GrantType::AuthorizationCode, GrantType::RefreshToken];
 
 /// A domain with a person, and a client that she allowed to read notices.
-struct House {
-    domain: Domain,
-    client: Client,
-    grant: GrantRecord,
+pub(crate) struct House {
+    pub(crate) domain: Domain,
+    pub(crate) client: Client,
+    pub(crate) grant: GrantRecord,
 }
 
 impl House {
-    async fn open(sim: &Sim, public: bool) -> Self {
+    pub(crate) async fn open(sim: &Sim, public: bool) -> Self {
         let domain = Domain::start(sim).await;
         domain.person(ADA);
         let client = domain.client(BOTH, public);
@@ -41,33 +40,33 @@ impl House {
         Self { domain, client, grant }
     }
 
-    fn asks(&self, request: TokenRequest) -> flow::token::Call {
+    pub(crate) fn asks(&self, request: TokenRequest) -> flow::token::Call {
         self.client.asks(request, self.domain.now())
     }
 
-    async fn redeem(&self) -> TokenResponse {
+    pub(crate) async fn redeem(&self) -> TokenResponse {
         let code = self.domain.code(&self.grant, |_| ());
         self.domain.ask(self.asks(code_request(&code))).await.unwrap()
     }
 
-    async fn refresh(&self, token: &str) -> Result<TokenResponse, Refusal> {
+    pub(crate) async fn refresh(&self, token: &str) -> Result<TokenResponse, Refusal> {
         self.domain.ask(self.asks(refresh_request(token, NOTICES, ""))).await
     }
 
-    async fn refused(&self, request: TokenRequest) -> grants::Refusal {
+    pub(crate) async fn refused(&self, request: TokenRequest) -> grants::Refusal {
         match self.domain.ask(self.asks(request)).await {
             Err(Refusal::Grant(refusal)) => refusal,
             other => panic!("{other:?}"),
         }
     }
 
-    fn held(&self) -> GrantRecord {
+    pub(crate) fn held(&self) -> GrantRecord {
         let held = self.domain.server.world().store().single::<GrantRecord>("grant-1");
         (*held.unwrap()).clone()
     }
 
     /// What the gateway says to a plain call with this token.
-    async fn call(&self, token: &str) -> Option<gateway::Refusal> {
+    pub(crate) async fn call(&self, token: &str) -> Option<gateway::Refusal> {
         self.domain.sync().await;
         self.domain.refusal_of(http_call("GET", "/notices/today", token)).await
     }
@@ -90,8 +89,9 @@ fn s10_3_1_a_code_becomes_tokens_of_the_user_and_the_client() {
         assert_eq!(token.authenticated().unwrap().acr.as_str(), "phr");
         assert!(answer.refresh_token.is_some());
         assert_eq!(house.call(&answer.access_token).await, None, "the gateway takes it");
-        let record = house.domain.server.journal().after(0).into_iter().rev();
-        let issued = record.filter(|one| one.jti.as_deref() == Some(token.jti())).last().unwrap();
+        let records = house.domain.server.journal().after(0);
+        let of_it = |one: &&monitoring::Record| one.jti.as_deref() == Some(token.jti());
+        let issued = records.iter().find(of_it).unwrap();
         assert_eq!(
             (issued.root.as_deref(), issued.subject.as_deref()),
             (Some("grant-1"), Some(ADA))
@@ -418,77 +418,5 @@ fn rfc9449_8_a_proof_repeats_a_nonce_of_ours_where_policy_says_so() {
         let proof = key.proof(TOKEN, None, Some(&nonce), domain.now());
         let call = client.asks(code_request(&fresh), domain.now());
         assert_eq!(domain.ask(with_dpop(call, proof)).await.unwrap().token_type, TokenUse::Dpop);
-    });
-}
-
-/// To end anything ends everything below it, at the server and at the gateway.
-/// req: OBS-10 (part)
-#[test]
-fn s11_an_end_reaches_all_that_came_of_it_and_nothing_else() {
-    story(|sim| async move {
-        let domain = Domain::start(&sim).await;
-        domain.person(ADA);
-        for name in ["clerk", "helper"] {
-            domain.register(registration(name, &["invoices"])).await;
-        }
-        let clerk = domain.party("/opt/clerk").await;
-        let helper = domain.party("/opt/helper").await;
-        let grant = domain.grant(("grant-1", &clerk.id, ADA), &helper.id, "notices.read", "");
-        let world = domain.server.world();
-        let ending = Ending { by: ADA, why: "enough" };
-        let code = domain.code(&grant, |_| ());
-        let root = domain.token(by_wit(&clerk, code_request(&code), domain.now())).await;
-        let below = async |token: &str, target: &str| {
-            let request = exchange(token, target, "notices.read");
-            domain.ask(by_wit(&helper, request, domain.now())).await
-        };
-        // Two children of one token, and a child of the first of them.
-        let first = below(&root, &helper.id).await.unwrap().access_token;
-        let second = below(&root, NOTICES).await.unwrap().access_token;
-        let third = below(&first, NOTICES).await.unwrap().access_token;
-        let lineage = domain.read(&third).unwrap().lineage();
-        assert_eq!(lineage.len(), 4, "the grant, two tokens above, and itself");
-        domain.sync().await;
-        let calls = async |token: &str| {
-            domain.sync().await;
-            let call = http_call("GET", "/notices/today", token);
-            domain.refusal_of(call).await.map(|refusal| refusal.check())
-        };
-        assert_eq!((calls(&second).await, calls(&third).await), (None, None));
-        // The first ends: what came of it does, and its sister does not.
-        let token = domain.read(&first).unwrap();
-        ends::end_token(&*world, &token, ending).await.unwrap();
-        assert_eq!(calls(&second).await, None);
-        assert_eq!(calls(&third).await, Some("gateway::Ended"));
-        let refused = below(&first, NOTICES).await.unwrap_err();
-        assert_eq!(refused.check(), "grants::Ended");
-        // The grant ends, and everything.
-        assert!(ends::end_grant(&*world, "grant-1", ending).await.unwrap().is_some());
-        assert!(ends::end_grant(&*world, "grant-2", ending).await.unwrap().is_none());
-        assert_eq!(calls(&second).await, Some("gateway::Ended"));
-        assert_eq!(below(&root, NOTICES).await.unwrap_err().check(), "grants::Ended");
-        let why = domain.server.journal().last().unwrap();
-        assert_eq!(why.root.as_deref(), Some("grant-1"));
-    });
-}
-
-/// Ended once and for all, however often and by whomever at once.
-/// req: OBS-10 (part)
-#[test]
-fn s11_a_user_ends_everything_at_once() {
-    story(|sim| async move {
-        let house = House::open(&sim, false).await;
-        let answer = house.redeem().await;
-        for n in 2..=150 {
-            let id = format!("grant-{n}");
-            house.domain.grant((&id, &house.client.id, ADA), NOTICES, "notices.read", "");
-        }
-        let world = house.domain.server.world();
-        let ending = Ending { by: ADA, why: "enough" };
-        assert_eq!(ends::end_user(&*world, ADA, ending).await.unwrap(), 150);
-        assert_eq!(ends::end_user(&*world, ADA, ending).await.unwrap(), 0);
-        assert_eq!(world.store().every::<Ended>().len(), 150);
-        let refused = house.call(&answer.access_token).await.unwrap();
-        assert_eq!(refused.check(), "gateway::Ended");
     });
 }

@@ -23,6 +23,8 @@ mod demo;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod ended;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod federate;
@@ -34,6 +36,8 @@ mod issue;
 mod join;
 #[cfg(test)]
 mod kept;
+#[cfg(test)]
+mod nested;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Hosts that are cut off, and what goes with them.
 
+use env::rows::TrustRow;
 use env::{AssignedCredential, IssueKind, IssueOrder, Keys, PeerFault, Peers, Purpose, World};
 use flow::call::Delegate;
 use flow::nodes::{self, Moved, Refusal};
@@ -7,9 +8,9 @@ use flow::{agents, authorities, delegate, issue};
 use identifier::AgentName;
 use jose::Algorithm;
 use monitoring::{Event, Outcome};
-use provisioning::{Epoch, NodeAct, State};
+use provisioning::{Act, Epoch, NodeAct, State};
 use testkit::Host;
-use testkit::fixture::{Domain, certificate_request, process, registration, story};
+use testkit::fixture::{Domain, certificate_request, files_but, process, registration, story};
 use testkit::{Boxed, boxed};
 use wimse::WorkloadId;
 
@@ -200,4 +201,129 @@ fn s8_what_is_issued_while_a_node_is_revoked_dies_with_it() {
             }
         });
     }
+}
+
+/// An order against a host of many agents that stops half-way is carried on with by whoever looks
+/// next, not at the next start alone.
+/// req: PROV-06 (part), OBS-10 (part)
+#[test]
+fn s8_a_revocation_that_stopped_half_way_is_carried_on_with() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        for name in ["clerk", "other"] {
+            domain.register(registration(name, &[])).await;
+        }
+        let (node, _) = shown(&domain.node);
+        let server = domain.server.world();
+        let clerk = domain.node.world().peers().issue(order("clerk")).await.unwrap();
+        let rows = nodes::hosted(&*server, &node, 9).await.unwrap();
+        let other = domain.node.world().peers().issue(order("other")).await.unwrap();
+        let all = nodes::hosted(&*server, &node, 9).await.unwrap();
+        act(&domain, &node, NodeAct::Revoke).await.unwrap();
+        assert!(!lives(&domain, "clerk", &clerk).await);
+        // What a stop between two commits leaves: the host is revoked, an agent of it is not cut.
+        let left = all.iter().find(|row| !rows.contains(row)).unwrap();
+        let world = domain.server.world();
+        let other_was = agents::show(&*world, &AgentName::parse("other").unwrap()).await.unwrap();
+        let epoch = other_was.unwrap().lifecycle.dead_before;
+        world.store().put(left);
+        flow::watch::look(&*world, &std::collections::BTreeMap::new()).await.unwrap();
+        assert_eq!(nodes::hosted(&*world, &node, 9).await.unwrap(), []);
+        let other_is = agents::show(&*world, &AgentName::parse("other").unwrap()).await.unwrap();
+        assert!(other_is.unwrap().lifecycle.dead_before > epoch);
+        assert!(!lives(&domain, "other", &other).await);
+    });
+}
+
+/// One class; `class` is what it demands beside the process.
+fn attestation(class: &str) -> policy::Files {
+    let text = format!(
+        "[node.join_token]\n[class.standard]\ndemands = [\"unix:path\"]\n\
+         issues = [\"x509\", \"wit\", \"jwt\"]\n{class}\n"
+    );
+    files_but(&[("attestation.toml", text.as_str())])
+}
+
+/// A life as it may go, and the three that end what was issued: a security event, the end of an
+/// agent or of its host, and a key that is taken out of use.
+/// req: PROV-06
+#[test]
+fn s8_a_life_is_followed_and_what_ends_it_revokes() {
+    story(|sim| async move {
+        let domain = Domain::start_with(&sim, attestation("")).await;
+        for name in ["clerk", "other", "third"] {
+            domain.register(registration(name, &[])).await;
+        }
+        let server = domain.server.world();
+        let issued = async |name: &str| domain.node.world().peers().issue(order(name)).await;
+        let state = async |name: &str| {
+            let name = AgentName::parse(name).unwrap();
+            agents::show(&*server, &name).await.unwrap().unwrap().lifecycle.state
+        };
+        // Issued, renewed, suspended, resumed.
+        let first = issued("clerk").await.unwrap();
+        let second = issued("clerk").await.unwrap();
+        assert!(lives(&domain, "clerk", &first).await && lives(&domain, "clerk", &second).await);
+        domain.act("clerk", Act::Suspend).await;
+        assert_eq!(state("clerk").await, State::Suspended);
+        issued("clerk").await.unwrap_err();
+        domain.act("clerk", Act::Resume).await;
+        assert!(!lives(&domain, "clerk", &first).await && !lives(&domain, "clerk", &second).await);
+        let third = issued("clerk").await.unwrap();
+        assert!(lives(&domain, "clerk", &third).await);
+
+        // A security event: what the host and the process show is not good enough any longer.
+        let demand = "[[class.standard.attested]]\nof = [\"host.tpm_devid\"]\n";
+        let apply = async |class: &str| {
+            let (operator, files) = (domain.operator(), attestation(class));
+            let why = "a story".to_owned();
+            let applied = flow::apply_policy::apply(&*server, &operator, files, why, None).await;
+            applied.unwrap().into_value().unwrap();
+            flow::reassess::step(&*server, &flow::reassess::Which::All).await.unwrap()
+        };
+        assert_eq!(apply(demand).await, 1);
+        assert!(!lives(&domain, "clerk", &third).await);
+        apply("").await;
+        domain.sync().await;
+
+        // A key that is taken out of use: what it signed verifies no longer.
+        let AssignedCredential::X509 { chain } = issued("clerk").await.unwrap() else { panic!() };
+        let leaf = x509::Certificate::parse(&chain[0]).unwrap();
+        let verifies = |chain: &[Vec<u8>]| {
+            let chain: Vec<_> =
+                chain.iter().map(|one| x509::Certificate::parse(one).unwrap()).collect();
+            let trust = server.store().single::<TrustRow>(TrustRow::ID).unwrap();
+            let now = domain.now();
+            spiffe::X509Svid::verify(&chain, trust.bundles.spiffe(), x509::Purpose::Client, now)
+                .is_ok()
+        };
+        assert!(verifies(&chain), "{}", leaf.not_after());
+        let kid = domain.ring(Purpose::X509Authority).signer(domain.now()).unwrap().kid.clone();
+        for act in [authorities::Act::Taint { urgent: true }, authorities::Act::Revoke] {
+            let (operator, why) = (domain.operator(), "a story".to_owned());
+            let done = authorities::act(&*server, &operator, &kid, act, why).await.unwrap();
+            done.into_value().unwrap();
+        }
+        assert!(!verifies(&chain));
+
+        // The end of an agent, for good, and of a host with what is on it.
+        let before = issue::issue(&*server, &shown(&domain.node).0, None, order("other")).await;
+        assert!(before.unwrap().into_value().is_err(), "without an epoch nothing is issued");
+        let (node, epoch) = shown(&domain.node);
+        let direct = async |name: &str| {
+            let end = issue::issue(&*server, &node, epoch, order(name)).await.unwrap();
+            end.into_value()
+        };
+        let other = direct("other").await.unwrap();
+        domain.act_unheard("other", Act::Retire).await;
+        assert_eq!(state("other").await, State::Retired);
+        assert!(!lives(&domain, "other", &other).await);
+        direct("other").await.unwrap_err();
+        let third = direct("third").await.unwrap();
+        act(&domain, &node, NodeAct::Revoke).await.unwrap();
+        assert!(!lives(&domain, "third", &third).await);
+        assert_eq!(state("third").await, State::Active, "an agent is not to blame for its host");
+        domain.act_unheard("third", Act::Revoke).await;
+        assert_eq!(state("third").await, State::Revoked);
+    });
 }

@@ -18,7 +18,14 @@ fn s10_9_the_documents_name_what_there_is() {
         let told = serde_json::to_value(&metadata).unwrap();
         assert_eq!(told["issuer"], ISSUER);
         assert_eq!(told["token_endpoint"], format!("{ISSUER}/token"));
-        let methods = ["spiffe_jwt", "spiffe_x509", "spiffe_wit", "private_key_jwt"];
+        let methods = [
+            "spiffe_jwt",
+            "spiffe_x509",
+            "spiffe_wit",
+            "private_key_jwt",
+            "self_signed_tls_client_auth",
+            "none",
+        ];
         assert_eq!(told["token_endpoint_auth_methods_supported"], serde_json::json!(methods));
         let resource = publish::protected_resource(&*server, "reports").await.unwrap().unwrap();
         let resource = serde_json::to_value(&resource).unwrap();
@@ -26,8 +33,9 @@ fn s10_9_the_documents_name_what_there_is() {
         assert_eq!(resource["tls_client_certificate_bound_access_tokens"], true);
         assert!(publish::protected_resource(&*server, "nothing").await.unwrap().is_none());
         let keys = publish::jwks(&*server).await.unwrap();
-        // One for access tokens; of transaction tokens the server's and the gateway's.
-        assert_eq!(serde_json::to_value(&keys).unwrap()["keys"].as_array().unwrap().len(), 3);
+        // One for access tokens, ID tokens and client assertions each; of transaction tokens the
+        // server's and the gateway's.
+        assert_eq!(serde_json::to_value(&keys).unwrap()["keys"].as_array().unwrap().len(), 5);
         let bundle = publish::bundle(&*server, true).await.unwrap();
         let uses: Vec<_> =
             bundle["keys"].as_array().unwrap().iter().map(|key| key["use"].clone()).collect();

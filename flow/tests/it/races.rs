@@ -1,9 +1,11 @@
 //! Many at once, in orders that come from the seed: of what there is one, one gets it.
 
 use attestation::mechanism::Role;
+use attestation::unix::Process;
 use env::rows::DomainEpoch;
 use env::{Purpose, World};
 use flow::call::End;
+use flow::workload::{wit, x509};
 use flow::{agents, join};
 use identifier::AgentName;
 use provisioning::Act;
@@ -12,7 +14,7 @@ use testkit::fixture::{
     Domain, GATEWAY, attempt, by_wit, credentials, exchange, files_but, process, registration,
     story, tool_call,
 };
-use testkit::{Seed, Sim, boxed};
+use testkit::{Boxed, Seed, Sim, boxed};
 use time::Span;
 
 const CLERK: &str = "spiffe://demo.example/agent/clerk";
@@ -204,5 +206,69 @@ fn s11_many_suspensions_at_once_all_take_place() {
         epochs.sort_unstable();
         let last = before + u64::try_from(MANY).unwrap();
         assert_eq!(epochs, (before + 1..=last).collect::<Vec<_>>());
+    });
+}
+
+/// Short-lived agents come and go by the hundred: each is served at once, several at a time, and
+/// what is kept of them afterwards does not grow with how many there were.
+/// req: PROV-04
+#[test]
+fn s8_agents_that_start_and_end_leave_nothing_behind() {
+    const ROUNDS: usize = 12;
+    const AT_ONCE: usize = 8;
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        for number in 0..AT_ONCE {
+            domain.register(registration(&format!("job{number}"), &[])).await;
+        }
+        let (node, server) = (domain.node.world(), domain.server.world());
+        let mut kept = Vec::new();
+        for round in 0..ROUNDS {
+            let mut starting: Vec<Boxed<'_, ()>> = Vec::new();
+            for number in 0..AT_ONCE {
+                let (domain, node) = (&domain, &node);
+                // Another process each time: they end as soon as they have what they need.
+                let pid = i32::try_from(1_000 + round * AT_ONCE + number).unwrap();
+                let process = Process { pid, ..process(&format!("/opt/job{number}")) };
+                starting.push(boxed(async move {
+                    let attested = domain.attest(process, true).await.unwrap().into_value();
+                    let attested = attested.unwrap();
+                    let begun = domain.now();
+                    x509(&**node, &attested).await.unwrap().unwrap();
+                    wit(&**node, &attested).await.unwrap().unwrap();
+                    let took = domain.now().since(begun);
+                    assert!(took < Span::from_seconds(2), "{took:?}");
+                }));
+            }
+            sim.all(starting).await;
+            let hosted = server.store().every::<env::rows::Hosted>().len();
+            let holdings = node.store().every::<env::rows::Holding>().len();
+            kept.push((node.keys().handles().len(), hosted, holdings));
+            sim.sleep(Span::from_seconds(30)).await;
+            domain.sync().await;
+        }
+        assert!(kept.iter().all(|now| *now == kept[0]), "{kept:?}");
+        assert_eq!((kept[0].1, kept[0].2), (AT_ONCE, AT_ONCE), "one row an agent, not a process");
+        // Those that are new each time: registered, served, retired, and gone from the node.
+        let before = node.keys().handles().len();
+        for round in 0..ROUNDS {
+            let name = format!("once{round}");
+            domain.register(registration(&name, &[])).await;
+            let process = process(&format!("/opt/{name}"));
+            let attested = domain.attest(process.clone(), true).await.unwrap().into_value();
+            x509(&*node, &attested.unwrap()).await.unwrap().unwrap();
+            domain.act(&name, Act::Retire).await;
+            let gone = domain.attest(process, true).await.unwrap().into_value();
+            assert_eq!(gone.unwrap_err().check(), "workload::NotInForce");
+        }
+        // Their keys, and those of what ended by itself, do not fill the key store.
+        assert!(node.keys().handles().len() > before);
+        flow::workload::sweep(&*node).await.unwrap();
+        assert_eq!(node.keys().handles().len(), before);
+        let longest = credential::policy::Lifetimes::default();
+        sim.sleep(longest.x509_svid.max(longest.wit)).await;
+        assert_eq!(flow::workload::sweep(&*node).await.unwrap(), AT_ONCE);
+        assert_eq!(node.store().every::<env::rows::Holding>().len(), 0);
+        assert_eq!(flow::workload::sweep(&*node).await.unwrap(), 0);
     });
 }

@@ -10,10 +10,11 @@ use flow::reassess::{self, Which};
 use identifier::AgentName;
 use monitoring::Event;
 use provisioning::{Act, Epoch, IssueRefusal, Lifecycle, State};
-use registry::AgentRecord;
+use rats::{Claim, Vector};
+use registry::{AgentRecord, NodeRecord};
 use testkit::fixture::{Domain, certificate_request, files_but, process, registration, story};
-use testkit::{Fault, Sim};
-use time::Span;
+use testkit::{Fault, Seed, Sim, boxed};
+use time::{Span, UnixTime};
 use wimse::WorkloadId;
 
 const CLERK: &str = "spiffe://demo.example/agent/clerk";
@@ -46,10 +47,16 @@ impl Office {
     }
 
     async fn issue(&self) -> Result<AssignedCredential, Refusal> {
+        self.issue_to(&"ab".repeat(32), IssueKind::X509 { request: certificate_request() }).await
+    }
+
+    /// The same for a process of this digest.
+    async fn issue_to(&self, sha256: &str, kind: IssueKind) -> Result<AssignedCredential, Refusal> {
+        let measured = process("/opt/clerk");
         let order = IssueOrder {
             agent: WorkloadId::parse(CLERK).unwrap(),
-            process: process("/opt/clerk"),
-            kind: IssueKind::X509 { request: certificate_request() },
+            process: attestation::unix::Process { sha256: Some(sha256.to_owned()), ..measured },
+            kind,
         };
         let server = self.domain.server.world();
         issue(&*server, &self.node, self.epoch, order).await.unwrap().into_value()
@@ -62,6 +69,13 @@ impl Office {
         let reason = "a story".to_owned();
         let applied = apply_policy::apply(&*server, &operator, files, reason, None).await;
         applied.unwrap().into_value().unwrap();
+    }
+
+    /// What its host showed counts so, and until then.
+    fn host_is(&self, vector: Vector, counts: Option<UnixTime>) {
+        let server = self.domain.server.world();
+        let host = server.store().single::<NodeRecord>(&self.node.to_string()).unwrap();
+        server.store().put(&NodeRecord { vector, counts, ..(*host).clone() });
     }
 
     async fn look(&self, which: Which) -> usize {
@@ -204,6 +218,151 @@ fn s7_a_warning_shortens_and_leaves_fewer_kinds() {
         let refused = office.issue().await.unwrap_err();
         assert_eq!(refused, IssueRefusal::Kind { kind: "x509" }.into());
     });
+}
+
+const BY_HOST: &str = "[[class.standard.attested]]\nof = [\"host\"]\n";
+
+/// Evidence of a host that had an end, as an attestation result of another verifier has.
+/// req: PROV-11 (part), ATT-04 (part)
+#[test]
+fn s7_what_a_host_showed_counts_until_its_end() {
+    story(|sim| async move {
+        let office = Office::open(&sim, BY_HOST).await;
+        let end = office.domain.now().plus(Span::from_seconds(300));
+        office.host_is(Vector::NONE.with(Claim::Hardware, 2), Some(end));
+        office.issue().await.unwrap();
+        assert_eq!(office.result().await.until, end);
+        let before = office.life().await.dead_before;
+        sim.sleep(Span::from_seconds(301)).await;
+        let due =
+            Which::Due { after: end.minus(Span::from_seconds(1)), before: office.domain.now() };
+        assert_eq!(office.look(due).await, 1);
+        assert!(office.life().await.dead_before > before);
+        assert_eq!(office.issue().await.unwrap_err().check(), "attestation::Demand");
+        assert!(office.result().await.told["host"].contains("it ended at"));
+    });
+}
+
+/// req: PROV-11 (part), OBS-10 (part)
+#[test]
+fn s7_a_host_that_is_trusted_less_takes_what_was_issued_there() {
+    story(|sim| async move {
+        let office = Office::open(&sim, BY_HOST).await;
+        office.issue().await.unwrap();
+        office.host_is(Vector::NONE.with(Claim::Hardware, 97), None);
+        // The job hears of it by the row of the host.
+        let server = office.domain.server.world();
+        let page = server.store().changes(&[env::Table::Nodes], env::Seq(0), 100).await.unwrap();
+        let heard = page.rows.iter().filter_map(|row| reassess::concerned(row));
+        let host = Which::Host(office.node.to_string());
+        assert!(heard.clone().any(|which| which == host));
+        assert_eq!(office.look(Which::Host("spiffe://demo.example/other".to_owned())).await, 0);
+        assert_eq!(office.look(host).await, 1);
+    });
+}
+
+/// One program is named by the record, the other by nobody: what becomes of the second is nothing
+/// to the first.
+/// req: PROV-11 (part)
+#[test]
+fn s7_two_programs_of_an_agent_have_results_of_their_own() {
+    story(|sim| async move {
+        let affirmed = "[[class.standard.attested]]\nof = [\"host\"]\n\
+                        [class.standard.warned]\nissues = []\n";
+        let office = Office::open(&sim, affirmed).await;
+        let server = office.domain.server.world();
+        let agent = server.store().single::<AgentRecord>(CLERK).unwrap();
+        let mut agent = (*agent).clone();
+        let known = "ab".repeat(32);
+        let rule = ["unix:path:/opt/clerk".to_owned(), format!("unix:sha256:{known}")];
+        let rule = rule.iter().map(|text| attestation::Selector::parse(text).unwrap());
+        agent.entry.rule.selectors = attestation::Selectors::new(rule).unwrap();
+        server.store().put(&agent);
+        office.issue().await.unwrap();
+        let before = office.life().await;
+        // The rule names one digest: the other program is no process of the agent at all.
+        let path = attestation::Selector::parse("unix:path:/opt/clerk").unwrap();
+        agent.entry.rule.selectors = attestation::Selectors::new([path]).unwrap();
+        server.store().put(&agent);
+        let kind = IssueKind::X509 { request: certificate_request() };
+        let other = office.issue_to(&"cd".repeat(32), kind).await.unwrap_err();
+        assert_eq!(other.check(), "provisioning::Kind");
+        assert_eq!(evidence::results(&*server, CLERK).await.unwrap().len(), 2);
+        assert_eq!(office.look(Which::Fallen).await, 0);
+        assert_eq!(office.life().await, before);
+    });
+}
+
+/// What policy gives no more ends by the epoch, as what is suspended does.
+/// req: PROV-11 (part), PROV-06 (part), OBS-10 (part)
+#[test]
+fn s8_a_kind_or_a_life_that_policy_takes_back_ends_what_was_issued() {
+    let wit = || IssueKind::Wit { request: certificate_request() };
+    let policy = |issues: &str, rest: &str| {
+        format!(
+            "[node.join_token]\n[class.standard]\ndemands = [\"unix:path\"]\n\
+             issues = {issues}\n{rest}\n[class.quiet]\ndemands = []\nissues = [\"x509\"]\n"
+        )
+    };
+    let check = |issues: &'static str, rest: &'static str, reason: &'static str| {
+        story(move |sim| async move {
+            let office = Office::open(&sim, "lifetime_max = 1800").await;
+            office.issue().await.unwrap();
+            office.issue_to(&"ab".repeat(32), wit()).await.unwrap();
+            let before = office.life().await.dead_before;
+            let text = policy(issues, rest);
+            let (server, operator) = (office.domain.server.world(), office.domain.operator());
+            let files = files_but(&[("attestation.toml", text.as_str())]);
+            let done = apply_policy::apply(&*server, &operator, files, String::new(), None).await;
+            done.unwrap().into_value().unwrap();
+            let fell = usize::from(!reason.is_empty());
+            assert_eq!(office.look(Which::All).await, fell, "{issues} {rest}");
+            let ends = office.life().await.dead_before > before;
+            assert_eq!(ends, fell == 1 && !rest.contains("keep"), "{issues} {rest}");
+            assert_eq!(office.life().await.state, State::Active);
+            if fell == 1 {
+                let told = office.domain.server.journal().of(Event::AgentLifecycle);
+                assert_eq!(told.last().unwrap().facts["reason"], reason);
+            }
+            // Once is enough.
+            assert_eq!(office.look(Which::All).await, 0);
+        });
+    };
+    let (both, no_wit) = ("[\"x509\", \"wit\"]", "[\"x509\"]");
+    let gone = "policy issues no `wit` any more";
+    check(both, "lifetime_max = 1800", "");
+    // More is no fall, and what was never given takes nothing with it.
+    check(both, "", "");
+    check(no_wit, "lifetime_max = 1800", gone);
+    check(no_wit, "lifetime_max = 1800\nfall = \"suspend\"", gone);
+    check(no_wit, "lifetime_max = 1800\nfall = \"keep\"", gone);
+    check(both, "lifetime_max = 600", "policy gives `wit` 600 s, and it had 1800 s");
+}
+
+/// A change of policy, and the look at results that it wakes, while credentials are being issued:
+/// nothing that was let out outlives it.
+/// req: PROV-11 (part), OBS-10 (part)
+#[test]
+fn s7_nothing_issued_meanwhile_outlives_a_change_of_policy() {
+    for seed in 1..=24 {
+        let sim = Sim::new(Seed(seed));
+        sim.run(meanwhile(sim.clone()));
+    }
+}
+
+async fn meanwhile(sim: Sim) {
+    let office = Office::open(&sim, "").await;
+    let issued = std::sync::Mutex::new(None);
+    let issuing = async { *issued.lock().unwrap() = office.issue().await.ok() };
+    let changing = async {
+        office.apply(BY_TPM).await;
+        office.look(Which::All).await;
+    };
+    sim.all(vec![boxed(issuing), boxed(changing)]).await;
+    let Some(AssignedCredential::X509 { chain }) = issued.into_inner().unwrap() else { return };
+    let leaf = x509::Certificate::parse(&chain[0]).unwrap();
+    let epoch = leaf.epoch().map(Epoch);
+    assert!(office.life().await.admits(epoch).is_err(), "a credential outlives the policy");
 }
 
 /// req: ATT-04 (part)

@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex};
 use credential::x509_intermediate::{self, Order};
 use credential::{KeyRing, Purpose};
 use env::rows::{SuperiorRow, TrustRow};
-use env::{Answering, Superior, SuperiorAnswer, SuperiorFault, SuperiorOrder, Unavailable, World};
+use env::{
+    Answering, Superior, SuperiorAnswer, SuperiorFault, SuperiorOrder, SuperiorTrust, Unavailable,
+    World,
+};
 use flow::turns::Operator;
-use flow::{boot, rotate};
+use flow::{boot, join, join_token, nodes, renew, rotate};
 use jose::PrivateKey;
 use monitoring::Outcome;
 use spiffe::{BundleSet, X509Svid};
-use testkit::fixture::{files, site, story};
+use testkit::fixture::{attempt, certificate_request, files, site, story};
 use testkit::{Host, Sim, SimWorld};
 use time::{Span, UnixTime};
 use x509::{
@@ -151,6 +154,7 @@ impl Company {
             random: order.random,
             now: order.now,
             until,
+            below: 0,
         };
         let unsigned = x509_intermediate::build(&order, ALGORITHM)
             .map_err(|why| SuperiorFault::Refused(why.to_string()))?
@@ -204,12 +208,12 @@ impl Superior for Company {
         Box::pin(async move { self.answer(&order) })
     }
 
-    fn roots(&self) -> Answering<'_, Vec<Vec<u8>>> {
+    fn trust(&self) -> Answering<'_, SuperiorTrust> {
         Box::pin(async move {
             self.check_is_there()?;
             let mut roots = vec![self.root.as_bytes().to_vec()];
             roots.extend(self.state().more_roots);
-            Ok(roots)
+            Ok(SuperiorTrust { roots, ..SuperiorTrust::default() })
         })
     }
 }
@@ -524,5 +528,37 @@ fn s8_the_authority_moves_below_another_by_overlap() {
         sim.sleep(back.signs_from.since(below.now())).await;
         assert_eq!(below.issued().await.len(), 1);
         drop(company);
+    });
+}
+
+/// An intermediate that ends soon cuts what it signs: alarms and operators go by the record.
+/// req: CRED-12 (part), PROV-09 (part)
+#[test]
+fn s8_the_record_of_a_host_says_when_its_certificate_ends() {
+    story(|sim| async move {
+        let below = Below::new(&sim);
+        below.company().set(|state| state.life = Span::from_seconds(2_400));
+        below.start().await.unwrap();
+        let recorded =
+            async |id: &wimse::WorkloadId| nodes::show(&below, id).await.unwrap().unwrap();
+        let end_of = |chain: &[Vec<u8>]| Certificate::parse(&chain[0]).unwrap().not_after();
+        let (operator, role) =
+            (Operator("uid:1000".to_owned()), attestation::mechanism::Role::Node);
+        let life = Span::from_seconds(60);
+        let token = join_token::create(&below, &operator, role, None, life).await.unwrap();
+        let by = attempt("join_token", role, token.into_value().expose().as_bytes());
+        let join::End::Decided(end) = join::join(&below, &by, None).await.unwrap() else {
+            panic!("a stranger")
+        };
+        let joined = end.into_value().unwrap();
+        let whole = below.now().plus(HOUR);
+        assert!(end_of(&joined.chain) < whole, "nothing was cut");
+        assert_eq!(recorded(&joined.id).await.ends, Some(end_of(&joined.chain)));
+        sim.sleep(Span::from_seconds(30)).await;
+        let epoch = Certificate::parse(&joined.chain[0]).unwrap().epoch();
+        let order = env::RenewOrder { request: certificate_request() };
+        let end = renew::renew(&below, &joined.id, epoch, order).await.unwrap();
+        let chain = end.into_value().unwrap().chain;
+        assert_eq!(recorded(&joined.id).await.ends, Some(end_of(&chain)));
     });
 }

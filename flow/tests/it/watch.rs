@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use credential::Purpose;
 use env::rows::Holding;
 use env::{Clock, World};
 use flow::watch::{self, Seen};
@@ -147,5 +148,124 @@ fn s8_what_begins_to_go_wrong_is_recorded_once_and_what_is_mended_too() {
             sim.sleep(Span::from_seconds(60)).await;
         }
         assert!(!kinds(&seen(&domain, &BTreeMap::new()).await).contains(&AlarmKind::NodeLate));
+    });
+}
+
+/// The first key of a ring has no time in which it was announced: its successor is due all the same
+/// long before it ends.
+/// req: PROV-09 (part)
+#[test]
+fn s8_the_first_key_without_a_successor_is_told_of_in_time() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let server = domain.server.world();
+        let first = (*domain.ring(Purpose::Wit)).clone();
+        let schedule = credential::policy::Lifetimes::default().schedule(Purpose::Wit);
+        let until = first.signer(domain.now()).unwrap().signs_until;
+        let due = until.minus(schedule.ahead);
+        assert_eq!(first.make_at(&schedule), due);
+        let overdue = async || {
+            let alarms = seen(&domain, &BTreeMap::new()).await.alarms;
+            let of_ring = alarms.into_iter().filter(|one| one.kind == AlarmKind::KeyOverdue);
+            of_ring.map(|one| (one.subject, one.since, one.ends)).collect::<Vec<_>>()
+        };
+        sim.sleep(due.plus(Span::from_seconds(119)).since(domain.now())).await;
+        assert_eq!(overdue().await, []);
+        sim.sleep(Span::from_seconds(2)).await;
+        let wit = ("wit".to_owned(), due, Some(until));
+        assert!(overdue().await.contains(&wit), "{:?}", overdue().await);
+        assert!(domain.now() < until);
+        flow::rotate::step(&*server, &[]).await.unwrap();
+        assert!(!overdue().await.contains(&wit));
+    });
+}
+
+/// What ends is not remembered for ever, and what stands is.
+#[test]
+fn s8_a_host_that_came_and_went_is_forgotten() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let leaf = x509::Certificate::parse(&domain.node.link().shown().0[0]).unwrap();
+        let (node, at) = (leaf.uri_names()[0].clone(), domain.now());
+        let gone = "spiffe://demo.example/aims/node/gitlab_ci/77/9".to_owned();
+        let heard = || Heard { at, troubles: Vec::new() };
+        let both = BTreeMap::from([(node.clone(), heard()), (gone.clone(), heard())]);
+        assert_eq!(seen(&domain, &both).await.gone, std::slice::from_ref(&gone));
+        let life = credential::policy::Lifetimes::default().component;
+        sim.sleep(life).await;
+        let mut all = vec![gone, node];
+        all.sort();
+        assert_eq!(seen(&domain, &both).await.gone, all);
+    });
+}
+
+/// The whole of it: a server that goes away at the worst moment is retried with jitter, an alarm
+/// is raised while most of the life is left, and the stated budget holds for each credential.
+/// req: PROV-09
+#[test]
+fn s8_a_failing_renewal_is_retried_with_jitter_told_of_and_outlived() {
+    const AGENTS: usize = 12;
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let mut agents = Vec::new();
+        for number in 0..AGENTS {
+            let name = format!("a{number}");
+            domain.register(registration(&name, &[])).await;
+            let path = format!("/opt/{name}");
+            let attested = domain.attest(process(&path), true).await.unwrap().into_value();
+            agents.push(attested.unwrap());
+        }
+        let world = domain.node.world();
+        let budget = seen(&domain, &BTreeMap::new()).await.outage.x509_svid;
+        let issued = domain.now();
+        for agent in &agents {
+            x509(&*world, agent).await.unwrap().unwrap();
+        }
+        // All are due, and then nobody answers.
+        domain.renew(&domain.node).await.unwrap();
+        sim.sleep(Span::from_seconds(budget.seconds())).await;
+        domain.node.link().cut(true);
+        let begun = domain.now();
+        let mut again = std::collections::BTreeSet::new();
+        for agent in &agents {
+            let held = x509(&*world, agent).await.unwrap().unwrap();
+            let pause = held.renew.since(domain.now());
+            assert!(pause >= Span::from_seconds(3) && pause <= Span::from_seconds(4), "{pause:?}");
+            again.insert(pause.millis() / 50);
+        }
+        assert!(again.len() > AGENTS / 3, "they all come back together: {again:?}");
+        // The node tells, and the server raises the alarm half a minute later.
+        sim.sleep(Span::from_seconds(30)).await;
+        let troubles = watch::troubles(&*world).await.unwrap();
+        assert_eq!(troubles.len(), AGENTS);
+        let leaf = x509::Certificate::parse(&domain.node.link().shown().0[0]).unwrap();
+        let heard = Heard { at: domain.now(), troubles };
+        let heard = BTreeMap::from([(leaf.uri_names()[0].clone(), heard)]);
+        let alarms = seen(&domain, &heard).await.alarms;
+        let failing = alarms.iter().filter(|one| one.kind == AlarmKind::RenewalFailing);
+        assert_eq!(failing.clone().count(), AGENTS);
+        let life = Span::from_seconds(budget.seconds() * 2);
+        for alarm in failing {
+            let left = alarm.ends.unwrap().since(domain.now());
+            assert!(left.millis() > life.millis() / 5 * 2, "long before expiry: {left:?}");
+        }
+        // As stated, whenever it began, each is held so long and renewed after it.
+        while domain.now() < begun.plus(budget).minus(Span::from_seconds(60)) {
+            sim.sleep(Span::from_seconds(50)).await;
+            for agent in &agents {
+                let held = x509(&*world, agent).await.unwrap().unwrap();
+                let leaf = x509::Certificate::parse(&held.chain[0]).unwrap();
+                assert!(domain.now() < leaf.not_after() && leaf.not_before() <= issued);
+            }
+        }
+        domain.node.link().cut(false);
+        domain.feed(&domain.node).await.unwrap();
+        sim.sleep(Span::from_seconds(5)).await;
+        for agent in &agents {
+            let held = x509(&*world, agent).await.unwrap().unwrap();
+            let leaf = x509::Certificate::parse(&held.chain[0]).unwrap();
+            assert!(leaf.not_after() > begun.plus(budget), "renewed");
+        }
+        assert_eq!(watch::troubles(&*world).await.unwrap(), []);
     });
 }

@@ -70,7 +70,7 @@ fn s7_a_process_is_one_agent_in_force_or_gets_nothing() {
 
 /// What a platform says decides with the rest; what leaves the node is what the rule asks for.
 ///
-/// req: ATT-01 (part), ATT-02 (part), OBS-07 (part)
+/// req: ATT-01 (part), ATT-02, OBS-07 (part)
 #[test]
 fn s7_a_platforms_facts_decide_and_only_those_asked_for_are_told() {
     story(|sim| async move {
@@ -337,6 +337,9 @@ fn s4_1_a_broker_asks_for_those_that_policy_lets_it() {
         kept.keys = Some(KeyHolding::Kept);
         domain.register(kept).await;
         domain.register(registration("mesh", &[])).await;
+        let (mut below, kind) = (registration("below", &[]), identifier::Kind::Service);
+        (below.kind, below.downstream) = (kind, true);
+        domain.register(below).await;
         let node = domain.node.world();
         let mesh = attested(&domain, "/opt/mesh").await;
         let svid = x509(&*node, &mesh).await.unwrap().unwrap();
@@ -357,6 +360,9 @@ fn s4_1_a_broker_asks_for_those_that_policy_lets_it() {
         assert_eq!(ask(&asker, "/opt/clerk").await, Ok("clerk".to_owned()));
         assert_eq!(ask(&asker, "/opt/nobody").await, Err("workload::NoRecord"));
         assert_eq!(ask(&asker, "/opt/kept").await, Err("workload::KeysKept"));
+        // Past defects 25: who is an authority gets its identity itself.
+        assert_eq!(ask(&asker, "/opt/below").await, Err("workload::Downstream"));
+        attested(&domain, "/opt/below").await;
         // Another workload of ours is no broker, and gets nothing in the name of one.
         let clerk = attested(&domain, "/opt/clerk").await;
         let other = x509(&*node, &clerk).await.unwrap().unwrap();
@@ -411,5 +417,28 @@ fn wimse_identifier_4_4_what_only_spiffe_knows_gets_no_identifier_of_wimse() {
         // Agents of SPIRE are not served at all.
         let spire = flow::boot::spire_identity(&*server, &[], &[]).await.err().unwrap();
         assert!(spire.why.contains("wimse://demo.example"), "{spire}");
+    });
+}
+
+/// A key store that cannot sign leaves no keys behind, however often it is asked.
+/// req: CRED-11 (part)
+#[test]
+fn s8_a_key_whose_request_cannot_be_signed_is_not_kept() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &[])).await;
+        let node = domain.node.world();
+        let attested = domain.attest(process("/opt/clerk"), true).await.unwrap().into_value();
+        let attested = attested.unwrap();
+        let before = node.keys().handles();
+        node.keys().set_unavailable(1_000);
+        for _ in 0..5 {
+            assert!(x509(&*node, &attested).await.is_err());
+            assert!(wit(&*node, &attested).await.is_err());
+        }
+        assert_eq!(node.keys().handles(), before);
+        node.keys().set_unavailable(0);
+        x509(&*node, &attested).await.unwrap().unwrap();
+        assert_eq!(node.keys().handles().len(), before.len() + 1);
     });
 }

@@ -71,6 +71,13 @@ impl Challenge {
         self.with("max_age", seconds.to_string())
     }
 
+    /// draft-rosomakho-oauth-txn-challenge §4.2: the signed challenge of one transaction.
+    #[must_use]
+    pub fn transaction(self, challenge: &str) -> Self {
+        let one = self.with("error", crate::txn_challenge::ERROR.to_owned());
+        one.with("transaction_challenge", challenge.to_owned())
+    }
+
     /// RFC 9449 §7.1: "An algs parameter SHOULD be included to signal to the client".
     #[must_use]
     pub fn algs(self, algorithms: &[Algorithm]) -> Self {

@@ -75,6 +75,7 @@ pub mod token_request;
 pub mod token_response;
 mod token_text;
 mod token_type;
+pub mod txn_challenge;
 pub mod txn_token;
 
 pub use identifier::{ClientId, LineageId, NotAnIdentifier, SubjectText, TokenId, TransactionId};

@@ -7,6 +7,7 @@
 mod body;
 mod bundle;
 mod entry;
+mod sct;
 mod trusted_root;
 mod verify;
 

@@ -1,4 +1,5 @@
-//! Conceptual message wrappers (CMW) in JSON: a message with its media type, or a tree of such.
+//! Conceptual message wrappers (CMW) in JSON and CBOR: a message with its media type, or a tree of
+//! such.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use json::{Bounds, Unreadable};
 use serde_json::{Map, Value, json};
+
+use crate::cbor::{self, CborError, Item};
 
 /// The largest wrapper, in bytes.
 pub const CMW_BYTES_MAX: usize = 512 * 1024;
@@ -68,8 +71,8 @@ impl Contents {
         self.0 & other.0 == other.0
     }
 
-    fn read(value: &Value) -> Result<Self, CmwError> {
-        let bits = value.as_u64().filter(|bits| (1..=Self::ALL).contains(bits));
+    fn read(bits: Option<u64>) -> Result<Self, CmwError> {
+        let bits = bits.filter(|bits| (1..=Self::ALL).contains(bits));
         let bits = bits.and_then(|bits| u32::try_from(bits).ok());
         bits.map(Self).ok_or(CmwError::Indicator)
     }
@@ -81,6 +84,21 @@ pub enum CmwError {
     /// Not JSON with one meaning, or over a bound of it.
     #[error(transparent)]
     Json(#[from] Unreadable),
+    /// Not CBOR that is read here, or over a bound of it.
+    #[error(transparent)]
+    Cbor(#[from] CborError),
+    /// Too long.
+    #[error("{bytes} bytes, at most {CMW_BYTES_MAX} are read")]
+    TooLong {
+        /// How long.
+        bytes: usize,
+    },
+    /// A CoAP Content-Format, or a tag made of one, in place of a media type.
+    #[error("a message by the number {number}; name its media type")]
+    Number {
+        /// The number.
+        number: u64,
+    },
     /// Neither an array nor an object.
     #[error("neither a record nor a collection")]
     Shape,
@@ -96,8 +114,8 @@ pub enum CmwError {
         /// What stood there.
         found: String,
     },
-    /// Not base64url without padding.
-    #[error("the value is not base64url without padding")]
+    /// Not base64url without padding; in CBOR, not a byte string.
+    #[error("the value is not base64url without padding, in cbor a byte string")]
     Value,
     /// Bits that are not registered, or none.
     #[error("the indicator is not a number from 1 to 31")]
@@ -141,6 +159,36 @@ impl Cmw {
     /// The same of a value that was read already, such as a member of a request.
     pub fn read(value: &Value) -> Result<Self, CmwError> {
         read(value, 1, &mut { COLLECTION_ENTRIES_MAX })
+    }
+
+    /// Reads the CBOR form.
+    pub fn parse_cbor(bytes: &[u8]) -> Result<Self, CmwError> {
+        if bytes.len() > CMW_BYTES_MAX {
+            return Err(CmwError::TooLong { bytes: bytes.len() });
+        }
+        from_cbor(cbor::parse(bytes)?, 1, &mut { COLLECTION_ENTRIES_MAX })
+    }
+
+    /// The CBOR form; labels are texts.
+    pub fn to_cbor(&self) -> Vec<u8> {
+        self.to_item().to_bytes()
+    }
+
+    fn to_item(&self) -> Item {
+        let text = |text: &str| Item::Text(text.to_owned());
+        match self {
+            Self::Record(record) => {
+                let value = Item::Bytes(record.value.clone());
+                let mut all = vec![text(&record.media_type), value];
+                all.extend(record.contents.map(|contents| Item::Unsigned(contents.0.into())));
+                Item::Array(all)
+            }
+            Self::Collection { kind, entries } => {
+                let kind = kind.iter().map(|kind| (text(TYPE), text(kind)));
+                let entries = entries.iter().map(|(label, one)| (text(label), one.to_item()));
+                Item::Map(kind.chain(entries).collect())
+            }
+        }
     }
 
     /// The JSON form.
@@ -208,7 +256,7 @@ fn record(members: &[Value]) -> Result<Record, CmwError> {
     Ok(Record {
         media_type: name.to_owned(),
         value: octets.ok_or(CmwError::Value)?,
-        contents: contents.map(Contents::read).transpose()?,
+        contents: contents.map(|one| Contents::read(one.as_u64())).transpose()?,
     })
 }
 
@@ -225,9 +273,7 @@ fn collection(
             kind = Some(text.ok_or(CmwError::CollectionType)?.to_owned());
             continue;
         }
-        if label.is_empty() || label.len() > TEXT_BYTES_MAX || label.contains(char::is_control) {
-            return Err(CmwError::Label { label: shown(&json!(label)) });
-        }
+        check_label(label)?;
         entries.insert(label.clone(), read(value, depth + 1, left)?);
     }
     // CMW §3.3: "A Collection MUST have at least one CMW entry."
@@ -235,6 +281,86 @@ fn collection(
         return Err(CmwError::Empty);
     }
     Ok(Cmw::Collection { kind, entries })
+}
+
+fn from_cbor(item: Item, depth: usize, left: &mut usize) -> Result<Cmw, CmwError> {
+    match item {
+        Item::Array(members) => {
+            let over = CmwError::TooMany { max: COLLECTION_ENTRIES_MAX };
+            *left = left.checked_sub(1).ok_or(over)?;
+            record_of_cbor(members).map(Cmw::Record)
+        }
+        Item::Map(_) if depth > COLLECTION_DEPTH_MAX => {
+            Err(CmwError::TooDeep { max: COLLECTION_DEPTH_MAX })
+        }
+        Item::Map(members) => collection_of_cbor(members, depth, left),
+        // CMW §3.2: the number of a tag is made of a CoAP Content-Format.
+        Item::Tag(number, _) => Err(CmwError::Number { number }),
+        _ => Err(CmwError::Shape),
+    }
+}
+
+fn record_of_cbor(members: Vec<Item>) -> Result<Record, CmwError> {
+    let count = members.len();
+    let mut members = members.into_iter();
+    let (Some(kind), Some(value), contents, None) =
+        (members.next(), members.next(), members.next(), members.next())
+    else {
+        return Err(CmwError::Members { count });
+    };
+    let media_type = match kind {
+        Item::Text(name) if is_media_type(&name) => name,
+        Item::Text(name) => return Err(CmwError::MediaType { found: shown(&json!(name)) }),
+        Item::Unsigned(number) => return Err(CmwError::Number { number }),
+        _ => return Err(CmwError::MediaType { found: String::new() }),
+    };
+    // CMW §3.1: "When using CBOR, the value field MUST be encoded as a CBOR byte string."
+    let Item::Bytes(value) = value else { return Err(CmwError::Value) };
+    let contents = contents.map(|one| match one {
+        Item::Unsigned(bits) => Contents::read(Some(bits)),
+        _ => Err(CmwError::Indicator),
+    });
+    Ok(Record { media_type, value, contents: contents.transpose()? })
+}
+
+fn collection_of_cbor(
+    members: Vec<(Item, Item)>,
+    depth: usize,
+    left: &mut usize,
+) -> Result<Cmw, CmwError> {
+    let (mut entries, mut kind) = (BTreeMap::new(), None);
+    for (label, value) in members {
+        let label = match label {
+            Item::Text(label) if label == TYPE => {
+                let Item::Text(text) = value else { return Err(CmwError::CollectionType) };
+                kind = Some(text).filter(|text| is_collection_type(text));
+                kind.as_ref().ok_or(CmwError::CollectionType)?;
+                continue;
+            }
+            Item::Text(label) => label,
+            // CMW §3.3: "Labels can be strings (or integers in the CBOR serialization)".
+            Item::Unsigned(number) => number.to_string(),
+            Item::Negative(number) => format!("{}", -1 - i128::from(number)),
+            _ => return Err(CmwError::Label { label: String::new() }),
+        };
+        check_label(&label)?;
+        let one = from_cbor(value, depth + 1, left)?;
+        // An integer and a text that read alike are one label.
+        if entries.insert(label.clone(), one).is_some() {
+            return Err(CmwError::Label { label });
+        }
+    }
+    if entries.is_empty() {
+        return Err(CmwError::Empty);
+    }
+    Ok(Cmw::Collection { kind, entries })
+}
+
+fn check_label(label: &str) -> Result<(), CmwError> {
+    if label.is_empty() || label.len() > TEXT_BYTES_MAX || label.contains(char::is_control) {
+        return Err(CmwError::Label { label: shown(&json!(label)) });
+    }
+    Ok(())
 }
 
 /// RFC 9110 §8.3.1, as far as it must be told from other texts: type, subtype, parameters.

@@ -48,7 +48,7 @@ pub use key::{BadSignature, KeyError, KeyKind, SignatureAlgorithm};
 pub use name::{Name, NameError};
 pub use oid::Oid;
 pub use path::{ChainError, Purpose, verify_chain};
-pub use request::{Request, RequestError, RequestTemplate, RequestToBeSigned};
+pub use request::{Attestation, Request, RequestError, RequestTemplate, RequestToBeSigned};
 pub use revocation::{REVOCATION_LIST_BYTES_MAX, RevocationList, RevocationListError};
 pub use serial::Serial;
 pub use template::{Kind, Template, TemplateError, ToBeSigned};

@@ -12,6 +12,8 @@ const OID_BYTES_MAX: usize = 64;
 pub struct Oid(Cow<'static, [u8]>);
 
 impl Oid {
+    /// `id-pe-cmw` (draft-ietf-rats-msg-wrap): a conceptual message wrapper.
+    pub const CMW: Self = Self::of(&[0x2b, 6, 1, 5, 5, 7, 1, 35]);
     /// `id-kp-serverAuth`: TLS server authentication.
     pub const SERVER_AUTH: Self = Self::of(&[0x2b, 6, 1, 5, 5, 7, 3, 1]);
     /// `id-kp-clientAuth`: TLS client authentication.

@@ -1,7 +1,7 @@
 //! Certification requests (PKCS #10, RFC 2986): made in two steps, and read only together with
 //! the proof that the asker has the private key.
 
-use der::{Decode, Tag};
+use der::{Decode, Encode, Tag};
 
 use crate::CERTIFICATE_BYTES_MAX;
 use crate::certificate::{AlternativeNames, Malformed, read_extensions, whole};
@@ -10,11 +10,29 @@ use crate::extension::Extension;
 use crate::key::{self, BadSignature, KeyError, KeyKind, SignatureAlgorithm};
 use crate::name::Name;
 use crate::oid::Oid;
-use crate::syntax::{ExtensionSyntax, RequestBody, Signed};
+use crate::syntax::{
+    AttestationBundle, AttestationStatement, ExtensionSyntax, RequestBody, Signed,
+};
 use crate::template::{TemplateError, alternative_names, extension, signed};
 
 /// `id-extensionRequest` of PKCS #9 (RFC 2985 §5.4.2).
 const EXTENSION_REQUEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 14];
+
+/// `id-aa-attestation` (draft-ietf-lamps-csr-attestation): `{ id-aa 59 }`.
+const ATTESTATION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 59];
+/// The most statements of one request.
+const ATTESTATIONS_MAX: usize = 8;
+
+/// A statement that a request carries about its key: of a type, and not read further here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attestation {
+    /// What it is.
+    pub kind: Oid,
+    /// The tag of its value, as DER has it.
+    pub tag: u8,
+    /// The contents of its value.
+    pub contents: Vec<u8>,
+}
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +50,31 @@ impl RequestTemplate {
         &self,
         algorithm: SignatureAlgorithm,
     ) -> Result<RequestToBeSigned, TemplateError> {
+        self.to_be_signed_with(algorithm, &[])
+    }
+
+    /// The same with statements about the key.
+    pub fn to_be_signed_with(
+        &self,
+        algorithm: SignatureAlgorithm,
+        attestations: &[Attestation],
+    ) -> Result<RequestToBeSigned, TemplateError> {
         if !algorithm.fits(KeyKind::of_spki(&self.spki_der)?) {
             return Err(TemplateError::WrongAlgorithm);
         }
-        let attributes = match alternative_names(&self.uri_names, &self.dns_names, &[])? {
+        let mut attributes = Vec::new();
+        if !attestations.is_empty() {
+            attributes.push(carried(attestations));
+        }
+        let asked = match alternative_names(&self.uri_names, &self.dns_names, &[])? {
             Some(names) => asked_extensions(&extension(Oid::SUBJECT_ALT_NAME, false, names)),
             None => Vec::new(),
         };
+        attributes.push(asked);
+        // X.690 §11.6: "The encodings of the component values of a set-of value shall appear in
+        // ascending order".
+        attributes.sort();
+        let attributes = attributes.concat();
         let bytes = tlv(
             SEQUENCE,
             &[
@@ -84,6 +120,7 @@ pub struct Request {
     key: KeyKind,
     uri_names: Vec<String>,
     dns_names: Vec<String>,
+    attestations: Vec<Attestation>,
 }
 
 impl Request {
@@ -107,7 +144,8 @@ impl Request {
         // requesting a certificate with another party's public key."
         let key = key::verify(&spki_der, &signed.algorithm, &message, signature)?;
         let names = asked_names(&body)?;
-        Ok(Self { spki_der, key, uri_names: names.uris, dns_names: names.hosts })
+        let attestations = attestations(&body)?;
+        Ok(Self { spki_der, key, uri_names: names.uris, dns_names: names.hosts, attestations })
     }
 
     /// DER of the `SubjectPublicKeyInfo` whose private key the sender has.
@@ -129,6 +167,11 @@ impl Request {
     pub fn dns_names(&self) -> &[String] {
         &self.dns_names
     }
+
+    /// What it carries about its key.
+    pub fn attestations(&self) -> &[Attestation] {
+        &self.attestations
+    }
 }
 
 /// Why a request is not accepted.
@@ -146,8 +189,10 @@ pub enum RequestError {
     Algorithm(Oid),
     #[error("the request is not signed by the key that it asks a certificate for")]
     Signature,
-    #[error("the extension request is there twice")]
+    #[error("an attribute is there twice")]
     DuplicateAttribute,
+    #[error("{count} attestations; 1 to {ATTESTATIONS_MAX} are read")]
+    Attestations { count: usize },
     #[error(transparent)]
     Extensions(Malformed),
 }
@@ -185,4 +230,44 @@ fn asked_names(body: &RequestBody<'_>) -> Result<AlternativeNames, RequestError>
         Some(names) => AlternativeNames::read(&names.der).map_err(RequestError::Extensions),
         None => Ok(AlternativeNames::default()),
     }
+}
+
+/// The attribute that carries statements.
+fn carried(attestations: &[Attestation]) -> Vec<u8> {
+    let statements = attestations.iter().map(|one| {
+        let kind = tlv(OBJECT_IDENTIFIER, &[one.kind.contents()]);
+        tlv(SEQUENCE, &[&kind, &tlv(one.tag, &[&one.contents])])
+    });
+    let bundle = tlv(SEQUENCE, &[&tlv(SEQUENCE, &[&statements.collect::<Vec<_>>().concat()])]);
+    let kind = tlv(OBJECT_IDENTIFIER, &[ATTESTATION]);
+    tlv(SEQUENCE, &[&kind, &tlv(SET, &[&bundle])])
+}
+
+/// The statements that a request carries.
+fn attestations(body: &RequestBody<'_>) -> Result<Vec<Attestation>, RequestError> {
+    let mut attributes = body.attributes.iter().filter(|one| one.kind.0 == ATTESTATION);
+    let Some(attribute) = attributes.next() else { return Ok(Vec::new()) };
+    // CSR attestation: "COUNTS MAX 1".
+    let mut values = attribute.values.iter();
+    let (Some(value), None, None) = (values.next(), values.next(), attributes.next()) else {
+        return Err(RequestError::DuplicateAttribute);
+    };
+    let bundle: AttestationBundle<'_> = value.decode_as().map_err(|_| RequestError::Encoding)?;
+    // "attestations SEQUENCE SIZE (1..MAX) OF AttestationStatement". Certificates beside them are
+    // for statements that need some, which none that is appraised here does.
+    let count = bundle.attestations.len();
+    if !(1..=ATTESTATIONS_MAX).contains(&count) {
+        return Err(RequestError::Attestations { count });
+    }
+    let read = |one: &AttestationStatement<'_>| {
+        // The statement's own bytes begin with its tag; longer tags stand for nothing known here.
+        let tag = *one.stmt.to_der().ok()?.first()?;
+        Some(Attestation {
+            kind: Oid::from_contents(one.kind.0)?,
+            tag,
+            contents: one.stmt.value().to_vec(),
+        })
+    };
+    let read: Option<Vec<_>> = bundle.attestations.iter().map(read).collect();
+    read.ok_or(RequestError::Encoding)
 }

@@ -50,6 +50,20 @@ pub(crate) struct Attribute<'a> {
     pub(crate) values: SetOfVec<AnyRef<'a>>,
 }
 
+/// `AttestationBundle` of a request (draft-ietf-lamps-csr-attestation).
+#[derive(Clone, Sequence)]
+pub(crate) struct AttestationBundle<'a> {
+    pub(crate) attestations: Vec<AttestationStatement<'a>>,
+    pub(crate) certs: Option<AnyRef<'a>>,
+}
+
+/// `AttestationStatement`.
+#[derive(Clone, Sequence)]
+pub(crate) struct AttestationStatement<'a> {
+    pub(crate) kind: OidSyntax<'a>,
+    pub(crate) stmt: AnyRef<'a>,
+}
+
 /// `Extension`.
 #[derive(Clone, Sequence)]
 pub(crate) struct ExtensionSyntax<'a> {

@@ -96,10 +96,7 @@ impl mechanism::Mechanism for Mechanism {
         _: Option<&[u8]>,
         facts: &Facts<'_>,
     ) -> Result<Appraisal, mechanism::Refusal> {
-        if evidence.len() > EVIDENCE_BYTES_MAX {
-            let (bytes, max) = (evidence.len(), EVIDENCE_BYTES_MAX);
-            return Err(mechanism::Refusal::TooLarge { bytes, max });
-        }
+        mechanism::bounded(evidence, EVIDENCE_BYTES_MAX)?;
         let malformed = |why: String| mechanism::Refusal::Malformed { why };
         let unset = |why| mechanism::Refusal::Settings { mechanism: NAME, why };
         let settings: Settings = facts.rule.settings().map_err(unset)?;

@@ -20,13 +20,11 @@ use serde::{Deserialize, Serialize};
 use time::UnixTime;
 use x509::{Certificate, CertificateDer, CmsError, Purpose, SignedData};
 
-use crate::mechanism::{self, Appraisal, EVIDENCE_BYTES_MAX, Facts, Step};
+use crate::mechanism::{self, ANSWER_BYTES_MAX, Appraisal, Facts, Step};
 use crate::policy::NodeRule;
 use crate::selector::{Selector, Selectors};
 
 const NAME: &str = "azure_imds";
-/// The longest answer: a signed document with its certificates.
-const ANSWER_BYTES_MAX: usize = EVIDENCE_BYTES_MAX;
 
 /// What the machine answers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -108,8 +106,7 @@ pub fn nonce(nonce: &[u8; 32], key: &[u8]) -> String {
 pub struct Mechanism;
 
 fn settings(facts: &Facts<'_>) -> Result<Settings, mechanism::Refusal> {
-    let unset = |why| mechanism::Refusal::Settings { mechanism: NAME, why };
-    facts.rule.settings().map_err(unset)
+    facts.rule.settings_of(NAME)
 }
 
 impl mechanism::Mechanism for Mechanism {
@@ -154,10 +151,7 @@ impl mechanism::Mechanism for Mechanism {
         facts: &Facts<'_>,
     ) -> Result<Appraisal, mechanism::Refusal> {
         let response = response.ok_or(mechanism::Refusal::NoResponse)?;
-        if response.len() > ANSWER_BYTES_MAX {
-            let (bytes, max) = (response.len(), ANSWER_BYTES_MAX);
-            return Err(mechanism::Refusal::TooLarge { bytes, max });
-        }
+        mechanism::bounded(response, ANSWER_BYTES_MAX)?;
         let malformed = |why: String| mechanism::Refusal::Malformed { why };
         let settings = settings(facts)?;
         let response: Response =

@@ -1,10 +1,13 @@
 //! `binding`: whom an agent acts for, as their identity provider or a key of theirs says (ATT-11).
-//! A JWT of the kind `agent-binding+jwt`, about this agent and its key, once.
+//! A JWT of the kind `agent-binding+jwt`, about this agent and its key, once; and where policy says
+//! so, behind it the rotations by which that key handed over to the next one.
 //!
 //! Policy: `[evidence.binding]`, docs/evidence.md.
 
-use jose::{Malformed, Refused, Unverified};
-use oauth::agent_binding::{ActFor, AgentBinding, AgentBindingClaims};
+use jose::{Malformed, Refused, Thumbprint, Unverified};
+use oauth::agent_binding::{
+    self, ActFor, AgentBinding, AgentBindingClaims, Chain, RotationRefused,
+};
 use oauth::confirmation::Confirmation;
 use oauth::{NotAScope, ScopeSet};
 use rats::{Claim, Vector};
@@ -23,6 +26,8 @@ const LIFETIME_MAX: Span = Span::from_seconds(90 * 86_400);
 const LIFETIME_DEFAULT: Span = Span::from_seconds(30 * 86_400);
 /// Most scopes of one binding.
 const SCOPES_MAX: usize = 48;
+/// Most rotations of one binding, whatever policy says.
+const ROTATIONS_MAX: usize = 16;
 /// In policy: all of them.
 const ALL: &str = "*";
 
@@ -32,6 +37,9 @@ struct Settings {
     issuers: Vec<Issuer>,
     #[serde(default)]
     lifetime_max: Option<Span>,
+    /// How often the key of a binding may hand over; without it never.
+    #[serde(default)]
+    rotations_max: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,6 +64,9 @@ impl Settings {
         let fault = |key: &str, why: String| (key.to_owned(), why);
         if settings.lifetime_max.is_some_and(|span| span > LIFETIME_MAX || span == Span::ZERO) {
             return Err(fault("lifetime_max", "1 second to 90 days".to_owned()));
+        }
+        if settings.rotations_max > ROTATIONS_MAX {
+            return Err(fault("rotations_max", format!("{ROTATIONS_MAX} at the most")));
         }
         let all = settings.issuers.iter().map(|one| (one.issuer.as_str(), one.keys.as_str()));
         let holders = Holders::read(all).map_err(|why| fault("issuers", why))?;
@@ -116,11 +127,16 @@ impl AgentEvidence for Kind {
 fn appraise(document: &[u8], facts: &AgentFacts<'_>) -> Result<Finding, Refusal> {
     let (settings, holders) = Settings::read(facts.rule).map_err(Refusal::Settings)?;
     let text = std::str::from_utf8(document).map_err(|_| Refusal::NoText)?.trim();
-    let token = Unverified::<AgentBinding>::parse(text).map_err(Refusal::Malformed)?;
+    let binding = text.split(agent_binding::BEHIND).next().unwrap_or_default();
+    let token = Unverified::<AgentBinding>::parse(binding).map_err(Refusal::Malformed)?;
     let token = token.verify(&holders, ALGORITHMS, facts.now, facts.skew);
     let token = token.map_err(Refusal::Token)?;
     let claims = token.claims();
-    check_bound(claims, facts)?;
+    let Confirmation::Key(first) = &claims.cnf else { return Err(Refusal::NoThumbprint) };
+    let agent = facts.agent.as_str();
+    let chain = Chain { agent, algorithms: ALGORITHMS, now: facts.now, skew: facts.skew };
+    let (bound, rotations) = chain.bound(text, *first, settings.rotations_max)?;
+    check_bound(claims, &bound, facts)?;
     let issuer = settings.issuers.iter().find(|one| one.issuer == claims.iss);
     let issuer = issuer.ok_or(Refusal::NotAllowed { whom: claims.iss.clone() })?;
     if !issuer.speaks_for(&claims.act_for) {
@@ -137,15 +153,18 @@ fn appraise(document: &[u8], facts: &AgentFacts<'_>) -> Result<Finding, Refusal>
     if lifetime > max {
         return Err(Refusal::TooLong { seconds: lifetime.seconds(), max: max.seconds() });
     }
-    finding(claims, &scope, facts)
+    finding(claims, &scope, rotations, facts)
 }
 
 /// Whether it is about this agent and its key, and for this server.
-fn check_bound(claims: &AgentBindingClaims, facts: &AgentFacts<'_>) -> Result<(), Refusal> {
+fn check_bound(
+    claims: &AgentBindingClaims,
+    bound: &Thumbprint,
+    facts: &AgentFacts<'_>,
+) -> Result<(), Refusal> {
     if claims.sub != facts.agent.as_str() {
         return Err(Refusal::Agent { found: claims.sub.clone() });
     }
-    let Confirmation::Key(bound) = &claims.cnf else { return Err(Refusal::NoThumbprint) };
     // RFC 9449 §6.1: "the value of the `jkt` member [...] MUST be the base64url encoding [...] of
     // the JWK SHA-256 Thumbprint of the [...] public key".
     let found = bound.to_base64url();
@@ -168,6 +187,7 @@ fn check_bound(claims: &AgentBindingClaims, facts: &AgentFacts<'_>) -> Result<()
 fn finding(
     claims: &AgentBindingClaims,
     scope: &ScopeSet,
+    rotations: usize,
     facts: &AgentFacts<'_>,
 ) -> Result<Finding, Refusal> {
     let mut told = vec![("binding:issuer", claims.iss.clone())];
@@ -185,7 +205,11 @@ fn finding(
     shown_claims.insert("act_for".to_owned(), Value::from(shown(&claims.act_for)));
     shown_claims.insert("scope".to_owned(), Value::from(scope.to_string()));
     let until = claims.exp.time();
-    let value = format!("{}\0{}", claims.iss, claims.jti.as_str());
+    // A binding serves once, and each of its rotations: a key cannot hand over to two others.
+    let value = match rotations {
+        0 => format!("{}\0{}", claims.iss, claims.jti.as_str()),
+        number => format!("{}\0{}\0{number}", claims.iss, claims.jti.as_str()),
+    };
     Ok(Finding {
         // AR4SI, instance-identity 2: "The Attesting Environment is recognized, and the associated
         // instance of the Attester is not known to be compromised."
@@ -239,6 +263,9 @@ pub enum Refusal {
         /// The agent's.
         expected: String,
     },
+    /// Its key did not hand over as it says.
+    #[error(transparent)]
+    Rotation(#[from] RotationRefused),
     /// It is for somebody else.
     #[error("for another audience than `{expected}`")]
     Audience {
@@ -282,13 +309,20 @@ impl From<signer::Refusal> for Refusal {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let step = match &refusal {
-            Refusal::NoText | Refusal::Malformed(_) => Step::Form,
+            Refusal::NoText
+            | Refusal::Malformed(_)
+            | Refusal::Rotation(RotationRefused::Malformed(_)) => Step::Form,
+            Refusal::Rotation(RotationRefused::TooMany { .. }) => Step::Policy,
             Refusal::Token(Refused::Expired { .. } | Refused::NotYetValid { .. })
+            | Refusal::Rotation(RotationRefused::Token(
+                Refused::Expired { .. } | Refused::NotYetValid { .. },
+            ))
             // A key that nobody knows is no other one: it counts for nothing.
             | Refusal::KeyUnknown
             | Refusal::Facts { .. } => Step::Content,
-            Refusal::Token(_) => Step::Signature,
+            Refusal::Token(_) | Refusal::Rotation(RotationRefused::Token(_)) => Step::Signature,
             Refusal::Agent { .. }
+            | Refusal::Rotation(_)
             | Refusal::NoThumbprint
             | Refusal::Key { .. }
             | Refusal::Audience { .. } => Step::Binding,

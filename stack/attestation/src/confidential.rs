@@ -75,9 +75,7 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
     max: usize,
 ) -> Result<T, mechanism::Refusal> {
-    if bytes.len() > max {
-        return Err(mechanism::Refusal::TooLarge { bytes: bytes.len(), max });
-    }
+    mechanism::bounded(bytes, max)?;
     let malformed = |why: serde_json::Error| mechanism::Refusal::Malformed { why: why.to_string() };
     serde_json::from_slice(bytes).map_err(malformed)
 }

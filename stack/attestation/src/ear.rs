@@ -94,19 +94,19 @@ impl crate::mechanism::Mechanism for Mechanism {
         faults
     }
 
+    fn takes_known_nonce(&self) -> bool {
+        true
+    }
+
     fn appraise(
         &self,
         evidence: &[u8],
         response: Option<&[u8]>,
         facts: &Facts<'_>,
     ) -> Result<Appraisal, mechanism::Refusal> {
-        let unset = |why| mechanism::Refusal::Settings { mechanism: NAME, why };
-        let settings: Settings = facts.rule.settings().map_err(unset)?;
+        let settings: Settings = facts.rule.settings_of(NAME)?;
         let result = response.unwrap_or(evidence);
-        if result.len() > EVIDENCE_BYTES_MAX {
-            let (bytes, max) = (result.len(), EVIDENCE_BYTES_MAX);
-            return Err(mechanism::Refusal::TooLarge { bytes, max });
-        }
+        mechanism::bounded(result, EVIDENCE_BYTES_MAX)?;
         let ear = verified(result, &settings, facts).map_err(Refusal::of)?;
         appraisal(&ear, facts)
     }

@@ -94,12 +94,8 @@ pub struct Mechanism;
 
 /// The evidence, of a host that policy lists.
 fn read(evidence: &[u8], facts: &Facts<'_>) -> Result<(Evidence, Settings), mechanism::Refusal> {
-    if evidence.len() > EVIDENCE_BYTES_MAX {
-        let (bytes, max) = (evidence.len(), EVIDENCE_BYTES_MAX);
-        return Err(mechanism::Refusal::TooLarge { bytes, max });
-    }
-    let unset = |why| mechanism::Refusal::Settings { mechanism: NAME, why };
-    let settings: Settings = facts.rule.settings().map_err(unset)?;
+    mechanism::bounded(evidence, EVIDENCE_BYTES_MAX)?;
+    let settings: Settings = facts.rule.settings_of(NAME)?;
     let malformed =
         |error: serde_json::Error| mechanism::Refusal::Malformed { why: error.to_string() };
     let evidence: Evidence = serde_json::from_slice(evidence).map_err(malformed)?;

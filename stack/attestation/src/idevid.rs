@@ -26,6 +26,10 @@ impl crate::mechanism::Mechanism for Mechanism {
         x509pop::challenge(evidence, facts).map(Some)
     }
 
+    fn takes_known_nonce(&self) -> bool {
+        true
+    }
+
     fn appraise(
         &self,
         evidence: &[u8],

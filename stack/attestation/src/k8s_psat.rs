@@ -89,8 +89,7 @@ struct Proved<'a> {
 }
 
 fn settings(facts: &Facts<'_>) -> Result<Settings, mechanism::Refusal> {
-    let unset = |why| mechanism::Refusal::Settings { mechanism: NAME, why };
-    facts.rule.settings().map_err(unset)
+    facts.rule.settings_of(NAME)
 }
 
 /// What is shown, and the cluster that it names.
@@ -114,10 +113,7 @@ fn proved<'a>(
     settings: &'a Settings,
     facts: &Facts<'_>,
 ) -> Result<Proved<'a>, mechanism::Refusal> {
-    if evidence.len() > EVIDENCE_BYTES_MAX {
-        let (bytes, max) = (evidence.len(), EVIDENCE_BYTES_MAX);
-        return Err(mechanism::Refusal::TooLarge { bytes, max });
-    }
+    mechanism::bounded(evidence, EVIDENCE_BYTES_MAX)?;
     let (evidence, cluster) = shown(evidence, settings)?;
     let audience = oidc::expected(cluster.audience.as_ref(), false, facts);
     let issuer = Issuer {
@@ -176,10 +172,7 @@ impl mechanism::Mechanism for Mechanism {
         evidence: &[u8],
         facts: &Facts<'_>,
     ) -> Result<Option<Question>, mechanism::Refusal> {
-        if evidence.len() > EVIDENCE_BYTES_MAX {
-            let (bytes, max) = (evidence.len(), EVIDENCE_BYTES_MAX);
-            return Err(mechanism::Refusal::TooLarge { bytes, max });
-        }
+        mechanism::bounded(evidence, EVIDENCE_BYTES_MAX)?;
         let settings = settings(facts)?;
         let (evidence, cluster) = shown(evidence, &settings)?;
         cluster.keys.question(NAME, &cluster.issuer, evidence.token.as_bytes())

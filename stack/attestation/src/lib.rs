@@ -10,6 +10,7 @@
 pub mod aibom;
 pub mod aws_iid;
 pub mod azure_imds;
+pub mod background;
 pub mod binding;
 mod chain;
 pub mod class;

@@ -17,8 +17,16 @@ use crate::{
 
 /// The largest evidence of any mechanism, in bytes.
 pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024;
-/// The largest answer to a challenge, in bytes.
+/// The largest answer to a challenge that is a signature and what belongs to it, in bytes.
 pub const RESPONSE_BYTES_MAX: usize = 8 * 1024;
+/// The largest answer to a challenge of any mechanism, in bytes: Azure's is a signed document. Each
+/// mechanism bounds its own.
+pub const ANSWER_BYTES_MAX: usize = EVIDENCE_BYTES_MAX;
+
+/// Whether `bytes` are within a bound.
+pub(crate) const fn bounded(bytes: &[u8], max: usize) -> Result<(), Refusal> {
+    if bytes.len() > max { Err(Refusal::TooLarge { bytes: bytes.len(), max }) } else { Ok(()) }
+}
 
 /// What a component will be, once it has joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,6 +179,13 @@ pub trait Mechanism: Sync {
 
     /// Whether its hosts are made for one job: they go without a word, and that is no alarm.
     fn is_brief(&self) -> bool {
+        false
+    }
+
+    /// Whether its evidence is bound to a nonce that others may know, and proves in one message
+    /// what it proves: then a relying party may have it appraised (RFC 9334 §5.2, background
+    /// check).
+    fn takes_known_nonce(&self) -> bool {
         false
     }
 

@@ -205,8 +205,7 @@ impl Mechanism for Platform {
         facts: &Facts<'_>,
     ) -> Result<Option<Question>, mechanism::Refusal> {
         let mechanism = self.name;
-        let unset = |why| mechanism::Refusal::Settings { mechanism, why };
-        let settings: Settings = facts.rule.settings().map_err(unset)?;
+        let settings: Settings = facts.rule.settings_of(mechanism)?;
         let issuer = settings.issuer.as_deref().unwrap_or(self.issuer);
         settings.keys.question(mechanism, issuer, evidence)
     }
@@ -218,12 +217,8 @@ impl Mechanism for Platform {
         facts: &Facts<'_>,
     ) -> Result<Appraisal, mechanism::Refusal> {
         let mechanism = self.name;
-        if evidence.len() > EVIDENCE_BYTES_MAX {
-            let (bytes, max) = (evidence.len(), EVIDENCE_BYTES_MAX);
-            return Err(mechanism::Refusal::TooLarge { bytes, max });
-        }
-        let unset = |why| mechanism::Refusal::Settings { mechanism, why };
-        let settings: Settings = facts.rule.settings().map_err(unset)?;
+        mechanism::bounded(evidence, EVIDENCE_BYTES_MAX)?;
+        let settings: Settings = facts.rule.settings_of(mechanism)?;
         let issuer = Issuer {
             mechanism,
             issuer: settings.issuer.as_deref().unwrap_or(self.issuer),

@@ -9,7 +9,7 @@ use wimse::WorkloadId;
 
 use crate::evidence::{self, EvidenceRule};
 use crate::join_token;
-use crate::mechanism::{ALL, by_name};
+use crate::mechanism::{ALL, Refusal, by_name};
 use crate::tpm_devid::{self, PcrValues};
 
 pub use crate::class::RiskClass;
@@ -23,6 +23,9 @@ pub struct Policy {
     /// How agents that live on no host of ours may enrol, by mechanism name; none: they may not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub enrol: BTreeMap<String, NodeRule>,
+    /// Whose evidence is appraised for relying parties, by mechanism name; none: nobody's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub verify: BTreeMap<String, NodeRule>,
     /// The risk classes of agents, by name.
     pub class: BTreeMap<String, RiskClass>,
     /// What documents about agents must be like, by kind.
@@ -65,13 +68,23 @@ impl NodeRule {
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, String> {
         T::deserialize(Value::Object(self.own.clone())).map_err(|error| error.to_string())
     }
+
+    /// The same, or why that mechanism refuses.
+    pub(crate) fn settings_of<T: DeserializeOwned>(
+        &self,
+        mechanism: &'static str,
+    ) -> Result<T, Refusal> {
+        self.settings().map_err(|why| Refusal::Settings { mechanism, why })
+    }
 }
 
 impl Policy {
     /// What is wrong, as the key concerned and what to do.
     pub fn faults(&self) -> Vec<(String, String)> {
         let mut faults = Vec::new();
-        for (table, rules) in [("node", &self.node), ("enrol", &self.enrol)] {
+        for (table, rules) in
+            [("node", &self.node), ("enrol", &self.enrol), ("verify", &self.verify)]
+        {
             faults.extend(faults_of(table, rules));
         }
         for (name, rule) in &self.evidence {
@@ -111,6 +124,14 @@ fn faults_of(table: &str, rules: &BTreeMap<String, NodeRule>) -> Vec<(String, St
         let message = "a join token is for hosts; name a mechanism that proves what the agent is";
         faults.push((below(table, join_token::NAME, ""), message.to_owned()));
     }
+    if table == "verify" {
+        let others = rules.keys().filter_map(|name| by_name(name));
+        for one in others.filter(|one| !one.takes_known_nonce()) {
+            let message = "its evidence proves nothing to others: it answers no challenge, or one \
+                           that nobody else may know";
+            faults.push((below(table, one.name(), ""), message.to_owned()));
+        }
+    }
     for (name, rule) in rules {
         faults.extend(tpm_devid::fault(table, name, rule));
         let found = by_name(name).map(|one| one.faults(rule)).unwrap_or_default();
@@ -148,6 +169,13 @@ mod tests {
             let faults = Policy { enrol, ..Policy::default() }.faults();
             assert_eq!((faults.len(), faults[0].0.clone()), (1, format!("enrol.{name}")));
             assert!(faults[0].1.starts_with(why), "{faults:?}");
+        }
+        // A relying party can be shown nothing that others could show as well, or must not know.
+        for name in ["tpm_devid", "github_actions", "join_token"] {
+            let verify = BTreeMap::from([(name.to_owned(), NodeRule::default())]);
+            let faults = Policy { verify, ..Policy::default() }.faults();
+            let told = (format!("verify.{name}"), "its evidence proves nothing to others");
+            assert!(faults.iter().any(|(key, why)| *key == told.0 && why.starts_with(told.1)));
         }
         policy.node.insert("tpm".to_owned(), NodeRule::default());
         policy.class.insert("high".to_owned(), class(&[], &["x509", "pgp"]));

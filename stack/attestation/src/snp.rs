@@ -73,6 +73,10 @@ impl mechanism::Mechanism for Mechanism {
         Ok(Some(facts.nonce.to_vec()))
     }
 
+    fn takes_known_nonce(&self) -> bool {
+        true
+    }
+
     fn appraise(
         &self,
         evidence: &[u8],

@@ -129,6 +129,10 @@ impl mechanism::Mechanism for Mechanism {
         Ok(Some(serde_json::to_vec(&challenge).map_err(malformed)?))
     }
 
+    fn takes_known_nonce(&self) -> bool {
+        true
+    }
+
     fn appraise(
         &self,
         evidence: &[u8],
@@ -136,10 +140,7 @@ impl mechanism::Mechanism for Mechanism {
         facts: &Facts<'_>,
     ) -> Result<Appraisal, mechanism::Refusal> {
         let response = response.ok_or(mechanism::Refusal::NoResponse)?;
-        if response.len() > RESPONSE_BYTES_MAX {
-            let (bytes, max) = (response.len(), RESPONSE_BYTES_MAX);
-            return Err(mechanism::Refusal::TooLarge { bytes, max });
-        }
+        mechanism::bounded(response, RESPONSE_BYTES_MAX)?;
         let (certificate, settings) = trusted(evidence, facts)?;
         let response: Response = serde_json::from_slice(response).map_err(malformed)?;
         let theirs = STANDARD.decode(&response.nonce).map_err(malformed)?;
@@ -165,10 +166,7 @@ fn trusted(
     evidence: &[u8],
     facts: &Facts<'_>,
 ) -> Result<(Certificate, Settings), mechanism::Refusal> {
-    if evidence.len() > EVIDENCE_BYTES_MAX {
-        let (bytes, max) = (evidence.len(), EVIDENCE_BYTES_MAX);
-        return Err(mechanism::Refusal::TooLarge { bytes, max });
-    }
+    mechanism::bounded(evidence, EVIDENCE_BYTES_MAX)?;
     let unset = |why| mechanism::Refusal::Settings { mechanism: NAME, why };
     let settings: Settings = facts.rule.settings().map_err(unset)?;
     let evidence: Evidence = serde_json::from_slice(evidence).map_err(malformed)?;
@@ -274,7 +272,8 @@ impl From<Refusal> for mechanism::Refusal {
             | Refusal::NotForHosts
             | Refusal::NotValid { .. }
             | Refusal::CriticalOption { .. } => Step::Chain,
-            Refusal::Nonce { .. } | Refusal::Proof => Step::Binding,
+            // A host's certificate is public: without its key it is anybody's.
+            Refusal::Nonce { .. } | Refusal::Proof => Step::Signature,
             Refusal::NoPrincipal => Step::Content,
             Refusal::Domain { .. } => Step::Policy,
         };

@@ -137,10 +137,7 @@ impl mechanism::Mechanism for Mechanism {
         facts: &Facts<'_>,
     ) -> Result<Appraisal, mechanism::Refusal> {
         let response = response.ok_or(mechanism::Refusal::NoResponse)?;
-        if response.len() > RESPONSE_BYTES_MAX {
-            let (bytes, max) = (response.len(), RESPONSE_BYTES_MAX);
-            return Err(mechanism::Refusal::TooLarge { bytes, max });
-        }
+        mechanism::bounded(response, RESPONSE_BYTES_MAX)?;
         let resident = Resident::prove(evidence, facts)?;
         let response: Response = serde_json::from_slice(response).map_err(malformed)?;
         let leaf = resident.leaf();

@@ -39,6 +39,8 @@ pub struct Host<'a> {
     pub vector: Vector,
     /// When.
     pub joined: UnixTime,
+    /// Until when what it showed counts, where that had an end.
+    pub until: Option<UnixTime>,
 }
 
 /// What an agent proved by itself that runs on no host of ours.
@@ -193,9 +195,7 @@ pub fn assess_by(kinds: &[&'static dyn AgentEvidence], inquiry: &Inquiry<'_>) ->
         assessment.parts.insert(document.kind.to_owned(), part);
     }
     if let Some(host) = inquiry.host {
-        let part = Part { vector: host.vector, ..Part::default() };
-        let part = part.about("mechanism", json!(host.mechanism));
-        let part = part.about("joined", json!(host.joined.to_string()));
+        let part = assessment.host(&host, inquiry.now);
         assessment.parts.insert(HOST.to_owned(), part);
     }
     if let Some(platform) = inquiry.platform {
@@ -236,7 +236,7 @@ fn process(
 
 impl Part {
     /// A part of which a check fired.
-    fn failed(failure: Failure) -> Self {
+    pub(crate) fn failed(failure: Failure) -> Self {
         let all = |value| {
             Claim::ALL.into_iter().fold(Vector::NONE, |vector, claim| vector.with(claim, value))
         };
@@ -256,7 +256,7 @@ impl Part {
     }
 
     /// The same with one more claim, if it is short enough to be shown.
-    fn about(mut self, name: &str, value: Value) -> Self {
+    pub(crate) fn about(mut self, name: &str, value: Value) -> Self {
         if value.to_string().len() <= CLAIMS_BYTES_MAX {
             self.claims.insert(name.to_owned(), value);
         }
@@ -282,6 +282,22 @@ impl Assessment {
             part = part.about(&name, value);
         }
         part
+    }
+
+    /// The host, for as long as what it showed counts.
+    fn host(&mut self, host: &Host<'_>, now: UnixTime) -> Part {
+        let part = match host.until {
+            // Evidence that ended says nothing of now (RFC 9334 §10, freshness).
+            Some(until) if until <= now => {
+                Part::failed(Failure::new(Step::Content, format!("it ended at {until}")))
+            }
+            until => {
+                self.until = until.map_or(self.until, |until| self.until.min(until));
+                Part { vector: host.vector, ..Part::default() }
+            }
+        };
+        let part = part.about("mechanism", json!(host.mechanism));
+        part.about("joined", json!(host.joined.to_string()))
     }
 
     /// The part of this document counts for nothing: a value of it was accepted before.
@@ -314,16 +330,19 @@ impl Assessment {
             profile: Profile::Ear04,
             issued: inquiry.now,
             expires: Some(self.until),
-            verifier: VerifierId {
-                developer: DEVELOPER.to_owned(),
-                build: concat!("aims ", env!("CARGO_PKG_VERSION")).to_owned(),
-            },
+            verifier: ourselves(),
             issuer: Some(issuer.to_owned()),
             subject: Some(inquiry.agent.to_string()),
             nonce: nonce.map(str::to_owned),
             submods: submods.collect(),
         }
     }
+}
+
+/// Which software appraises.
+pub(crate) fn ourselves() -> VerifierId {
+    let build = concat!("aims ", env!("CARGO_PKG_VERSION")).to_owned();
+    VerifierId { developer: DEVELOPER.to_owned(), build }
 }
 
 /// The result, checked, ready to be signed by the verifier's key `kid`.

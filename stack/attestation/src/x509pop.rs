@@ -59,6 +59,10 @@ impl crate::mechanism::Mechanism for Mechanism {
         challenge(evidence, facts).map(Some)
     }
 
+    fn takes_known_nonce(&self) -> bool {
+        true
+    }
+
     fn appraise(
         &self,
         evidence: &[u8],
@@ -89,9 +93,7 @@ pub(crate) fn proved(
     facts: &Facts<'_>,
 ) -> Result<Vec<Certificate>, Refusal> {
     let response = response.ok_or(Refusal::NoResponse)?;
-    if response.len() > RESPONSE_BYTES_MAX {
-        return Err(Refusal::TooLarge { bytes: response.len(), max: RESPONSE_BYTES_MAX });
-    }
+    crate::mechanism::bounded(response, RESPONSE_BYTES_MAX)?;
     let chain = trusted_chain(evidence, facts)?;
     let leaf = chain.first().ok_or_else(|| malformed("no certificate"))?;
     if facts.role == Role::SpireAgent {
@@ -116,9 +118,7 @@ fn both(ours: &[u8; NONCE_BYTES], theirs: &str) -> Result<Vec<u8>, Refusal> {
 
 /// The certificates of the evidence, their chain checked to policy's anchors for this mechanism.
 fn trusted_chain(evidence: &[u8], facts: &Facts<'_>) -> Result<Vec<Certificate>, Refusal> {
-    if evidence.len() > EVIDENCE_BYTES_MAX {
-        return Err(Refusal::TooLarge { bytes: evidence.len(), max: EVIDENCE_BYTES_MAX });
-    }
+    crate::mechanism::bounded(evidence, EVIDENCE_BYTES_MAX)?;
     let evidence: Evidence = serde_json::from_slice(evidence).map_err(malformed)?;
     let count = evidence.certificates.len();
     if count == 0 || count > CERTIFICATES_MAX {

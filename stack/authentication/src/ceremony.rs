@@ -2,7 +2,9 @@
 //! (AUTHN-11).
 //!
 //! In scope: the text, and whether it came back in time to the same end. Not here: that it serves
-//! once, which the store sees. Nobody has to keep it: what the browser is given says, under an authentication code of this
+//! once, which the store sees.
+//!
+//! Nobody has to keep it: what the browser is given says, under an authentication code of this
 //! process, when it was made and what it carries, and the code covers what it is for and for which
 //! browser. A stranger who begins many costs no memory.
 

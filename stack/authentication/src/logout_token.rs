@@ -7,7 +7,7 @@ use oauth::{ClientId, Issuer, TokenId};
 use openid::logout::{self, Ends, LogoutToken};
 use time::{Span, UnixTime};
 
-/// §2.4: "preferably at most two minutes in the future, to prevent captured Logout Tokens from
+/// §4: "preferably at most two minutes in the future, to prevent captured Logout Tokens from
 /// being replayable."
 pub const LIFE: Span = Span::from_seconds(120);
 

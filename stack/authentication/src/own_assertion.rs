@@ -32,8 +32,8 @@ pub fn build(order: &Order<'_>) -> Result<Checked<SigningInput<ClientAssertion>>
     let claims = ClientAssertionClaims {
         iss: order.client_id.clone(),
         sub: order.client_id.clone(),
-        // draft-ietf-oauth-rfc7523bis §4: "the audience value MUST be the issuer identifier of the
-        // authorization server", alone: one for several could be passed on between them.
+        // draft-ietf-oauth-rfc7523bis §2: "The issuer identifier of the authorization server, as
+        // defined in [RFC8414], can be used": alone, for one for several could be passed on.
         aud: Audience::one(order.issuer.as_str()),
         exp: NumericDate::from_time(order.now.plus(LIFE)),
         jti: order.jti.clone(),

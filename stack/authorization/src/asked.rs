@@ -10,7 +10,7 @@ use oauth::authorization_details::{AuthorizationDetails, Detail};
 use oauth::authorization_request::{AuthorizationRequest, RequestRefused};
 use oauth::error::ErrorCode;
 use oauth::parameter::Refused;
-use oauth::{Scope, ScopeSet};
+use oauth::{Resource, Scope, ScopeSet};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -103,7 +103,45 @@ pub fn asked(
     gateway: &str,
     widest: Option<&ScopeSet>,
 ) -> Result<Asked, RequestRefused> {
-    let (openid, scopes) = split(request.scope.as_ref());
+    let wanted = Wanted {
+        scope: request.scope.as_ref(),
+        resources: &request.resources,
+        details: request.authorization_details.as_ref(),
+    };
+    wanted.read(resources, gateway, widest)
+}
+
+/// What any request for a user asks for, in a browser or without one (RFC 8628 §3.1, CIBA Core 1.0
+/// §7.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// `scope`.
+    pub scope: Option<&'a ScopeSet>,
+    /// `resource`.
+    pub resources: &'a [Resource],
+    /// `authorization_details`.
+    pub details: Option<&'a AuthorizationDetails>,
+}
+
+impl Wanted<'_> {
+    /// Reads it, as [`asked`] does.
+    pub fn read(
+        &self,
+        resources: &[ResourcePolicy],
+        gateway: &str,
+        widest: Option<&ScopeSet>,
+    ) -> Result<Asked, RequestRefused> {
+        read(self, resources, gateway, widest)
+    }
+}
+
+fn read(
+    wanted: &Wanted<'_>,
+    resources: &[ResourcePolicy],
+    gateway: &str,
+    widest: Option<&ScopeSet>,
+) -> Result<Asked, RequestRefused> {
+    let (openid, scopes) = split(wanted.scope);
     if let Some(widest) = widest
         && let Some(scope) = scopes.iter().find(|scope| !widest.contains(scope))
     {
@@ -111,20 +149,21 @@ pub fn asked(
         return Err(refused(ErrorCode::InvalidScope, Refused::form("scope", SCOPE, what)));
     }
     let mut found = Found { resources, gateway, targets: BTreeMap::new() };
-    for resource in &request.resources {
+    for resource in wanted.resources {
         found.name(resource.as_str())?;
     }
     let named = !found.targets.is_empty();
     for scope in scopes.iter() {
         found.scope(scope, named)?;
     }
-    for detail in request.authorization_details.iter().flat_map(AuthorizationDetails::iter) {
+    for detail in wanted.details.into_iter().flat_map(AuthorizationDetails::iter) {
         found.detail(detail, named)?;
     }
     let mut targets: Vec<Target> = found.targets.into_values().collect();
     // RFC 6749 §3.3: "If the client omits the scope parameter when requesting authorization, the
-    // authorization server MUST either process the request using a pre-defined default value or fail
-    // the request". The default is all of a resource that was named: policy and user take from it.
+    // authorization server MUST either process the request using a pre-defined default value or
+    // fail the request". The default is all of a resource that was named: policy and user take
+    // from it.
     for target in targets.iter_mut().filter(|target| target.is_bare()) {
         let policy = resources.iter().find(|one| one.name == target.name);
         let all = policy
@@ -283,7 +322,10 @@ fn walk(name: &str, value: &Value, depth: usize, lines: &mut Vec<(String, String
     };
     match value {
         Value::Object(members) if depth < DEPTH_MAX => {
-            for (key, value) in members.iter().filter(|(key, _)| depth > 0 || *key != "type") {
+            // By name: the same whatever order a client, or a map, has them in.
+            let members: BTreeMap<_, _> = members.iter().collect();
+            let told = members.into_iter().filter(|(key, _)| depth > 0 || *key != "type");
+            for (key, value) in told {
                 walk(&below(key), value, depth + 1, lines);
             }
         }
@@ -479,7 +521,8 @@ mod tests {
     fn rfc9396_11_3_people_see_what_they_allow() {
         let long = "a".repeat(VALUE_CHARS_MAX + 1);
         let value = serde_json::json!({
-            "type": "t", "to": "ACME\u{202e}EMCA", "long": long, "deep": { "a": [1, { "b": true }] },
+            "type": "t", "to": "ACME\u{202e}EMCA", "long": long,
+            "deep": { "a": [1, { "b": true }] },
         });
         let lines = lines(&value);
         let of = |name: &str| {

@@ -40,8 +40,8 @@ impl Redirects {
     /// request, which differs from what is registered at most by a loopback port.
     pub fn find(&self, asked: Option<&str>) -> Result<RedirectUri, NoRedirect> {
         match (asked, self.redirect_uris.as_slice()) {
-            // RFC 6749 §3.1.2.3: "If multiple redirection URIs have been registered [...] the client
-            // MUST include a redirection URI with the authorization request".
+            // RFC 6749 §3.1.2.3: "If multiple redirection URIs have been registered [...] the
+            // client MUST include a redirection URI with the authorization request".
             (None, [one]) => Ok(one.clone()),
             (None, _) => Err(NoRedirect::Absent),
             (Some(asked), registered) => {

@@ -123,8 +123,8 @@ pub enum PushedRefusal {
     },
 }
 
-/// A request in somebody's browser. It decides nothing: what it asks for is looked at anew each time
-/// that it is shown, and when it is answered.
+/// A request in somebody's browser. It decides nothing: what it asks for is looked at anew each
+/// time that it is shown, and when it is answered.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interaction {
     /// Its row: [`hash_of`] its name.

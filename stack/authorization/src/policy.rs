@@ -93,7 +93,8 @@ impl TrustedIssuer {
         let made_up = !self.subjects.contains_key(sub);
         let ours = ["user:", "client-", "spiffe://", "wimse://"];
         let is_ours = ours.iter().any(|prefix| named.starts_with(prefix));
-        (!named.is_empty() && !(made_up && is_ours)).then_some(named)
+        let fits = !named.is_empty() && (!made_up || !is_ours);
+        fits.then_some(named)
     }
 }
 
@@ -111,6 +112,14 @@ pub struct Impersonation {
 
 /// The most rules of impersonation.
 pub const IMPERSONATIONS_MAX: usize = 64;
+
+/// `[openid]`: what clients are told of users.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenId {
+    /// The clients that are told another `sub` than everybody else (OpenID Connect Core 1.0 §8.1).
+    pub pairwise: BTreeSet<String>,
+}
 
 /// `[consent]`: what is asked of clients that bring users, and how long what these allow lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,14 +155,6 @@ impl Consent {
         let allowed = format!("allowed are 1 to {GRANT_SECONDS_MAX}");
         vec![("consent.grant_life", format!("`grant_life` is {seconds} seconds; {allowed}"))]
     }
-}
-
-/// `[openid]`: what clients are told of users.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OpenId {
-    /// The clients that are told another `sub` than everybody else (OpenID Connect Core 1.0 §8.1).
-    pub pairwise: BTreeSet<String>,
 }
 
 /// The deepest chain that policy may allow: what a token can hold.

@@ -7,7 +7,8 @@ use oauth::ClientId;
 use oauth::authorization_response::{AuthorizationResponse, ResponseClaims, SignedResponse};
 use time::{Span, UnixTime};
 
-/// How long a signed answer lives. JARM §2.1: "A maximum JWT lifetime of 10 minutes is RECOMMENDED."
+/// How long a signed answer lives. JARM §2.1: "A maximum JWT lifetime of 10 minutes is
+/// RECOMMENDED."
 pub const LIFE: Span = Span::from_seconds(60);
 
 /// The answer to `client`, checked, to be signed by the key `kid`.

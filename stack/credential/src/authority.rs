@@ -8,7 +8,7 @@ use time::{Span, UnixTime};
 use crate::x509_intermediate::{Above, LIFE_MIN};
 
 /// The most keys of one purpose at any time: a bound on published key sets.
-pub const KEYS_MAX: usize = 16;
+pub const KEYS_MAX: usize = 32;
 
 /// What a key of ours signs; each purpose has keys of its own (docs/design.md §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -182,8 +182,15 @@ impl KeyRing {
         if last <= now {
             return Step::Make { signs_from: now };
         }
-        let make_at = last.minus(self.ahead(schedule));
+        let make_at = self.make_at(schedule);
         if make_at <= now { Step::Make { signs_from: last } } else { Step::Wait(make_at) }
+    }
+
+    /// When the next key is to be made, by `schedule`: before the last one signs no longer.
+    pub fn make_at(&self, schedule: &Schedule) -> UnixTime {
+        let ours = self.keys.iter().filter(|key| key.is_ours());
+        let last = ours.map(|key| key.signs_until).max().unwrap_or_default();
+        last.minus(self.ahead(schedule))
     }
 
     /// How long before the last key ends the next one is made. For an intermediate that is half of
@@ -303,8 +310,8 @@ pub enum RingRefusal {
         /// What was named.
         kid: KeyId,
     },
-    /// A gateway signs with it: it ends within minutes, or at once when it is revoked.
-    #[error("`{}` is held by a gateway; it can only be revoked", .kid.as_str())]
+    /// A gateway or a nested server signs with it: it ends by itself, or when it is revoked.
+    #[error("`{}` is held by a gateway or a nested server; it can only be revoked", .kid.as_str())]
     Delegated {
         /// The key.
         kid: KeyId,
@@ -461,7 +468,7 @@ mod tests {
         let kids: Vec<_> = ring.keys.iter().map(|key| key.kid.as_str()).collect();
         assert_eq!(kids.len(), KEYS_MAX);
         assert_eq!((kids[0], kids[1]), ("own", "other"));
-        assert_eq!(kids.last(), Some(&"a-47"), "the newest is there");
+        assert_eq!(kids.last(), Some(&"a-95"), "the newest is there");
         // Many gateways: ours still signs.
         for gateway in 0..3 * KEYS_MAX {
             ring = ring.with(held(&format!("g-{gateway}"), &format!("gateway-{gateway}")), at(0));

@@ -99,9 +99,65 @@ impl Lifetimes {
     }
 }
 
+/// The most levels of nested authorities: with those above ours a chain stays as short as it is
+/// read.
+pub const NESTED_LEVELS_MAX: u8 = 3;
+/// The shortest and the longest life that policy may give to a nested authority, in seconds.
+pub const NESTED_SECONDS: (u64, u64) = (120, 30 * 86_400);
+
+/// `[nested]` of `domain.toml`: authorities of other servers below ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nested {
+    /// How many levels of them may stand below ours.
+    pub levels: u8,
+    /// How long the certificate of one lives at the most.
+    pub life: Span,
+}
+
+impl Default for Nested {
+    fn default() -> Self {
+        Self { levels: 0, life: Span::from_seconds(86_400) }
+    }
+}
+
+impl Nested {
+    /// The settings that are out of bounds, each with what is wrong.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if self.levels > NESTED_LEVELS_MAX {
+            let levels = self.levels;
+            let message = format!("`levels` is {levels}; allowed are 0 to {NESTED_LEVELS_MAX}");
+            faults.push(("levels", message));
+        }
+        let ((min, max), life) = (NESTED_SECONDS, self.life.seconds());
+        if !(min..=max).contains(&life) {
+            let message = format!("`life` is {life} seconds; allowed are {min} to {max}");
+            faults.push(("life", message));
+        }
+        faults
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// req: CRED-06 (part)
+    #[test]
+    fn s6_nested_authorities_are_few_levels_and_short_lived() {
+        assert_eq!(Nested::default().faults(), []);
+        for (levels, life, expect) in [
+            (NESTED_LEVELS_MAX, NESTED_SECONDS.0, &[][..]),
+            (NESTED_LEVELS_MAX + 1, NESTED_SECONDS.1, &["levels"]),
+            (1, NESTED_SECONDS.0 - 1, &["life"]),
+            (1, NESTED_SECONDS.1 + 1, &["life"]),
+        ] {
+            let nested = Nested { levels, life: Span::from_seconds(life) };
+            let found: Vec<_> = nested.faults().iter().map(|fault| fault.0).collect();
+            assert_eq!(found, expect, "{levels} {life}");
+        }
+    }
 
     /// req: CRED-06 (part)
     #[test]

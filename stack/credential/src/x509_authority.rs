@@ -17,7 +17,12 @@ pub(crate) const COMMON_NAME_CHARS_MAX: usize = 64;
 #[derive(Debug)]
 pub enum Role<'a> {
     /// X509-SVID §3.2, §4: signing certificate of a trust domain, under its one scheme.
-    TrustDomain(&'a Origin),
+    TrustDomain {
+        /// Which.
+        origin: &'a Origin,
+        /// How many levels of authorities may stand below it.
+        below: u8,
+    },
     /// The HTTPS listeners' own names, and no others.
     Web(&'a [String]),
 }
@@ -31,8 +36,8 @@ pub fn build(
     until: UnixTime,
     algorithm: SignatureAlgorithm,
 ) -> Result<Checked<ToBeSigned>, Fault> {
-    let (name, uri_names, permitted) = match role {
-        Role::TrustDomain(origin) => {
+    let (name, uri_names, permitted, below) = match role {
+        Role::TrustDomain { origin, below } => {
             // RFC 5280 appendix A.1: "ub-common-name INTEGER ::= 64". A trust domain may be longer;
             // the name is for people, the URI is what counts.
             let name = format!("AIMS {}", origin.name());
@@ -41,9 +46,10 @@ pub fn build(
             // §4.4: a `wimse` path "MUST contain at least one non-empty segment", so an authority
             // of that scheme has no identifier.
             let uri = origin.is_spiffe().then(|| origin.to_string());
-            (name, uri.into_iter().collect(), Vec::new())
+            (name, uri.into_iter().collect(), Vec::new(), *below)
         }
-        Role::Web(names) => ("AIMS HTTPS listeners".to_owned(), Vec::new(), names.to_vec()),
+        // No authority stands below it.
+        Role::Web(names) => ("AIMS HTTPS listeners".to_owned(), Vec::new(), names.to_vec(), 0),
     };
     let subject = Name::new(Some("AIMS"), Some(&name))?;
     let template = Template {
@@ -53,8 +59,7 @@ pub fn build(
         not_before: now.minus(Span::from_seconds(60)),
         not_after: until,
         spki_der: spki_der.to_vec(),
-        // No authority stands below it.
-        kind: Kind::Authority { path_len: Some(0) },
+        kind: Kind::Authority { path_len: Some(below) },
         uri_names,
         dns_names: Vec::new(),
         ip_names: Vec::new(),
@@ -163,8 +168,9 @@ mod tests {
     fn s6_an_authority_of_a_trust_domain_obeys_the_profile() {
         // A trust domain may have 255 characters, a common name 64.
         for name in ["demo.example", &format!("{}.example", "a".repeat(247))] {
-            let domain = Origin::parse(&format!("spiffe://{name}")).unwrap();
-            let made = authority(&Role::TrustDomain(&domain)).unwrap().parse().unwrap();
+            let origin = Origin::parse(&format!("spiffe://{name}")).unwrap();
+            let made = authority(&Role::TrustDomain { origin: &origin, below: 0 });
+            let made = made.unwrap().parse().unwrap();
             assert_eq!(spiffe::check_authority(&made), Ok(()));
             assert_eq!(made.uri_names(), [format!("spiffe://{name}")]);
             assert_eq!((made.path_len(), made.not_after()), (Some(0), NOW.plus(DAY)));
@@ -201,8 +207,8 @@ mod tests {
         let bad = ["not a name".to_owned()];
         let refused = authority(&Role::Web(&bad)).err();
         assert_eq!(refused, Some(Fault::Template(TemplateError::Name(bad[0].clone()))));
-        let domain = Origin::parse("spiffe://demo.example").unwrap();
-        let (role, early) = (Role::TrustDomain(&domain), NOW.minus(DAY));
+        let origin = Origin::parse("spiffe://demo.example").unwrap();
+        let (role, early) = (Role::TrustDomain { origin: &origin, below: 0 }, NOW.minus(DAY));
         let key = PrivateKey::from_jwk_private_text(KEY).unwrap();
         let spki = key.public().spki_der();
         let ended = build(&role, spki, [9; 16], NOW, early, ALGORITHM).map(|_| ());

@@ -47,9 +47,11 @@ pub struct Order<'a> {
     pub now: UnixTime,
     /// Until when it is wanted.
     pub until: UnixTime,
+    /// How many levels of authorities may stand below it: none, and it signs leaves alone.
+    pub below: u8,
 }
 
-/// An intermediate, below which nothing but leaves may stand.
+/// An intermediate, below which leaves stand, and as many levels of authorities as the order says.
 pub fn build(
     order: &Order<'_>,
     algorithm: SignatureAlgorithm,
@@ -58,7 +60,7 @@ pub fn build(
     check_authority(issuer).map_err(BuildFault::Issuer)?;
     // RFC 5280 §4.2.1.9: a pathLenConstraint of zero "indicates that no non-self-issued
     // intermediate CA certificates may follow in a valid certification path."
-    if issuer.path_len() == Some(0) {
+    if room_below(issuer).is_some_and(|room| order.below > room) || issuer.path_len() == Some(0) {
         return Err(BuildFault::PathLength);
     }
     let until = order.until.min(issuer.not_after());
@@ -74,7 +76,7 @@ pub fn build(
         not_before: now.minus(BACKDATE).max(issuer.not_before()),
         not_after: until,
         spki_der: order.spki_der.to_vec(),
-        kind: Kind::Authority { path_len: Some(0) },
+        kind: Kind::Authority { path_len: Some(order.below) },
         // X509-SVID §3.2: "A signing certificate SHOULD itself be an SVID."
         uri_names: origin.is_spiffe().then(|| origin.to_string()).into_iter().collect(),
         dns_names: Vec::new(),
@@ -87,10 +89,15 @@ pub fn build(
     };
     let unsigned = template.to_be_signed(algorithm)?;
     let read = unsigned.clone().attach(&[]).parse()?;
-    if !read.is_ca() || read.path_len() != Some(0) || read.spki_der() != order.spki_der {
+    if !read.is_ca() || read.path_len() != Some(order.below) || read.spki_der() != order.spki_der {
         return Err(Fault::NotAnAuthority.into());
     }
     Ok(Checked::assertion(unsigned))
+}
+
+/// How many levels of authorities may stand below one that `issuer` signs; `None` without a bound.
+pub fn room_below(issuer: &Certificate) -> Option<u8> {
+    issuer.path_len().map(|length| length.saturating_sub(1))
 }
 
 /// Why an intermediate is not signed.
@@ -100,7 +107,7 @@ pub enum BuildFault {
     #[error("the certificate of the authority above: {0}")]
     Issuer(AuthorityError),
     /// It has no room below it.
-    #[error("the authority above lets no other stand below it (its path length is 0)")]
+    #[error("the authority above lets no other stand below it, or fewer levels (its path length)")]
     PathLength,
     /// It ends too soon, or has ended.
     #[error("the certificate of the authority above is valid until {not_after}")]
@@ -402,6 +409,10 @@ mod tests {
     }
 
     fn built(issuer: &Certificate) -> Result<Certificate, BuildFault> {
+        built_above(issuer, 0)
+    }
+
+    fn built_above(issuer: &Certificate, below: u8) -> Result<Certificate, BuildFault> {
         let (key, domain) = (key(), Origin::parse("spiffe://demo.example").unwrap());
         let order = Order {
             origin: &domain,
@@ -410,6 +421,7 @@ mod tests {
             random: [2; 16],
             now: NOW,
             until: NOW.plus(DAY),
+            below,
         };
         let unsigned = build(&order, ALGORITHM)?.into_inner();
         Ok(unsigned.attach(&[]).parse().unwrap())
@@ -424,6 +436,25 @@ mod tests {
             assert_eq!(check_authority(&made), Ok(()));
             assert_eq!((made.path_len(), made.not_after()), (Some(0), NOW.plus(expect)));
             assert_eq!(made.uri_names(), ["spiffe://demo.example"]);
+        }
+    }
+
+    /// RFC 5280 §4.2.1.9: each level has one less below it than the one above.
+    /// req: CRED-02 (part)
+    #[test]
+    fn rfc5280_4_2_1_9_levels_below_are_counted() {
+        let far = NOW.plus(DAY);
+        for (path_len, below, expect) in [
+            (None, 3, Ok(Some(3))),
+            (Some(3), 2, Ok(Some(2))),
+            (Some(2), 2, Err(BuildFault::PathLength)),
+            (Some(1), 0, Ok(Some(0))),
+            (Some(1), 1, Err(BuildFault::PathLength)),
+            (Some(0), 0, Err(BuildFault::PathLength)),
+        ] {
+            let above = issuer(Kind::Authority { path_len }, far);
+            let made = built_above(&above, below).map(|made| made.path_len());
+            assert_eq!(made, expect, "{path_len:?} {below}");
         }
     }
 

@@ -198,8 +198,9 @@ mod tests {
     }
 
     fn authority(until: UnixTime) -> Certificate {
-        let (key, domain) = (key(KEY), Origin::parse("spiffe://demo.example").unwrap());
-        let (role, spki) = (Role::TrustDomain(&domain), key.public().spki_der());
+        let (key, origin) = (key(KEY), Origin::parse("spiffe://demo.example").unwrap());
+        let (role, spki) =
+            (Role::TrustDomain { origin: &origin, below: 0 }, key.public().spki_der());
         let made = x509_authority::build(&role, spki, [1; 16], NOW.minus(HOUR), until, ALGORITHM);
         let unsigned = made.unwrap().into_inner();
         let signature = ecdsa_der_from_fixed(key.sign(unsigned.bytes()).as_bytes()).unwrap();

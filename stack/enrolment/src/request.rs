@@ -16,6 +16,8 @@ use rats::{COLLECTION_DEPTH_MAX, Cmw, CmwError, Record};
 use serde::Deserialize;
 use serde_json::Value;
 
+use x509::{Oid, Request};
+
 use crate::session::NONCE_CHARS;
 
 /// The largest body of any of the requests, in bytes: a wrapper of full size and what stands
@@ -128,6 +130,12 @@ pub enum Unread {
     /// Audiences without a token for them, or the other way round.
     #[error("`audiences` names whom a `jwt` is for, and stands beside no other kind alone")]
     Audiences,
+    /// None beside the request, and none in it.
+    #[error("no `evidence`, and no wrapper in the attribute `id-aa-attestation` of the request")]
+    NoEvidence,
+    /// In two places, or two in the request.
+    #[error("evidence twice: a wrapper stands beside the request, or in it, and once")]
+    EvidenceTwice,
     /// The wrapper.
     #[error("`evidence`: {0}")]
     Cmw(#[from] CmwError),
@@ -149,7 +157,7 @@ struct EnrolText {
     request: String,
     mechanism: String,
     response: Option<String>,
-    evidence: Value,
+    evidence: Option<Value>,
     kinds: Vec<String>,
     #[serde(default)]
     audiences: Vec<String>,
@@ -187,13 +195,14 @@ impl EnrolRequest {
         }
         let agent = AgentName::parse(&text.agent)
             .map_err(|_| Unread::Form { member: "agent", form: "the name of an agent" })?;
+        let wanted = Wanted::read(&text.request, text.kinds, text.audiences)?;
         Ok(Self {
             nonce: text.nonce,
             agent,
             mechanism: short("mechanism", text.mechanism)?,
             response: response?,
-            evidence: Cmw::read(&text.evidence)?,
-            wanted: Wanted::read(&text.request, text.kinds, text.audiences)?,
+            evidence: evidence_of(text.evidence.as_ref(), &wanted.request)?,
+            wanted,
         })
     }
 }
@@ -228,6 +237,33 @@ impl Wanted {
         Ok(Self { request, kinds, audiences: audiences? })
     }
 }
+
+/// The wrapper beside the request, or the one that the request carries (CSR attestation): in one
+/// place, so that nobody overlooks what stands in the other.
+fn evidence_of(beside: Option<&Value>, request: &[u8]) -> Result<Cmw, Unread> {
+    let read = match (beside, Request::verify(request)) {
+        (_, Ok(read)) => read,
+        // Why a request is refused is told in its place.
+        (Some(beside), Err(_)) => return Ok(Cmw::read(beside)?),
+        (None, Err(_)) => return Err(Unread::NoEvidence),
+    };
+    let mut carried = read.attestations().iter().filter(|one| one.kind == Oid::CMW);
+    match (beside, carried.next(), carried.next()) {
+        (Some(beside), None, _) => Ok(Cmw::read(beside)?),
+        (None, Some(one), None) => match one.tag {
+            // CMW: "CMW ::= CHOICE { json UTF8String, cbor OCTET STRING }".
+            UTF8_STRING => Ok(Cmw::parse(&one.contents)?),
+            OCTET_STRING => Ok(Cmw::parse_cbor(&one.contents)?),
+            _ => Err(Unread::NoEvidence),
+        },
+        (None, None, _) => Err(Unread::NoEvidence),
+        (_, Some(_), _) => Err(Unread::EvidenceTwice),
+    }
+}
+
+/// Tags of DER.
+const UTF8_STRING: u8 = 0x0c;
+const OCTET_STRING: u8 = 0x04;
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Unread> {
     let bounds = Bounds { bytes_max: REQUEST_BYTES_MAX, depth_max: COLLECTION_DEPTH_MAX + 2 };

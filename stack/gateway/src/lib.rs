@@ -6,6 +6,7 @@
 //! and what they tell whom. Not here: who is calling (`authentication`), whether it may (`pdp`),
 //! the sockets (`edge/proxy`).
 
+pub mod approve;
 mod call;
 mod headers;
 mod mapping;

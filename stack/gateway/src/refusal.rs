@@ -107,6 +107,26 @@ pub enum Refusal {
         /// The policy version.
         policy: String,
     },
+    /// The token is for one call that was approved, and this is another one.
+    #[error("the access token is for one approved call, and this is another: {why}")]
+    OtherCall {
+        /// What is different.
+        why: String,
+    },
+    /// A human must approve this call first.
+    #[error("policy {policy} wants a human to approve this call first")]
+    Approval {
+        /// The rules' policy version.
+        policy: String,
+    },
+    /// The user must authenticate more strongly (RFC 9470).
+    #[error("policy {policy} wants the user to authenticate as `{acr}`")]
+    StepUp {
+        /// How.
+        acr: String,
+        /// The rules' policy version.
+        policy: String,
+    },
     /// Revocations could have been missed.
     #[error("the server was last heard at {heard}, not within {} seconds", .bound.seconds())]
     FeedLost {
@@ -136,6 +156,10 @@ pub enum Status {
     UseDpopNonce,
     /// 403 `insufficient_scope`.
     InsufficientScope(Scope),
+    /// 401 `insufficient_user_authentication` (RFC 9470 §3).
+    InsufficientAuthentication(String),
+    /// 401 `transaction_authorization_required`, where the client takes a challenge; else 403.
+    ApprovalRequired,
     /// 403: policy says no.
     Forbidden,
     /// 404.
@@ -167,6 +191,9 @@ impl Refusal {
             Self::Scope { .. } => "gateway::Scope",
             Self::Map(_) => "gateway::Map",
             Self::Denied { .. } => "gateway::Denied",
+            Self::OtherCall { .. } => "gateway::OtherCall",
+            Self::Approval { .. } => "gateway::Approval",
+            Self::StepUp { .. } => "gateway::StepUp",
             Self::FeedLost { .. } => "gateway::FeedLost",
         }
     }
@@ -195,6 +222,9 @@ impl Refusal {
             Self::Map(MapRefusal::NoAction { .. } | MapRefusal::RpcMethod { .. })
             | Self::Denied { .. } => Status::Forbidden,
             Self::Map(_) => Status::Malformed,
+            Self::OtherCall { .. } => Status::Forbidden,
+            Self::Approval { .. } => Status::ApprovalRequired,
+            Self::StepUp { acr, .. } => Status::InsufficientAuthentication(acr.clone()),
             Self::FeedLost { .. } => Status::Unavailable,
         }
     }

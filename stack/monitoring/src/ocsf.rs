@@ -113,9 +113,11 @@ impl Activity {
                 "user.enable" => named(Class::Entity, 10),
                 _ => named(Class::Entity, 4),
             },
-            Event::UserChanged => named(Class::Entity, 3),
-            Event::ConsentAnswered => named(Class::Entity, 1),
-            // 3004: "1=Create; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
+            Event::UserChanged | Event::ApprovalAnswered => named(Class::Entity, 3),
+            Event::ApprovalAsked | Event::ConsentAnswered => named(Class::Entity, 1),
+            Event::ApprovalEnded => named(Class::Entity, 4),
+            // 3004: "1=Create; 2=Read; 3=Update; 4=Delete; 6=Enroll; 9=Disable; 10=Activate".
+            Event::IdentifierLookedUp => named(Class::Entity, 2),
             Event::CredentialIssued | Event::JoinTokenCreated => named(Class::Entity, 1),
             Event::NodeRenewed | Event::PolicyApplied | Event::KeyRotated => {
                 named(Class::Entity, 3)
@@ -389,8 +391,11 @@ fn entity(record: &Record) -> Value {
         Event::UserRegistered | Event::UserLifecycle | Event::UserChanged => {
             ("User", record.subject.as_ref())
         }
-        Event::ConsentAnswered | Event::GrantEnded => ("Grant", record.root.as_ref()),
         Event::KeyRotated => ("Key", resource),
+        Event::ConsentAnswered | Event::GrantEnded => ("Grant", record.root.as_ref()),
+        Event::ApprovalAsked | Event::ApprovalAnswered | Event::ApprovalEnded => {
+            ("Approval", resource)
+        }
         Event::TokenRead => ("Token", record.jti.as_ref()),
         Event::LogCut => ("Log", resource),
         Event::FederationChanged => ("Federation", resource),

@@ -94,12 +94,18 @@ pub enum Event {
     SignedIn,
     /// A session of a person ended, or a client was told so.
     SessionEnded,
+    /// A grant, a token or a session ended before its time.
+    GrantEnded,
+    /// A human was asked to approve something.
+    ApprovalAsked,
+    /// Somebody allowed or denied what they were asked, or an answer was refused.
+    ApprovalAnswered,
+    /// What was asked is over: nobody answered, it was taken back, or what was allowed was done.
+    ApprovalEnded,
     /// A client asked for a user: it pushed a request, or what it sent by a browser was refused.
     AuthorizationRequested,
     /// A user answered what a client asked for, or the server did by what they answered before.
     ConsentAnswered,
-    /// A grant, a token or a session ended before its time.
-    GrantEnded,
     /// A process was measured and matched to a record, or not.
     WorkloadAttested,
     /// Evidence about an agent, its process and its host was appraised.
@@ -108,6 +114,8 @@ pub enum Event {
     EvidenceChanged,
     /// A credential was issued, renewed or refused.
     CredentialIssued,
+    /// Somebody asked which identifier to expect at a URL or host.
+    IdentifierLookedUp,
     /// A token was issued or refused at the token endpoint.
     TokenIssued,
     /// A resource server asked about a token, or a client about its user.
@@ -149,13 +157,17 @@ impl Event {
             Self::UserChanged => "user_changed",
             Self::SignedIn => "signed_in",
             Self::SessionEnded => "session_ended",
+            Self::GrantEnded => "grant_ended",
+            Self::ApprovalAsked => "approval_asked",
+            Self::ApprovalAnswered => "approval_answered",
+            Self::ApprovalEnded => "approval_ended",
             Self::AuthorizationRequested => "authorization_requested",
             Self::ConsentAnswered => "consent_answered",
-            Self::GrantEnded => "grant_ended",
             Self::WorkloadAttested => "workload_attested",
             Self::EvidenceAppraised => "evidence_appraised",
             Self::EvidenceChanged => "evidence_changed",
             Self::CredentialIssued => "credential_issued",
+            Self::IdentifierLookedUp => "identifier_looked_up",
             Self::TokenIssued => "token_issued",
             Self::TokenRead => "token_read",
             Self::CallDecided => "call_decided",

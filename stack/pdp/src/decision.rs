@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use authentication::session::Acr;
 use serde::Serialize;
 
 use crate::question::{PrincipalKind, Question, ResourceKind};
@@ -16,6 +17,19 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// The decision with the duties gone that were done before: what a human approved, and how the
+    /// user authenticated. All others stay.
+    #[must_use]
+    pub fn after(self, approved: bool, acr: Option<&str>) -> Self {
+        let Self::Permit(mut permit) = self else { return self };
+        permit.obligations.retain(|obligation| match obligation {
+            Obligation::Approval => !approved,
+            Obligation::StepUp(wanted) => !acr.is_some_and(|found| satisfies(found, wanted)),
+            _ => true,
+        });
+        Self::Permit(permit)
+    }
+
     /// The decision for who can meet no obligation: a permit with one is a denial.
     #[must_use]
     pub fn without_obligations(self) -> Self {
@@ -24,9 +38,20 @@ impl Decision {
             decided => return decided,
         };
         let needs = sorted(permit.obligations.iter().map(|one| format!("`{one}`")));
-        let Permit { principal, action, resource, version, .. } = permit;
+        let Permit { principal, action, resource, version, obligations, .. } = permit;
         let (rules, reasons, errors) = (Vec::new(), Vec::new(), Vec::new());
-        Self::Deny(Denial { principal, action, resource, rules, reasons, needs, errors, version })
+        let unmet = obligations;
+        Self::Deny(Denial {
+            principal,
+            action,
+            resource,
+            rules,
+            reasons,
+            needs,
+            errors,
+            unmet,
+            version,
+        })
     }
 }
 
@@ -106,6 +131,9 @@ pub struct Denial {
     pub needs: Vec<String>,
     /// What went wrong; then nothing is permitted, whatever the other rules say.
     pub errors: Vec<Fault>,
+    /// The duties that it would be permitted with, and that were not done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<Obligation>,
     pub version: PolicyVersion,
 }
 
@@ -119,6 +147,7 @@ impl Denial {
             reasons: Vec::new(),
             needs: Vec::new(),
             errors: Vec::new(),
+            unmet: Vec::new(),
             version: version.clone(),
         }
     }
@@ -190,6 +219,15 @@ pub enum Fault {
     TooManyFacts { max: usize },
     #[error("rule `{rule}` failed: {reason}")]
     Rule { rule: String, reason: String },
+}
+
+/// Whether who authenticated as `found` satisfies who asks for `wanted`: a stronger class does, and
+/// a class that is not known is satisfied by itself alone.
+fn satisfies(found: &str, wanted: &str) -> bool {
+    match (Acr::parse(found), Acr::parse(wanted)) {
+        (Some(found), Some(wanted)) => found.satisfies(wanted),
+        _ => found == wanted,
+    }
 }
 
 fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {

@@ -209,6 +209,10 @@ pub struct Circumstances {
     pub now: UnixTime,
     pub method: Option<String>,
     pub path: Option<String>,
+    /// Whether a human approved exactly this, and it was not done yet.
+    pub approved: bool,
+    /// How strongly the user authenticated, where that is known.
+    pub acr: Option<String>,
 }
 
 impl Circumstances {
@@ -225,6 +229,8 @@ impl Circumstances {
             now,
             method: None,
             path: None,
+            approved: false,
+            acr: None,
         }
     }
 }
@@ -246,6 +252,8 @@ impl From<Circumstances> for Facts {
         ]);
         facts.extend(from.method.map(|method| ("method".to_owned(), Fact::Text(method))));
         facts.extend(from.path.map(|path| ("path".to_owned(), Fact::Text(path))));
+        facts.extend(from.approved.then_some(("approved".to_owned(), Fact::Bool(true))));
+        facts.extend(from.acr.map(|acr| ("acr".to_owned(), Fact::Text(acr))));
         facts
     }
 }

@@ -50,14 +50,16 @@ impl Pdp {
         let name = Fact::Text(proposal.audience_name().to_owned());
         resource.attributes.insert("name".to_owned(), name);
         let principal = Principal { id: proposal.client_id().to_owned(), ..principal };
+        let (approved, acr) = (circumstances.approved, circumstances.acr.clone());
         let question = Question {
             principal,
             action: proposal.action().to_owned(),
             resource,
             context: circumstances.into(),
         };
-        // No grant can have an approval asked for, or a user sign in anew.
-        let answer = match self.decide(&question).without_obligations() {
+        // What is left to be done, the caller's flow asks for: this one gives nothing before.
+        let decision = self.decide(&question).after(approved, acr.as_deref());
+        let answer = match decision.without_obligations() {
             Decision::Permit(permit) => Ok(Permitted { proposal, permit }),
             Decision::Deny(denial) => Err(denial),
         };

@@ -1,8 +1,9 @@
 //! `domain.toml`: what holds for the whole trust domain.
 
+use approval::Approvals;
 use authentication::policy::{SessionBounds, SignIn};
 use authorization::policy::{Consent, Delegation, OpenId};
-use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes};
+use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes, Nested};
 use monitoring::policy::{KEEP_SECONDS_MIN, Retention};
 use monitoring::trace::AFTERMATH;
 use oauth::Issuer;
@@ -43,12 +44,18 @@ pub struct Domain {
     /// What JWT-SVIDs say beside what they must.
     #[serde(default)]
     pub jwt_svid: JwtSvid,
+    /// Authorities of other servers below ours.
+    #[serde(default)]
+    pub nested: Nested,
     /// How people sign in.
     #[serde(default)]
     pub sign_in: SignIn,
     /// How long they stay signed in.
     #[serde(default)]
     pub sessions: SessionBounds,
+    /// Which human is asked.
+    #[serde(default)]
+    pub approvals: Approvals,
     /// What is asked of clients that bring users, and how long what these allow lasts.
     #[serde(default)]
     pub consent: Consent,
@@ -113,8 +120,10 @@ impl Domain {
         if let Err(error) = self.origin() {
             faults.push(("trust_domain", error.to_string()));
         }
+        faults.extend(self.nested.faults());
         faults.extend(self.sign_in.faults());
         faults.extend(self.sessions.faults());
+        faults.extend(self.approvals.faults());
         faults.extend(self.consent.faults());
         faults.extend(self.registration.faults());
         let bounds = [

@@ -15,6 +15,8 @@ pub const HIERARCHIES_MAX: usize = 64;
 const ID_DIGITS: usize = 64;
 /// What is between the prefix and the id in the name of a pod's slice.
 const POD: &str = "pod";
+/// Where containerd is, and what it makes for a kubelet that does not tell it where.
+const CONTAINERD: [&str; 2] = ["system.slice", "containerd.service"];
 
 /// The cgroups of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +125,10 @@ fn container_in(path: &str) -> Result<Option<Container>, CgroupError> {
     let names: Vec<_> = path.split('/').filter(|name| !name.is_empty()).collect();
     for (at, name) in names.iter().enumerate() {
         let found = match (pod_of(name), container_of(name)) {
+            _ if name.contains(':') => {
+                let Some((pod, id)) = pod_and_container(name) else { continue };
+                Container { id, runtime: Runtime::Kubernetes, pod: Some(pod) }
+            }
             (Some(pod), _) => {
                 let id = names.get(at.saturating_add(1)).and_then(|next| container_of(next));
                 let (id, _) = id.ok_or_else(|| CgroupError::NoContainer { pod: pod.clone() })?;
@@ -137,7 +143,9 @@ fn container_in(path: &str) -> Result<Option<Container>, CgroupError> {
             }
             (None, None) => continue,
         };
-        let mut above = names.iter().take(at);
+        // containerd's own part of the tree is root's; the names in it are those that it makes.
+        let is_containerds = name.contains(':') && names.get(..at) == Some(&CONTAINERD);
+        let mut above = names.iter().take(if is_containerds { 0 } else { at });
         if let Some(owner) = above.find(|name| is_given_away(name, found.runtime)) {
             return Err(CgroupError::Delegated { owner: (*owner).to_owned() });
         }
@@ -151,8 +159,20 @@ fn container_in(path: &str) -> Result<Option<Container>, CgroupError> {
 /// service may hold containers: Podman's do.
 fn is_given_away(name: &str, runtime: Runtime) -> bool {
     let is_users = name == "user.slice" || name.starts_with("user-") || name.starts_with("user@");
+    // A whole system runs in a container of LXC, and its root names what it likes.
+    let is_users = is_users || name == "lxc" || name.starts_with("lxc.");
     let is_units = [".service", ".scope"].iter().any(|end| name.strip_suffix(end).is_some());
     is_users || (is_units && runtime == Runtime::Kubernetes)
+}
+
+/// Pod and container in one name: what a kubelet that has systemd make cgroups asks of a runtime
+/// that makes them itself, `kubepods-burstable-pod<uid>.slice:cri-containerd:<id>`.
+fn pod_and_container(name: &str) -> Option<(String, String)> {
+    let mut parts = name.split(':');
+    let (slice, prefix, id) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_whole = parts.next().is_none() && slice.strip_suffix(".slice").is_some();
+    let is_known = is_whole && matches!(prefix, "cri-containerd" | "crio") && is_id(id);
+    pod_of(slice).filter(|_| is_known).map(|pod| (pod, id.to_owned()))
 }
 
 /// The UID in a pod's cgroup: `pod<uid>`, or `kubepods-burstable-pod<uid>.slice` with `_` for `-`.
@@ -290,6 +310,14 @@ mod tests {
             check(path, Runtime::Kubernetes, Some(UID));
         }
         check("/../cri-containerd-ID.scope", Runtime::Kubernetes, None);
+        // Kubelet and containerd that do not agree who makes cgroups.
+        for path in [
+            "/kubepods-besteffort-podUND.slice:cri-containerd:ID",
+            "/system.slice/containerd.service/kubepods-podUND.slice:cri-containerd:ID",
+            "/kubepods-burstable-podUND.slice:crio:ID/own",
+        ] {
+            check(path, Runtime::Kubernetes, Some(UID));
+        }
         let of_file = "0123456789abcdef0123456789abcdef";
         check(&format!("/kubepods/pod{of_file}/ID"), Runtime::Kubernetes, Some(of_file));
         for path in ["/", "/system.slice/ssh.service", "/user.slice/user-0.slice/session-1.scope"] {
@@ -310,6 +338,16 @@ mod tests {
         check("0::/user-7.slice/libpod-ID.scope", delegated("user-7.slice"));
         check("0::/system.slice/own.service/kubepods/podUID/ID", delegated("own.service"));
         check("0::/a.scope/cri-containerd-ID.scope", delegated("a.scope"));
+        let joined = format!("kubepods-pod{}.slice:cri-containerd:ID", UID.replace('-', "_"));
+        check(&format!("0::/system.slice/own.service/{joined}"), delegated("own.service"));
+        let own = format!("0::/a.slice/containerd.service/{joined}");
+        check(&own, delegated("containerd.service"));
+        // The root of a container of LXC names what it likes.
+        for owner in ["lxc", "lxc.payload.web"] {
+            check(&format!("0::/{owner}/web/kubepods/podUID/ID"), delegated(owner));
+            check(&format!("0::/{owner}/docker/ID"), delegated(owner));
+            check(&format!("0::/{owner}/{joined}"), delegated(owner));
+        }
         // Inside a container one may name what one likes: the container counts.
         let inner = format!("0::/docker/ID/kubepods/pod{UID}/{OTHER}");
         check(&inner, of(Runtime::Docker, None));
@@ -336,6 +374,10 @@ mod tests {
             format!("/kubepods/pod{}", &UID[1..]),
             format!("/kubepods/pod{UID} (deleted)"),
             format!("/a-pod{}.slice", UID.replace('-', "_")),
+            format!("/kubepods-pod{}.slice:other:{ID}", UID.replace('-', "_")),
+            format!("/kubepods-pod{}.slice:cri-containerd:{ID}:x", UID.replace('-', "_")),
+            format!("/kubepods-pod{}.slice:cri-containerd:{short}", UID.replace('-', "_")),
+            format!("/pod{UID}:cri-containerd:{ID}"),
         ] {
             assert_eq!(read(&format!("0::{path}\n")), Ok(None), "{path}");
         }

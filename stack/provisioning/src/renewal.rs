@@ -5,6 +5,8 @@ use time::{Span, UnixTime};
 
 /// How far from half life a renewal may fall, as a share of the whole life: one tenth.
 const JITTER_SHARE: u64 = 10;
+/// How much shorter a pause between tries may be, as a share of it.
+const SPREAD_SHARE: u64 = 4;
 /// The first pause after a renewal that failed.
 const RETRY_FIRST: Span = Span::from_seconds(1);
 /// The longest pause between tries.
@@ -54,6 +56,13 @@ pub fn retry_after(attempt: u32, now: UnixTime, until: UnixTime) -> Span {
     Span::from_millis(doubled.min(RETRY_LONGEST.millis()).min(quarter.max(floor)))
 }
 
+/// A pause made shorter by up to a quarter of it, by `random`: those whose tries failed together,
+/// as when a server stops, do not all come back together.
+pub fn spread(pause: Span, random: u16) -> Span {
+    let less = pause.millis() / SPREAD_SHARE * u64::from(random) / u64::from(u16::MAX);
+    Span::from_millis(pause.millis().saturating_sub(less))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +83,12 @@ mod tests {
         assert_eq!([pause(1, 0), pause(2, 0), pause(4, 0), pause(40, 0)], [1, 2, 8, 60]);
         assert_eq!(pause(40, 3_580), 5);
         assert_eq!(pause(40, 4_000), 1);
+    }
+
+    /// req: PROV-09 (part)
+    #[test]
+    fn s8_those_that_failed_together_do_not_come_back_together() {
+        let spread = |random| spread(Span::from_seconds(8), random).millis();
+        assert_eq!([spread(0), spread(u16::MAX / 2 + 1), spread(u16::MAX)], [8_000, 7_000, 6_000]);
     }
 }

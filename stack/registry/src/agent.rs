@@ -18,6 +18,8 @@ pub(crate) const CAPABILITIES_MAX: usize = 64;
 pub(crate) const DNS_NAMES_MAX: usize = 16;
 /// The longest owner, capability or locator, in bytes.
 pub(crate) const TEXT_BYTES_MAX: usize = 256;
+/// The longest handle of an agent, in bytes: a locator, or the name of a host, which is shorter.
+pub const HANDLE_BYTES_MAX: usize = TEXT_BYTES_MAX;
 
 /// What an operator gives to register an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,14 @@ pub struct Registration {
     /// What it may do as an OAuth client.
     #[serde(default)]
     pub client: Facet,
+    /// It is a server, whose authority may stand below ours.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub downstream: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+const fn is_off(switch: &bool) -> bool {
+    !*switch
 }
 
 impl Registration {
@@ -55,6 +65,20 @@ impl Registration {
     pub fn capabilities_hash(&self) -> String {
         let array = serde_json::json!(self.capabilities).to_string();
         jose::TokenHash::of(&array).to_base64url()
+    }
+
+    /// What those who call know of it before they know its identifier: its locator, and the names
+    /// of its hosts.
+    pub fn handles(&self) -> impl Iterator<Item = &str> {
+        // wimse-identifier §5, of a mapping from an external handle: it is configured, and an
+        // identifier is not derived from a name, an address or a path. So each handle is as it was
+        // registered, and no part of a locator is one.
+        let names = self.dns_names.iter().map(DnsName::as_str);
+        let locator = self
+            .locator
+            .as_deref()
+            .filter(|locator| !self.dns_names.iter().any(|name| name.as_str() == *locator));
+        locator.into_iter().chain(names)
     }
 
     /// What keeps this from being a record.
@@ -74,6 +98,11 @@ impl Registration {
         }
         if self.dns_names.len() > DNS_NAMES_MAX {
             return Err(RegistrationRefusal::DnsNames { count: self.dns_names.len() });
+        }
+        // A language model is never an authority (SEC-04), and a server has its own keys.
+        let is_service = self.kind == Kind::Service && self.keys != Some(KeyHolding::Kept);
+        if self.downstream && !is_service {
+            return Err(RegistrationRefusal::Downstream);
         }
         Ok(())
     }
@@ -97,6 +126,9 @@ pub enum RegistrationRefusal {
         /// How many.
         count: usize,
     },
+    /// SEC-04: only a service with its own keys can be a server.
+    #[error("`downstream` is for a service that gets its keys")]
+    Downstream,
     /// Over [`CAPABILITIES_MAX`].
     #[error("{count} capabilities, at most {CAPABILITIES_MAX} are allowed")]
     Capabilities {

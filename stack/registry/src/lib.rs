@@ -13,7 +13,7 @@ pub mod profile;
 pub mod user;
 
 pub use admission::RegistrationPolicy;
-pub use agent::{AgentRecord, Registration, RegistrationRefusal};
+pub use agent::{AgentRecord, HANDLE_BYTES_MAX, Registration, RegistrationRefusal};
 pub use client::{ClientLogout, ClientRecord, ClientRefusal, ClientState, Metadata};
 pub use node::NodeRecord;
 pub use profile::Profile;

@@ -23,6 +23,9 @@ pub struct NodeRecord {
     /// How far that lets it be trusted.
     #[serde(default)]
     pub vector: Vector,
+    /// Until when that counts, where the evidence had an end; else until it joins again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<UnixTime>,
     /// True when what it joined by serves once: it renews, and cannot attest again.
     #[serde(default)]
     pub once: bool,
@@ -69,6 +72,7 @@ impl NodeRecord {
             mechanism: found.mechanism.to_owned(),
             selectors: found.selectors.clone(),
             vector: found.vector,
+            counts: found.until,
             once: found.once,
             joined: now,
             renewed: now,

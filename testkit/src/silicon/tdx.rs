@@ -46,6 +46,8 @@ pub struct TdQuote {
     pub mr_td: [u8; 48],
     /// What it measured since.
     pub rtmr: [[u8; 48]; 4],
+    /// Whose it is.
+    pub mr_owner: [u8; 48],
 }
 
 impl TdQuote {
@@ -53,7 +55,7 @@ impl TdQuote {
     pub const fn of(report_data: [u8; 64]) -> Self {
         let rtmr = [[0xa0; 48], [0xa1; 48], [0xa2; 48], [0xa3; 48]];
         let attributes = [0, 0, 0, 0x10, 0, 0, 0, 0];
-        Self { attributes, report_data, mr_td: [0x7d; 48], rtmr }
+        Self { attributes, report_data, mr_td: [0x7d; 48], rtmr, mr_owner: [0; 48] }
     }
 }
 
@@ -225,7 +227,9 @@ fn body(quote: &TdQuote) -> Vec<u8> {
     body.extend(quote.attributes);
     body.extend([0xe7, 2, 6, 0, 0, 0, 0, 0]);
     body.extend(quote.mr_td);
-    body.extend([0; 48 * 3]);
+    body.extend([0; 48]);
+    body.extend(quote.mr_owner);
+    body.extend([0; 48]);
     body.extend(quote.rtmr.concat());
     body.extend(quote.report_data);
     body

@@ -24,6 +24,7 @@ mod tee;
 mod time;
 mod tlog;
 mod tpm;
+mod verification;
 mod webauthn;
 mod wimse;
 mod workload;
@@ -89,6 +90,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("webauthn_client_data", webauthn::client_data),
     ("webauthn_key", webauthn::key),
     ("webauthn_registration", webauthn::registration),
+    ("verification_submission", verification::submission),
     ("wimse_id", wimse::id),
     ("wimse_token", wimse::token),
     ("workload_authority", workload::authority),

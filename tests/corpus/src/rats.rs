@@ -14,8 +14,13 @@ pub(crate) fn ear(data: &[u8]) {
     assert_eq!(again.map(|again| again.tier()).ok(), Some(ear.tier()));
 }
 
-/// A wrapper that is written is read as the same.
+/// A wrapper that is written is read as the same, in both forms.
 pub(crate) fn cmw(data: &[u8]) {
+    if let Ok(read) = Cmw::parse_cbor(data) {
+        assert!(read.records().len() <= rats::COLLECTION_ENTRIES_MAX);
+        assert_eq!(Cmw::parse_cbor(&read.to_cbor()), Ok(read.clone()));
+        assert_eq!(Cmw::read(&read.to_json()), Ok(read));
+    }
     let Ok(read) = Cmw::parse(data) else { return };
     assert!(read.records().len() <= rats::COLLECTION_ENTRIES_MAX);
     assert_eq!(Cmw::read(&read.to_json()), Ok(read));

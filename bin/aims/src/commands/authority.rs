@@ -18,7 +18,8 @@ pub(crate) enum Command {
         The new key is published at once and signs after `--in`: as long as whoever verifies, and\n\
         does not follow this server, caches keys. Nobody has to do anything.")]
     Rotate {
-        /// What it signs: x509-authority, jwt-svid, wit, access-token, txn-token
+        /// What it signs: x509-authority, jwt-svid, wit, access-token, txn-token, id-token,
+        /// client-assertion
         purpose: String,
         /// When it begins to sign [default: as policy publishes keys ahead]
         #[arg(long = "in", value_name = "TIME", value_parser = crate::span::parse)]

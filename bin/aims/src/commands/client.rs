@@ -112,7 +112,7 @@ fn say_terms(metadata: &mut Value, profiles: &[String], replayable: bool) -> Res
     if let Some(name) = profiles.iter().find(|name| Profile::parse(name).is_none()) {
         let known = Profile::ALL.map(Profile::name).join(", ");
         return Err(Failure::refused("client::Profile", format!("no profile `{name}`"))
-            .hint(&format!("there are {known}")));
+            .hint(format!("there are {known}")));
     }
     let Some(members) = metadata.as_object_mut() else { return Ok(()) };
     if !profiles.is_empty() {

@@ -494,6 +494,7 @@ fn entry(
         dns_names: std::collections::BTreeSet::new(),
         keys: Some(KeyHolding::Handed),
         client: Facet { callable: name == "invoice-agent", ..Facet::default() },
+        downstream: false,
     })
 }
 

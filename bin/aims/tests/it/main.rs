@@ -20,6 +20,7 @@ mod help;
 mod joining;
 mod kills;
 mod load;
+mod nested;
 mod nodes;
 mod oversized;
 mod platform;
@@ -30,6 +31,7 @@ mod run;
 mod running;
 mod starts;
 mod token;
+mod users;
 mod watch;
 mod workloads;
 

@@ -77,7 +77,7 @@ fn s12_faults_are_shown_with_file_line_and_fix() {
     attestation.toml:4:1: no credential `gold`; known are x509, wit, jwt
     resource.toml: no part of the system reads this file
       fix: policy is domain.toml, attestation.toml, resources/*.toml, agents/*.toml, federation/*.toml and access/*.cedar; move or rename the file, or end its name in .md
-    resources/files.toml:4:9: unknown variant `none`, expected one of `wit`, `mtls`, `bearer`
+    resources/files.toml:4:9: unknown variant `none`, expected one of `wit`, `mtls`, `dpop`, `bearer`
     "#);
 }
 

@@ -176,7 +176,7 @@ fn s12_a_first_policy_with_faults_is_refused_and_the_mended_one_is_taken() {
     misused: the policy in `FOLDER/data/policy` has faults
     access/main.cedar:1:26: unexpected token `resource`: expected `!=`, `)`, `,`, `:`, `<`, `<=`, `==`, `>`, `>=`, `in`, or `is`
       fix: write `@id("…") permit(principal, action, resource) when { … };`
-    resources/tools.toml:2:1: unknown field `upstrem`, expected one of `name`, `title`, `audience`, `upstream`, `protocol`, `proof`, `scopes`, `action`
+    resources/tools.toml:2:1: unknown field `upstrem`, expected one of `name`, `title`, `audience`, `upstream`, `protocol`, `proof`, `token`, `subject`, `introspect`, `attestation`, `authorization_details`, `scopes`, `action`
       hint: nothing was started; mend it, `aims policy check FOLDER/data/policy` looks again
     "#);
     assert!(!site.data.join("state.db").exists());
@@ -215,7 +215,7 @@ fn settings_that_do_not_read_are_refused() {
       |
     2 | port_bas = 1
       | ^^^^^^^^
-    unknown field `port_bas`, expected one of `trust_domain`, `scheme`, `port_base`, `host`, `listen`, `seal_credential`, `seal_passphrase`, `plain_upstreams`, `web_origins`, `federation_port`, `spire_port`, `broker`, `fetch_addresses`, `web_roots`, `cluster_tokens`, `server`, `name`, `bundle`, `attest`, `attest_token`, `attest_cluster`, `attest_domain`, `attest_host`, `attest_port`, `attest_metadata`, `attest_collateral`, `attest_tsm`, `join_token`, `join_certificates`, `join_key`, `join_by`, `join_tpm`, `workloads`, `keys`, `upstream_authority`
+    unknown field `port_bas`, expected one of `trust_domain`, `scheme`, `port_base`, `host`, `listen`, `seal_credential`, `seal_passphrase`, `plain_upstreams`, `web_origins`, `federation_port`, `spire_port`, `broker`, `sockets`, `fetch_addresses`, `web_roots`, `cluster_tokens`, `server`, `name`, `bundle`, `attest`, `attest_token`, `attest_cluster`, `attest_domain`, `attest_host`, `attest_port`, `attest_metadata`, `attest_collateral`, `attest_tsm`, `join_token`, `join_certificates`, `join_key`, `join_by`, `join_tpm`, `workloads`, `keys`, `upstream_authority`
     ");
     let missing = ["server", "--config", "nowhere.toml"];
     let ended = aims(site.folder.path(), &missing);

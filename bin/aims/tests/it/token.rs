@@ -39,6 +39,9 @@ fn token(exp: u64) -> String {
         amr: None,
         aims_root: LineageId::parse("root-1").unwrap(),
         aims_parent: None,
+        aims_above: Vec::new(),
+        authorization_details: None,
+        aims_attestation: None,
         aims_epoch: 3,
     };
     let key = PrivateKey::from_jwk_private_text(KEY).unwrap();

@@ -22,10 +22,12 @@ use spiffe::federation::{EndpointUrl, Profile};
 use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
 
+mod approvals;
 mod evidence;
 mod people;
 mod status;
 
+pub use approvals::{ApprovalAnswer, ApprovalShown};
 pub use evidence::{DocumentOrder, DocumentShown, EvidenceShown, ResultShown};
 pub use people::{
     AccountShown, GiveOrder, GivenShown, NewUser, PasskeyShown, SessionShown, SessionsEnded,

@@ -4,6 +4,7 @@
 //! with the uid.
 
 mod agents;
+mod approvals;
 mod authorities;
 mod clients;
 mod evidence;

@@ -109,7 +109,7 @@ impl From<&orders::Refusal> for Undone {
             R::Standing(_) => (StatusCode::CONFLICT, "`aims user enable` lets them in again"),
             R::CodesOff => (
                 StatusCode::CONFLICT,
-                "`aims user link` gives a link, or set `codes = true` under `[sign_in]` of domain.toml",
+                "`aims user link` gives a link; `codes = true` under `[sign_in]` lets codes in",
             ),
             R::Bound { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "give a smaller number"),
         };
@@ -121,6 +121,26 @@ impl From<&sessions::Refusal> for Undone {
     fn from(refusal: &sessions::Refusal) -> Self {
         Self::new(StatusCode::NOT_FOUND, Ending::Refused, refusal.check(), refusal)
             .hint("`aims session list` shows those there are")
+    }
+}
+
+impl From<&approve::Refusal> for Undone {
+    fn from(refusal: &approve::Refusal) -> Self {
+        use approve::Refusal as R;
+        let (status, error) = match refusal {
+            R::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
+            R::NotAllowed(approval::NotAllowed::Unmoved(_)) => {
+                (StatusCode::CONFLICT, refusal.check())
+            }
+            _ => (StatusCode::FORBIDDEN, refusal.check()),
+        };
+        let undone = Self::new(status, Ending::Refused, error, refusal);
+        match refusal {
+            R::NotAllowed(approval::NotAllowed::NotAsked { .. }) => {
+                undone.hint("operators answer where policy says that a role does: [approvals] ask")
+            }
+            _ => undone,
+        }
     }
 }
 

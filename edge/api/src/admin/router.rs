@@ -9,8 +9,8 @@ use env::World;
 
 use crate::admin::problem::Undone;
 use crate::admin::{
-    Shared, agents, authorities, clients, evidence, federation, nodes, people, policy, records,
-    state,
+    Shared, agents, approvals, authorities, clients, evidence, federation, nodes, people, policy,
+    records, state,
 };
 use crate::answer::Answer;
 use crate::refused::Unread;
@@ -51,6 +51,9 @@ fn method_router<W: World>(route: &Route<Order>) -> MethodRouter<Arc<Shared<W>>>
         Order::EndSessions => of(route, people::end_all::<W>),
         Order::ListSessions => of(route, people::sessions::<W>),
         Order::EndSession => of(route, people::end::<W>),
+        Order::ListApprovals => of(route, approvals::list::<W>),
+        Order::ShowApproval => of(route, approvals::show::<W>),
+        Order::AnswerApproval => of(route, approvals::answer::<W>),
         Order::AddRelation => of(route, federation::add::<W>),
         Order::ListRelations => of(route, federation::list::<W>),
         Order::ShowRelation => of(route, federation::show::<W>),

@@ -42,8 +42,11 @@ pub(crate) fn registration(name: &str) -> Registration {
 }
 
 pub(crate) async fn agent(world: &TestWorld, name: &str) -> Agent {
-    let name = AgentName::parse(name).unwrap();
-    let entry = registration(name.as_str());
+    registered(world, registration(AgentName::parse(name).unwrap().as_str())).await
+}
+
+/// The same of what is registered.
+pub(crate) async fn registered(world: &TestWorld, entry: Registration) -> Agent {
     let made = flow::agents::register(world, &TestWorld::operator(), entry).await.unwrap();
     let id = made.into_value().unwrap().id.to_string();
     let (chain, key) = svid(world, &id).await;

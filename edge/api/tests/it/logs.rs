@@ -121,7 +121,7 @@ async fn s11_records_are_found_by_id_and_term() {
     1 not_found: no record `0197a000-0000-7000-8000-000000000000` in these logs
     2 misused: no term `colour`; there are `event`, `outcome`, `agent`, `subject`, `resource`, `operator`, `root`, `txn`, `jti`, `trace`
     1 not_found: no log `other`; there are server
-    1 not_found: entry 4000 is not in a log of 12 entries
+    1 not_found: entry 4000 is not in a log of 13 entries
     1 not_found: no log `other`; there are server
     1 not_found: nothing has the root, transaction or token `nothing`
     "#);

@@ -11,6 +11,8 @@ mod endpoint;
 #[cfg(test)]
 mod handshakes;
 #[cfg(test)]
+mod identifier;
+#[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod orders;
@@ -18,6 +20,10 @@ mod orders;
 mod people;
 #[cfg(test)]
 mod published;
+#[cfg(test)]
+mod pushed;
 mod relations;
+#[cfg(test)]
+mod verifier;
 #[cfg(test)]
 mod world;

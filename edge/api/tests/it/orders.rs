@@ -268,6 +268,18 @@ async fn rfc7591_3_2_a_client_is_registered_shown_and_disabled() {
     ] {
         assert_eq!((fault.exit_code(), problem(fault).error), (1, "not_found".to_owned()));
     }
+}
+
+/// req: AUTHZ-22 (part)
+#[tokio::test]
+async fn rfc7591_3_2_2_metadata_that_cannot_be_is_refused() {
+    let office = Office::open().await;
+    let metadata = json!({
+        "token_endpoint_auth_method": "spiffe_jwt",
+        "grant_types": ["client_credentials"],
+        "spiffe_id": "spiffe://demo.example/batch/*",
+    });
+    assert!(office.client.register_client(&metadata).await.is_ok());
     let mut told = Vec::new();
     for (member, value) in [
         ("client_secret", json!("a")),
@@ -398,6 +410,7 @@ async fn keys_are_shown_by_their_public_side() {
         "access-token",
         "txn-token",
         "id-token",
+        "client-assertion",
         "attestation-result",
         "web-authority",
     ];
@@ -421,6 +434,7 @@ async fn status_answers_also_when_the_state_cannot_be_read() {
       "version": "[changes]",
       "issuer": "https://localhost:8443",
       "not_ready": null,
+      "origin": "spiffe://demo.example",
       "trust_domain": "demo.example",
       "policy": "[changes]",
       "epoch": 1,
@@ -496,7 +510,7 @@ async fn what_an_order_does_not_know_is_an_error() {
     DELETE /v1/agents: 405 "misused" "the path does not have this method"
     POST /v1/agents/a/promote: 404 "refused" "agents are not moved by `promote`"
     POST /v1/agents: 400 "misused" "the content type must be `application/json`, once"
-    POST /v1/agents: 400 "misused" "the body does not read: unknown field `boss`, expected one of `name`, `kind`, `owner`, `capabilities`, `locator`, `dns_names`, `rule`, `keys`, `client` at line 1 column 18"
+    POST /v1/agents: 400 "misused" "the body does not read: unknown field `boss`, expected one of `name`, `kind`, `owner`, `capabilities`, `locator`, `dns_names`, `rule`, `keys`, `client`, `downstream` at line 1 column 18"
     POST /v1/join-tokens: 400 "misused" "the body does not read: unknown field `x`, expected one of `role`, `name`, `life_seconds` at line 1 column 18"
     POST /v1/policy/plan: 400 "misused" "the body does not read: the file name `../a` has other characters than letters, digits, `.`, `_` and `-` at line 1 column 21"
     "#);

@@ -5,6 +5,7 @@ use api::admin::messages::{GiveOrder, NewUser};
 use api::client::Fault;
 use monitoring::{Event, Outcome};
 
+use crate::browser::Served;
 use crate::orders::{Office, problem};
 
 fn ada() -> NewUser {
@@ -96,4 +97,32 @@ async fn s9_sessions_are_listed_and_ended() {
     let none = office.client.end_sessions("ada", "a drill").await.unwrap();
     assert_eq!(none.value.sessions_ended, 0);
     assert_eq!(refused(office.client.end_sessions("eve", "a drill").await).0, 1);
+}
+
+/// What proves nothing is told so, and counted (§2.8).
+#[tokio::test]
+async fn backchannel_2_8_a_logout_that_proves_nothing_is_refused() {
+    let served = Served::start().await;
+    let post = |path: &str, kind: &str, body: &str| {
+        let request = http::Request::post(path).header("content-type", kind);
+        request.body(body.as_bytes().to_vec()).unwrap()
+    };
+    let form = "application/x-www-form-urlencoded";
+    for (path, kind, body, told) in [
+        ("/sign-in/upstream/company/logout", form, "logout_token=x", "no identity provider"),
+        ("/sign-in/upstream/company/logout", form, "", "no identity provider"),
+        (
+            "/sign-in/upstream/company/logout",
+            "text/plain",
+            "logout_token=x",
+            "content type must be",
+        ),
+        ("/sign-in/upstream/company/logout", form, "a=1&a=2", "more than once"),
+    ] {
+        let reply = served.send(post(path, kind, body)).await;
+        assert_eq!(reply.status, 400, "{body}");
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        let message = reply.json()["error_description"].to_string();
+        assert!(message.contains(told), "{told}: {message}");
+    }
 }

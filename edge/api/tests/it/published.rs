@@ -7,6 +7,7 @@ use http::{Request, StatusCode};
 use crate::browser::Served;
 
 /// req: AUTHZ-22 (part)
+#[expect(clippy::too_many_lines, reason = "one document, whole")]
 #[tokio::test]
 async fn rfc8414_3_2_metadata_is_published_as_it_is() {
     let served = Served::start().await;
@@ -21,6 +22,7 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
 
     {
       "issuer": "https://localhost:8443",
+      "authorization_endpoint": "https://localhost:8443/authorize",
       "token_endpoint": "https://localhost:8443/token",
       "jwks_uri": "https://localhost:8443/jwks",
       "introspection_endpoint": "https://localhost:8443/introspect",
@@ -29,13 +31,18 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "invoices.read",
         "read"
       ],
-      "response_types_supported": [],
+      "response_types_supported": [
+        "code"
+      ],
       "grant_types_supported": [
         "client_credentials",
         "urn:ietf:params:oauth:grant-type:token-exchange",
         "authorization_code",
         "refresh_token",
-        "urn:ietf:params:oauth:grant-type:jwt-bearer"
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:openid:params:grant-type:ciba",
+        "urn:ietf:params:oauth:grant-type:deferred"
       ],
       "token_endpoint_auth_methods_supported": [
         "spiffe_jwt",
@@ -52,6 +59,9 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "PS256",
         "PS384",
         "RS256"
+      ],
+      "code_challenge_methods_supported": [
+        "S256"
       ],
       "dpop_signing_alg_values_supported": [
         "ES256",
@@ -82,19 +92,59 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "PS384",
         "PS512"
       ],
+      "authorization_response_iss_parameter_supported": true,
       "tls_client_certificate_bound_access_tokens": true,
       "mtls_endpoint_aliases": {
         "token_endpoint": "https://localhost:8444/token",
         "introspection_endpoint": "https://localhost:8444/introspect",
-        "revocation_endpoint": "https://localhost:8444/revoke"
+        "revocation_endpoint": "https://localhost:8444/revoke",
+        "pushed_authorization_request_endpoint": "https://localhost:8444/par"
       },
       "protected_resources": [
         "https://localhost:8446/invoices",
         "https://open.example"
       ],
+      "response_modes_supported": [
+        "query",
+        "fragment",
+        "form_post",
+        "query.jwt",
+        "fragment.jwt",
+        "form_post.jwt",
+        "jwt"
+      ],
+      "pushed_authorization_request_endpoint": "https://localhost:8443/par",
+      "request_object_signing_alg_values_supported": [
+        "ES256",
+        "ES384",
+        "EdDSA",
+        "PS256",
+        "RS256"
+      ],
+      "request_parameter_supported": true,
+      "acr_values_supported": [
+        "urn:aims:acr:code",
+        "urn:aims:acr:federated",
+        "phr",
+        "phrh"
+      ],
+      "authorization_signing_alg_values_supported": [
+        "ES256"
+      ],
+      "device_authorization_endpoint": "https://localhost:8443/device_authorization",
+      "backchannel_authentication_endpoint": "https://localhost:8443/bc-authorize",
+      "backchannel_token_delivery_modes_supported": [
+        "poll"
+      ],
+      "backchannel_authentication_request_signing_alg_values_supported": [
+        "ES256",
+        "PS256",
+        "EdDSA"
+      ],
       "introspection_signing_alg_values_supported": [
         "ES256"
-      ]
+      ],
+      "transaction_authorization_endpoint": "https://localhost:8443/transaction-authorization"
     }
     "#);
 }
@@ -106,7 +156,7 @@ async fn rfc7517_5_keys_are_public_ones_with_their_ids() {
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let keys = reply.json();
     let keys = keys["keys"].as_array().unwrap();
-    assert_eq!(keys.len(), 3, "of access tokens, transaction tokens, ID tokens");
+    assert_eq!(keys.len(), 4, "of access tokens, transaction tokens, ID tokens, assertions");
     for key in keys {
         assert!(key["kid"].is_string() && key["d"].is_null(), "{key}");
         assert_eq!(key["alg"], "ES256");

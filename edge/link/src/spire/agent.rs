@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use attestation::mechanism::{EVIDENCE_BYTES_MAX, RESPONSE_BYTES_MAX, Role};
+use attestation::mechanism::{ANSWER_BYTES_MAX, EVIDENCE_BYTES_MAX, Role};
 use env::{RenewOrder, World};
 use flow::join::{Attempt, Challenge, End};
 use tokio::sync::mpsc;
@@ -160,7 +160,7 @@ fn response(said: Said) -> Result<Vec<u8>, Malformed> {
     let Said::ChallengeResponse(response) = said else {
         return Err(Malformed::OutOfTurn("params"));
     };
-    asked::bytes("challenge_response", &response, RESPONSE_BYTES_MAX)?;
+    asked::bytes("challenge_response", &response, ANSWER_BYTES_MAX)?;
     Ok(response)
 }
 

@@ -1,5 +1,6 @@
 //! Values of the flows as SPIRE's messages.
 
+use env::{Purpose, SuperiorKey};
 use flow::spire::{Entry, Trusted};
 use spiffe::SpiffeId;
 use time::{Span, UnixTime};
@@ -56,6 +57,7 @@ pub(super) fn entry(entry: &Entry, parent: &WorkloadId) -> types::Entry {
         selectors: selectors.collect(),
         x509_svid_ttl: length(entry.x509_life),
         federates_with: domains.collect(),
+        downstream: entry.downstream,
         revision_number: revision(entry),
         jwt_svid_ttl: length(entry.jwt_life),
         created_at: seconds(entry.created),
@@ -69,10 +71,20 @@ pub(super) fn revision(entry: &Entry) -> i64 {
     i64::try_from(entry.revision).unwrap_or(i64::MAX)
 }
 
+/// A key: its id, SubjectPublicKeyInfo in DER, and when it ends, in seconds, if that is said.
+pub(super) fn key(
+    purpose: Purpose,
+    (kid, spki_der, expires): (String, Vec<u8>, i64),
+) -> SuperiorKey {
+    let until = u64::try_from(expires).ok().filter(|seconds| *seconds > 0);
+    SuperiorKey { purpose, kid, spki_der, until: until.map(UnixTime::from_seconds) }
+}
+
 /// A bundle; keys of ours that sign no longer are marked, and agents replace what they signed.
 pub(super) fn bundle(trusted: &Trusted) -> Option<types::Bundle> {
     let bundle = trusted.bundle()?;
     let tainted = |key: &str| trusted.taints.has(key);
+    let ends = |kid: &str| trusted.ends.get(kid).map_or(0, |end| seconds(*end));
     let x509_authorities = bundle.x509_authorities().iter().map(|authority| {
         let key = authority.subject_key_id().map(hex).unwrap_or_default();
         types::X509Certificate { asn1: authority.der().to_vec(), tainted: tainted(&key) }
@@ -80,13 +92,13 @@ pub(super) fn bundle(trusted: &Trusted) -> Option<types::Bundle> {
     let jwt_authorities = bundle.jwt_keys().iter().map(|key| types::JwtKey {
         public_key: key.key.spki_der().to_vec(),
         key_id: key.kid.as_str().to_owned(),
-        expires_at: 0,
+        expires_at: ends(key.kid.as_str()),
         tainted: tainted(key.kid.as_str()),
     });
     let wit_authorities = bundle.wit_keys().iter().map(|key| types::WitKey {
         public_key: key.key.spki_der().to_vec(),
         key_id: key.kid.as_str().to_owned(),
-        expires_at: 0,
+        expires_at: ends(key.kid.as_str()),
         tainted: tainted(key.kid.as_str()),
     });
     Some(types::Bundle {

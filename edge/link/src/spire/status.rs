@@ -2,6 +2,7 @@
 //! anew or to end; without them an agent waits and asks again.
 
 use flow::join::Refusal as JoinRefusal;
+use flow::nested::Refusal as Nested;
 use flow::renew::Refusal as RenewRefusal;
 use flow::spire::{NotAdmitted, Refusal};
 use prost::Message;
@@ -67,6 +68,25 @@ pub(super) fn not_renewed(why: &RenewRefusal) -> Status {
         RenewRefusal::Request(_) | RenewRefusal::SameKey => {
             Status::invalid_argument(why.to_string())
         }
+    }
+}
+
+/// A server below ours gets nothing. SPIRE's says so by `INTERNAL` and `PERMISSION_DENIED`; neither
+/// makes its client end.
+pub(super) fn not_nested(why: &Nested) -> Status {
+    match why {
+        Nested::NotDownstream(_) | Nested::NotInForce { .. } => {
+            Status::permission_denied(why.to_string())
+        }
+        Nested::NoLevels | Nested::Build(_) => Status::failed_precondition(why.to_string()),
+        Nested::TooMany { .. } => Status::resource_exhausted(why.to_string()),
+        Nested::Request(_)
+        | Nested::OtherName { .. }
+        | Nested::Key(_)
+        | Nested::OurKey
+        | Nested::KeyId(_)
+        | Nested::Taken(_)
+        | Nested::Ends => Status::invalid_argument(why.to_string()),
     }
 }
 

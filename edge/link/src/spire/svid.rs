@@ -1,15 +1,17 @@
-//! SVIDs for the workloads of an agent.
+//! SVIDs for the workloads of an agent, and authorities for servers below ours.
 
 use credential::jwt_svid::{AUDIENCE_BYTES_MAX, AUDIENCES_MAX};
 use env::{AssignedCredential, IssueKind, Unavailable, World};
+use flow::nested::Asker;
 use flow::spire::{Claimed, Refusal};
+use time::Span;
 use tonic::{Code, Request, Response, Status};
 
 use super::wire::svid::batch_new_x509svid_response::Result as One;
 use super::wire::svid::svid_server::Svid;
 use super::wire::svid::{
-    BatchNewX509svidRequest, BatchNewX509svidResponse, NewJwtsvidRequest, NewJwtsvidResponse,
-    NewX509svidParams,
+    BatchNewX509svidRequest, BatchNewX509svidResponse, NewDownstreamX509caRequest,
+    NewDownstreamX509caResponse, NewJwtsvidRequest, NewJwtsvidResponse, NewX509svidParams,
 };
 use super::wire::types;
 use super::{Spire, convert, status};
@@ -39,6 +41,13 @@ impl<W: World> Svid for Spire<W> {
             results.push(self.x509(&caller, params).await.map_err(unavailable)?);
         }
         Ok(Response::new(BatchNewX509svidResponse { results }))
+    }
+
+    async fn new_downstream_x509ca(
+        &self,
+        request: Request<NewDownstreamX509caRequest>,
+    ) -> Result<Response<NewDownstreamX509caResponse>, Status> {
+        self.authority(request.into_inner()).await.map(Response::new)
     }
 
     async fn new_jwtsvid(
@@ -82,6 +91,29 @@ impl<W: World> Svid for Spire<W> {
 }
 
 impl<W: World> Spire<W> {
+    /// An authority of a server below ours.
+    async fn authority(
+        &self,
+        asked: NewDownstreamX509caRequest,
+    ) -> Result<NewDownstreamX509caResponse, Status> {
+        let caller = self.server().await?;
+        let request = asked::csr("csr", asked.csr).map_err(malformed)?;
+        let wanted = match u64::try_from(asked.preferred_ttl) {
+            Ok(0) => None,
+            Ok(seconds) => Some(Span::from_seconds(seconds)),
+            Err(_) => return Err(Status::invalid_argument("`preferred_ttl` is negative")),
+        };
+        let asker = Asker { id: &caller.id, epoch: caller.epoch };
+        let world = &*self.shared.world;
+        let made = flow::nested::certify(world, asker, &request, wanted).await;
+        let made = made.map_err(unavailable)?.into_value();
+        let answer = made.map_err(|why| status::not_nested(&why))?;
+        Ok(NewDownstreamX509caResponse {
+            ca_cert_chain: answer.chain,
+            x509_authorities: answer.roots,
+        })
+    }
+
     /// One of a batch: what is wrong with it is no matter of the others.
     async fn x509(&self, caller: &Caller, params: NewX509svidParams) -> Result<One, Unavailable> {
         let NewX509svidParams { entry_id, csr } = params;

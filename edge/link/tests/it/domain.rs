@@ -29,6 +29,7 @@ use x509::{Certificate, CertificateDer, Name, RequestTemplate};
 use crate::world::{TestClock, TestKeys, TestWorld, random};
 
 const ACCESS: &str = "@id(\"none\")\nforbid(principal, action, resource);\n";
+const DOMAIN: &str = "trust_domain = \"td.example\"\nscheme = \"{scheme}\"\n[nested]\nlevels = 1\n";
 const ATTESTATION: &str = "[node.join_token]\nspire_agents = true\n\
                            [node.x509pop]\nspire_agents = true\nanchors = '''\n{anchors}'''\n\
                            [class.standard]\ndemands = []\nissues = [\"x509\", \"wit\", \"jwt\"]\n\
@@ -49,7 +50,7 @@ impl Authority {
     pub(crate) async fn new(domain: &str, clock: &TestClock) -> Self {
         let (domain, keys) = (origin(domain), TestKeys::default());
         let (key, public) = keys.generate(Purpose::X509Authority, ALGORITHM).await.unwrap();
-        let role = x509_authority::Role::TrustDomain(&domain);
+        let role = x509_authority::Role::TrustDomain { origin: &domain, below: 0 };
         let until = clock.now().plus(Span::from_seconds(86_400));
         let unsigned = x509_authority::build(
             &role,
@@ -99,7 +100,7 @@ fn origin(text: &str) -> Origin {
 static NO_ATTRIBUTES: std::sync::LazyLock<spiffe::Attributes> =
     std::sync::LazyLock::new(spiffe::Attributes::default);
 
-fn order<'a>(
+pub(crate) fn order<'a>(
     id: &str,
     public: &'a jose::PublicKey,
     authority: &'a Certificate,
@@ -144,10 +145,7 @@ impl Domain {
         let world = Arc::new(TestWorld::new("server", keys, clock, NoPeers));
         let attestation = ATTESTATION.replace("{anchors}", &manufacturer.pem());
         let files = BTreeMap::from([
-            (
-                "domain.toml".to_owned(),
-                format!("trust_domain = \"td.example\"\nscheme = \"{scheme}\"\n"),
-            ),
+            ("domain.toml".to_owned(), DOMAIN.replace("{scheme}", scheme)),
             ("attestation.toml".to_owned(), attestation),
             ("access/main.cedar".to_owned(), ACCESS.to_owned()),
         ]);
@@ -329,6 +327,7 @@ impl Domain {
             dns_names: std::collections::BTreeSet::new(),
             keys: None,
             client: Facet::default(),
+            downstream: false,
         };
         edit(&mut entry);
         let operator = Operator("test".to_owned());

@@ -4,4 +4,5 @@ mod agent;
 mod entries;
 mod frames;
 mod joining;
+mod nested;
 mod refusals;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use env::{CommitFault, Receipt, Row, Sealed, Seq, Unavailable};
+use env::{CommitFault, Receipt, Row, Sealed, Seq, SingleUse, Unavailable};
 use monitoring::RecordId;
 use rusqlite::{Connection, TransactionBehavior};
 use time::UnixTime;
@@ -129,9 +129,14 @@ impl Committer {
             return;
         }
         let (changes, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let mut taken = Vec::new();
         let done = self.catch_up().and_then(|()| {
-            self.write(changes).map_err(|error| {
-                self.recover(&error);
+            self.write(changes, &mut taken).map_err(|error| {
+                let before = self.seq;
+                // INVARIANT: each change that is written moves the position of the store.
+                if self.recover(&error) == Some(before) {
+                    self.shared.replay.give_back(&taken);
+                }
                 unavailable(error)
             })
         });
@@ -146,14 +151,18 @@ impl Committer {
     }
 
     /// One transaction for all of `batch`; each change whole or not at all.
-    fn write(&mut self, batch: Vec<Prepared>) -> rusqlite::Result<Written> {
+    fn write(
+        &mut self,
+        batch: Vec<Prepared>,
+        taken: &mut Vec<SingleUse>,
+    ) -> rusqlite::Result<Written> {
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if self.outbox.logged > self.outbox.released {
             rows::release(&tx, self.outbox.logged)?;
         }
         let mut written = Written::after(self.seq, self.outbox.last);
         for prepared in batch {
-            let outcome = apply(&tx, &self.shared, prepared, &mut written)?;
+            let outcome = apply(&tx, &self.shared, prepared, &mut written, taken)?;
             written.outcomes.push(outcome);
         }
         if written.seq != self.seq {
@@ -217,17 +226,22 @@ impl Committer {
         Ok(())
     }
 
-    /// After a failed transaction: what stands in the file is what counts.
-    fn recover(&mut self, error: &rusqlite::Error) {
+    /// After a failed transaction: what stands in the file is what counts. Its position, where
+    /// that reads.
+    fn recover(&mut self, error: &rusqlite::Error) -> Option<Seq> {
         tracing::error!(%error, "a commit failed; nothing of it was done");
+        self.outbox.is_behind = true;
         match rows::reached(&self.db) {
             Ok(seq) => {
                 self.shared.cache.reset(seq);
                 self.show(seq, Vec::new());
+                Some(seq)
             }
-            Err(error) => tracing::error!(%error, "the position of the store does not read"),
+            Err(error) => {
+                tracing::error!(%error, "the position of the store does not read");
+                None
+            }
         }
-        self.outbox.is_behind = true;
     }
 
     fn sweep(&mut self, now: UnixTime) -> Result<Step, Unavailable> {
@@ -285,12 +299,13 @@ impl Written {
 }
 
 /// One change: all expectations, then the single-use values, then the writes. The outer error
-/// fails the whole transaction; values that were used up by then stay used.
+/// fails the whole transaction; `taken` are the values that were used up by then.
 fn apply(
     db: &Connection,
     shared: &Shared,
     prepared: Prepared,
     written: &mut Written,
+    taken: &mut Vec<SingleUse>,
 ) -> rusqlite::Result<Result<Vec<RecordId>, CommitFault>> {
     let Prepared { writes, uses, entries, ids, now } = prepared;
     let mut found = Vec::with_capacity(writes.len());
@@ -304,6 +319,7 @@ fn apply(
     if let Err(fault) = shared.replay.take(&uses, now) {
         return Ok(Err(fault));
     }
+    taken.extend(uses);
     written.seq = feed::next(written.seq);
     for (write, (state, terms)) in writes.into_iter().zip(found) {
         if change::has_effect(&write, state) {

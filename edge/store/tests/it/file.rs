@@ -171,9 +171,11 @@ async fn fill(path: &Path, settings: Settings, free: impl AsyncFnOnce(&Sqlite)) 
     let store = Sqlite::open_with(path, journal, settings).unwrap();
     let large = |n: u64| Item { owner: None, ..Item::new(format!("{n}{}", "x".repeat(4_000)), n) };
     let mut written = 0;
+    // Each with a value that serves once.
+    let change = |n: u64| env::Change { writes: put(&large(n), Expect::Absent).writes, ..using(n) };
     let fault = loop {
         assert!(written < 5_000, "the disk is never full");
-        match store.commit(put(&large(written), Expect::Absent)).await {
+        match store.commit(change(written)).await {
             Ok(_) => written += 1,
             Err(fault) => break fault,
         }
@@ -184,7 +186,12 @@ async fn fill(path: &Path, settings: Settings, free: impl AsyncFnOnce(&Sqlite)) 
     let last = number(&store, &large(written - 1).id).await;
     assert_eq!(last, Some((written - 1, 1)), "what was acknowledged is there");
     free(&store).await;
-    store.commit(put(&large(written), Expect::Absent)).await.unwrap();
+    // Nothing was done: its value serves still, and those of what was done do not.
+    store.commit(change(written)).await.unwrap();
+    for used in [written, written - 1] {
+        let again = store.commit(using(used)).await;
+        assert!(matches!(again, Err(CommitFault::Used(_))), "{used}");
+    }
     drop(store);
     let store = open(path, &tape).unwrap();
     assert_eq!(number(&store, &large(written).id).await, Some((written, 1)));

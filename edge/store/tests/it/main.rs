@@ -1,10 +1,14 @@
 //! The guarantees of `env::Store`, on both stores; what the file survives.
 
 #[cfg(test)]
+mod consent;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod file;
 #[cfg(test)]
 mod journal;
+#[cfg(test)]
+mod people;
 #[cfg(test)]
 mod suite;

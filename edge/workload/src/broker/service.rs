@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use prost_types::Any;
+use socket::Budget;
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
 use tonic::{Code, Request, Response, Status};
@@ -16,7 +17,6 @@ use super::wire::api::api_server::Api as Service;
 use super::wire::{api, rpc};
 use super::{Brokers, NotAdmitted};
 use crate::answer::{JwtAnswer, X509Answer, X509Bundles};
-use crate::budget::Budget;
 use crate::convert::{self, Lacks, Message};
 use crate::service::{Answers, Call, read_audiences, read_spiffe_id, reply};
 use crate::workloads::{Denied, Workloads};
@@ -119,16 +119,20 @@ impl<B: Brokers> Api<B> {
             .map_err(|why| status(Code::InvalidArgument, "WORKLOAD_REFERENCE_INVALID", why))?;
         let not_found = |why| status(Code::NotFound, "WORKLOAD_NOT_FOUND", why);
         let peer = self.brokers.find(pid).map_err(not_found)?;
-        let permit = self.calls.take(broker_number(&shown)).map_err(|exhausted| {
+        let permit = self.calls.take(broker_number(&shown).into()).map_err(|exhausted| {
             tracing::warn!(%exhausted, "broker api: a call was shed");
             Status::unavailable("too many calls at once")
         })?;
-        let exited = self.brokers.exited(&peer);
+        let (exited, expired) = (self.brokers.exited(&peer), self.brokers.expired(&shown.chain));
+        let used = shown.uses.begin();
         let mut stopping = self.stopping.clone();
         // Broker API §4.9: "Once the workload has stopped, the server MUST stop sending responses
         // for that workload".
         let end = async move {
+            let _used = used;
             tokio::select! {
+                // Broker Endpoint §3.1: "mutual TLS": it lasts as long as what was shown in it.
+                () = expired => Status::unauthenticated("the broker's certificate has ended"),
                 () = exited => not_found("the process has exited".to_owned()),
                 _ = stopping.wait_for(|stops| *stops) => Status::unavailable("stopping"),
             }

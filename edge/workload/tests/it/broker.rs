@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
@@ -20,6 +21,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
 use time::{Span, UnixTime};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -131,6 +133,7 @@ struct Desk {
     other: Vec<u8>,
     now: watch::Sender<Now>,
     exit: watch::Sender<bool>,
+    expire: watch::Sender<bool>,
 }
 
 impl Brokers for Desk {
@@ -142,6 +145,13 @@ impl Brokers for Desk {
             Some(leaf) if *leaf == self.broker => Ok(Answers::of(&self.now)),
             Some(leaf) if *leaf == self.other => Err(NotAdmitted::NoBroker("other".to_owned())),
             _ => Err(NotAdmitted::Unproved("stranger".to_owned())),
+        }
+    }
+
+    fn expired(&self, chain: &[Vec<u8>]) -> impl Future<Output = ()> + Send + 'static {
+        let (mut expire, own) = (self.expire.subscribe(), chain.first() == Some(&self.broker));
+        async move {
+            let _ = expire.wait_for(|expired| *expired && own).await;
         }
     }
 
@@ -169,6 +179,10 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
+        Self::patient(broker::IDLE_TIME_MAX)
+    }
+
+    fn patient(idle: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (broker, other, own) = (certified(), certified(), certified());
         let leaf = |key: &CertifiedKey| key.cert[0].to_vec();
@@ -177,12 +191,13 @@ impl Site {
             other: leaf(&other),
             now: watch::Sender::new(START),
             exit: watch::Sender::new(false),
+            expire: watch::Sender::new(false),
         });
         let listener = Listener::bind(&folder.path().join("broker.sock")).unwrap();
         let config = broker::config(Arc::new(Shown(own))).unwrap();
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
-        let serving = broker::serve(listener, config, Arc::clone(&desk), async move {
+        let serving = broker::serve(listener, config, Arc::clone(&desk), idle, async move {
             stopped.notified().await;
         });
         Self { folder, desk, broker, other, stop, served: tokio::spawn(serving) }
@@ -488,4 +503,59 @@ async fn broker_s4_3_streams_end_when_the_server_stops() {
     drop(stream);
     soon(site.served).await.unwrap().unwrap();
     assert!(!site.folder.path().join("broker.sock").exists());
+}
+
+/// Mutual TLS lasts as long as what was shown in it: a stream does not outlive the certificate.
+/// req: PROV-10 (part)
+#[tokio::test]
+async fn broker_endpoint_s3_1_a_stream_ends_with_the_certificate_of_its_broker() {
+    let site = Site::start();
+    let mut stream: Streaming<X509> =
+        open(site.channel().await, "SubscribeToX509SVID", of(PID), &[HEADER]).await.unwrap();
+    soon(stream.message()).await.unwrap();
+    site.desk.expire.send_replace(true);
+    let status = soon(stream.message()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+}
+
+/// A connection as it is before anything is asked on it.
+async fn bare(site: &Site) -> std::io::Result<tokio_rustls::client::TlsStream<UnixStream>> {
+    let stream = UnixStream::connect(site.folder.path().join("broker.sock")).await?;
+    let name = ServerName::try_from("anybody.invalid").unwrap();
+    let config = client(Some(Arc::clone(&site.broker)));
+    TlsConnector::from(config).connect(name, stream).await
+}
+
+#[tokio::test]
+async fn broker_connections_on_which_nothing_is_asked_are_closed() {
+    let site = Site::patient(Duration::from_millis(400));
+    let used = site.channel().await;
+    let mut stream: Streaming<X509> =
+        open(used.clone(), "SubscribeToX509SVID", of(PID), &[HEADER]).await.unwrap();
+    soon(stream.message()).await.unwrap();
+    let mut idle = bare(&site).await.unwrap();
+    let mut rest = Vec::new();
+    let closed = soon(idle.read_to_end(&mut rest)).await;
+    assert!(closed.is_ok() || closed.is_err_and(|e| e.kind() != std::io::ErrorKind::TimedOut));
+    // One with a stream on it stays, however long nothing changes.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    site.desk.now.send_modify(|now| now.generation = 2);
+    assert_eq!(soon(stream.message()).await.unwrap().unwrap().svids[0].second, vec![2; 10]);
+}
+
+#[tokio::test]
+async fn broker_connections_of_a_process_are_bounded() {
+    let site = Site::start();
+    let mut held = Vec::new();
+    for _ in 0..broker::PROCESS_CONNECTIONS_MAX {
+        held.push(soon(bare(&site)).await.unwrap());
+    }
+    assert!(soon(bare(&site)).await.is_err(), "others find a place");
+    held.pop();
+    soon(async {
+        while bare(&site).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

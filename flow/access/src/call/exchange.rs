@@ -30,10 +30,10 @@ pub struct Delegate {
 }
 
 #[derive(Debug)]
-struct Leave {
-    handle: Handle,
-    kid: KeyId,
-    until: UnixTime,
+pub(super) struct Leave {
+    pub(super) handle: Handle,
+    pub(super) kid: KeyId,
+    pub(super) until: UnixTime,
     /// Whether the feed has told of it: only then does its absence say something.
     is_told: AtomicBool,
 }
@@ -80,7 +80,7 @@ impl Delegate {
         self.renew(world).await
     }
 
-    fn leave(&self) -> Option<Arc<Leave>> {
+    pub(super) fn leave(&self) -> Option<Arc<Leave>> {
         self.lock().clone()
     }
 

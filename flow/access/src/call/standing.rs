@@ -39,7 +39,7 @@ pub(crate) fn keys<'a>(
     concerned: impl IntoIterator<Item = &'a String>,
     lineage: impl IntoIterator<Item = &'a String>,
 ) -> Vec<Key> {
-    let mut keys: Vec<_> = ends::keys(lineage.into_iter().map(String::as_str)).collect();
+    let mut keys = ends::keys(lineage.into_iter().map(String::as_str));
     for who in concerned {
         if who.starts_with(registry::user::PREFIX) {
             keys.push(Key::of::<UserRecord>(who));

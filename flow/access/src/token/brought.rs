@@ -3,23 +3,25 @@
 
 use std::collections::BTreeSet;
 
+use approval::{Approval, Front, Kind, Ticket, Unmoved};
 use authentication::Once;
 use authorization::client::Facet;
 use authorization::granted::refresh::{self, Shown};
-use authorization::granted::{Code, Ended, GrantRecord, code};
+use authorization::granted::{Branch, Code, Ended, GrantRecord, Waited, code};
 use authorization::grants::jwt_bearer::{self, NotAccepted, Ours, Said};
 use authorization::grants::{Asserted, Context, Grant};
 use authorization::presented::{self, Presented};
 use credential::Purpose;
 use env::rows::OpaqueToken;
-use env::{Entropy, Key, Store, Stored, Unavailable, World};
+use env::{Entropy, Expect, Key, Store, Stored, Unavailable, World, Write};
 use jose::{Algorithm, Unverified};
 use oauth::authorization_details::AuthorizationDetails;
 use oauth::jwt_grant::JwtGrant;
 use oauth::token_request::{Asked as Wanted, TokenExchange, TokenRequest, TypedToken};
 use oauth::{Resource, ScopeSet, TokenType};
+use time::UnixTime;
 
-use super::{Asked, Refusal, ring};
+use super::{Asked, Endpoint, Refusal, ring};
 use crate::facts::Basis;
 use crate::{ends, opaque};
 
@@ -38,8 +40,57 @@ pub(crate) struct Brought {
     pub(crate) held: Option<Stored<GrantRecord>>,
     pub(crate) refresh: Option<Result<Shown, refresh::Refusal>>,
     pub(crate) assertion: Option<Asserted>,
+    pub(crate) waiting: Option<Waiting>,
     pub(crate) ended: Option<Ended>,
     pub(crate) once: Option<Once>,
+}
+
+/// What a client waits with, the question, and what this request makes of them.
+pub(crate) struct Waiting {
+    ticket: Stored<Ticket>,
+    approval: Stored<Approval>,
+    next: Option<Ticket>,
+    pub(crate) waited: Waited,
+}
+
+impl Waiting {
+    fn of(ticket: Stored<Ticket>, approval: Stored<Approval>, now: UnixTime) -> Self {
+        let (next, polled) = ticket.poll(&approval, now);
+        let branches = matches!(approval.front, Front::Challenge | Front::Deferred);
+        let waited = Waited {
+            client_id: ticket.client_id.clone(),
+            binding: ticket.binding.clone(),
+            polled,
+            branch: branches.then(|| Branch {
+                root: approval.root.clone(),
+                parent: approval.parent.clone(),
+                txn: approval.sought.txn.clone(),
+                actors: approval.asks.actors.clone(),
+            }),
+        };
+        Self { ticket, approval, next, waited }
+    }
+
+    /// What asking changes where nothing is given: how long to wait until the next time.
+    pub(super) fn asked(&self) -> Option<Write> {
+        let next = self.next.as_ref().filter(|_| self.waited.polled.is_err())?;
+        Some(Write::put(next, Expect::Version(self.ticket.version)))
+    }
+
+    /// Both serve once: whoever commits first has them.
+    pub(super) fn used(&self, now: UnixTime) -> Result<[Write; 2], Unmoved> {
+        let ticket = self.ticket.after_use(now);
+        let approval = self.approval.after_use(now)?;
+        Ok([
+            Write::put(&ticket, Expect::Version(self.ticket.version)),
+            Write::put(&approval, Expect::Version(self.approval.version)),
+        ])
+    }
+
+    /// The question, for records.
+    pub(super) fn approval(&self) -> &Approval {
+        &self.approval
+    }
 }
 
 impl Brought {
@@ -54,6 +105,7 @@ impl Brought {
             held: None,
             refresh: None,
             assertion: None,
+            waiting: None,
             ended: None,
             once: None,
         }
@@ -80,6 +132,7 @@ impl Brought {
             ended: self.ended.as_ref(),
             held: self.held.as_deref(),
             refresh: self.refresh.as_ref(),
+            waited: self.waiting.as_ref().map(|waiting| &waiting.waited),
             assertion: self.assertion.as_ref(),
             authorization_details: self.details.as_ref(),
             ..Context::bare(self.grant, asked.caller, facet, delegation, lifetimes, asked.now)
@@ -92,6 +145,9 @@ impl Brought {
             self.subject.iter().flat_map(Presented::concerned).collect();
         if let Some(held) = &self.held {
             ids.extend([held.subject.clone(), held.client_id.clone()]);
+        }
+        if let Some(branch) = self.waiting.as_ref().and_then(|one| one.waited.branch.as_ref()) {
+            ids.extend(branch.actors.iter().cloned());
         }
         ids.extend(self.assertion.iter().map(|asserted| asserted.subject.clone()));
         ids
@@ -141,8 +197,54 @@ pub(super) async fn read<W: World>(world: &W, facts: &Basis, asked: &Asked<'_>) 
                 Err(why) => Ok(Err(authorization::grants::Refusal::Assertion(why).into())),
             }
         }
-        other => Ok(Err(Refusal::GrantType(other.grant_type()))),
+        TokenRequest::DeviceCode(request) => {
+            let text = request.device_code.as_str();
+            self::waited(world, asked, Grant::DeviceCode, (Kind::Device, text)).await
+        }
+        TokenRequest::Ciba(request) => {
+            let text = request.auth_req_id.as_str();
+            self::waited(world, asked, Grant::Ciba, (Kind::Ciba, text)).await
+        }
+        TokenRequest::Deferred(request) => {
+            let text = request.deferral_code.as_str();
+            let challenged = asked.endpoint == Endpoint::Transaction;
+            let (grant, kind) = match challenged {
+                true => (Grant::Challenge, Kind::Challenge),
+                false => (Grant::Deferred, Kind::Deferred),
+            };
+            self::waited(world, asked, grant, (kind, text)).await
+        }
     }
+}
+
+/// What the client waits with, the question, and the grant where there is an answer.
+async fn waited<W: World>(
+    world: &W,
+    asked: &Asked<'_>,
+    grant: Grant,
+    (kind, text): (Kind, &str),
+) -> Read {
+    let mut brought = Brought::bare(grant, None);
+    let Some(hash) = kind.hash_of(text) else { return Ok(Ok(brought)) };
+    let Some(ticket) = crate::facts::one::<W, Ticket>(world, &hash).await? else {
+        return Ok(Ok(brought));
+    };
+    // Both as of one instant, after the ticket said which question it is.
+    let keys = [Key::of::<Ticket>(&hash), Key::of::<Approval>(&ticket.approval)];
+    let rows = world.store().snapshot(&keys).await?;
+    let found = (rows.get::<Ticket>(&hash)?, rows.get::<Approval>(&ticket.approval)?);
+    let (Some(ticket), Some(approval)) = found else { return Ok(Ok(brought)) };
+    if let Some(grant) = approval.grant.clone() {
+        hold(world, &mut brought, &grant).await?;
+        let above = [approval.root.as_str()].into_iter().chain(approval.parent.as_deref());
+        let rows = world.store().snapshot(&ends::keys(above.clone())).await?;
+        brought.ended = match brought.ended.take() {
+            None => ends::first(&rows, above)?,
+            ended => ended,
+        };
+    }
+    brought.waiting = Some(Waiting::of(ticket, approval, asked.now));
+    Ok(Ok(brought))
 }
 
 /// The grant of that id, and whether it was ended.
@@ -263,7 +365,9 @@ fn asserted<W: World>(
 /// What the grant is for where the request does not say: the one target that there is.
 pub(super) fn default_target(brought: &Brought, userinfo: &str) -> Option<String> {
     let held = brought.held.as_ref()?;
-    let named = brought.code.as_ref().map(|code| code.resources.as_slice()).unwrap_or_default();
+    let of_code = brought.code.as_ref().map(|code| code.resources.as_slice());
+    let of_wait = brought.waiting.as_ref().map(|waiting| waiting.ticket.resources.as_slice());
+    let named = of_code.or(of_wait).unwrap_or_default();
     let mut targets = held.targets.keys();
     match (named, targets.next(), targets.next()) {
         ([one], ..) => Some(one.clone()),

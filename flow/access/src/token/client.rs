@@ -23,7 +23,15 @@ use crate::documents::{self, Unread};
 use crate::facts::Basis;
 
 /// Endpoints that an assertion may be for where the client's record lets it name them.
-const ENDPOINTS: &[&str] = &["/token", "/par", "/introspect", "/revoke", "/device_authorization"];
+const ENDPOINTS: &[&str] = &[
+    "/token",
+    "/par",
+    "/introspect",
+    "/revoke",
+    "/device_authorization",
+    "/bc-authorize",
+    "/transaction-authorization",
+];
 
 /// Why nobody is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 use authentication::Method;
 use authorization::access_token::{self, Issuing};
 use authorization::granted::refresh::{Refresh, Shown};
-use authorization::granted::{Binding, Code, GrantRecord};
+use authorization::granted::{Binding, Code, GrantRecord, Way};
 use authorization::policy::Format;
 use authorization::{Proposal, Sanctioned, TokenKind, txn_token};
 use credential::{AuthorityKey, Purpose, TokenText};
@@ -63,6 +63,12 @@ pub(super) async fn make<W: World>(
         let next = next(world, asked, brought, people, held, proposal, &mut response);
         writes.extend(next.map(|next| Write::put(&next, Expect::Version(held.version))));
         writes.extend(brought.code.as_ref().map(|code| used(code, asked)));
+        if let Some(waiting) = &brought.waiting {
+            match waiting.used(asked.now) {
+                Ok(used) => writes.extend(used),
+                Err(unmoved) => return Ok(Err(Refusal::Unmakeable(unmoved.to_string()))),
+            }
+        }
         match id_token::beside(world, facts, (asked, brought), held, &token).await? {
             Ok(id_token) => response.id_token = id_token,
             Err(fault) => return Ok(Err(Refusal::Unmakeable(fault))),
@@ -102,7 +108,8 @@ fn next<W: World>(
         Some(_) => return used,
         None => {}
     }
-    if !gets_refresh_token(people, held) {
+    // What approved one single action gives no second token.
+    if held.way == Way::Approval || !gets_refresh_token(people, held) {
         return used;
     }
     let grant = used.unwrap_or_else(|| (*held.value).clone());

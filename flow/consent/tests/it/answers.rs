@@ -332,3 +332,43 @@ fn nothing_ticked_is_nothing_answered() {
         location(house.answer(&here, &name, Some(asking.whole()), asking.seen()).await);
     });
 }
+
+/// RFC 9396 §7, and AUTHZ-18: exactly what was shown is what is granted.
+///
+/// req: AUTHZ-10 (part)
+#[test]
+fn rfc9396_7_details_are_granted_as_they_were_shown() {
+    story(|sim| async move {
+        let ledger = files().get("resources/invoices.toml").unwrap().to_owned();
+        let ledger = format!(
+            "{ledger}\n[[authorization_details]]\ntype = \"payment\"\n\
+             [[authorization_details.member]]\nname = \"amount\"\nshape = \"number\"\n\
+             required = true\n[[authorization_details.member]]\nname = \"to\"\nshape = \"text\""
+        );
+        let house = House::with(&sim, files_but(&[("resources/invoices.toml", &ledger)])).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        let two = "%5B%7B%22type%22:%22payment%22,%22amount%22:45,%22to%22:%22ACME%22%7D,\
+                   %7B%22type%22:%22payment%22,%22amount%22:9%7D%5D";
+        let query = format!("{}&authorization_details={two}", invoices("invoices.read"));
+        let name = house.begun(&here, &query).await;
+        let asking = house.asking(&here, &name).await;
+        let lines: Vec<_> = asking.targets[0].details[0].lines.clone();
+        let wanted = [("amount", "45"), ("to", "ACME")];
+        assert_eq!(lines, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let taken = [consent::detail_box(0, 0)].into_iter().collect();
+        let choice = Some(Choice { taken, life: None });
+        location(house.answer(&here, &name, choice, asking.seen()).await);
+        let grants = house.grants();
+        let granted = &grants[0].targets[&format!("{GATEWAY}/invoices")];
+        assert!(granted.scope.is_empty());
+        let exactly = serde_json::json!({ "type": "payment", "amount": 45, "to": "ACME" });
+        assert_eq!(granted.details, [exactly]);
+        // The same again is not asked; the other one is.
+        let both = house.begun(&here, &query).await;
+        assert!(matches!(house.show(&here, &both).await, Shown::Ask(..)));
+        let unknown = query.replace("%22payment%22", "%22other%22");
+        let (location, _) = told(house.begin(&here, &unknown).await);
+        assert_eq!(part(&location, "error"), Some("invalid_authorization_details"));
+    });
+}

@@ -1,15 +1,16 @@
 //! Pushed requests and request objects.
 
+use access::token::asker::Asker;
 use authorization::interaction::{Over, Pushed};
-use consent::push::{self, Call, End};
+use consent::push::{self, End};
 use consent::{Begun, PageFault, Settled, Shown};
 use env::World;
-use jose::{Algorithm, KeySet, PrivateKey, SigningInput, generate};
+use jose::{Algorithm, KeySet, PrivateKey, SigningInput};
 use monitoring::{Event, Outcome};
 use oauth::form::Form;
 use oauth::pushed::PushedResponse;
 use oauth::request_object::{RequestObject, RequestObjectClaims};
-use registry::ClientRecord;
+use registry::{ClientRecord, Metadata};
 use serde_json::{Value, json};
 use testkit::boxed;
 use testkit::fixture::{GATEWAY, ISSUER, by_key, credentials, story};
@@ -19,28 +20,43 @@ use crate::house::{BACK, CHALLENGE, CLIENT, House, browser, invoices, part, quer
 const MANY: usize = 100;
 
 fn key() -> PrivateKey {
-    PrivateKey::from_pkcs8(&generate(Algorithm::Es256).unwrap()).unwrap()
+    let made = aws_lc_rs::signature::EcdsaKeyPair::generate_pkcs8(
+        &aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+        &aws_lc_rs::rand::SystemRandom::new(),
+    );
+    PrivateKey::from_pkcs8(made.unwrap().as_ref()).unwrap()
+}
+
+fn keys(key: &PrivateKey) -> KeySet {
+    KeySet::new(vec![key.public().to_jwk()]).unwrap()
 }
 
 /// A house whose client has this key.
 async fn open(sim: &testkit::Sim, key: &PrivateKey) -> House {
     let house = House::open(sim).await;
-    let jwks = KeySet::new([key.public().clone().with_use("sig")]).unwrap();
-    house.client(|client: &mut ClientRecord| client.metadata.jwks = Some(jwks.clone()));
+    house.client(|client| with_key(client, key));
     house
+}
+
+/// Lets the client prove itself by this key, and sign with it.
+fn with_key(client: &mut ClientRecord, key: &PrivateKey) {
+    let mut members = client.metadata.members().clone();
+    members.insert("token_endpoint_auth_method".to_owned(), "private_key_jwt".into());
+    members.insert("jwks".to_owned(), serde_json::to_value(keys(key)).unwrap());
+    members.remove("spiffe_id");
+    *client = client.with_metadata(Metadata::new(&members).unwrap());
 }
 
 async fn push(house: &House, key: &PrivateKey, jti: &str, body: &str) -> End {
     let now = house.domain.now();
     let proof = by_key(CLIENT, key, jti, credentials("https://a.example", "x"), now);
-    let call = Call {
-        form: Form::parse(body.as_bytes()).unwrap(),
+    let asker = Asker {
         client: proof.client,
         attestation: None,
         certificates: Vec::new(),
         source: "192.0.2.1".to_owned(),
     };
-    push::push(&*house.world(), call).await.unwrap()
+    push::push(&*house.world(), asker, Form::parse(body.as_bytes()).unwrap()).await.unwrap()
 }
 
 fn kept(end: End) -> PushedResponse {
@@ -99,8 +115,7 @@ fn rfc9126_2_2_a_reference_is_of_one_client_and_ends() {
         let key = key();
         let house = open(&sim, &key).await;
         house.client(|client| client.client_id = "client-other".to_owned());
-        let jwks = KeySet::new([key.public().clone()]).unwrap();
-        house.client(|client| client.metadata.jwks = Some(jwks.clone()));
+        house.client(|client| with_key(client, &key));
         let here = browser("a", None);
         let pushed = kept(push(&house, &key, "j1", &invoices("invoices.read")).await);
         let other = by_reference(&pushed).replace(CLIENT, "client-other");
@@ -216,7 +231,7 @@ fn rfc9101_6_3_what_the_client_signed_is_what_counts() {
         }
         // Demanded by the client: FAPI 2.0 Message Signing §5.3.1 then, and nothing unsigned.
         house.client(|client| {
-            client.metadata.jwks = Some(KeySet::new([key.public().clone()]).unwrap());
+            with_key(client, &key);
             client.redirects.as_mut().unwrap().require_signed = true;
         });
         let (location, _) = told(house.begin(&here, &invoices("invoices.read")).await);

@@ -62,6 +62,12 @@ fn s3_1_a_binding_counts_for_the_key_that_is_certified() {
         assert_eq!(bureau.send(&without).await.unwrap_err().check(), "attestation::Demand");
         sim.sleep(Span::from_seconds(1)).await;
         let good = binding(&agent);
+        // What is refused, here for a kind that the class does not give, uses it up no more than
+        // the right request that comes after.
+        let mut wrong = body(&bureau, &agent, &good).await;
+        wrong["kinds"] = json!(["wit"]);
+        assert_eq!(bureau.send(&wrong).await.unwrap_err().check(), "provisioning::Kind");
+        sim.sleep(Span::from_seconds(1)).await;
         let before = bureau.domain.server.journal().len();
         let enrolled = bureau.send(&body(&bureau, &agent, &good).await).await.unwrap();
         assert_eq!(enrolled.id.as_str(), id);

@@ -43,7 +43,7 @@ pub async fn left<W: World>(
     let checked = verified.and_then(|token| {
         let ends = logout::check(&token, &policy.issuer, &provider.client_id)?;
         let claims = token.claims();
-        // §2.6, 8: "Optionally verify that another Logout Token with the same jti value has not
+        // §2.6, 8: "Optionally verify that another Logout Token with the same "jti" value has not
         // been recently received."
         let space = format!("people/logout {}", policy.issuer.as_str());
         let used = single_use(&space, claims.jti.as_str(), claims.exp.time().plus(skew));

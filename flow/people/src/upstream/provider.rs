@@ -140,8 +140,8 @@ impl<'a, W: World> Provider<'a, W> {
         Ok(Err(Refusal::Lacks("a key")))
     }
 
-    /// What it says of the user: in the ID token, or where that says little at its userinfo endpoint
-    /// (OpenID Connect Core 1.0 §5.4).
+    /// What it says of the user: in the ID token, or where that says little at its userinfo
+    /// endpoint (OpenID Connect Core 1.0 §5.4).
     pub(crate) async fn claims(
         &self,
         token: &CheckedIdToken,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use authentication::notice::Notice;
 use authentication::session::{Acr, Session};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -15,15 +14,14 @@ use oauth::form::Form;
 use oauth::pkce::CodeVerifier;
 use oauth::{ClientId, Issuer, SubjectText, TokenId};
 use openid::id_token::{IdToken, IdTokenClaims};
-use openid::logout::{Ends, LogoutRequest, LogoutToken};
+use openid::logout::{Ends, LogoutToken};
 use people::browser::{Browser, Place};
 use people::end::End;
-use people::leave::{self, Told};
 use people::sessions;
 use people::sign_in::SignedIn;
 use people::standing::UserAct;
 use people::upstream::{self, Came, Refusal};
-use registry::{ClientLogout, ClientRecord, Metadata, UserRecord};
+use registry::UserRecord;
 use serde_json::{Map, Value, json};
 use testkit::fixture::{ISSUER, story};
 use testkit::{Sim, boxed};
@@ -35,25 +33,28 @@ const COMPANY: &str = "https://login.company.example";
 const OTHER: &str = "https://evil.example";
 
 /// The provider, and the endpoint of a client beside it.
-struct Company {
+pub(crate) struct Company {
     key: PrivateKey,
-    inner: Mutex<Inner>,
+    pub(crate) inner: Mutex<Inner>,
 }
 
+/// What a provider says otherwise than it should.
+pub(crate) type Edit = fn(&mut IdTokenClaims);
+
 #[derive(Default)]
-struct Inner {
+pub(crate) struct Inner {
     now: u64,
     /// Our keys, as the provider read them.
     ours: Option<KeySet>,
     codes: BTreeMap<String, Authorized>,
     userinfo: Option<Value>,
-    edit: Option<fn(&mut IdTokenClaims)>,
-    forms: Vec<(String, String)>,
-    is_down: bool,
+    edit: Option<Edit>,
+    pub(crate) forms: Vec<(String, String)>,
+    pub(crate) is_down: bool,
 }
 
 #[derive(Clone)]
-struct Authorized {
+pub(crate) struct Authorized {
     nonce: String,
     challenge: String,
     redirect_uri: String,
@@ -179,13 +180,13 @@ impl Outside for Company {
 }
 
 /// A house whose people sign in by their company.
-struct Branch {
-    house: House,
-    company: Arc<Company>,
+pub(crate) struct Branch {
+    pub(crate) house: House,
+    pub(crate) company: Arc<Company>,
 }
 
 impl Branch {
-    async fn open(sim: &Sim, more: &str) -> Self {
+    pub(crate) async fn open(sim: &Sim, more: &str) -> Self {
         let tables = format!(
             "[[sign_in.upstream]]\nname = \"company\"\nissuer = \"{COMPANY}\"\n\
              client_id = \"aims-console\"\n{more}"
@@ -261,7 +262,7 @@ impl Branch {
         }
     }
 
-    fn edit(&self, edit: fn(&mut IdTokenClaims)) {
+    fn edit(&self, edit: Edit) {
         self.company.inner.lock().unwrap().edit = Some(edit);
     }
 
@@ -335,7 +336,7 @@ fn openid_5_7_an_address_is_nobody_unless_policy_says_so() {
 fn openid_3_1_3_7_a_token_that_fails_a_step_lets_nobody_in() {
     story(|sim| async move {
         let branch = Branch::open(&sim, "create = true").await;
-        let edits: &[(fn(&mut IdTokenClaims), &str)] = &[
+        let edits: &[(Edit, &str)] = &[
             (|claims| claims.iss = Issuer::parse(OTHER).unwrap(), "§3.1.3.7, 2"),
             (|claims| claims.aud = Audience::one("somebody-else"), "§3.1.3.7, 3"),
             (|claims| claims.azp = ClientId::parse("somebody-else").ok(), "§3.1.3.7, 5"),
@@ -503,136 +504,5 @@ fn backchannel_2_6_who_leaves_there_leaves_here() {
         let count = left(token(all, "j-2", "aims-console")).await.into_result().unwrap();
         assert_eq!(count.sessions, 1);
         assert!(sessions::of_cookie(&*world, &of(&again)).await.unwrap().is_err());
-    });
-}
-
-fn client(id: &str, backchannel: Option<&str>) -> ClientRecord {
-    let metadata = r#"{"token_endpoint_auth_method":"private_key_jwt",
-        "grant_types":["client_credentials"],
-        "jwks":{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a",
-        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}}"#;
-    let at = UnixTime::from_seconds(0);
-    let members: serde_json::Map<_, _> = serde_json::from_str(metadata).unwrap();
-    let metadata = Metadata::new(&members).unwrap();
-    let logout = ClientLogout {
-        backchannel: backchannel.map(str::to_owned),
-        redirect_uris: vec!["https://client.example/bye".to_owned()],
-    };
-    ClientRecord { logout, ..ClientRecord::new(id.to_owned(), metadata, at) }
-}
-
-/// Back-Channel Logout 1.0 §2.5: each client that wants to be told is, until it answers.
-#[test]
-fn backchannel_2_5_clients_are_told_until_they_answer() {
-    story(|sim| async move {
-        let branch = Branch::open(&sim, "").await;
-        let (world, clock) = (branch.house.world(), branch.house.domain.server.clock().clone());
-        branch.house.add("ada").await;
-        let signed = branch.house.signed(&browser("a", None), "ada").await;
-        let clients = ["client-1", "client-2"].map(str::to_owned).into();
-        world.store().put(&Session { clients, ..signed.session.clone() });
-        world.store().put(&client("client-1", Some("https://client.example/logout")));
-        world.store().put(&client("client-2", None));
-        let by = sessions::By::Owner("user:ada");
-        sessions::end(&*world, by, &signed.session.id, "bye").await.unwrap().into_value().unwrap();
-        branch.company.inner.lock().unwrap().is_down = true;
-        let due = leave::agenda(&*world).await.unwrap().due;
-        let mut told = Vec::new();
-        for notice in &due {
-            told.push(leave::tell(&*world, notice).await.unwrap());
-        }
-        assert_eq!(told, [Told::Again, Told::Nobody]);
-        let agenda = leave::agenda(&*world).await.unwrap();
-        assert!(agenda.due.is_empty() && agenda.next.is_some());
-        clock.forth(Span::from_seconds(2));
-        branch.company.inner.lock().unwrap().is_down = false;
-        let due = leave::agenda(&*world).await.unwrap().due;
-        assert_eq!(leave::tell(&*world, &due[0]).await.unwrap(), Told::Done);
-        assert!(world.store().every::<Notice>().is_empty());
-        let (url, body) = branch.company.inner.lock().unwrap().forms[0].clone();
-        assert_eq!(url, "https://client.example/logout");
-        let form = Form::parse(body.as_bytes()).unwrap();
-        let text = form.get("logout_token").unwrap();
-        let ring = branch.house.domain.ring(Purpose::IdToken);
-        let keys = ring.keys.iter().map(|key| key.public.clone()).collect();
-        let token = jose::Unverified::<LogoutToken>::parse(text).unwrap();
-        let verified = token
-            .verify(
-                &KeySet::new(keys).unwrap(),
-                &[Algorithm::Es256],
-                world.clock().now(),
-                Span::ZERO,
-            )
-            .unwrap();
-        let us = Issuer::parse(ISSUER).unwrap();
-        let ends = openid::logout::check(&verified, &us, &ClientId::parse("client-1").unwrap());
-        assert_eq!(ends.unwrap(), Ends::Session(signed.session.id));
-    });
-}
-
-/// RP-Initiated Logout 1.0 §2 and §3.
-#[test]
-fn rp_initiated_2_a_client_sends_somebody_to_leave() {
-    story(|sim| async move {
-        let branch = Branch::open(&sim, "").await;
-        let world = branch.house.world();
-        branch.house.add("ada").await;
-        let signed = branch.house.signed(&browser("a", None), "ada").await;
-        world.store().put(&client("client-1", None));
-        let hint = |sid: &str, audience: &str| {
-            let (world, sid) = (branch.house.world(), sid.to_owned());
-            let client = ClientId::parse(audience).unwrap();
-            async move {
-                let subject = SubjectText::parse("user:ada").unwrap();
-                let (now, life) = (world.clock().now(), Span::from_seconds(300));
-                let us = Issuer::parse(ISSUER).unwrap();
-                let mut claims = IdTokenClaims::new(us, subject, &client, now, life);
-                claims.sid = Some(sid);
-                let ring =
-                    flow::facts::one::<_, credential::KeyRing>(&*world, Purpose::IdToken.name());
-                let ring = ring.await.unwrap().unwrap();
-                let key = ring.signer(now).unwrap();
-                let input = SigningInput::<IdToken>::new(Algorithm::Es256, Some(&key.kid), &claims);
-                let input = input.unwrap();
-                let handle = env::Handle { purpose: Purpose::IdToken, id: key.kid.to_string() };
-                let signature = env::Keys::sign(world.keys(), &handle, input.bytes()).await;
-                input.attach(signature.unwrap()).into_string()
-            }
-        };
-        let cookie = signed.cookie.expose();
-        let here = browser("a", Some(cookie));
-        let asked = |text: String| {
-            let (world, here) = (branch.house.world(), here);
-            async move {
-                let request = LogoutRequest::parse(&Form::parse(text.as_bytes()).unwrap());
-                leave::asked(&*world, &here, &request.unwrap()).await.unwrap()
-            }
-        };
-        let bye = "post_logout_redirect_uri=https%3A%2F%2Fclient.example%2Fbye&state=a%26b";
-        let mine = hint(&signed.session.id, "client-1").await;
-        let leaving = asked(format!("id_token_hint={mine}&{bye}")).await.unwrap();
-        assert_eq!((leaving.confirm, leaving.signed.is_some()), (false, true));
-        assert_eq!(leaving.to.as_deref(), Some("https://client.example/bye?state=a%26b"));
-        // Of another session, and without a hint: they are asked first.
-        let other = hint("another", "client-1").await;
-        assert!(asked(format!("id_token_hint={other}")).await.unwrap().confirm);
-        assert!(asked(format!("client_id=client-1&{bye}")).await.unwrap().confirm);
-        assert!(asked(String::new()).await.unwrap().confirm);
-        // Nowhere but where the client said before.
-        for (query, refusal) in [
-            (format!("client_id=client-2&{bye}"), leave::Refusal::RedirectUri),
-            (
-                "client_id=client-1&post_logout_redirect_uri=https%3A%2F%2Fclient.example%2Fbye2"
-                    .to_owned(),
-                leave::Refusal::RedirectUri,
-            ),
-            (format!("id_token_hint={mine}&client_id=client-2"), leave::Refusal::OtherClient),
-        ] {
-            assert_eq!(asked(query).await.err(), Some(refusal));
-        }
-        let forged = asked(format!("id_token_hint={}x", &mine[..mine.len() - 1])).await;
-        assert!(matches!(forged.err(), Some(leave::Refusal::Hint(_))));
-        branch.house.domain.server.clock().forth(Span::from_seconds(3_000));
-        assert!(!asked(format!("id_token_hint={mine}")).await.unwrap().confirm, "expired is fine");
     });
 }

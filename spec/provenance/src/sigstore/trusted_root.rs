@@ -1,5 +1,5 @@
-//! Whom to believe: the certificate authorities, logs and time stamp authorities of a Sigstore
-//! instance, as its `trusted_root.json` names them.
+//! Whom to believe: the certificate authorities, logs (of signatures and of certificates) and time
+//! stamp authorities of a Sigstore instance, as its `trusted_root.json` names them.
 
 use json::{Bounds, Unreadable};
 use serde::Deserialize;
@@ -25,6 +25,8 @@ pub struct TrustedRoot {
     pub(super) authorities: Vec<Authority>,
     pub(super) stampers: Vec<Authority>,
     pub(super) logs: Vec<Log>,
+    /// Logs of certificates; `None` where the instance names none at all.
+    pub(super) ct_logs: Option<Vec<Log>>,
 }
 
 /// An authority and its chain.
@@ -76,6 +78,8 @@ struct Wire {
     media_type: String,
     #[serde(default)]
     tlogs: Vec<WireLog>,
+    #[serde(default)]
+    ctlogs: Vec<WireLog>,
     #[serde(default)]
     certificate_authorities: Vec<WireAuthority>,
     #[serde(default)]
@@ -132,6 +136,7 @@ impl TrustedRoot {
         }
         let lists = [
             wire.tlogs.len(),
+            wire.ctlogs.len(),
             wire.certificate_authorities.len(),
             wire.timestamp_authorities.len(),
         ];
@@ -142,6 +147,13 @@ impl TrustedRoot {
         for log in wire.tlogs {
             logs.extend(Log::read(log)?);
         }
+        // One whose key is of a kind that is not known is named all the same: then somebody else
+        // of them must have promised.
+        let mut ct_logs = (!wire.ctlogs.is_empty()).then(Vec::new);
+        for log in wire.ctlogs {
+            let read = Log::read(log)?;
+            ct_logs.iter_mut().for_each(|all| all.extend(read.clone()));
+        }
         let read = |all: Vec<WireAuthority>| -> Result<Vec<_>, _> {
             all.into_iter().map(Authority::read).collect()
         };
@@ -150,7 +162,7 @@ impl TrustedRoot {
         if authorities.is_empty() || logs.is_empty() {
             return Err(TrustedRootError::Nobody);
         }
-        Ok(Self { authorities, stampers, logs })
+        Ok(Self { authorities, stampers, logs, ct_logs })
     }
 }
 

@@ -7,6 +7,7 @@ use x509::{Certificate, ChainError, Oid, Purpose, Timestamp, TimestampError, ver
 
 use super::bundle::Bundle;
 use super::entry;
+use super::sct;
 use super::trusted_root::{Authority, TrustedRoot};
 use crate::dsse::{EnvelopeError, Opened};
 
@@ -86,13 +87,22 @@ impl Bundle {
             let leaf = std::slice::from_ref(&self.certificate);
             let chain = [leaf, authority.below.as_slice()].concat();
             match verify_chain(&chain, &authority.anchors, Purpose::CodeSigning, time) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return self.check_published(root, authority),
                 // Another authority's error says less than that of the one that is named.
                 Err(ChainError::UnknownIssuer) => {}
                 Err(error) => last = Refused::Chain(error),
             }
         }
         Err(last)
+    }
+
+    /// Whether a log promised to publish the certificate, where the trusted root names such logs.
+    fn check_published(&self, root: &TrustedRoot, authority: &Authority) -> Result<(), Refused> {
+        let Some(logs) = &root.ct_logs else { return Ok(()) };
+        let name = self.certificate.issuer().der();
+        let mut issuers = authority.below.iter().chain(&authority.anchors);
+        let issuer = issuers.find(|one| one.subject().der() == name).ok_or(Refused::NoSct)?;
+        sct::check(&self.certificate, issuer, logs)
     }
 
     /// When an authority saw the signature.
@@ -196,6 +206,16 @@ pub enum Refused {
     NoAuthority { time: UnixTime },
     #[error("the certificate is not trusted: {0}")]
     Chain(ChainError),
+    #[error("no log of certificates promised to publish the certificate")]
+    NoSct,
+    #[error("the promises to publish the certificate do not read")]
+    SctForm,
+    #[error("the certificate was promised to be published by no log that is trusted")]
+    UnknownCtLog,
+    #[error("the log of certificates is not to be believed at {time}")]
+    CtLogNotValid { time: UnixTime },
+    #[error("the promise to publish the certificate is not of its log, or of another certificate")]
+    Sct,
     #[error("{count} names in the certificate, not one")]
     Subject { count: usize },
     #[error("the certificate does not say by one name who identified its holder")]

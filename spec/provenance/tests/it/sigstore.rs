@@ -84,6 +84,47 @@ fn sigstore_published_bundles_that_must_fail() {
     }
 }
 
+/// RFC 6962 §3.3: the promise in the certificate is of a log of certificates that the root names.
+/// req: ATT-05 (part)
+#[test]
+fn rfc6962_3_3_a_certificate_is_promised_to_be_published() {
+    let (good, root) = (vector(REKOR2), root_of(REKOR2));
+    let check = |root: Value, expect: &str| {
+        let refused = verify(&good, &root).map(|_| ()).unwrap_err();
+        assert!(refused.contains(expect), "`{refused}` instead of `{expect}`");
+    };
+    verify(&good, &root).unwrap();
+    let logs = root["ctlogs"].as_array().unwrap();
+    // Which of them promised: without it nobody did.
+    let promised = (0..logs.len())
+        .filter(|at| {
+            let mut others = logs.clone();
+            others.remove(*at);
+            verify(&good, &with(&root, "/ctlogs", json!(others))).is_err()
+        })
+        .collect::<Vec<_>>();
+    let [at] = promised.as_slice() else { panic!("{promised:?}") };
+    let one = |edit: &dyn Fn(&mut Value)| {
+        let mut log = logs[*at].clone();
+        edit(&mut log);
+        with(&root, "/ctlogs", json!([log]))
+    };
+    verify(&good, &one(&|_| {})).unwrap();
+    let other = logs.iter().enumerate().find(|(other, log)| {
+        other != at && log["publicKey"]["keyDetails"] == "PKIX_ECDSA_P256_SHA_256"
+    });
+    let other = other.unwrap().1;
+    check(with(&root, "/ctlogs", json!([other])), "by no log that is trusted");
+    let key = &other["publicKey"]["rawBytes"];
+    check(one(&|log| log["publicKey"]["rawBytes"] = key.clone()), "not of its log");
+    let early = json!({ "start": "2020-01-01T00:00:00Z", "end": "2021-01-01T00:00:00Z" });
+    check(one(&|log| log["publicKey"]["validFor"] = early.clone()), "is not to be believed");
+    let rsa = |log: &mut Value| log["publicKey"]["keyDetails"] = json!("PKCS1_RSA_PKCS1V5");
+    check(one(&rsa), "by no log that is trusted");
+    // A root that names none asks for none.
+    verify(&good, &with(&root, "/ctlogs", json!([]))).unwrap();
+}
+
 /// One thing changed, and the check that notices.
 #[test]
 fn sigstore_twins_of_published_bundles_are_refused() {

@@ -221,3 +221,66 @@ fn cmw_3_what_is_no_wrapper_is_refused() {
     // Twice the same label has two meanings.
     assert!(Cmw::parse(br#"{"a":["a/b","AA"],"a":["a/b","AA"]}"#).is_err());
 }
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<_> = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+/// The examples of the draft, written out by hand from their diagnostic notation.
+/// req: ATT-04 (part)
+#[test]
+fn cmw_5_wrappers_in_cbor_are_those_in_json() {
+    // "application/vnd.example.rats-conceptual-msg", h'2347da55'
+    let name = "782b 6170706c69636174696f6e2f766e642e6578616d706c652e726174732d636f6e6365707475616c2d6d7367";
+    let record = hex(&format!("82 {name} 44 2347da55"));
+    let json = json!(["application/vnd.example.rats-conceptual-msg", "I0faVQ"]);
+    assert_eq!(Cmw::parse_cbor(&record).unwrap(), Cmw::read(&json).unwrap());
+    assert_eq!(Cmw::read(&json).unwrap().to_cbor(), record);
+    // "application/rim+cose", h'd28440a044d901f5a040', 3
+    let rim = hex("83 74 6170706c69636174696f6e2f72696d2b636f7365 4a d28440a044d901f5a040 03");
+    let Cmw::Record(read) = Cmw::parse_cbor(&rim).unwrap() else { panic!("a collection") };
+    let said = read.contents.unwrap();
+    assert!(said.has(rats::Contents::REFERENCE_VALUES) && said.has(rats::Contents::ENDORSEMENTS));
+    // Labels are texts or integers.
+    let jwt = "83 73 6170706c69636174696f6e2f6561742b6a7774 43 2e2e2e 08";
+    let kind = "68 5f5f636d77635f74 6c 7461673a652c323032343a61";
+    let all = hex(&format!("a3 {kind} 02 {jwt} 20 {jwt}"));
+    let both = Cmw::parse_cbor(&all).unwrap();
+    let labels: Vec<_> = both.records().into_iter().map(|(label, _)| label).collect();
+    assert_eq!(labels, ["-1", "2"]);
+    assert_eq!(Cmw::parse_cbor(&both.to_cbor()), Ok(both));
+}
+
+/// req: ATT-04 (part)
+#[test]
+fn cmw_5_each_fault_of_a_wrapper_in_cbor_has_its_name() {
+    let check = |text: &str, expect: &str| {
+        let found = Cmw::parse_cbor(&hex(text)).unwrap_err().to_string();
+        assert!(found.starts_with(expect), "{text}: {found}");
+    };
+    let one = "82 63 612f62 41 00";
+    check("", "the item is cut off");
+    check("82 19fde7 44 2347da55", "a message by the number 64999; name its media type");
+    check("da 63747632 44 2347da55", "a message by the number 1668576818; name its media type");
+    check("01", "neither a record nor a collection");
+    check("81 63 612f62", "a record has a type");
+    check("84 63 612f62 41 00 01 01", "a record has a type");
+    check("82 61 61 41 00", "`a` is not a media type");
+    check("82 63 612f62 61 61", "the value is not base64url without padding, in cbor a byte");
+    check("83 63 612f62 41 00 00", "the indicator is not a number from 1 to 31");
+    check("83 63 612f62 41 00 1820", "the indicator is not a number from 1 to 31");
+    check("a0", "a collection without an entry");
+    check("a1 68 5f5f636d77635f74 63 612f62", "`__cmwc_t` is neither");
+    check("a1 68 5f5f636d77635f74 01", "`__cmwc_t` is neither");
+    check(&format!("a1 60 {one}"), "`` is not a label");
+    check(&format!("a1 40 {one}"), "`` is not a label");
+    check(&format!("a2 01 {one} 61 31 {one}"), "`1` is not a label");
+    check(&format!("a2 01 {one} 01 {one}"), "a map with one key twice");
+    check(&format!("a1 01 a1 01 a1 01 a1 01 a1 01 {one}"), "collections deeper than 4");
+    check(&format!("a1 01 a1 01 a1 01 a1 01 {one} 00"), "1 bytes after the item");
+    let many: String = (0..33).map(|n| format!("18{:02x} {one}", n + 100)).collect();
+    check(&format!("b821 {many}"), "more than 32 messages");
+    assert!(Cmw::parse_cbor(&vec![0; rats::CMW_BYTES_MAX + 1]).is_err());
+}

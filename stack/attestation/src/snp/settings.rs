@@ -88,8 +88,7 @@ fn highest() -> Vec<u32> {
 
 impl Settings {
     pub(super) fn of(rule: &NodeRule) -> Result<Self, mechanism::Refusal> {
-        let unset = |why| mechanism::Refusal::Settings { mechanism: NAME, why };
-        rule.settings().map_err(unset)
+        rule.settings_of(NAME)
     }
 
     /// The lists of policy.

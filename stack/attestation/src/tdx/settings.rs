@@ -83,8 +83,7 @@ fn up_to_date() -> Vec<Status> {
 
 impl Settings {
     pub(super) fn of(rule: &NodeRule) -> Result<Self, mechanism::Refusal> {
-        let unset = |why| mechanism::Refusal::Settings { mechanism: NAME, why };
-        rule.settings().map_err(unset)
+        rule.settings_of(NAME)
     }
 
     /// The collateral of policy.

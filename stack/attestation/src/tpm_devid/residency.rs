@@ -21,10 +21,7 @@ pub(super) struct Resident {
 impl Resident {
     /// Every step, in order. Nothing of a structure is used before what covers it was verified.
     pub(super) fn prove(evidence: &[u8], facts: &Facts<'_>) -> Result<Self, mechanism::Refusal> {
-        if evidence.len() > EVIDENCE_BYTES_MAX {
-            let (bytes, max) = (evidence.len(), EVIDENCE_BYTES_MAX);
-            return Err(mechanism::Refusal::TooLarge { bytes, max });
-        }
+        mechanism::bounded(evidence, EVIDENCE_BYTES_MAX)?;
         let evidence: Evidence = serde_json::from_slice(evidence).map_err(malformed)?;
         let count = evidence.devid_certificates.len();
         if count == 0 || count > CERTIFICATES_MAX {

@@ -90,7 +90,7 @@ impl Asked {
         let vector = Vector::NONE.with(Claim::InstanceIdentity, 2);
         Inquiry {
             agent: &self.agent,
-            host: Some(Host { mechanism: "join_token", vector, joined: NOW }),
+            host: Some(Host { mechanism: "join_token", vector, joined: NOW, until: None }),
             platform: None,
             found: Some(&self.found),
             rule: &self.rule,

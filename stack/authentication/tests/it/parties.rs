@@ -83,8 +83,9 @@ fn certificate(unsigned: ToBeSigned, key: &PrivateKey) -> Vec<u8> {
     unsigned.attach(&signature).into_bytes()
 }
 
-fn root(domain: &Origin, key: &PrivateKey) -> x509::Certificate {
-    let (role, spki) = (x509_authority::Role::TrustDomain(domain), key.public().spki_der());
+fn root(origin: &Origin, key: &PrivateKey) -> x509::Certificate {
+    let (role, spki) =
+        (x509_authority::Role::TrustDomain { origin, below: 0 }, key.public().spki_der());
     let until = NOW.plus(Span::from_seconds(86_400));
     let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
     let made = x509_authority::build(&role, spki, [1; 16], NOW, until, algorithm).unwrap();

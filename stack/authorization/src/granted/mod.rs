@@ -7,6 +7,7 @@
 pub mod code;
 pub mod ended;
 pub mod refresh;
+pub mod wait;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ use time::{Span, UnixTime};
 pub use code::Code;
 pub use ended::Ended;
 pub use refresh::Refresh;
+pub use wait::{Branch, NotYet, Waited};
 
 /// How far [`LastUse::at`] may be behind: a busy client writes nothing.
 pub const USED_AGAIN: Span = Span::from_seconds(60);

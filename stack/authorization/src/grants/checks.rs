@@ -2,12 +2,13 @@
 
 use authentication::Who;
 use oauth::ScopeSet;
+use oauth::confirmation::Confirmation;
 use oauth::pkce::{self, CodeChallenge, PkceRefused};
 use oauth::token_request::GrantType;
 
 use super::Grant::{
-    AuthorizationCode as A, ClientCredentials as C, Exchange as E, JwtBearer as J,
-    RefreshToken as R, Transaction as T,
+    AuthorizationCode as A, Challenge as H, Ciba as B, ClientCredentials as C, Deferred as F,
+    DeviceCode as D, Exchange as E, JwtBearer as J, RefreshToken as R, Transaction as T,
 };
 use super::jwt_bearer::NotAccepted;
 use super::refresh_token::{granted, stored};
@@ -32,36 +33,38 @@ const fn check(name: &'static str, run: fn(&Context<'_>) -> Result<(), Refusal>)
 
 /// Rows are checks, columns are grants; the order is that of the run.
 pub const CHECKS: &[(Check, &[Grant])] = &[
-    (check("caller_is_in_force", caller_is_in_force), &[C, E, T, A, R, J]),
-    (check("grant_is_allowed", grant_is_allowed), &[C, E, T, A, R, J]),
+    (check("caller_is_in_force", caller_is_in_force), &[C, E, T, A, R, J, D, B, F, H]),
+    (check("grant_is_allowed", grant_is_allowed), &[C, E, T, A, R, J, D, B, F]),
     (check("subject_is_given", subject_is_given), &[E, T]),
     (check("subject_is_for_the_caller", subject_is_for_the_caller), &[E, T]),
-    (check("grant_is_held", grant_is_held), &[A, R]),
-    (check("grant_is_the_callers", grant_is_the_callers), &[A, R]),
+    (check("grant_is_held", grant_is_held), &[A, R, D, B, F, H]),
+    (check("grant_is_the_callers", grant_is_the_callers), &[A, R, D, B, F, H]),
     (check("code_is_fresh", code_is_fresh), &[A]),
     (check("redirect_uri_is_the_same", redirect_uri_is_the_same), &[A]),
     (check("verifier_answers", verifier_answers), &[A]),
-    (check("key_is_the_same", key_is_the_same), &[A, R]),
+    (check("key_is_the_same", key_is_the_same), &[A, R, D, B, F, H]),
+    (check("somebody_answered", somebody_answered), &[D, B, F, H]),
     (check("refresh_token_is_current", refresh_token_is_current), &[R]),
-    (check("grant_is_live", grant_is_live), &[A, R]),
+    (check("grant_is_live", grant_is_live), &[A, R, D, B, F, H]),
     (check("assertion_is_accepted", assertion_is_accepted), &[J]),
-    (check("nothing_above_ended", nothing_above_ended), &[E, T, A, R]),
-    (check("subject_is_in_force", subject_is_in_force), &[E, T, A, R, J]),
+    (check("asserted_key_is_the_same", asserted_key_is_the_same), &[J]),
+    (check("nothing_above_ended", nothing_above_ended), &[E, T, A, R, D, B, F, H]),
+    (check("subject_is_in_force", subject_is_in_force), &[E, T, A, R, J, D, B, F, H]),
     (check("caller_may_act", caller_may_act), &[E, T]),
     (check("actor_is_the_caller", actor_is_the_caller), &[E, T]),
-    (check("target_is_known", target_is_known), &[C, E, T, A, R, J]),
-    (check("target_is_in_force", target_is_in_force), &[C, E, T, A, R, J]),
-    (check("target_is_granted", target_is_granted), &[A, R]),
+    (check("target_is_known", target_is_known), &[C, E, T, A, R, J, D, B, F, H]),
+    (check("target_is_in_force", target_is_in_force), &[C, E, T, A, R, J, D, B, F, H]),
+    (check("target_is_granted", target_is_granted), &[A, R, D, B, F, H]),
     (check("purpose_is_given", purpose_is_given), &[T]),
-    (check("scope_is_known", scope_is_known), &[C, E, A, R, J]),
-    (check("scope_is_within_client", scope_is_within_client), &[C, E, T, A, R, J]),
+    (check("scope_is_known", scope_is_known), &[C, E, A, R, J, D, B, F, H]),
+    (check("scope_is_within_client", scope_is_within_client), &[C, E, T, A, R, J, D, B, F, H]),
     (check("scope_is_within_subject", scope_is_within_subject), &[E, T, J]),
-    (check("scope_is_within_grant", scope_is_within_grant), &[A, R]),
-    (check("details_are_known", details_are_known), &[C, E, T, A, R, J]),
-    (check("details_are_within", details_are_within), &[C, E, T, A, R, J]),
-    (check("chain_is_short_enough", chain_is_short_enough), &[E]),
+    (check("scope_is_within_grant", scope_is_within_grant), &[A, R, D, B, F, H]),
+    (check("details_are_known", details_are_known), &[C, E, T, A, R, J, D, B, F, H]),
+    (check("details_are_within", details_are_within), &[C, E, T, A, R, J, D, B, F, H]),
+    (check("chain_is_short_enough", chain_is_short_enough), &[E, F, H]),
     (check("lineage_is_short_enough", lineage_is_short_enough), &[E, T]),
-    (check("proof_is_possible", proof_is_possible), &[C, E, A, R, J]),
+    (check("proof_is_possible", proof_is_possible), &[C, E, A, R, J, D, B, F, H]),
 ];
 
 fn caller_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
@@ -106,6 +109,10 @@ fn subject_is_for_the_caller(context: &Context<'_>) -> Result<(), Refusal> {
 /// RFC 6749 §5.2: "The provided authorization grant (e.g., authorization code, resource owner
 /// credentials) or refresh token is invalid, expired, revoked".
 fn grant_is_held(context: &Context<'_>) -> Result<(), Refusal> {
+    // The grant is not there before the answer is.
+    if context.grant.waits() {
+        return context.waited.map(|_| ()).ok_or(Refusal::NotHeld);
+    }
     let whole = context.held.is_some()
         && match context.grant {
             A => context.code.is_some(),
@@ -121,7 +128,15 @@ fn grant_is_the_callers(context: &Context<'_>) -> Result<(), Refusal> {
     let client = context.caller.client_id();
     let of_code = context.code.is_none_or(|one| one.code.client_id == client);
     let of_grant = context.held.is_none_or(|held| held.client_id == client);
-    if of_code && of_grant { Ok(()) } else { Err(Refusal::GrantOfOther) }
+    let of_wait = context.waited.is_none_or(|waited| waited.client_id == client);
+    if of_code && of_grant && of_wait { Ok(()) } else { Err(Refusal::GrantOfOther) }
+}
+
+/// RFC 8628 §3.5, CIBA Core 1.0 §11: no token before the answer, and none after its time.
+fn somebody_answered(context: &Context<'_>) -> Result<(), Refusal> {
+    let Some(waited) = context.waited else { return Ok(()) };
+    waited.polled.map_err(Refusal::Wait)?;
+    context.held.map(|_| ()).ok_or(Refusal::NotHeld)
 }
 
 fn code_is_fresh(context: &Context<'_>) -> Result<(), Refusal> {
@@ -160,7 +175,9 @@ fn key_is_the_same(context: &Context<'_>) -> Result<(), Refusal> {
         return Err(Refusal::OtherKey);
     }
     // A binding is there from the first refresh token on.
-    let Some(binding) = context.held.and_then(|held| held.binding.as_ref()) else { return Ok(()) };
+    let of_wait = context.waited.and_then(|waited| waited.binding.as_ref());
+    let of_grant = context.held.and_then(|held| held.binding.as_ref());
+    let Some(binding) = of_grant.or(of_wait) else { return Ok(()) };
     let shown = match binding {
         Binding::Dpop(_) => context.key.map(|key| key.to_base64url()),
         Binding::Certificate(_) => context.certificate.map(|one| one.to_string()),
@@ -183,6 +200,17 @@ fn grant_is_live(context: &Context<'_>) -> Result<(), Refusal> {
 
 fn assertion_is_accepted(context: &Context<'_>) -> Result<(), Refusal> {
     context.assertion.map(|_| ()).ok_or(Refusal::Assertion(NotAccepted::Absent))
+}
+
+/// Who brings an assertion about one key and shows another is not whom it is about.
+fn asserted_key_is_the_same(context: &Context<'_>) -> Result<(), Refusal> {
+    match (context.assertion.and_then(|asserted| asserted.cnf.as_ref()), context.key) {
+        (Some(Confirmation::Key(asserted)), Some(shown)) if *asserted != shown => {
+            Err(Refusal::OtherKey)
+        }
+        (Some(Confirmation::Certificate(_)), Some(_)) => Err(Refusal::OtherKey),
+        _ => Ok(()),
+    }
 }
 
 /// docs/design.md §2, idea 5: "Ending anything ends everything below it."
@@ -324,7 +352,9 @@ fn details_are_within(context: &Context<'_>) -> Result<(), Refusal> {
 }
 
 fn chain_is_short_enough(context: &Context<'_>) -> Result<(), Refusal> {
-    let depth = context.subject.map_or(0, |subject| subject.depth()) + 1;
+    let branch = context.waited.and_then(|waited| waited.branch.as_ref());
+    let acted = branch.map_or(0, |branch| branch.actors.len().saturating_sub(1));
+    let depth = context.subject.map_or(acted, |subject| subject.depth()) + 1;
     let allowed = context.delegation.depth_max;
     if depth > allowed { Err(Refusal::TooDeep { depth, allowed }) } else { Ok(()) }
 }
@@ -337,10 +367,10 @@ fn lineage_is_short_enough(context: &Context<'_>) -> Result<(), Refusal> {
 fn proof_is_possible(context: &Context<'_>) -> Result<(), Refusal> {
     let Some(target) = context.target else { return Ok(()) };
     match (target.proof, context.caller.who()) {
-        (Proof::Mtls, _) if context.certificate.is_none() => Err(Refusal::NoCertificate),
-        (Proof::Dpop, _) if context.key.is_none() => Err(Refusal::NoDpopProof),
+        (Proof::Mtls, _) if context.shown_certificate().is_none() => Err(Refusal::NoCertificate),
+        (Proof::Dpop, _) if context.shown_key().is_none() => Err(Refusal::NoDpopProof),
         // To ignore the proof would give a token that is bound to something else than was shown.
-        (Proof::Wit | Proof::Mtls, _) if context.key.is_some() => {
+        (Proof::Wit | Proof::Mtls, _) if context.shown_key().is_some() => {
             Err(Refusal::BoundOtherwise(target.proof.name()))
         }
         (Proof::Wit, Who::Client(_)) => Err(Refusal::NoWorkload),

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use oauth::act::Act;
+use oauth::confirmation::Confirmation;
 use oauth::{ScopeSet, SubjectText};
 use serde_json::{Map, Value};
 use time::{Span, UnixTime};
@@ -29,6 +30,8 @@ pub struct Asserted {
     pub scope: ScopeSet,
     /// When it ends.
     pub expires: UnixTime,
+    /// The key or certificate that its issuer says the client has.
+    pub cnf: Option<Confirmation>,
 }
 
 /// What an assertion with a good signature says, before anybody takes it.
@@ -92,13 +95,20 @@ pub fn accept(
             return Err(NotAccepted::Claim { name: name.clone(), wanted: wanted.clone() });
         }
     }
-    let subject = rule.subject(said.subject).ok_or_else(|| NotAccepted::Subject)?;
+    let subject = rule.subject(said.subject).ok_or(NotAccepted::Subject)?;
     let scope = match said.more.get("scope").map(|scope| scope.as_str().map(ScopeSet::parse)) {
         None => rule.scope.clone(),
         Some(Some(Ok(scope))) => scope.intersection(&rule.scope),
         Some(_) => return Err(NotAccepted::Scope),
     };
-    Ok(Asserted { rule: rule.name.clone(), subject, scope, expires: said.expires })
+    // draft-ietf-oauth-identity-chaining appendix B.3: "The authorization server in trust domain B
+    // then includes a "cnf" claim that matches the value of the requested_cnf claim".
+    let cnf = said.more.get("requested_cnf").cloned().map(serde_json::from_value).transpose();
+    let cnf = cnf.map_err(|_| NotAccepted::Confirmation)?;
+    if matches!(cnf, Some(Confirmation::Jwk(_))) {
+        return Err(NotAccepted::Confirmation);
+    }
+    Ok(Asserted { rule: rule.name.clone(), subject, scope, expires: said.expires, cnf })
 }
 
 /// The same facts give the same answer.
@@ -181,6 +191,9 @@ pub enum NotAccepted {
     /// It has no id, so that it could be used again.
     #[error("it has no `jti`")]
     NoId,
+    /// The key that it asks the token to be bound to does not read, or cannot be bound to.
+    #[error("its `requested_cnf` is no thumbprint of a key or certificate")]
+    Confirmation,
     /// Its scope does not read.
     #[error("its `scope` does not read")]
     Scope,

@@ -8,6 +8,9 @@ pub mod jwt_bearer;
 pub mod refresh_token;
 pub mod token_exchange;
 pub mod transaction;
+pub mod waited;
+
+use std::collections::BTreeMap;
 
 use authentication::Caller;
 use credential::policy::Lifetimes;
@@ -19,12 +22,13 @@ use oauth::pkce::{CodeVerifier, PkceRefused};
 use oauth::token_request::GrantType;
 use oauth::{ScopeSet, SubjectText};
 use provisioning::{Lifecycle, NotInForce};
+use serde_json::Value;
 use time::UnixTime;
 
 use crate::audience::Audience;
 use crate::client::Facet;
 use crate::granted::refresh::{self, Shown};
-use crate::granted::{Code, Ended, GrantRecord, Over, code};
+use crate::granted::{Code, Ended, GrantRecord, NotYet, Over, Waited, code};
 use crate::policy::{Delegation, Proof};
 use crate::presented::Presented;
 use crate::proposal::Proposal;
@@ -47,17 +51,29 @@ pub enum Grant {
     RefreshToken,
     /// RFC 7523 §2.1.
     JwtBearer,
+    /// RFC 8628 §3.4.
+    DeviceCode,
+    /// CIBA Core 1.0 §10.1.
+    Ciba,
+    /// Deferred token response, a draft.
+    Deferred,
+    /// draft-rosomakho-oauth-txn-challenge §5.3.
+    Challenge,
 }
 
 impl Grant {
     /// All of them, for tables.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::ClientCredentials,
         Self::Exchange,
         Self::Transaction,
         Self::AuthorizationCode,
         Self::RefreshToken,
         Self::JwtBearer,
+        Self::DeviceCode,
+        Self::Ciba,
+        Self::Deferred,
+        Self::Challenge,
     ];
 
     /// The name in tables and records.
@@ -69,12 +85,21 @@ impl Grant {
             Self::AuthorizationCode => "authorization_code",
             Self::RefreshToken => "refresh_token",
             Self::JwtBearer => "jwt_bearer",
+            Self::DeviceCode => "device_code",
+            Self::Ciba => "ciba",
+            Self::Deferred => "deferred",
+            Self::Challenge => "challenge",
         }
     }
 
     /// Whether it goes on using what was granted and stored before.
     pub const fn is_of_a_stored_grant(self) -> bool {
-        matches!(self, Self::AuthorizationCode | Self::RefreshToken)
+        matches!(self, Self::AuthorizationCode | Self::RefreshToken) || self.waits()
+    }
+
+    /// Whether it comes of somebody's answer that the client waited for.
+    pub const fn waits(self) -> bool {
+        matches!(self, Self::DeviceCode | Self::Ciba | Self::Deferred | Self::Challenge)
     }
 
     /// The action that the PDP is asked about.
@@ -83,7 +108,11 @@ impl Grant {
             Self::ClientCredentials
             | Self::AuthorizationCode
             | Self::RefreshToken
-            | Self::JwtBearer => "token.issue",
+            | Self::JwtBearer
+            | Self::DeviceCode
+            | Self::Ciba
+            | Self::Deferred
+            | Self::Challenge => "token.issue",
             Self::Exchange | Self::Transaction => "token.exchange",
         }
     }
@@ -98,6 +127,9 @@ impl From<Grant> for GrantType {
             Grant::AuthorizationCode => Self::AuthorizationCode,
             Grant::RefreshToken => Self::RefreshToken,
             Grant::JwtBearer => Self::JwtBearer,
+            Grant::DeviceCode => Self::DeviceCode,
+            Grant::Ciba => Self::Ciba,
+            Grant::Deferred | Grant::Challenge => Self::Deferred,
         }
     }
 }
@@ -150,6 +182,8 @@ pub struct Context<'a> {
     pub code: Option<Redeemed<'a>>,
     /// What its refresh token leads to.
     pub refresh: Option<&'a Result<Shown, refresh::Refusal>>,
+    /// What the client waited with.
+    pub waited: Option<&'a Waited>,
     /// The assertion of another issuer.
     pub assertion: Option<&'a Asserted>,
     /// `authorization_details` of the request.
@@ -158,6 +192,8 @@ pub struct Context<'a> {
     pub key: Option<Thumbprint>,
     /// The certificate of the caller's channel, as RFC 8705 §3.1 names it.
     pub certificate: Option<CertificateThumbprint>,
+    /// What the attestation of the caller came to, for targets whose policy asks for it.
+    pub attested: BTreeMap<String, Value>,
     /// `[delegation]`.
     pub delegation: &'a Delegation,
     /// `[lifetimes]`.
@@ -192,13 +228,33 @@ impl<'a> Context<'a> {
             held: None,
             code: None,
             refresh: None,
+            waited: None,
             assertion: None,
             authorization_details: None,
             key: None,
             certificate: None,
+            attested: BTreeMap::new(),
             delegation,
             lifetimes,
             now,
+        }
+    }
+}
+
+impl Context<'_> {
+    /// The key that the client shows, or that the issuer of its assertion says it has.
+    fn shown_key(&self) -> Option<Thumbprint> {
+        self.key.or_else(|| match self.assertion?.cnf {
+            Some(Confirmation::Key(key)) => Some(key),
+            _ => None,
+        })
+    }
+
+    /// The same of its certificate. What an assertion says comes before what the channel shows.
+    fn shown_certificate(&self) -> Option<CertificateThumbprint> {
+        match self.assertion.and_then(|asserted| asserted.cnf.as_ref()) {
+            Some(Confirmation::Certificate(certificate)) => Some(*certificate),
+            _ => self.certificate,
         }
     }
 }
@@ -221,23 +277,33 @@ pub fn propose(context: &Context<'_>) -> Result<Proposal, Refusal> {
             (check.run)(context)?;
         }
     }
-    match context.grant {
+    let mut proposal = match context.grant {
         Grant::ClientCredentials => client_credentials::decide(context),
         Grant::Exchange => token_exchange::decide(context),
         Grant::Transaction => transaction::decide(context),
         Grant::AuthorizationCode => authorization_code::decide(context),
         Grant::RefreshToken => refresh_token::decide(context),
         Grant::JwtBearer => jwt_bearer::decide(context),
+        Grant::DeviceCode | Grant::Ciba | Grant::Deferred | Grant::Challenge => {
+            waited::decide(context)
+        }
+    }?;
+    // S4 §10.2: "The access token typically includes additional claims to convey contextual,
+    // attestation-derived, or policy-related information that enables fine-grained access control."
+    // For those whose policy asks for it and nobody else.
+    if context.target.is_some_and(|target| target.attestation) {
+        proposal.details.clone_from(&context.attested);
     }
+    Ok(proposal)
 }
 
 /// What the token is bound to: what its target demands, or the key that the client shows.
 fn binding(context: &Context<'_>) -> Option<Confirmation> {
     match context.target?.proof {
-        Proof::Mtls => context.certificate.map(Confirmation::Certificate),
+        Proof::Mtls => context.shown_certificate().map(Confirmation::Certificate),
         // RFC 9449 §5: "the authorization server MUST associate the issued access token with the
         // public key from the DPoP proof."
-        Proof::Dpop | Proof::Bearer => context.key.map(Confirmation::Key),
+        Proof::Dpop | Proof::Bearer => context.shown_key().map(Confirmation::Key),
         Proof::Wit => None,
     }
 }
@@ -338,6 +404,9 @@ pub enum Refusal {
         /// How many policy allows.
         allowed: usize,
     },
+    /// There is no answer yet, or there will be none.
+    #[error(transparent)]
+    Wait(#[from] NotYet),
     /// The client's id cannot stand in a chain.
     #[error("the client's id is too long for a chain of actors")]
     NoActor,
@@ -479,6 +548,12 @@ impl Refusal {
             Self::BoundOtherwise(_) => "grants::BoundOtherwise",
             Self::Ended { .. } => "grants::Ended",
             Self::NotHeld => "grants::NotHeld",
+            Self::Wait(NotYet::Pending) => "grants::Pending",
+            Self::Wait(NotYet::TooSoon { .. }) => "grants::TooSoon",
+            Self::Wait(NotYet::Denied) => "grants::Denied",
+            Self::Wait(NotYet::Expired { .. }) => "grants::WaitExpired",
+            Self::Wait(NotYet::Used { .. }) => "grants::WaitUsed",
+            Self::Wait(NotYet::Pushed) => "grants::Pushed",
             Self::GrantOfOther => "grants::GrantOfOther",
             Self::Code(code::Stale::Used { .. }) => "grants::CodeUsed",
             Self::Code(code::Stale::Expired { .. }) => "grants::CodeExpired",

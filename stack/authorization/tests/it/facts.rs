@@ -8,7 +8,7 @@ use authentication::{Caller, private_key_jwt, spiffe_jwt};
 use authorization::access_token::Issuing;
 use authorization::client::Facet;
 use authorization::granted::refresh::{self, Shown};
-use authorization::granted::{Code, Ended, GrantRecord, Granted, Way};
+use authorization::granted::{Code, Ended, GrantRecord, Granted, Waited, Way};
 use authorization::grants::{Asserted, Context, Grant, Redeemed, Refusal, Standing, propose};
 use authorization::policy::Delegation;
 use authorization::presented::Presented;
@@ -278,6 +278,7 @@ pub(crate) fn asserted() -> Asserted {
         subject: USER.to_owned(),
         scope: scope("read write"),
         expires: NOW.plus(Span::from_seconds(60)),
+        cnf: None,
     }
 }
 
@@ -314,6 +315,7 @@ impl Brought {
 
 /// The facts of one request.
 pub(crate) struct Facts {
+    pub(crate) grant: Grant,
     pub(crate) caller: Caller,
     pub(crate) standing: Stands,
     pub(crate) facet: Facet,
@@ -328,6 +330,7 @@ pub(crate) struct Facts {
     pub(crate) held: Option<GrantRecord>,
     pub(crate) code: Option<Brought>,
     pub(crate) refresh: Option<Result<Shown, refresh::Refusal>>,
+    pub(crate) waited: Option<Waited>,
     pub(crate) assertion: Option<Asserted>,
     pub(crate) details: Option<AuthorizationDetails>,
     pub(crate) key: Option<Thumbprint>,
@@ -344,7 +347,7 @@ impl Facts {
             _ => ledger(Proof::Wit),
         };
         let exchanged = matches!(grant, Grant::Exchange | Grant::Transaction);
-        let held = matches!(grant, Grant::AuthorizationCode | Grant::RefreshToken);
+        let held = grant.is_of_a_stored_grant();
         let concerned: Vec<_> = match grant {
             Grant::ClientCredentials => Vec::new(),
             Grant::Exchange | Grant::Transaction => {
@@ -353,6 +356,7 @@ impl Facts {
             _ => vec![(USER.to_owned(), person()), (AGENT.to_owned(), active())],
         };
         Self {
+            grant,
             caller: workload(AGENT, 4),
             standing: active(),
             facet: Facet::default(),
@@ -367,6 +371,12 @@ impl Facts {
             held: held.then(user_grant),
             code: (grant == Grant::AuthorizationCode).then(Brought::new),
             refresh: (grant == Grant::RefreshToken).then_some(Ok(Shown::Kept)),
+            waited: grant.waits().then(|| Waited {
+                client_id: AGENT.to_owned(),
+                binding: None,
+                polled: Ok(()),
+                branch: None,
+            }),
             assertion: (grant == Grant::JwtBearer).then(asserted),
             details: None,
             key: None,
@@ -401,10 +411,12 @@ impl Facts {
                 verifier: one.verifier.as_ref(),
             }),
             refresh: self.refresh.as_ref(),
+            waited: self.waited.as_ref(),
             assertion: self.assertion.as_ref(),
             authorization_details: self.details.as_ref(),
             key: self.key,
             certificate: self.certificate,
+            attested: std::collections::BTreeMap::new(),
             delegation: &self.delegation,
             lifetimes: &self.lifetimes,
             now: NOW,

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use authorization::Proof;
 use authorization::client::Facet;
 use authorization::granted::code::Stale;
-use authorization::granted::{Binding, End, Ended, GrantRecord, Over, refresh};
+use authorization::granted::{Binding, Branch, End, Ended, GrantRecord, NotYet, Over, refresh};
 use authorization::grants::jwt_bearer::NotAccepted;
 use authorization::grants::{CHECKS, Grant, Refusal};
 use authorization::policy::Delegation;
 use oauth::authorization_details::AuthorizationDetails;
+use oauth::confirmation::Confirmation;
 use oauth::may_act::MayAct;
 use oauth::pkce::{CodeVerifier, PkceRefused};
 use oauth::token_request::GrantType;
@@ -64,14 +65,8 @@ fn other_grants(grant: Grant) -> Vec<GrantType> {
 }
 
 /// Which grant the facts are of.
-fn grant_of(facts: &Facts) -> Grant {
-    match (&facts.subject, &facts.code, &facts.refresh, &facts.assertion) {
-        (Some(_), ..) => Grant::Exchange,
-        (_, Some(_), ..) => Grant::AuthorizationCode,
-        (_, _, Some(_), _) => Grant::RefreshToken,
-        (.., Some(_)) => Grant::JwtBearer,
-        _ => Grant::ClientCredentials,
-    }
+const fn grant_of(facts: &Facts) -> Grant {
+    facts.grant
 }
 
 /// Changes the code, where the grant has one.
@@ -229,8 +224,17 @@ const CASES: &[Case] = &[
         },
         |_| Refusal::ActorIsOther { actor: BATCH.to_owned(), client: AGENT.to_owned() },
     ),
-    case("grant_is_held", |facts| facts.held = None, |_| Refusal::NotHeld),
-    case("grant_is_held", |facts| (facts.code, facts.refresh) = (None, None), |_| Refusal::NotHeld),
+    case("grant_is_held", |facts| (facts.held, facts.waited) = (None, None), |_| Refusal::NotHeld),
+    case(
+        "grant_is_held",
+        |facts| (facts.code, facts.refresh, facts.waited) = (None, None, None),
+        |_| Refusal::NotHeld,
+    ),
+    case(
+        "somebody_answered",
+        |facts| facts.waited.iter_mut().for_each(|one| one.polled = Err(NotYet::Pending)),
+        |_| Refusal::Wait(NotYet::Pending),
+    ),
     case(
         "grant_is_the_callers",
         |facts| set_held(facts, |held| held.client_id = NEXT.to_owned()),
@@ -321,6 +325,17 @@ const CASES: &[Case] = &[
         |_| Refusal::Assertion(NotAccepted::Absent),
     ),
     case(
+        "asserted_key_is_the_same",
+        |facts| {
+            if let Some(asserted) = &mut facts.assertion {
+                let key = |octet| jose::Thumbprint::from_bytes([octet; 32]);
+                asserted.cnf = Some(Confirmation::Key(key(1)));
+                (facts.key, facts.target) = (Some(key(2)), Some(ledger(Proof::Dpop)));
+            }
+        },
+        |_| Refusal::OtherKey,
+    ),
+    case(
         "nothing_above_ended",
         |facts| {
             let (id, why) = ("token-0".to_owned(), "enough".to_owned());
@@ -397,6 +412,10 @@ const CASES: &[Case] = &[
         "chain_is_short_enough",
         |facts| {
             set_subject(facts, |claims| claims.act = chain(&[BATCH, NEXT]));
+            let actors = [AGENT, BATCH, NEXT].map(str::to_owned).to_vec();
+            let (root, parent, txn) = ("root-1".to_owned(), None, None);
+            let branch = Branch { root, parent, txn, actors };
+            facts.waited.iter_mut().for_each(|one| one.branch = Some(branch.clone()));
             facts.delegation = Delegation { depth_max: 2, ..Delegation::default() };
         },
         |_| Refusal::TooDeep { depth: 3, allowed: 2 },
@@ -434,6 +453,7 @@ const CASES: &[Case] = &[
             set_subject(facts, |claims| claims.aud = jose::Audience::one("client-1"));
             set_held(facts, |held| held.client_id = "client-1".to_owned());
             set_code(facts, |one| one.code.client_id = "client-1".to_owned());
+            facts.waited.iter_mut().for_each(|one| one.client_id = "client-1".to_owned());
         },
         |_| Refusal::NoWorkload,
     ),

@@ -60,7 +60,7 @@ fn token<K: Kind>(input: SigningInput<K>) -> String {
 
 fn authority() -> Certificate {
     let (role, key) = (Origin::from(domain()), key(AUTHORITY_KEY));
-    let role = x509_authority::Role::TrustDomain(&role);
+    let role = x509_authority::Role::TrustDomain { origin: &role, below: 0 };
     let (spki, until) = (key.public().spki_der(), NOW.plus(Span::from_seconds(86_400)));
     let made = x509_authority::build(&role, spki, [1; 16], NOW, until, X509);
     certificate(made.unwrap().into_inner())
@@ -120,7 +120,8 @@ fn s6_an_x509_svid_is_accepted_until_it_ends() {
 #[test]
 fn workload_creds_6_1_credentials_of_a_wimse_origin_are_accepted_by_it_alone() {
     let (origin, workload) = (Origin::parse("wimse://demo.example").unwrap(), key(WORKLOAD_KEY));
-    let (role, own) = (x509_authority::Role::TrustDomain(&origin), key(AUTHORITY_KEY));
+    let role = x509_authority::Role::TrustDomain { origin: &origin, below: 0 };
+    let own = key(AUTHORITY_KEY);
     let (spki, until) = (own.public().spki_der(), NOW.plus(Span::from_seconds(86_400)));
     let root = x509_authority::build(&role, spki, [1; 16], NOW, until, X509).unwrap();
     let root = certificate(root.into_inner());

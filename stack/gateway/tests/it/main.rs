@@ -31,6 +31,11 @@ fn resource(protocol: Protocol, actions: Vec<Action>) -> ResourcePolicy {
         upstream: "http://127.0.0.1:9000".to_owned(),
         protocol,
         proof: Proof::Wit,
+        token: authorization::policy::Format::Jwt,
+        subject: authorization::policy::SubjectKind::Public,
+        introspect: std::collections::BTreeSet::new(),
+        attestation: false,
+        details: Vec::new(),
         scopes: BTreeMap::new(),
         actions,
     }

@@ -12,7 +12,7 @@ use authorization::grants::{Context, Grant, Standing, propose};
 use authorization::policy::Delegation;
 use authorization::presented::Presented;
 use authorization::txn_token::{ForCall, at_gateway};
-use authorization::{Audience, Proof, Proposal, Sanctioned};
+use authorization::{Audience, Proposal, Sanctioned};
 use credential::policy::Lifetimes;
 use credential::{AuthorityKey, KeyRing, Purpose};
 use jose::{Algorithm, KeyId, NumericDate, PrivateKey, SigningInput};

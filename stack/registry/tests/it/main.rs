@@ -7,10 +7,9 @@ use attestation::{Appraisal, Rule, Selector, Selectors};
 use authorization::client::Facet;
 use identifier::{AgentName, Kind, assign};
 use oauth::ScopeSet;
-use oauth::client_metadata::ClientMetadata;
 use provisioning::{Epoch, KeyHolding, State};
 use registry::{
-    AgentRecord, ClientRecord, ClientRefusal, ClientState, NodeRecord, Registration,
+    AgentRecord, ClientRecord, ClientRefusal, ClientState, Metadata, NodeRecord, Registration,
     RegistrationRefusal,
 };
 use time::UnixTime;
@@ -45,6 +44,7 @@ fn entry(kind: Kind) -> Registration {
             callable: true,
             redirects: None,
         },
+        downstream: false,
     }
 }
 
@@ -73,6 +73,29 @@ fn s3_3_a_new_record_admits_nothing_older_than_itself() {
     assert!(record.lifecycle.admits(Some(Epoch(7))).is_ok());
     assert!(record.lifecycle.admits(Some(Epoch(6))).is_err());
     assert!(record.lifecycle.admits(None).is_err());
+}
+
+/// A model is never an authority: only a service with keys of its own can be a server below ours.
+/// req: SEC-04 (part)
+#[test]
+fn s5_a_downstream_server_is_a_service_with_its_own_keys() {
+    for (kind, keys, fits) in [
+        (Kind::Service, None, true),
+        (Kind::Service, Some(KeyHolding::Handed), true),
+        (Kind::Service, Some(KeyHolding::Kept), false),
+        (Kind::Agent, None, false),
+        (Kind::Agent, Some(KeyHolding::Handed), false),
+    ] {
+        let entry = Registration { keys, downstream: true, ..entry(kind) };
+        let expect = if fits { Ok(()) } else { Err(RegistrationRefusal::Downstream) };
+        assert_eq!(entry.check(), expect, "{kind:?} {keys:?}");
+        // What is stored says it still.
+        let text = serde_json::to_string(&agent(entry)).unwrap();
+        assert!(serde_json::from_str::<AgentRecord>(&text).unwrap().entry.downstream);
+    }
+    // A record of before has none.
+    let text = serde_json::to_string(&agent(entry(Kind::Service))).unwrap();
+    assert!(!text.contains("downstream"));
 }
 
 /// req: SEC-04 (part), SEC-01 (part)
@@ -192,16 +215,8 @@ fn s10_a_disabled_client_is_refused() {
         "grant_types":["client_credentials"],
         "jwks":{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a",
         "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}}"#;
-    let client = ClientRecord {
-        client_id: "client-1".to_owned(),
-        metadata: ClientMetadata::parse(metadata).unwrap(),
-        public: false,
-        redirects: None,
-        logout: registry::ClientLogout::default(),
-        registered: NOW,
-        state: ClientState::Enabled,
-        since: NOW,
-    };
+    let metadata = Metadata::new(&serde_json::from_str(metadata).unwrap()).unwrap();
+    let client = ClientRecord::new("client-1".to_owned(), metadata, NOW);
     assert_eq!(client.is_enabled(), Ok(()));
     let disabled = ClientRecord { state: ClientState::Disabled, ..client };
     assert_eq!(disabled.is_enabled(), Err(ClientRefusal::Disabled { since: NOW }));

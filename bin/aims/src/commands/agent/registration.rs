@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
         value_name = "FILE",
         conflicts_with_all = [
             "name", "kind", "owner", "capabilities", "selectors", "exec", "nodes", "class", "keys",
-            "locator", "dns_names", "scopes", "callable",
+            "locator", "dns_names", "scopes", "callable", "downstream",
         ]
     )]
     file: Option<PathBuf>,
@@ -99,6 +99,9 @@ pub(crate) struct Arguments {
     /// Others may get tokens to call it
     #[arg(long)]
     callable: bool,
+    /// It is a server, whose authority may stand below this one's
+    #[arg(long)]
+    downstream: bool,
 }
 
 /// Agent or service.
@@ -155,6 +158,7 @@ impl Arguments {
                 KeysName::Kept => KeyHolding::Kept,
             }),
             client: Facet { scope_max, callable: self.callable, redirects: None },
+            downstream: self.downstream,
         })
     }
 }

@@ -73,6 +73,7 @@ pub(crate) fn one(agent: &AgentRecord) -> String {
         ("callable", if entry.client.callable { "yes" } else { "no" }.to_owned()),
         ("locator", entry.locator.clone().unwrap_or_else(|| "-".to_owned())),
         ("host names", lines(entry.dns_names.iter().map(ToString::to_string).collect())),
+        ("downstream", if entry.downstream { "yes" } else { "no" }.to_owned()),
         ("registered", when(agent.registered)),
     ])
 }

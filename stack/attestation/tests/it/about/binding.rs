@@ -2,11 +2,11 @@
 
 use attestation::mechanism::Step;
 use jose::{Audience, NumericDate};
-use oauth::agent_binding::{ActFor, AgentBindingClaims, Role};
+use oauth::agent_binding::{ActFor, AgentBindingClaims, AgentBindingRotationClaims, Role};
 use oauth::confirmation::Confirmation;
 use oauth::{ScopeSet, SubjectText};
 use serde_json::{Value, json};
-use testkit::documents::{self, Binding, Signer};
+use testkit::documents::{self, Binding, Rotation, Signer};
 use time::Span;
 
 use super::{AGENT, Case, NOW, SKEW, faulty, signer, texts, values, with};
@@ -136,6 +136,72 @@ fn s3_1_each_check_of_a_binding_refuses() {
     story.refuses(long, Step::Policy, "at most 2592000 s");
 }
 
+/// What stands before, and behind it that `old` hands over to `next`.
+fn handed_over(
+    before: &[u8],
+    old: &Signer,
+    next: &Signer,
+    edit: impl FnOnce(&mut AgentBindingRotationClaims),
+) -> Vec<u8> {
+    let before = String::from_utf8(before.to_vec()).unwrap();
+    let mut claims = documents::rotation(&before, AGENT, old.public(), next.public(), NOW);
+    edit(&mut claims);
+    let rotation = String::from_utf8(old.token::<Rotation>(&claims)).unwrap();
+    format!("{before}~{rotation}").into_bytes()
+}
+
+/// req: ATT-11
+#[test]
+fn s3_1_a_bound_key_hands_over_to_the_next_as_often_as_policy_says() {
+    let story = story();
+    let (second, third) = (signer(), signer());
+    let held_by = |holder: &Signer, max: u64| {
+        let mut case = story.case.under("/rotations_max", json!(max));
+        case.key = Some(holder.public().thumbprint().to_base64url());
+        case
+    };
+    let binding = story.token(|_| {});
+    let once = handed_over(&binding, &story.agent, &second, |_| {});
+    let twice = handed_over(&once, &second, &third, |_| {});
+    for (holder, document, number) in [(&second, &once, 1), (&third, &twice, 2)] {
+        let finding = held_by(holder, 2).appraise(document).unwrap();
+        assert!(texts(&finding).contains(&"binding:user:alice"));
+        // Each serves once, and ends with the binding.
+        let [used] = finding.uses.as_slice() else { panic!("{finding:?}") };
+        assert_eq!(used.value, format!("https://idp.example\0binding-1\0{number}"));
+        assert_eq!(finding.until, Some(NOW.plus(Span::from_seconds(3_600))));
+    }
+    // The key before, and a key that it was not handed to.
+    held_by(&story.agent, 2).refuses(&once, Step::Binding, "bound to the key");
+    held_by(&third, 2).refuses(&once, Step::Binding, "bound to the key");
+    held_by(&third, 1).refuses(&twice, Step::Policy, "1 times at the most");
+    held_by(&second, 0).refuses(&once, Step::Policy, "0 times at the most");
+    let case = held_by(&second, 2);
+    // By another key, under its own name and under that of the one before.
+    let thief = handed_over(&binding, &third, &second, |_| {});
+    case.refuses(&thief, Step::Binding, "not by the key before it");
+    let jwk = story.agent.public().to_jwk();
+    let forged = handed_over(&binding, &third, &second, |it| it.jwk = jwk);
+    case.refuses(&forged, Step::Signature, "the signature does not verify");
+    // Of another binding, of another agent, from the future, over; and no token at all.
+    let other = story.token(|it| it.scope = None);
+    let moved = handed_over(&other, &story.agent, &second, |_| {});
+    let moved = [&binding[..], &moved[other.len()..]].concat();
+    case.refuses(&moved, Step::Binding, "does not follow");
+    let agent = |it: &mut AgentBindingRotationClaims| it.sub = format!("{AGENT}/2");
+    let agent = handed_over(&binding, &story.agent, &second, agent);
+    case.refuses(&agent, Step::Binding, "about `spiffe://demo.example/agent/planner/2`");
+    let over = NumericDate::from_time(NOW.minus(Span::from_seconds(120)));
+    let over = handed_over(&binding, &story.agent, &second, |it| it.exp = Some(over));
+    case.refuses(&over, Step::Content, "expired");
+    case.refuses(&[&binding[..], b"~"].concat(), Step::Form, "does not read");
+    // The second of two alone.
+    let (first, last) = (binding.len(), once.len());
+    let skipped = [&binding[..], &twice[last..]].concat();
+    held_by(&third, 2).refuses(&skipped, Step::Binding, "not by the key before it");
+    assert!(first < last);
+}
+
 #[test]
 fn s3_1_policy_of_bindings_is_read_whole() {
     let rule = story().case.rule;
@@ -149,6 +215,7 @@ fn s3_1_policy_of_bindings_is_read_whole() {
     check("/issuers/0/keys", json!("x"), "issuers", "neither a JWK set nor PEM");
     check("/issuers/0/scope", json!("a  \"b"), "issuers", "");
     check("/lifetime_max", json!(90 * 86_400 + 1), "lifetime_max", "90 days");
+    check("/rotations_max", json!(17), "rotations_max", "16 at the most");
     check("/lifetime_max", json!(0), "lifetime_max", "90 days");
     let nobody = with(&rule, "/issuers/0/users", json!([]));
     faulty("binding", &nobody, "/issuers/0/roles", json!([]), "issuers", "speaks for nobody");

@@ -10,15 +10,15 @@ use crate::exit::Failure;
 /// The largest input that a command reads, in bytes.
 const INPUT_BYTES_MAX: u64 = 1024 * 1024;
 /// What stands for stdin.
-pub(crate) const STDIN: &str = "-";
+pub const STDIN: &str = "-";
 
 /// Mode of files that anyone may read.
-pub(crate) const PUBLIC: u32 = 0o644;
+pub const PUBLIC: u32 = 0o644;
 /// Mode of files with secrets.
-pub(crate) const SECRET: u32 = 0o600;
+pub const SECRET: u32 = 0o600;
 
 /// Reads a file, or stdin for `-`, of bounded length.
-pub(crate) fn read(path: &Path) -> Result<String, Failure> {
+pub fn read(path: &Path) -> Result<String, Failure> {
     let read = || -> io::Result<String> {
         let mut bytes = Vec::new();
         if path.as_os_str() == STDIN {
@@ -35,7 +35,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// Writes a file whole or not at all: a reader sees the old contents or the new ones.
-pub(crate) fn write(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
+pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
     let write = || -> io::Result<()> {
         let name = path.file_name().ok_or_else(|| io::Error::other("not the name of a file"))?;
         let mut beside = std::ffi::OsString::from(".");

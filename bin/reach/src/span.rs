@@ -6,7 +6,7 @@ use time::Span;
 const SECONDS_MAX: u64 = 10 * 365 * 86_400;
 
 /// Reads one or more of number and unit (`s`, `m`, `h`, `d`), the larger units first.
-pub(crate) fn parse(text: &str) -> Result<Span, NotASpan> {
+pub fn parse(text: &str) -> Result<Span, NotASpan> {
     let mut seconds = 0_u64;
     let mut rest = text;
     let mut unit_before = u64::MAX;
@@ -38,7 +38,7 @@ pub(crate) fn parse(text: &str) -> Result<Span, NotASpan> {
 }
 
 /// The span in its two largest units: `1h 30m`.
-pub(crate) fn show(span: Span) -> String {
+pub fn show(span: Span) -> String {
     let seconds = span.seconds();
     let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
     let mut left = seconds;
@@ -56,7 +56,7 @@ pub(crate) fn show(span: Span) -> String {
 
 /// Why a text is no span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotASpan {
+pub enum NotASpan {
     /// A number alone.
     #[error("the unit is missing: write `90s`, `10m`, `1h` or `1d`")]
     NoUnit,

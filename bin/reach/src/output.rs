@@ -15,7 +15,7 @@ const CELL_CHARS_MAX: usize = 100;
 
 /// For whom the output is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
+pub enum Format {
     /// Text for people.
     Human,
     /// JSON for scripts.
@@ -24,7 +24,7 @@ pub(crate) enum Format {
 
 /// Where output goes, and in which form.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Output {
+pub struct Output {
     format: Format,
     out_in_colour: bool,
     err_in_colour: bool,
@@ -32,7 +32,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// Colour only on a terminal, and not where `NO_COLOR` is set (<https://no-color.org>).
-    pub(crate) fn new(format: Format) -> Self {
+    pub fn new(format: Format) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
             format,
@@ -42,12 +42,12 @@ impl Output {
     }
 
     /// Whether a script reads.
-    pub(crate) const fn is_json(self) -> bool {
+    pub const fn is_json(self) -> bool {
         matches!(self.format, Format::Json)
     }
 
     /// Shows a value: as JSON, or as the text that `human` makes of it.
-    pub(crate) fn show<T: Serialize + ?Sized>(
+    pub fn show<T: Serialize + ?Sized>(
         self,
         value: &T,
         human: impl FnOnce() -> String,
@@ -59,7 +59,7 @@ impl Output {
     }
 
     /// Writes text to stdout at once. A reader that went away ends the command in silence.
-    pub(crate) fn text(self, text: &str) -> Result<(), Failure> {
+    pub fn text(self, text: &str) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         written.map_err(|error| match error.kind() {
@@ -69,7 +69,7 @@ impl Output {
     }
 
     /// Says something beside the result, to people only.
-    pub(crate) fn note(self, text: &str) {
+    pub fn note(self, text: &str) {
         if self.format == Format::Human {
             // There is nobody to tell when stderr is gone.
             let _ = writeln!(std::io::stderr(), "{}", plain(text));
@@ -77,7 +77,7 @@ impl Output {
     }
 
     /// Says why the command was not done.
-    pub(crate) fn fail(self, failure: &Failure) {
+    pub fn fail(self, failure: &Failure) {
         if failure.problem().message.is_empty() {
             return;
         }
@@ -89,7 +89,7 @@ impl Output {
     }
 
     /// A heading, or what matters most in a line.
-    pub(crate) fn bold(self, text: &str) -> String {
+    pub fn bold(self, text: &str) -> String {
         if self.out_in_colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
     }
 
@@ -117,23 +117,23 @@ impl Output {
 
 /// Rows under headings, in columns as wide as their widest cell.
 #[derive(Clone, Debug)]
-pub(crate) struct Table {
+pub struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these headings.
-    pub(crate) fn new(headings: &[&str]) -> Self {
+    pub fn new(headings: &[&str]) -> Self {
         Self { rows: vec![headings.iter().map(|text| (*text).to_owned()).collect()] }
     }
 
     /// One more row.
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().map(|text| cut(&plain(&text))).collect());
     }
 
     /// The text, with a final newline.
-    pub(crate) fn render(&self, output: Output) -> String {
+    pub fn render(&self, output: Output) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
@@ -154,7 +154,7 @@ impl Table {
 }
 
 /// Names and values below each other; values of several lines are indented.
-pub(crate) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
+pub fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let pairs: Vec<_> = pairs.into_iter().collect();
     let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
@@ -168,13 +168,13 @@ pub(crate) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> S
 }
 
 /// RFC 3339 in UTC, to the second: `2026-11-21T00:13:33Z`.
-pub(crate) fn when(time: UnixTime) -> String {
+pub fn when(time: UnixTime) -> String {
     let text = time.to_string();
     text.get(..19).map_or(text.clone(), |seconds| format!("{seconds}Z"))
 }
 
 /// Text that stays text: what could steer a terminal or turn the direction of reading is escaped.
-pub(crate) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let steers = |letter: char| {
         letter.is_control()
             || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}')
@@ -191,12 +191,12 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// [`plain`], line by line.
-pub(crate) fn lines(text: &str) -> String {
+pub fn lines(text: &str) -> String {
     text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// Indented JSON.
-pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> String {
+pub fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string_pretty(value)
         .unwrap_or_else(|error| format!("{{\"error\": \"not writable as JSON: {error}\"}}"))
 }

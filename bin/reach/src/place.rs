@@ -10,49 +10,55 @@ use wiring::layout::{Layout, PORT_BASE, Settings};
 
 /// `--dir`, which need not exist until something in it is used.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub struct Place {
     layout: Layout,
 }
 
 impl Place {
     /// The environment variable that names it.
-    pub(crate) const VARIABLE: &str = "AIMS_DIR";
+    pub const VARIABLE: &str = "AIMS_DIR";
     /// Where it is unless told otherwise.
-    pub(crate) const DEFAULT: &str = "./aims-data";
+    pub const DEFAULT: &str = "./aims-data";
 
     /// The place at `dir`.
-    pub(crate) fn new(dir: &Path) -> Self {
-        Self { layout: Layout { dir: dir.to_owned() } }
+    pub fn new(dir: &Path) -> Self {
+        let layout = Layout { dir: dir.to_owned(), sockets: None };
+        // Whoever may not read the settings names the socket.
+        let layout = match Settings::read(&layout.settings()) {
+            Ok(settings) => layout.with(&settings),
+            Err(_) => layout,
+        };
+        Self { layout }
     }
 
     /// The directory.
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         &self.layout.dir
     }
 
     /// Operators' orders.
-    pub(crate) fn admin_socket(&self) -> PathBuf {
+    pub fn admin_socket(&self) -> PathBuf {
         self.layout.admin_socket()
     }
 
     /// Where `aims run` asks for a base URL.
-    pub(crate) fn run_socket(&self) -> PathBuf {
+    pub fn run_socket(&self) -> PathBuf {
         self.layout.run_socket()
     }
 
     /// What the HTTPS listeners are trusted by.
-    pub(crate) fn ca(&self) -> PathBuf {
+    pub fn ca(&self) -> PathBuf {
         self.layout.ca()
     }
 
     /// The folder of the logs.
-    pub(crate) fn logs(&self) -> PathBuf {
+    pub fn logs(&self) -> PathBuf {
         self.layout.at("log")
     }
 
     /// The Workload API: `asked` (an address or a path), or the socket that is here.
     // Workload Endpoint §4: "SPIFFE_ENDPOINT_SOCKET" names it for clients; `--socket` reads it.
-    pub(crate) fn workload_api(&self, asked: Option<&str>) -> Result<EndpointAddress, Failure> {
+    pub fn workload_api(&self, asked: Option<&str>) -> Result<EndpointAddress, Failure> {
         let path = match asked {
             Some(text) if text.starts_with("unix:") || text.starts_with("tcp:") => {
                 let misused = |error| Failure::misused(format!("`{text}`: {error}"));
@@ -67,7 +73,7 @@ impl Place {
     }
 
     /// The issuer: `asked`, or that of the settings here, or the one of a new installation.
-    pub(crate) fn issuer(&self, asked: Option<&str>) -> Result<Issuer, Failure> {
+    pub fn issuer(&self, asked: Option<&str>) -> Result<Issuer, Failure> {
         let settings = self.layout.settings();
         let text = match asked {
             Some(text) => text.to_owned(),
@@ -101,6 +107,18 @@ mod tests {
         }
         let refused = place.workload_api(Some("unix:relative")).unwrap_err();
         assert_eq!(refused.problem().outcome.exit_code(), 2);
+    }
+
+    #[test]
+    fn the_sockets_of_a_node_are_where_its_settings_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = "trust_domain = \"a.example\"\nsockets = \"/run/aims\"\n";
+        std::fs::write(folder.path().join("aims.toml"), settings).unwrap();
+        let place = Place::new(folder.path());
+        assert_eq!(place.run_socket(), Path::new("/run/aims/run.sock"));
+        let found = place.workload_api(None).unwrap();
+        assert_eq!(found.to_string(), "unix:///run/aims/workload.sock");
+        assert_eq!(place.admin_socket(), folder.path().join("admin.sock"), "operators' stays");
     }
 
     #[test]

@@ -1,0 +1,148 @@
+//! What clients ask for that a human answers: `POST /device_authorization` (RFC 8628 §3.1), `POST
+//! /bc-authorize` (CIBA Core 1.0 §7), `POST /transaction-authorization`
+//! (draft-rosomakho-oauth-txn-challenge §5).
+
+use std::sync::Arc;
+
+use approve::caller::Call;
+use approve::{Refusal, challenge, ciba, device};
+use axum::body::Body;
+use axum::extract::State;
+use env::{Unavailable, World};
+use flow::token::{self as tokens, Endpoint};
+use http::request::Parts;
+use http::{Request, StatusCode};
+use oauth::TokenText;
+use oauth::error::ErrorCode;
+use oauth::token_request::{Deferred, TokenRequest, TokenRequestError};
+use people::end::End;
+use serde::Serialize;
+
+use crate::accept::Peer;
+use crate::answer::{self, Answer};
+use crate::origin::Shared;
+use crate::refused::{Source, Unread};
+use crate::token;
+use crate::wire::{self, Wire};
+
+/// `POST /device_authorization`.
+pub(crate) async fn device<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Answer {
+    let (source, read) = read(&shared, request).await;
+    match read {
+        Ok((call, _)) => ended(&shared, &source, device::authorize(&*shared.world, &call).await),
+        Err(unread) => token::refused(&shared, &source, &unread),
+    }
+}
+
+/// `POST /bc-authorize`.
+pub(crate) async fn backchannel<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Answer {
+    let (source, read) = read(&shared, request).await;
+    match read {
+        Ok((call, _)) => ended(&shared, &source, ciba::authorize(&*shared.world, &call).await),
+        Err(unread) => token::refused(&shared, &source, &unread),
+    }
+}
+
+/// `POST /transaction-authorization`: a challenge that is handed in, or the wait for its answer.
+pub(crate) async fn transaction<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Answer {
+    const ID: &str = "transaction_authorization_id";
+    let (source, read) = read(&shared, request).await;
+    let (call, dpop) = match read {
+        Ok(read) => read,
+        Err(unread) => return token::refused(&shared, &source, &unread),
+    };
+    // §5.3: "The client polls the transaction authorization endpoint by sending a POST request"
+    // with the identifier.
+    let Some(id) = call.form.get(ID) else {
+        return ended(&shared, &source, challenge::authorize(&*shared.world, &call).await);
+    };
+    let Ok(deferral_code) = TokenText::parse(id) else {
+        let unread = Unread::from(TokenRequestError::Missing { name: ID });
+        return token::refused(&shared, &source, &unread);
+    };
+    let call = tokens::Call {
+        request: TokenRequest::Deferred(Deferred { deferral_code }),
+        client: call.client,
+        attestation: call.attestation,
+        dpop,
+        certificates: call.certificates,
+        source: call.source,
+    };
+    token::given(&shared, &source, Endpoint::Transaction, call).await
+}
+
+type Read = Result<(Call, Vec<Vec<u8>>), Unread>;
+
+/// The form, what it shows of its client, and its DPoP proofs.
+async fn read<W: World>(shared: &Shared<W>, request: Request<Body>) -> (Source, Read) {
+    let (parts, body) = request.into_parts();
+    let source = source(&parts);
+    let read = token::asker(shared, &parts, body).await.map(|(asker, form)| {
+        let call = Call {
+            form,
+            client: asker.client,
+            attestation: asker.attestation,
+            certificates: asker.certificates,
+            source: asker.source,
+        };
+        (call, token::dpop(&parts.headers))
+    });
+    (source, read)
+}
+
+fn source(parts: &Parts) -> Source {
+    let address = parts.extensions.get::<Peer>().map(|peer| peer.address);
+    address.map_or_else(|| Source::Component("unknown".to_owned()), Source::Address)
+}
+
+fn ended<W: World, T: Serialize>(
+    shared: &Shared<W>,
+    source: &Source,
+    end: Result<End<T, Refusal>, Unavailable>,
+) -> Answer {
+    match end {
+        Ok(End::Stranger(Refusal::Client(why))) => {
+            token::refused(shared, source, &Unread::Stranger(Box::new(why)))
+        }
+        Ok(End::Stranger(refusal)) => of_refusal(&refusal).into_answer(),
+        Ok(End::Decided(recorded)) => {
+            let id = recorded.audit_id();
+            let mut answer = match recorded.into_value() {
+                Ok(told) => answer::json(StatusCode::OK, &told),
+                Err(refusal) => of_refusal(&refusal).into_answer(),
+            };
+            wire::not_kept(answer.headers_mut());
+            answer::name_record(answer.headers_mut(), id);
+            answer
+        }
+        Err(unavailable) => token::down(shared, &unavailable),
+    }
+}
+
+/// The one table from refusals to the wire. CIBA Core 1.0 §13: 400, but for `invalid_client`, 401,
+/// and `access_denied`, 403.
+fn of_refusal(refusal: &Refusal) -> Wire {
+    let code = refusal.code();
+    let status = match code {
+        ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
+        ErrorCode::AccessDenied => StatusCode::FORBIDDEN,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    match refusal {
+        // What of a hint is wrong would tell a client who is there.
+        Refusal::UnknownUser(_) => Wire::new(status, code, "nobody can be asked by that hint"),
+        Refusal::Denied(denial) if !denial.errors.is_empty() && denial.rules.is_empty() => {
+            Wire::new(status, code, "policy could not be decided")
+        }
+        _ => Wire::new(status, code, refusal),
+    }
+}

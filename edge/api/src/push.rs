@@ -1,0 +1,51 @@
+//! `POST /par` (RFC 9126): from bytes to a pushed request, and from its end to an answer.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use consent::push::{self, End};
+use env::World;
+use http::{Request, StatusCode};
+use oauth::pushed::STATUS;
+
+use crate::accept::Peer;
+use crate::answer::{self, Answer};
+use crate::origin::Shared;
+use crate::refused::{Source, Unread};
+use crate::{token, wire};
+
+/// Answers a request over HTTP.
+pub(crate) async fn serve<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Answer {
+    let (parts, body) = request.into_parts();
+    let Some(peer) = parts.extensions.get::<Peer>() else {
+        return wire::of_unavailable().into_answer();
+    };
+    let source = Source::Address(peer.address);
+    let (asker, form) = match token::asker(&shared, &parts, body).await {
+        Ok(read) => read,
+        Err(unread) => return token::refused(&shared, &source, &unread),
+    };
+    match push::push(&*shared.world, asker, form).await {
+        Ok(End::Stranger(why)) => {
+            token::refused(&shared, &source, &Unread::Stranger(Box::new(why)))
+        }
+        Ok(End::Decided(recorded)) => {
+            let id = recorded.audit_id();
+            let mut answer = match recorded.into_value() {
+                // RFC 9126 §2.2: "with a 201 HTTP status code".
+                Ok(kept) => {
+                    answer::json(StatusCode::from_u16(STATUS).unwrap_or(StatusCode::OK), &kept)
+                }
+                Err(refusal) => wire::of_pushed(&refusal).into_answer(),
+            };
+            wire::not_kept(answer.headers_mut());
+            answer::name_record(answer.headers_mut(), id);
+            answer
+        }
+        Err(unavailable) => token::down(&shared, &unavailable),
+    }
+}

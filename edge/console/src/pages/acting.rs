@@ -1,0 +1,266 @@
+//! "Acting for me": what acts in somebody's name, and where they are signed in, each with a button
+//! that ends it.
+
+use std::sync::Arc;
+
+use access::ends::{self, Ending};
+use askama::Template;
+use authorization::granted::GrantRecord;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use basis::facts::{Basis, basis};
+use consent::acting::{self, Acting};
+use env::{Clock, World};
+use http::{Request, StatusCode};
+use people::sessions::{self, By};
+use time::UnixTime;
+
+use crate::Shared;
+use crate::form::Form;
+use crate::page::{self, Frame};
+use crate::visit::Visit;
+use crate::words::moment;
+
+/// The start page.
+pub(crate) const START: &str = "/console";
+/// What ended lately that is shown.
+const OVER_MAX: usize = 20;
+/// What the page says after something was done: the code in the address, and the words.
+const TOLD: &[(&str, &str)] = &[
+    ("grant", "It is ended. Nothing acts for you by it any more."),
+    ("session", "The session is ended."),
+];
+
+#[derive(Template)]
+#[template(path = "acting.html")]
+struct Page<'a> {
+    frame: Frame,
+    told: &'a str,
+    live: Vec<Live>,
+    over: Vec<Over>,
+    sessions: Vec<Row>,
+}
+
+struct Live {
+    id: String,
+    client: String,
+    is_agent: bool,
+    way: &'static str,
+    rights: Vec<Right>,
+    created: String,
+    used: String,
+    until: String,
+    action: String,
+    form: String,
+}
+
+struct Over {
+    client: String,
+    ended: String,
+}
+
+struct Row {
+    id: String,
+    browser: String,
+    at: String,
+    by: &'static str,
+    seen: String,
+    here: bool,
+    action: String,
+    form: String,
+}
+
+/// `GET /console`.
+pub(crate) async fn show<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let Ok(visit) = Visit::of(&shared, &parts).await else { return page::unavailable() };
+    let Some(signed) = &visit.signed else { return visit.to_sign_in(START) };
+    let world = shared.world.as_ref();
+    let user = signed.session.user.clone();
+    let (all, open) = (acting::of_user(world, &user).await, sessions::list(world, &user).await);
+    let (Ok(all), Ok(open)) = (all, open) else { return page::unavailable() };
+    let Ok(facts) = basis(world, Vec::new()).await else { return page::unavailable() };
+    let now = world.clock().now();
+    let (live, over): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|one| one.grant.is_live(now).is_ok());
+    let query = Form::of_query(parts.uri.query().unwrap_or_default());
+    let told = TOLD.iter().find(|(code, _)| Some(*code) == query.one("done"));
+    let shown = Page {
+        frame: visit.frame("Acting for me", "acting"),
+        told: told.map_or("", |(_, words)| words),
+        live: live.iter().map(|one| row(world, &facts, &visit, one)).collect(),
+        over: over.iter().take(OVER_MAX).map(past).collect(),
+        sessions: open
+            .iter()
+            .map(|one| {
+                let action = format!("{START}/sessions/{}/end", one.id);
+                Row {
+                    id: one.id.clone(),
+                    browser: match one.browser.as_str() {
+                        "" => "a browser without a name".to_owned(),
+                        name => name.to_owned(),
+                    },
+                    at: moment(one.authenticated.at),
+                    by: by(one.authenticated.acr),
+                    seen: moment(one.seen),
+                    here: one.id == signed.session.id,
+                    form: visit.browser.form_value(&action),
+                    action,
+                }
+            })
+            .collect(),
+    };
+    visit.answer(page::show(StatusCode::OK, &shown))
+}
+
+const fn by(acr: authentication::session::Acr) -> &'static str {
+    use authentication::session::Acr;
+    match acr {
+        Acr::Code => "code",
+        Acr::Federated => "provider",
+        Acr::Passkey | Acr::HardwarePasskey => "passkey",
+    }
+}
+
+fn row<W: World>(world: &W, facts: &Basis, visit: &Visit, one: &Acting) -> Live {
+    let grant = &one.grant;
+    let action = format!("{START}/grants/{}/end", grant.id);
+    Live {
+        id: grant.id.clone(),
+        client: one.client.clone(),
+        is_agent: one.is_agent,
+        way: way(grant),
+        rights: rights(world, facts, grant),
+        created: moment(grant.created),
+        used: grant.used.as_ref().map_or_else(
+            || "never".to_owned(),
+            |used| format!("{}, for {}", moment(used.at), used.audience),
+        ),
+        until: moment(grant.until),
+        form: visit.browser.form_value(&action),
+        action,
+    }
+}
+
+const fn way(grant: &GrantRecord) -> &'static str {
+    use authorization::granted::Way;
+    match grant.way {
+        Way::Code => "allowed in a browser",
+        Way::Device => "allowed for a device",
+        Way::Ciba => "allowed on request",
+        Way::Approval => "one action",
+    }
+}
+
+/// What may be done, and where, in the words of policy.
+pub(crate) struct Right {
+    pub(crate) place: String,
+    pub(crate) words: String,
+    pub(crate) audience: String,
+}
+
+/// The rights of a grant. What policy has no words for any more is told as it stands.
+pub(crate) fn rights<W: World>(world: &W, facts: &Basis, grant: &GrantRecord) -> Vec<Right> {
+    let gateway = &world.site().gateway;
+    let mut rights: Vec<_> = grant
+        .targets
+        .iter()
+        .map(|(audience, granted)| {
+            let policy = facts.set().resource(audience, gateway);
+            let words = |scope: &oauth::Scope| {
+                let known = policy.and_then(|policy| policy.scopes.get(scope));
+                known.filter(|words| !words.is_empty()).cloned()
+            };
+            let details = granted.details.iter().map(|one| {
+                let lines: Vec<_> = authorization::asked::lines(one)
+                    .into_iter()
+                    .map(|(name, value)| format!("{name} {value}"))
+                    .collect();
+                let type_ = one.get("type").and_then(serde_json::Value::as_str);
+                format!("exactly: {} ({})", type_.unwrap_or_default(), lines.join(", "))
+            });
+            let scopes =
+                granted.scope.iter().map(|one| words(one).unwrap_or_else(|| one.to_string()));
+            let all: Vec<_> = scopes.chain(details).collect();
+            let title = policy.map(|one| one.title.clone().unwrap_or_else(|| one.name.clone()));
+            Right {
+                place: title.unwrap_or_else(|| "Elsewhere".to_owned()),
+                words: if all.is_empty() { "call it".to_owned() } else { all.join(", ") },
+                audience: audience.clone(),
+            }
+        })
+        .collect();
+    let openid = authorization::asked::OPENID;
+    let asked: Vec<_> = openid
+        .iter()
+        .filter(|(name, _)| grant.openid.iter().any(|scope| scope.as_str() == *name))
+        .map(|(_, words)| *words)
+        .collect();
+    if !asked.is_empty() {
+        let (place, words) = ("About you".to_owned(), asked.join(", "));
+        rights.push(Right { place, words, audience: String::new() });
+    }
+    rights
+}
+
+fn past(one: &Acting) -> Over {
+    let ended = match &one.grant.ended {
+        Some(end) => format!("ended {}: {}", moment(end.at), end.why),
+        None => format!("over since {}", moment(one.grant.until)),
+    };
+    Over { client: one.client.clone(), ended }
+}
+
+/// `POST /console/grants/{id}/end`.
+pub(crate) async fn end_grant<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let (visit, _) = match Visit::with_form(&shared, request).await {
+        Ok(read) => read,
+        Err(answer) => return answer,
+    };
+    let Some(signed) = &visit.signed else { return visit.to_sign_in(START) };
+    let (world, user) = (shared.world.as_ref(), &signed.session.user);
+    let Ok(all) = acting::of_user(world, user).await else { return page::unavailable() };
+    let now: UnixTime = world.clock().now();
+    // Nobody ends what acts for somebody else.
+    if !all.iter().any(|one| one.grant.id == id && one.grant.is_live(now).is_ok()) {
+        shared.count(visit.source(), "console::NoGrant");
+        let what = "Perhaps it ended meanwhile. Nothing was done.";
+        return visit.refusal(StatusCode::NOT_FOUND, "Nothing of that name acts for you", what);
+    }
+    let ending = Ending { by: user, why: "ended by its user" };
+    match ends::end_grant(world, &id, ending).await {
+        Ok(_) => visit.answer(page::see_other(&format!("{START}?done=grant"))),
+        Err(_) => page::unavailable(),
+    }
+}
+
+/// `POST /console/sessions/{id}/end`.
+pub(crate) async fn end_session<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let (visit, _) = match Visit::with_form(&shared, request).await {
+        Ok(read) => read,
+        Err(answer) => return answer,
+    };
+    let Some(signed) = &visit.signed else { return visit.to_sign_in(START) };
+    let by = By::Owner(&signed.session.user);
+    let ended = sessions::end(shared.world.as_ref(), by, &id, "ended by its user").await;
+    match ended.map(env::Recorded::into_value) {
+        Ok(Ok(_)) => visit.answer(page::see_other(&format!("{START}?done=session"))),
+        Ok(Err(refusal)) => {
+            let what = format!("There is {refusal} of yours that goes on. Nothing was done.");
+            visit.refusal(StatusCode::NOT_FOUND, "No such session", &what)
+        }
+        Err(_) => page::unavailable(),
+    }
+}

@@ -1,0 +1,261 @@
+//! What waits for somebody's answer, and what became of what they were asked; and the page where
+//! the code of a device is typed (S4 §10.6; AUTHZ-18, AUTHZ-19, AUTHZ-31).
+//!
+//! While something waits, the list asks for itself anew every few seconds, without a script.
+
+use std::sync::Arc;
+
+use approval::{Approval, Whom};
+use approve::answer::{self, Said};
+use approve::{Refusal, device, list};
+use askama::Template;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use env::{Clock, World};
+use http::{HeaderName, HeaderValue, Request, StatusCode};
+use people::end::{Check, End};
+
+use crate::Shared;
+use crate::form::Form;
+use crate::page::{self, Frame};
+use crate::visit::Visit;
+use crate::words::moment;
+
+/// The list.
+pub(crate) const LIST: &str = "/console/approvals";
+/// Where codes of devices are typed.
+pub(crate) const DEVICE: &str = device::PAGE;
+/// Seconds until the list asks for itself anew: sooner while something waits.
+const REFRESH: HeaderName = HeaderName::from_static("refresh");
+const SOON: HeaderValue = HeaderValue::from_static("5");
+const LATER: HeaderValue = HeaderValue::from_static("15");
+/// What is over that is shown.
+const OVER_MAX: usize = 20;
+
+#[derive(Template)]
+#[template(path = "approvals.html")]
+struct Listed {
+    frame: Frame,
+    waiting: Vec<Row>,
+    over: Vec<Row>,
+}
+
+#[derive(Template)]
+#[template(path = "approval.html")]
+struct Asked {
+    frame: Frame,
+    one: Row,
+    lines: Vec<(String, String)>,
+    may: bool,
+    is_device: bool,
+    action: String,
+    form: String,
+    user_code: String,
+}
+
+#[derive(Template)]
+#[template(path = "device.html")]
+struct Typed {
+    frame: Frame,
+    told: String,
+    code: String,
+    action: &'static str,
+    form: String,
+}
+
+struct Row {
+    id: String,
+    who: String,
+    what: String,
+    way: &'static str,
+    number: u8,
+    hash: String,
+    state: &'static str,
+    until: String,
+}
+
+impl Row {
+    fn of<W: World>(world: &W, one: &Approval) -> Self {
+        let asks = &one.asks;
+        let act = one.sought.act.as_ref().map(|act| act.what.clone());
+        let what = act.or_else(|| one.sought.audience().map(str::to_owned)).unwrap_or_default();
+        Self {
+            id: one.id.clone(),
+            who: if asks.name.is_empty() { asks.client_id.clone() } else { asks.name.clone() },
+            what,
+            way: one.front.name(),
+            number: one.number,
+            hash: one.hash.clone(),
+            state: one.state_at(world.clock().now()).name(),
+            until: moment(one.until),
+        }
+    }
+}
+
+/// `GET /console/approvals`.
+pub(crate) async fn all<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let Ok(visit) = Visit::of(&shared, &parts).await else { return page::unavailable() };
+    let Some(signed) = &visit.signed else { return visit.to_sign_in(LIST) };
+    let world = shared.world.as_ref();
+    let Ok(theirs) = list::of_person(world, signed).await else { return page::unavailable() };
+    let shown = Listed {
+        frame: visit.frame("Approvals", "approvals"),
+        waiting: theirs.waiting.iter().map(|one| Row::of(world, one)).collect(),
+        over: theirs.others.iter().take(OVER_MAX).map(|one| Row::of(world, one)).collect(),
+    };
+    let refresh = if shown.waiting.is_empty() { LATER } else { SOON };
+    let mut answer = page::show(StatusCode::OK, &shown);
+    answer.headers_mut().insert(REFRESH, refresh);
+    visit.answer(answer)
+}
+
+/// `GET /console/approvals/{id}`.
+pub(crate) async fn one<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let Ok(visit) = Visit::of(&shared, &parts).await else { return page::unavailable() };
+    let Some(signed) = &visit.signed else { return visit.to_sign_in(parts.uri.path()) };
+    match list::one_of(shared.world.as_ref(), signed, &id).await {
+        Err(_) => page::unavailable(),
+        Ok(None) => visit.refusal(
+            StatusCode::NOT_FOUND,
+            "No such question",
+            "There is no such question for you. It may be somebody else's.",
+        ),
+        Ok(Some(found)) => ask(&shared, &visit, &found, ""),
+    }
+}
+
+/// The question, with everything that is asked, and what can be answered.
+fn ask<W: World>(shared: &Shared<W>, visit: &Visit, found: &Approval, code: &str) -> Response {
+    let is_device = found.whom == Whom::Typed;
+    let action = if is_device { DEVICE.to_owned() } else { format!("{LIST}/{}", found.id) };
+    let world = shared.world.as_ref();
+    let pending = found.state_at(world.clock().now()) == approval::State::Pending;
+    let shown = Asked {
+        frame: visit.frame("Do you approve this?", "approvals"),
+        one: Row::of(world, found),
+        lines: found.lines(),
+        may: pending,
+        is_device,
+        form: visit.browser.form_value(&action),
+        action,
+        user_code: code.to_owned(),
+    };
+    visit.answer(page::show(StatusCode::OK, &shown))
+}
+
+/// `POST /console/approvals/{id}`.
+pub(crate) async fn answer<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let (visit, form) = match Visit::with_form(&shared, request).await {
+        Ok(read) => read,
+        Err(answer) => return answer,
+    };
+    said(&shared, &visit, &form, &id, None).await
+}
+
+/// `GET /device`: to type a code, or to confirm the one that came with the link.
+pub(crate) async fn typed<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let Ok(visit) = Visit::of(&shared, &parts).await else { return page::unavailable() };
+    let place = parts.uri.path_and_query().map_or(DEVICE, |place| place.as_str());
+    if visit.signed.is_none() {
+        return visit.to_sign_in(place);
+    }
+    let query = Form::of_query(parts.uri.query().unwrap_or_default());
+    // RFC 8628 §3.3.1: "the server SHOULD display the "user_code" to the user and ask them to
+    // verify that it matches": what came with the link is shown, and nothing is done by it.
+    to_type(&visit, query.one("user_code").unwrap_or_default(), "")
+}
+
+fn to_type(visit: &Visit, code: &str, told: &str) -> Response {
+    let shown = Typed {
+        frame: visit.frame("Connect a device", "device"),
+        told: told.to_owned(),
+        code: code.chars().take(16).collect(),
+        action: DEVICE,
+        form: visit.browser.form_value(DEVICE),
+    };
+    visit.answer(page::show(StatusCode::OK, &shown))
+}
+
+/// `POST /device`: a code that was typed, or the answer to what its device asks for.
+pub(crate) async fn connect<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Response {
+    let (visit, form) = match Visit::with_form(&shared, request).await {
+        Ok(read) => read,
+        Err(answer) => return answer,
+    };
+    if visit.signed.is_none() {
+        return visit.to_sign_in(DEVICE);
+    }
+    let code = form.one("user_code").unwrap_or_default().to_owned();
+    if let Some(id) = form.one("id") {
+        return said(&shared, &visit, &form, id, Some(&code)).await;
+    }
+    let world = shared.world.as_ref();
+    match device::find(world, &shared.throttle, &visit.person(), &code).await {
+        Err(_) => page::unavailable(),
+        Ok(Ok(found)) => ask(&shared, &visit, &found, &code),
+        Ok(Err(refusal)) => {
+            shared.count(visit.source(), refusal.check());
+            to_type(&visit, "", &format!("Nothing was done: {refusal}."))
+        }
+    }
+}
+
+/// The answer of a form, and what came of it.
+async fn said<W: World>(
+    shared: &Shared<W>,
+    visit: &Visit,
+    form: &Form,
+    id: &str,
+    user_code: Option<&str>,
+) -> Response {
+    let allow = match form.one("answer") {
+        Some("allow") => true,
+        Some("deny") => false,
+        _ => {
+            let what = "Nothing was done: the form says neither yes nor no.";
+            return visit.refusal(StatusCode::BAD_REQUEST, "No answer", what);
+        }
+    };
+    let shown = form.one("shown").unwrap_or_default();
+    let said = Said { id, allow, shown, user_code };
+    match answer::answer(shared.world.as_ref(), &visit.person(), said).await {
+        Err(_) => page::unavailable(),
+        Ok(End::Stranger(refusal)) => {
+            shared.count(visit.source(), refusal.check());
+            visit.to_sign_in(LIST)
+        }
+        Ok(End::Decided(recorded)) => match recorded.into_value() {
+            Ok(_) if allow => {
+                visit.answer(page::done("Allowed", "It may be done once, exactly as you saw it."))
+            }
+            Ok(_) => visit.answer(page::done("Denied", "It will not be done.")),
+            Err(refusal) => not_done(visit, &refusal),
+        },
+    }
+}
+
+fn not_done(visit: &Visit, refusal: &Refusal) -> Response {
+    let what = format!("Nothing was done: {refusal}.");
+    visit.refusal(StatusCode::CONFLICT, "Your answer does not count", &what)
+}

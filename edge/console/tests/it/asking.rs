@@ -1,0 +1,96 @@
+//! A person is asked, and answers: from the list, and by the code of a device.
+
+use approval::{Approval, State};
+use approve::caller::Call;
+use approve::{ciba, device};
+use env::World;
+use http::StatusCode;
+use oauth::TokenText;
+use oauth::form::Form;
+use oauth::token_request::{DeviceCode, GrantType, TokenRequest};
+use testkit::fixture::{Client, GATEWAY, story};
+
+use crate::tab::House;
+
+fn call(house: &House, client: &Client, more: &str) -> Call {
+    let body = format!("scope=openid+notices.read&resource={GATEWAY}/notices{more}");
+    let device_code = TokenText::parse("none").unwrap();
+    let request = TokenRequest::DeviceCode(DeviceCode { device_code, resources: Vec::new() });
+    Call {
+        form: Form::parse(body.as_bytes()).unwrap(),
+        client: client.asks(request, house.domain.now()).client,
+        attestation: None,
+        certificates: Vec::new(),
+        source: "192.0.2.7".to_owned(),
+    }
+}
+
+fn state(house: &House) -> State {
+    house.world().store().every::<Approval>()[0].state
+}
+
+/// req: AUTHZ-17 (part), AUTHZ-18 (part), AUTHZ-31 (part)
+#[test]
+fn s10_6_a_person_sees_exactly_what_is_asked_and_answers_once() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let client = house.domain.client(&[GrantType::Ciba], false);
+        let mut ada = house.signed("ada").await;
+        let none = ada.get("/console/approvals").await;
+        assert!(none.page().id("none-waiting").is_some());
+        let more = "&login_hint=ada&binding_message=Order+7";
+        let asked = ciba::authorize(&*house.world(), &call(&house, &client, more)).await.unwrap();
+        asked.into_result().unwrap();
+        let found = (*house.world().store().every::<Approval>()[0]).clone();
+        let list = ada.get("/console/approvals").await;
+        // It looks again by itself, without a script.
+        assert_eq!(list.headers["refresh"], "5");
+        let place = format!("/console/approvals/{}", found.id);
+        assert!(list.body.contains(&place), "{}", list.body);
+        let question = ada.get(&place).await;
+        let page = question.page();
+        assert_eq!(page.text("number"), found.number.to_string());
+        assert!(page.text("shown").contains("Order 7"), "{}", page.text("shown"));
+        // It is hers alone, whoever runs the system.
+        let mut root = house.signed("root").await;
+        assert_eq!(root.get(&place).await.status, StatusCode::NOT_FOUND);
+        let answer = ada.send(&question, "answer", &[("answer", "allow")]).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(state(&house), State::Allowed);
+        // The back button.
+        let again = ada.send(&question, "answer", &[("answer", "deny")]).await;
+        assert_eq!(again.status, StatusCode::CONFLICT);
+        assert_eq!(state(&house), State::Allowed);
+        assert!(ada.get(&place).await.page().id("answer").is_none());
+    });
+}
+
+/// RFC 8628 §3.3.1: the link does nothing by itself; §5.4: who is phished is told what to look at.
+/// req: AUTHZ-19 (part)
+#[test]
+fn rfc8628_3_3_a_code_is_typed_shown_and_confirmed() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let client = house.domain.client(&[GrantType::DeviceCode], false);
+        let asked = device::authorize(&*house.world(), &call(&house, &client, "")).await.unwrap();
+        let asked = asked.into_result().unwrap();
+        let mut stranger = house.tab();
+        let to = format!("/device?user_code={}", asked.user_code);
+        assert!(stranger.get(&to).await.location().starts_with("/sign-in?then="));
+        let mut ada = house.signed("ada").await;
+        let typed = ada.get(&to).await;
+        let code = typed.page().id("user_code").unwrap().attributes["value"].clone();
+        assert_eq!(code, asked.user_code);
+        assert_eq!(state(&house), State::Pending);
+        let wrong = ada.send(&typed, "device", &[("user_code", "BBBB-BBBB")]).await;
+        assert!(wrong.page().id("told").is_some());
+        assert!(house.counted.lock().unwrap().contains(&"approve::NoSuchCode"));
+        let question = ada.send(&typed, "device", &[]).await;
+        let page = question.page();
+        assert!(page.id("phishing").is_some());
+        assert_eq!(page.text("code"), asked.user_code);
+        let answer = ada.send(&question, "answer", &[("answer", "allow")]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        assert_eq!(state(&house), State::Allowed);
+    });
+}

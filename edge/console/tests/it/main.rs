@@ -1,0 +1,12 @@
+//! The console over HTTP, in one process, over one world from one seed.
+
+#[cfg(test)]
+mod asking;
+#[cfg(test)]
+mod consenting;
+#[cfg(test)]
+mod html;
+#[cfg(test)]
+mod pages;
+#[cfg(test)]
+mod tab;

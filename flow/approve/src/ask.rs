@@ -1,0 +1,212 @@
+//! Making the one record that stands behind every way to ask.
+
+use approval::{Approval, Asks, Front, Kind, Sought, State, Ticket, Whom, ticket};
+use authentication::session::Acr;
+use authorization::asked::Asked;
+use authorization::granted::Binding;
+use env::{Change, Entity, Entropy, Expect, Index, Store, Unavailable, World, Write};
+use monitoring::Record;
+use oauth::ScopeSet;
+use pdp::{Circumstances, Decision, Fact, Obligation, Question, Resource};
+use time::{Span, UnixTime};
+
+use crate::Refusal;
+use crate::caller::{Asker, Known};
+use crate::record::public_id;
+use crate::whom;
+
+/// Questions that wait for one person, or for the people of one role: more would teach them to
+/// click.
+pub(crate) const WAITING_MAX: usize = 32;
+/// Rows that are looked at to count them.
+const LOOKED_AT_MAX: usize = 1_024;
+
+/// A question, before it is put.
+pub(crate) struct Posed {
+    pub(crate) whom: Whom,
+    pub(crate) by_subject: bool,
+    pub(crate) acr: Option<Acr>,
+    pub(crate) asks: Asks,
+    pub(crate) sought: Sought,
+    pub(crate) front: Front,
+    /// The lineage that it belongs to, where it begins none.
+    pub(crate) root: Option<String>,
+    pub(crate) parent: Option<String>,
+    pub(crate) wait: Span,
+    pub(crate) grant_until: Option<UnixTime>,
+}
+
+/// The approval of a question, if it can be put.
+pub(crate) async fn approval<W: World>(
+    world: &W,
+    known: &Known,
+    posed: Posed,
+) -> Result<Result<Approval, Refusal>, Unavailable> {
+    if let Err(much) = posed.sought.fits() {
+        return Ok(Err(much.into()));
+    }
+    if let Some(who) = whom::handle(&posed.whom) {
+        let found = waiting(world, &who, known.now).await?;
+        if found >= WAITING_MAX {
+            return Ok(Err(Refusal::TooManyWait { who, found }));
+        }
+    }
+    let id = public_id(world);
+    let [low, high, ..] = world.entropy().public();
+    let one = Approval {
+        root: posed.root.unwrap_or_else(|| id.clone()),
+        id,
+        whom: posed.whom,
+        by_subject: posed.by_subject,
+        acr: posed.acr,
+        asks: posed.asks,
+        sought: posed.sought,
+        hash: String::new(),
+        number: Approval::number_of([low, high]),
+        policy: known.facts.version(),
+        front: posed.front,
+        parent: posed.parent,
+        epoch: known.facts.epoch,
+        created: known.now,
+        until: known.now.plus(posed.wait),
+        grant_until: posed.grant_until,
+        state: State::Pending,
+        answered: None,
+        grant: None,
+        used: None,
+    };
+    Ok(Ok(one.sealed()))
+}
+
+/// The questions that wait there.
+async fn waiting<W: World>(world: &W, who: &str, now: UnixTime) -> Result<usize, Unavailable> {
+    let (table, index) = (Approval::TABLE, Index::User);
+    let page = world.store().scan(table, index, who, None, LOOKED_AT_MAX).await?;
+    let mut count = 0;
+    for row in &page.rows {
+        let read = row.value::<Approval>().map_err(|error| Unavailable::of("store", error))?;
+        count += usize::from(read.is_some_and(|one| one.state_at(now) == State::Pending));
+    }
+    // Whoever has more rows than are looked at is asked nothing new.
+    Ok(if page.next.is_some() { WAITING_MAX.max(count) } else { count })
+}
+
+/// What the client waits with.
+pub(crate) struct Waits {
+    pub(crate) text: String,
+    pub(crate) ticket: Ticket,
+}
+
+/// A ticket for the answer to `approval`.
+pub(crate) fn ticket<W: World>(
+    world: &W,
+    kind: Kind,
+    approval: &Approval,
+    binding: Option<Binding>,
+) -> Waits {
+    let text = kind.text(&world.entropy().secret());
+    let ticket = Ticket {
+        // INVARIANT: `text` is a text of this kind.
+        hash: kind.hash_of(&text).unwrap_or_default(),
+        kind,
+        client_id: approval.asks.client_id.clone(),
+        approval: approval.id.clone(),
+        resources: approval.sought.targets.keys().cloned().collect(),
+        binding,
+        user_code: None,
+        notify: None,
+        interval: ticket::INTERVAL,
+        asked: None,
+        until: approval.until,
+        used: None,
+    };
+    Waits { text, ticket }
+}
+
+/// Puts both into the change, and says so in the record.
+pub(crate) fn put(approval: &Approval, ticket: &Ticket, change: &mut Change, record: &mut Record) {
+    change.writes.push(Write::put(approval, Expect::Absent));
+    change.writes.push(Write::put(ticket, Expect::Absent));
+    describe(record, approval);
+}
+
+/// One more fact of a record that [`describe`] began.
+pub(crate) fn tell(record: &mut Record, name: &str, value: &str) {
+    if let Some(facts) = record.facts.as_object_mut() {
+        facts.insert(name.to_owned(), value.into());
+    }
+}
+
+/// What records say of an approval: what was shown by its hash, the rest by names.
+pub(crate) fn describe(record: &mut Record, approval: &Approval) {
+    let asks = &approval.asks;
+    record.agent = Some(asks.client_id.clone());
+    record.actors.clone_from(&asks.actors);
+    record.resource = Some(format!("approval {}", approval.id));
+    record.root = Some(approval.root.clone());
+    record.parent.clone_from(&approval.parent);
+    record.txn.clone_from(&approval.sought.txn);
+    record.subject = match (&approval.whom, asks.subject.is_empty()) {
+        (_, false) => Some(asks.subject.clone()),
+        (Whom::User(user), true) => Some(user.clone()),
+        _ => None,
+    };
+    record.facts = serde_json::json!({
+        "approval": approval.id, "front": approval.front.name(), "asked": approval.whom,
+        "shown": approval.text(), "shown_sha256": approval.hash, "number": approval.number,
+        "state": approval.state.name(), "acr": approval.acr.map(Acr::as_str),
+        "asked_under": approval.policy,
+    });
+}
+
+/// Asks policy about each target, for this user: what is left of it, and how strongly they must
+/// authenticate.
+pub(crate) fn permit(
+    known: &Known,
+    asker: &Asker,
+    user: &str,
+    asked: &Asked,
+) -> Result<(Sought, Option<Acr>), Refusal> {
+    let mut sought = Sought { openid: asked.openid.clone(), ..Sought::default() };
+    let mut acr = None;
+    for target in &asked.targets {
+        let scope = target.scope_set();
+        let mut resource = Resource::audience(&target.audience);
+        resource.attributes.insert("name".to_owned(), Fact::Text(target.name.clone()));
+        let circumstances = Circumstances {
+            scope: scope.iter().map(ToString::to_string).collect(),
+            subject: user.to_owned(),
+            actors: vec![asker.id.clone()],
+            autonomous: false,
+            // What is asked here is asked of a human: that duty is done before a token is given.
+            approved: true,
+            ..Circumstances::at(known.now)
+        };
+        let question = Question {
+            principal: asker.principal.clone(),
+            action: "token.issue".to_owned(),
+            resource,
+            context: circumstances.into(),
+        };
+        let permit = match known.facts.set().pdp().decide(&question).after(true, None) {
+            Decision::Permit(permit) => permit,
+            Decision::Deny(denial) => return Err(Refusal::Denied(Box::new(denial))),
+        };
+        let mut granted = target.granted();
+        for obligation in permit.obligations() {
+            match obligation {
+                Obligation::NarrowScope(most) => {
+                    let most = ScopeSet::parse(most).unwrap_or_default();
+                    granted.scope = granted.scope.intersection(&most);
+                }
+                // A class that is not known cannot be met: then the strongest is asked for.
+                Obligation::StepUp(wanted) => {
+                    acr = acr.max(Some(Acr::parse(wanted).unwrap_or(Acr::HardwarePasskey)));
+                }
+                Obligation::Approval | Obligation::Redact(_) | Obligation::RecordFully => {}
+            }
+        }
+        sought.targets.insert(target.audience.clone(), granted);
+    }
+    Ok((sought, acr))
+}

@@ -1,0 +1,203 @@
+//! The client of a request that gets somebody asked: authenticated as at the token endpoint, in
+//! force, and recorded.
+
+use access::token::client::{self as proof, ClientRefusal};
+use authentication::{Caller, Once};
+use env::{Change, CommitFault, Key, Recorded, Store, Unavailable, World};
+use identifier::Kind;
+use jose::KeySet;
+use monitoring::{Event, Outcome, Record};
+use oauth::client_assertion::PresentedClient;
+use oauth::form::Form;
+use oauth::token_request::GrantType;
+use oauth::{Issuer, ScopeSet, TokenText};
+use pdp::{Principal, PrincipalKind};
+use people::end::{Check, End};
+use registry::{AgentRecord, ClientRecord};
+use time::UnixTime;
+
+use crate::Refusal;
+use crate::facts::{Basis, basis};
+use crate::issuing;
+use crate::record::{begin, refused, single_use};
+use crate::turns::{overtaken, settled};
+
+/// A request that reads; nothing in it is believed yet.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The parameters.
+    pub form: Form,
+    /// `client_id` and `client_assertion`.
+    pub client: PresentedClient,
+    /// `OAuth-Client-Attestation` and its proof.
+    pub attestation: Option<(TokenText, TokenText)>,
+    /// The certificates of the channel, in DER, leaf first.
+    pub certificates: Vec<Vec<u8>>,
+    /// Where it comes from, for counting strangers.
+    pub source: String,
+}
+
+/// Who asks, and the facts of the moment.
+pub(crate) struct Known {
+    pub(crate) caller: Caller,
+    pub(crate) once: Option<Once>,
+    pub(crate) facts: Basis,
+    pub(crate) issuer: Issuer,
+    pub(crate) now: UnixTime,
+}
+
+/// The client, as its record has it.
+pub(crate) struct Asker {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) owner: String,
+    pub(crate) principal: Principal,
+    /// The widest scope that it may ever ask for.
+    pub(crate) widest: Option<ScopeSet>,
+    /// What it signs requests with.
+    pub(crate) keys: Option<KeySet>,
+    /// The grants that it registered; `None` for agents, whose policy decides.
+    grants: Option<Vec<GrantType>>,
+}
+
+/// Who asks. `keys`: rows that the request needs besides.
+pub(crate) async fn known<W: World>(
+    world: &W,
+    call: &Call,
+    keys: Vec<Key>,
+) -> Result<Result<Known, ClientRefusal>, Unavailable> {
+    let shown = proof::Shown {
+        client: &call.client,
+        attestation: call.attestation.as_ref(),
+        certificates: &call.certificates,
+    };
+    let mut all = match proof::keys(world, shown).await? {
+        Ok(all) => all,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    all.extend(keys);
+    let facts = basis(world, all).await?;
+    let now = issuing::now(world, &facts)?;
+    let issuer =
+        Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
+    let proved = proof::authenticate(shown, &facts, &issuer, now)?;
+    Ok(proved.map(|proved| {
+        let (caller, once) = (proved.caller, proved.once);
+        Known { caller, once, facts, issuer, now }
+    }))
+}
+
+impl Known {
+    /// The client's record, if it may ask for anything (docs/past-defects.md 8 and 9: who is
+    /// disabled gets nobody asked either).
+    pub(crate) async fn asker<W: World>(
+        &self,
+        world: &W,
+        grant: Option<GrantType>,
+    ) -> Result<Result<Asker, Refusal>, Unavailable> {
+        let id = self.caller.client_id();
+        let keys = [Key::of::<AgentRecord>(id), Key::of::<ClientRecord>(id)];
+        let rows = world.store().snapshot(&keys).await?;
+        let agent = rows.get::<AgentRecord>(id)?;
+        let client = rows.get::<ClientRecord>(id)?;
+        let asker = match (&agent, &client) {
+            (Some(agent), _) => match agent.lifecycle.admits(self.caller.issued()) {
+                Ok(()) => Asker::of_agent(agent),
+                Err(why) => return Ok(Err(Refusal::Unfit(why.to_string()))),
+            },
+            (None, Some(client)) => match client.is_enabled() {
+                Ok(()) => Asker::of_client(client),
+                Err(why) => return Ok(Err(Refusal::Unfit(why.to_string()))),
+            },
+            (None, None) => {
+                return Ok(Err(Refusal::Unfit("it is not in the registry".to_owned())));
+            }
+        };
+        let may = |grant: &GrantType| asker.grants.as_ref().is_none_or(|all| all.contains(grant));
+        Ok(match grant.filter(|grant| !may(grant)) {
+            Some(grant) => Err(Refusal::GrantNotAllowed(grant)),
+            None => Ok(asker),
+        })
+    }
+
+    /// The beginning of the record.
+    pub(crate) fn record<W: World>(&self, world: &W, action: &str) -> Record {
+        let mut record = begin(world, Event::ApprovalAsked);
+        record.action = action.to_owned();
+        record.agent = Some(self.caller.client_id().to_owned());
+        record.proof = Some(self.caller.method().name().to_owned());
+        record.transport = self.caller.transport().map(ToString::to_string);
+        record.policy = Some(self.facts.version());
+        record.epoch = Some(self.facts.epoch.0);
+        record
+    }
+
+    /// Commits what was decided. `replayed`: what it is refused with where something of `change`
+    /// was used before that is not the client's proof.
+    pub(crate) async fn finish<W: World, T>(
+        self,
+        world: &W,
+        mut change: Change,
+        mut record: Record,
+        decided: Result<T, Refusal>,
+        replayed: Refusal,
+    ) -> Result<End<T, Refusal>, Unavailable> {
+        let mut proof = None;
+        if let Some(once) = &self.once {
+            let (use_, used) = single_use(&once.space, &once.value, once.until);
+            proof = Some(use_.hash);
+            change.uses.push(use_);
+            record.used.push(used);
+        }
+        match &decided {
+            Ok(_) => record.outcome = Outcome::Done,
+            Err(refusal) => refused(&mut record, refusal.check(), refusal, None),
+        }
+        let (action, resource) = (record.action.clone(), record.resource.clone());
+        change.records.push(record);
+        match world.store().commit(change).await {
+            Ok(receipt) => Ok(End::Decided(Recorded::new(decided, &receipt))),
+            Err(CommitFault::Conflict(_)) => Err(overtaken()),
+            Err(CommitFault::Unavailable(why)) => Err(why),
+            Err(CommitFault::Used(used)) => {
+                let refusal = if proof == Some(used.hash) { Refusal::Replayed } else { replayed };
+                let mut record = self.record(world, &action);
+                record.resource = resource;
+                refused(&mut record, refusal.check(), &refusal, None);
+                let commit = world.store().commit(Change::record(record)).await;
+                let receipt = settled(commit)?.ok_or_else(overtaken)?;
+                Ok(End::Decided(Recorded::new(Err(refusal), &receipt)))
+            }
+        }
+    }
+}
+
+impl Asker {
+    fn of_agent(agent: &AgentRecord) -> Self {
+        let entry = &agent.entry;
+        let kind = match entry.kind {
+            Kind::Agent => PrincipalKind::Agent,
+            Kind::Service => PrincipalKind::Service,
+        };
+        let (id, name, owner) = (agent.id.to_string(), entry.name.to_string(), entry.owner.clone());
+        let capabilities = entry.capabilities.iter().cloned();
+        let principal = Principal::new(kind, &id, &name, &owner, capabilities);
+        let widest = entry.client.scope_max.clone();
+        Self { id, name, owner, principal, widest, keys: None, grants: None }
+    }
+
+    fn of_client(client: &ClientRecord) -> Self {
+        let (id, metadata) = (client.client_id.clone(), &client.metadata);
+        let name = metadata.client_name.clone().unwrap_or_default();
+        let principal = Principal::new(PrincipalKind::Client, &id, &name, "", Vec::new());
+        Self {
+            id,
+            name,
+            owner: String::new(),
+            principal,
+            widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
+            keys: metadata.jwks().cloned(),
+            grants: Some(metadata.grant_types.clone()),
+        }
+    }
+}

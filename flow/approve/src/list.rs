@@ -1,0 +1,91 @@
+//! What waits for somebody, and what became of what they were asked.
+
+use approval::approval::Answerer;
+use approval::{Approval, State, Whom};
+use env::rows::role_handle;
+use env::{Clock, Entity, Index, Key, Store, Unavailable, World};
+use people::sessions::Signed;
+
+/// Approvals that one page shows.
+pub const PAGE_MAX: usize = 100;
+/// Rows that are looked at for it.
+const LOOKED_AT_MAX: usize = 1_024;
+
+/// What a person is asked, or was: the newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Theirs {
+    /// What waits for their answer.
+    pub waiting: Vec<Approval>,
+    /// What is over, or waits for somebody else.
+    pub others: Vec<Approval>,
+}
+
+/// The approvals of a person: theirs by name, by role, or in whose name they are.
+pub async fn of_person<W: World>(world: &W, signed: &Signed) -> Result<Theirs, Unavailable> {
+    let user = signed.user.id();
+    let mut handles = vec![user.clone()];
+    handles.extend(signed.user.roles.iter().map(|role| role_handle(role)));
+    let mut found: Vec<Approval> = Vec::new();
+    for handle in handles {
+        let (table, index) = (Approval::TABLE, Index::User);
+        let page = world.store().scan(table, index, &handle, None, LOOKED_AT_MAX).await?;
+        for row in &page.rows {
+            let read = row.value::<Approval>().map_err(|error| Unavailable::of("store", error))?;
+            let new = read.filter(|one| !found.iter().any(|other| other.id == one.id));
+            found.extend(new.map(|one| (*one).clone()));
+        }
+    }
+    found.sort_by_key(|one| std::cmp::Reverse(one.created));
+    let now = world.clock().now();
+    let acr = signed.session.authenticated.acr;
+    let answerer = Answerer { user: &user, roles: &signed.user.roles, acr };
+    let waits = |one: &Approval| {
+        one.state_at(now) == State::Pending
+            && one.whom != Whom::Typed
+            && one.is_asked(&answerer).is_ok()
+    };
+    let (waiting, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(waits);
+    others.truncate(PAGE_MAX);
+    Ok(Theirs { waiting, others })
+}
+
+/// One approval, for who is asked or in whose name it is.
+pub async fn one_of<W: World>(
+    world: &W,
+    signed: &Signed,
+    id: &str,
+) -> Result<Option<Approval>, Unavailable> {
+    let (user, acr) = (signed.user.id(), signed.session.authenticated.acr);
+    let answerer = Answerer { user: &user, roles: &signed.user.roles, acr };
+    let found = one(world, id).await?;
+    Ok(found.filter(|one| {
+        let asked = one.whom != Whom::Typed && one.is_asked(&answerer).is_ok();
+        asked || one.asks.subject == user
+    }))
+}
+
+/// One approval, for operators.
+pub async fn one<W: World>(world: &W, id: &str) -> Result<Option<Approval>, Unavailable> {
+    let found = world.store().snapshot(&[Key::of::<Approval>(id)]).await?.get::<Approval>(id)?;
+    Ok(found.map(|found| (*found.value).clone()))
+}
+
+/// A page of all approvals, for operators, and where the next begins.
+pub async fn page<W: World>(
+    world: &W,
+    state: Option<State>,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<Approval>, Option<String>), Unavailable> {
+    let (index, value) = match state {
+        Some(state) => (Index::State, state.name()),
+        None => (Index::All, ""),
+    };
+    let page = world.store().scan(Approval::TABLE, index, value, after, limit).await?;
+    let mut found = Vec::with_capacity(page.rows.len());
+    for row in &page.rows {
+        let read = row.value::<Approval>().map_err(|error| Unavailable::of("store", error))?;
+        found.extend(read.map(|one| (*one).clone()));
+    }
+    Ok((found, page.next))
+}

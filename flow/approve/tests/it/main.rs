@@ -1,0 +1,12 @@
+//! Asking humans, as stories over one world from one seed.
+
+#[cfg(test)]
+mod challenge;
+#[cfg(test)]
+mod ciba;
+#[cfg(test)]
+mod device;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod races;

@@ -1,0 +1,201 @@
+//! What people granted ends: at the server and at the gateway, once and for all.
+
+use authentication::session::Session;
+use authorization::granted::{Ended, GrantRecord};
+use env::World;
+use flow::ends::{self, Ending};
+use testkit::boxed;
+use testkit::fixture::{
+    ADA, Domain, by_wit, code_request, exchange, http_call, registration, story,
+};
+use time::Span;
+
+use crate::grants::House;
+
+const NOTICES: &str = "https://gateway.demo.example:8446/notices";
+const MANY: usize = 100;
+
+/// To end anything ends everything below it, at the server and at the gateway.
+/// req: OBS-10 (part)
+#[test]
+fn s11_an_end_reaches_all_that_came_of_it_and_nothing_else() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.person(ADA);
+        for name in ["clerk", "helper"] {
+            domain.register(registration(name, &["invoices"])).await;
+        }
+        let clerk = domain.party("/opt/clerk").await;
+        let helper = domain.party("/opt/helper").await;
+        let grant = domain.grant(("grant-1", &clerk.id, ADA), &helper.id, "notices.read", "");
+        let world = domain.server.world();
+        let ending = Ending { by: ADA, why: "enough" };
+        let code = domain.code(&grant, |_| ());
+        let root = domain.token(by_wit(&clerk, code_request(&code), domain.now())).await;
+        let below = async |token: &str, target: &str| {
+            let request = exchange(token, target, "notices.read");
+            domain.ask(by_wit(&helper, request, domain.now())).await
+        };
+        // Two children of one token, and a child of the first of them.
+        let first = below(&root, &helper.id).await.unwrap().access_token;
+        let second = below(&root, NOTICES).await.unwrap().access_token;
+        let third = below(&first, NOTICES).await.unwrap().access_token;
+        let lineage = domain.read(&third).unwrap().lineage();
+        assert_eq!(lineage.len(), 4, "the grant, two tokens above, and itself");
+        domain.sync().await;
+        let calls = async |token: &str| {
+            domain.sync().await;
+            let call = http_call("GET", "/notices/today", token);
+            domain.refusal_of(call).await.map(|refusal| refusal.check())
+        };
+        assert_eq!((calls(&second).await, calls(&third).await), (None, None));
+        // The first ends: what came of it does, and its sister does not.
+        let token = domain.read(&first).unwrap();
+        ends::end_token(&*world, &token, ending).await.unwrap();
+        assert_eq!(calls(&second).await, None);
+        assert_eq!(calls(&third).await, Some("gateway::Ended"));
+        let refused = below(&first, NOTICES).await.unwrap_err();
+        assert_eq!(refused.check(), "grants::Ended");
+        // The grant ends, and everything.
+        assert!(ends::end_grant(&*world, "grant-1", ending).await.unwrap().is_some());
+        assert!(ends::end_grant(&*world, "grant-2", ending).await.unwrap().is_none());
+        assert_eq!(calls(&second).await, Some("gateway::Ended"));
+        assert_eq!(below(&root, NOTICES).await.unwrap_err().check(), "grants::Ended");
+        let why = domain.server.journal().last().unwrap();
+        assert_eq!(why.root.as_deref(), Some("grant-1"));
+    });
+}
+
+/// Ended once and for all, however often and by whomever at once.
+/// req: OBS-10 (part)
+#[test]
+fn s11_a_user_ends_everything_at_once() {
+    story(|sim| async move {
+        let house = House::open(&sim, false).await;
+        let answer = house.redeem().await;
+        for n in 2..=150 {
+            let id = format!("grant-{n}");
+            house.domain.grant((&id, &house.client.id, ADA), NOTICES, "notices.read", "");
+        }
+        let world = house.domain.server.world();
+        let ending = Ending { by: ADA, why: "enough" };
+        assert_eq!(ends::end_user(&*world, ADA, ending).await.unwrap(), 150);
+        assert_eq!(ends::end_user(&*world, ADA, ending).await.unwrap(), 0);
+        assert_eq!(world.store().every::<Ended>().len(), 150);
+        let refused = house.call(&answer.access_token).await.unwrap();
+        assert_eq!(refused.check(), "gateway::Ended");
+    });
+}
+
+/// docs/design.md §9: "cascade over 100 descendants under 50 ms". To end a root is one commit, and
+/// each descendant is refused by what it names: nothing is searched for.
+/// req: OBS-10 (part)
+#[test]
+fn s11_a_cascade_over_a_hundred_descendants_is_one_commit() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.person(ADA);
+        for name in ["clerk", "helper"] {
+            domain.register(registration(name, &["invoices"])).await;
+        }
+        let clerk = domain.party("/opt/clerk").await;
+        let helper = domain.party("/opt/helper").await;
+        let grant = domain.grant(("grant-1", &clerk.id, ADA), &helper.id, "notices.read", "");
+        let code = domain.code(&grant, |_| ());
+        let root = domain.token(by_wit(&clerk, code_request(&code), domain.now())).await;
+        let mut tokens = Vec::new();
+        for _ in 0..MANY {
+            let request = exchange(&root, NOTICES, "notices.read");
+            tokens.push(domain.token(by_wit(&helper, request, domain.now())).await);
+        }
+        let (world, gateway) = (domain.server.world(), domain.gateway.world());
+        domain.sync().await;
+        let before = domain.server.journal().len();
+        let began = std::time::Instant::now();
+        let ending = Ending { by: ADA, why: "enough" };
+        ends::end_grant(&*world, "grant-1", ending).await.unwrap().unwrap();
+        while domain.feed(&domain.gateway).await.unwrap() {}
+        for token in &tokens {
+            let token = domain.read(token).unwrap();
+            for world in [&world, &gateway] {
+                let ended = ends::of_token(&**world, &token).await.unwrap().unwrap();
+                assert_eq!(ended.id, "grant-1");
+            }
+        }
+        let took = began.elapsed();
+        assert_eq!(domain.server.journal().after(before).len(), 1, "one record, one commit");
+        // Bounded widely: a machine under load is no slower system.
+        assert!(took.as_millis() < 2_000, "{took:?}");
+        eprintln!("a cascade over {MANY} descendants, the feed among it, took {took:?}");
+    });
+}
+
+/// OpenID Connect Core 1.0 §11: what was allowed for while the user is away outlives the session.
+/// req: AUTHN-12 (part), OBS-10 (part)
+#[test]
+fn s11_a_session_ends_with_what_was_granted_in_it() {
+    story(|sim| async move {
+        let house = House::open(&sim, false).await;
+        let (world, now) = (house.domain.server.world(), house.domain.now());
+        let authenticated = house.grant.authenticated.clone().unwrap();
+        world.store().put(&Session {
+            hash: "hash".to_owned(),
+            id: "session-1".to_owned(),
+            user: ADA.to_owned(),
+            authenticated,
+            began: now,
+            seen: now,
+            idle: Span::from_seconds(600),
+            until: now.plus(Span::from_seconds(3_600)),
+            epoch: provisioning::Epoch(1),
+            browser: String::new(),
+            upstream: None,
+            clients: std::collections::BTreeSet::new(),
+        });
+        let in_session = |id: &str, openid: &str| {
+            let of = (id, house.client.id.as_str(), ADA);
+            let grant = house.domain.grant(of, NOTICES, "notices.read", openid);
+            world.store().put(&GrantRecord { session: Some("session-1".to_owned()), ..grant });
+        };
+        in_session("grant-2", "openid");
+        in_session("grant-3", "openid offline_access");
+        let ending = Ending { by: ADA, why: "signed out" };
+        let ended = ends::end_session(&*world, "session-1", ending).await.unwrap();
+        assert_eq!(ended, Some(1));
+        assert_eq!(ends::end_session(&*world, "session-9", ending).await.unwrap(), None);
+        let session = world.store().single::<Session>("hash").unwrap();
+        assert!(session.is_live(house.domain.now()).is_err());
+        let is_ended = |id: &str| world.store().single::<GrantRecord>(id).unwrap().ended.is_some();
+        assert_eq!(
+            [is_ended("grant-1"), is_ended("grant-2"), is_ended("grant-3")],
+            [false, true, false]
+        );
+        assert_eq!(ends::end_client(&*world, &house.client.id, ending).await.unwrap(), 2);
+        assert!(is_ended("grant-1") && is_ended("grant-3"));
+    });
+}
+
+/// An answer that flows is cut as soon as the gateway hears of the end.
+/// req: AUTHN-12 (part), OBS-10 (part)
+#[test]
+fn s11_a_stream_is_cut_when_its_grant_ends() {
+    story(|sim| async move {
+        let house = House::open(&sim, false).await;
+        let token = house.redeem().await.access_token;
+        house.domain.sync().await;
+        let call = http_call("GET", "/notices/today", &token);
+        let end = house.domain.call(call).await.unwrap();
+        let flow::call::End::Forwarded(_, live) = end else { panic!("{end:?}") };
+        let (server, gateway) = (house.domain.server.world(), house.domain.gateway.world());
+        let ending = Ending { by: ADA, why: "enough" };
+        let ends = async {
+            sim.sleep(Span::from_seconds(1)).await;
+            ends::end_grant(&*server, "grant-1", ending).await.unwrap();
+            house.domain.sync().await;
+            None
+        };
+        let cut = async { Some(flow::call::cut(&*gateway, &live).await.unwrap()) };
+        let cut = sim.all(vec![boxed(ends), boxed(cut)]).await.pop().unwrap().unwrap();
+        assert_eq!(cut.check(), "gateway::Ended");
+    });
+}

@@ -1,0 +1,133 @@
+//! One call that a human must approve: as it is asked about, and as a token lets it through
+//! (draft-rosomakho-oauth-txn-challenge; AUTHZ-31, AUTHZ-32).
+//!
+//! In scope: what the call is, by action and arguments, the challenge about it, and whether a token
+//! is for it. Not here: who approves.
+
+use ::json::NotCanonical;
+use approval::{Act, call_detail};
+use authorization::presented::Presented;
+use credential::Checked;
+use jose::{Algorithm, Audience, KeyId, NumericDate, SigningInput};
+use oauth::txn_challenge::{TxnChallenge, TxnChallengeClaims};
+use oauth::{ClientId, Issuer, LineageId, SubjectText, TokenId, TransactionId};
+use serde_json::{Value, json};
+use time::{Span, UnixTime};
+
+use crate::call::Call;
+use crate::mapping::{Wanted, WantedKind};
+use crate::refusal::Refusal;
+
+/// How long a challenge is good for.
+pub const CHALLENGE_LIFE: Span = Span::from_seconds(300);
+
+/// The call, by what it does and with what. A body that is no JSON is known by its bytes.
+pub fn act(call: &Call, wanted: &Wanted) -> Result<Act, NotCanonical> {
+    let (what, arguments) = match &wanted.kind {
+        WantedKind::Tool { name } => {
+            let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
+            let arguments = body.pointer("/params/arguments").cloned();
+            (name.clone(), arguments.unwrap_or_else(|| json!({})))
+        }
+        WantedKind::Session => ("session".to_owned(), json!({})),
+        WantedKind::Request { method, path } => {
+            let body = match serde_json::from_slice::<Value>(&call.body) {
+                Ok(value) => value,
+                Err(_) => Value::Null,
+            };
+            // Each body has a text of its own, whatever its bytes.
+            let sha256 = jose::TokenHash::of(&call.body.escape_ascii().to_string());
+            let sha256 = sha256.to_base64url();
+            let query = call.target.query.clone().unwrap_or_default();
+            let arguments = json!({ "query": query, "body": body, "body_sha256": sha256 });
+            (format!("{method} {path}"), arguments)
+        }
+    };
+    let arguments_hash = call_detail::hash_of(&arguments)?;
+    Ok(Act { action: wanted.action().to_owned(), what, arguments, arguments_hash })
+}
+
+/// Whether a token is for one approved call.
+pub fn is_of_one_call(presented: &Presented) -> bool {
+    let mut details = presented.authorization_details().into_iter().flat_map(|all| all.iter());
+    details.any(|one| one.type_ == call_detail::TYPE)
+}
+
+/// The transaction that a token approves, where it is for one approved call: this one, or the
+/// refusal. `None` for any other token.
+pub fn approved(
+    presented: &Presented,
+    act: &Act,
+    audience: &str,
+) -> Result<Option<String>, Refusal> {
+    let details = presented.authorization_details().into_iter().flat_map(|all| all.iter());
+    let calls: Vec<_> =
+        details.filter(|one| one.type_ == call_detail::TYPE).map(|one| one.to_value()).collect();
+    let other = |why: &str| Refusal::OtherCall { why: why.to_owned() };
+    let one = match calls.as_slice() {
+        [] => return Ok(None),
+        [one] => one,
+        _ => return Err(other("it names several")),
+    };
+    let found = call_detail::of_value(one, audience).map_err(|why| other(&why.to_string()))?;
+    if found.action != act.action || found.what != act.what {
+        return Err(other(&format!("it is for `{}` of `{}`", found.action, found.what)));
+    }
+    // docs/past-defects.md, "the signed thing is not the used thing": by what is sent upstream.
+    if found.arguments_hash != act.arguments_hash {
+        return Err(other("its arguments are others"));
+    }
+    let txn = presented.txn().ok_or_else(|| other("it has no `txn`"))?;
+    Ok(Some(txn.to_owned()))
+}
+
+/// What a challenge says beside the call.
+#[derive(Clone, Copy, Debug)]
+pub struct Says<'a> {
+    /// The authorization server.
+    pub issuer: &'a Issuer,
+    /// The resource.
+    pub audience: &'a str,
+    /// Fresh ids: of the challenge, and of the transaction.
+    pub jti: &'a str,
+    /// See there.
+    pub txn: &'a str,
+    /// Now.
+    pub now: UnixTime,
+    /// The key that signs.
+    pub kid: &'a KeyId,
+    /// By which algorithm.
+    pub algorithm: Algorithm,
+}
+
+/// The challenge about `act`, which came with `presented`, ready to be signed. §4.2.1: "The
+/// challenge MUST be signed by the protected resource."
+pub fn challenge(
+    presented: &Presented,
+    act: &Act,
+    says: &Says<'_>,
+) -> Result<Checked<SigningInput<TxnChallenge>>, Unbuilt> {
+    let unbuilt = |error: &dyn std::fmt::Display| Unbuilt(error.to_string());
+    let claims = TxnChallengeClaims {
+        iss: says.audience.to_owned(),
+        aud: Audience::one(says.issuer.as_str().to_owned()),
+        iat: NumericDate::from_time(says.now),
+        exp: NumericDate::from_time(says.now.plus(CHALLENGE_LIFE)),
+        jti: TokenId::parse(says.jti).map_err(|error| unbuilt(&error))?,
+        txn: TransactionId::parse(says.txn).map_err(|error| unbuilt(&error))?,
+        authorization_details: vec![call_detail::to_value(act, says.audience, true)],
+        reason: format!("policy wants a human to approve `{}` of `{}`", act.action, act.what),
+        act: presented.act().cloned(),
+        sub: SubjectText::parse(presented.subject()).map_err(|error| unbuilt(&error))?,
+        client_id: ClientId::parse(presented.client_id()).map_err(|error| unbuilt(&error))?,
+        aims_root: LineageId::parse(presented.root()).map_err(|error| unbuilt(&error))?,
+        aims_parent: TokenId::parse(presented.jti()).map_err(|error| unbuilt(&error))?,
+    };
+    let input = SigningInput::new(says.algorithm, Some(says.kid), &claims);
+    Ok(Checked::assertion(input.map_err(|error| unbuilt(&error))?))
+}
+
+/// A challenge that cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the challenge cannot be made: {0}")]
+pub struct Unbuilt(String);
