@@ -20,6 +20,7 @@ pub(crate) enum Command {
         state: String,
     },
     /// Show one: who asks, exactly what for, and what was answered
+    #[command(after_help = "Example:\n  aims approval show f3Zk0aQ2bX7cP9dL1mN4sw")]
     Show {
         /// Its id
         id: String,
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  aims approval approve f3Zk0aQ2bX7cP9dL1mN4sw --number 42")]
     Approve(Answer),
     /// Deny one, where policy says that a role answers
+    #[command(after_help = "Examples:\n  aims approval deny f3Zk0aQ2bX7cP9dL1mN4sw --number 42")]
     Deny(Answer),
 }
 
