@@ -449,7 +449,6 @@ pub const GRANTS: &[GrantType] = &[
     GrantType::JwtBearer,
     GrantType::DeviceCode,
     GrantType::Ciba,
-    GrantType::Deferred,
 ];
 
 pub(crate) fn ring(facts: &Basis, purpose: Purpose) -> Result<Stored<KeyRing>, Unavailable> {

@@ -24,7 +24,13 @@ pub fn record_id<W: World>(world: &W, now: UnixTime) -> RecordId {
 
 /// A fresh id that others will see: of a token, a lineage, a transaction.
 pub fn public_id<W: World>(world: &W) -> String {
-    TokenHash::from_bytes(widen(world.entropy().public())).to_base64url().chars().take(22).collect()
+    let hash = TokenHash::from_bytes(widen(world.entropy().public())).to_base64url();
+    let id: String = hash.chars().take(22).collect();
+    // Where people type it, one that begins with a dash would be taken for an option.
+    match id.strip_prefix('-') {
+        Some(rest) => format!("A{rest}"),
+        None => id,
+    }
 }
 
 fn widen(bytes: [u8; 16]) -> [u8; 32] {

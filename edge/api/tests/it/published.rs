@@ -41,8 +41,7 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "refresh_token",
         "urn:ietf:params:oauth:grant-type:jwt-bearer",
         "urn:ietf:params:oauth:grant-type:device_code",
-        "urn:openid:params:grant-type:ciba",
-        "urn:ietf:params:oauth:grant-type:deferred"
+        "urn:openid:params:grant-type:ciba"
       ],
       "token_endpoint_auth_methods_supported": [
         "spiffe_jwt",

@@ -50,7 +50,7 @@ fn as_agent() {
 /// The language model's process, and code that it directs, reach neither keys nor tokens: the node
 /// signs for the one process that was started, and not for a child of it, even of the same program.
 ///
-/// req: SEC-01 (part), SEC-04 (part)
+/// req: SEC-01, SEC-04 (part)
 #[tokio::test(flavor = "multi_thread")]
 async fn s4_what_an_agent_starts_is_not_the_agent() {
     let site = Site::new();
