@@ -5,6 +5,8 @@ mod answers;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod profiles;
+#[cfg(test)]
 mod pushes;
 #[cfg(test)]
 mod requests;
