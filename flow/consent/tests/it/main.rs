@@ -9,4 +9,6 @@ mod profiles;
 #[cfg(test)]
 mod pushes;
 #[cfg(test)]
+mod redeemed;
+#[cfg(test)]
 mod requests;
