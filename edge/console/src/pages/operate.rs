@@ -1,5 +1,5 @@
-//! What operators see: grants, approvals, sessions, agents, clients and people, a page at a time, and
-//! the story of a task.
+//! What operators see: grants, approvals, sessions, agents, clients and people, a page at a time,
+//! and the story of a task.
 
 mod rows;
 mod trace;
