@@ -14,6 +14,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use env::{Clock, World};
 use http::{HeaderName, HeaderValue, Request, StatusCode};
+use oauth::device::UserCode;
 use people::end::{Check, End};
 
 use crate::Shared;
@@ -213,7 +214,11 @@ pub(crate) async fn connect<W: World>(
     let world = shared.world.as_ref();
     match device::find(world, &shared.throttle, &visit.person(), &code).await {
         Err(_) => page::unavailable(),
-        Ok(Ok(found)) => ask(&shared, &visit, &found, &code),
+        // RFC 8628 §3.3.1 lets users compare: as the device shows it, however it was typed.
+        Ok(Ok(found)) => {
+            let shown = UserCode::parse(&code).map_or(code, |code| code.expose());
+            ask(&shared, &visit, &found, &shown)
+        }
         Ok(Err(refusal)) => {
             shared.count(visit.source(), refusal.check());
             to_type(&visit, "", &format!("Nothing was done: {refusal}."))
