@@ -1,11 +1,14 @@
 //! The client of a request that gets somebody asked: authenticated as at the token endpoint, in
 //! force, and recorded.
 
+use std::collections::BTreeSet;
+
+use access::documents;
 use access::token::client::{self as proof, ClientRefusal};
 use authentication::{Caller, Once};
 use env::{Change, CommitFault, Key, Recorded, Store, Unavailable, World};
 use identifier::Kind;
-use jose::KeySet;
+use jose::{Algorithm, KeySet};
 use monitoring::{Event, Outcome, Record};
 use oauth::client_assertion::PresentedClient;
 use oauth::form::Form;
@@ -13,6 +16,7 @@ use oauth::token_request::GrantType;
 use oauth::{Issuer, ScopeSet, TokenText};
 use pdp::{Principal, PrincipalKind};
 use people::end::{Check, End};
+use registry::profile::{Demand, demands};
 use registry::{AgentRecord, ClientRecord};
 use time::UnixTime;
 
@@ -56,6 +60,10 @@ pub(crate) struct Asker {
     pub(crate) widest: Option<ScopeSet>,
     /// What it signs requests with.
     pub(crate) keys: Option<KeySet>,
+    /// What it registered to sign them by.
+    pub(crate) algorithm: Option<Algorithm>,
+    /// What its profiles want of its requests.
+    pub(crate) demands: BTreeSet<Demand>,
     /// The grants that it registered; `None` for agents, whose policy decides.
     grants: Option<Vec<GrantType>>,
 }
@@ -106,7 +114,10 @@ impl Known {
                 Err(why) => return Ok(Err(Refusal::Unfit(why.to_string()))),
             },
             (None, Some(client)) => match client.is_enabled() {
-                Ok(()) => Asker::of_client(client),
+                Ok(()) => {
+                    let keys = documents::keys_of(client, &self.facts.rows, self.now)?;
+                    Asker::of_client(client, keys)
+                }
                 Err(why) => return Ok(Err(Refusal::Unfit(why.to_string()))),
             },
             (None, None) => {
@@ -183,10 +194,12 @@ impl Asker {
         let capabilities = entry.capabilities.iter().cloned();
         let principal = Principal::new(kind, &id, &name, &owner, capabilities);
         let widest = entry.client.scope_max.clone();
-        Self { id, name, owner, principal, widest, keys: None, grants: None }
+        let demands = BTreeSet::new();
+        let (keys, algorithm, grants) = (None, None, None);
+        Self { id, name, owner, principal, widest, keys, algorithm, demands, grants }
     }
 
-    fn of_client(client: &ClientRecord) -> Self {
+    fn of_client(client: &ClientRecord, keys: Option<KeySet>) -> Self {
         let (id, metadata) = (client.client_id.clone(), &client.metadata);
         let name = metadata.client_name.clone().unwrap_or_default();
         let principal = Principal::new(PrincipalKind::Client, &id, &name, "", Vec::new());
@@ -196,7 +209,9 @@ impl Asker {
             owner: String::new(),
             principal,
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
-            keys: metadata.jwks().cloned(),
+            keys,
+            algorithm: metadata.backchannel_authentication_request_signing_alg,
+            demands: demands(&client.profiles),
             grants: Some(metadata.grant_types.clone()),
         }
     }

@@ -1,12 +1,15 @@
 //! Backchannel authentication (CIBA Core 1.0 §7): a client names a user, who is asked where they
 //! are signed in (AUTHZ-17). The client polls for the answer.
 
+use access::documents;
+use access::token::client::ClientRefusal;
 use approval::{Approval, Asks, Front, Kind, Whom};
+use authentication::private_key_jwt;
 use authentication::session::Acr;
 use authorization::asked::Wanted;
 use authorization::policy::Proof;
 use credential::{KeyRing, Purpose};
-use env::{Change, Key, Unavailable, World};
+use env::{Change, Key, Store, Unavailable, World};
 use jose::{Algorithm, KeySet, Unverified};
 use oauth::form::Form;
 use oauth::registration::DeliveryMode;
@@ -17,7 +20,8 @@ use openid::ciba::{
 };
 use openid::id_token::IdToken;
 use people::end::End;
-use registry::UserRecord;
+use registry::profile::{self, Demand, Profile, Unmet};
+use registry::{ClientRecord, UserRecord};
 use time::Span;
 
 use crate::Refusal;
@@ -61,10 +65,17 @@ async fn pose<W: World>(
     known: &Known,
     call: &Call,
 ) -> Result<Result<Approval, Refusal>, Unavailable> {
-    let asker = match known.asker(world, Some(GrantType::Ciba)).await? {
+    let mut asker = match known.asker(world, Some(GrantType::Ciba)).await? {
         Ok(asker) => asker,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    // Policy may say so of a client that registered without.
+    if known.facts.set().domain().approvals.fapi.contains(&asker.id) {
+        asker.demands.extend(profile::demands(&[Profile::FapiCiba]));
+    }
+    if let Err(refusal) = published(world, known, call, &mut asker).await? {
+        return Ok(Err(refusal));
+    }
     let request = match read(known, &asker, &call.form) {
         Ok(request) => request,
         Err(refusal) => return Ok(Err(refusal)),
@@ -80,35 +91,66 @@ async fn pose<W: World>(
     }
 }
 
+/// Reads the keys again of a client that publishes them, where it signed the request by one that is
+/// not known yet: it may authenticate by another, or by none of them.
+async fn published<W: World>(
+    world: &W,
+    known: &Known,
+    call: &Call,
+    asker: &mut Asker,
+) -> Result<Result<(), Refusal>, Unavailable> {
+    let Some(kid) = call.form.get("request").and_then(private_key_jwt::named_key) else {
+        return Ok(Ok(()));
+    };
+    if asker.keys.as_ref().is_some_and(|keys| keys.by_kid(&kid).is_some()) {
+        return Ok(Ok(()));
+    }
+    match documents::ready(world, &asker.id, Some(&kid)).await? {
+        Err(unread) => return Ok(Err(ClientRefusal::from(unread).into())),
+        Ok(None) => {}
+        Ok(Some(row)) => {
+            let rows = world.store().snapshot(&[row, Key::of::<ClientRecord>(&asker.id)]).await?;
+            if let Some(client) = rows.get::<ClientRecord>(&asker.id)? {
+                asker.keys = documents::keys_of(&client, &rows, known.now)?;
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
 /// What is asked, in either form.
 fn read(known: &Known, asker: &Asker, outside: &Form) -> Result<BackchannelRequest, Refusal> {
-    let fapi = known.facts.set().domain().approvals.fapi.contains(&asker.id);
     let outside = outside.without(PROOFS);
-    let form = match ciba::signed(&outside)? {
-        Some(text) => inside(known, asker, &text, fapi)?,
-        // FAPI-CIBA §5.2.2: "shall require the request object to be signed".
-        None if fapi => return Err(Refusal::Fapi("the request must be signed")),
+    let signed = ciba::signed(&outside)?;
+    let form = match &signed {
+        Some(text) => inside(known, asker, text)?,
         None => outside,
     };
     let registered = Registered { mode: DeliveryMode::Poll, user_code_parameter: false };
     let request = BackchannelRequest::parse(&form, registered)?;
-    if fapi && !ciba::has_context(&request) {
-        return Err(Refusal::Fapi("`binding_message` or `authorization_details` must be there"));
-    }
+    let context = ciba::has_context(&request);
+    profile::of_backchannel(&asker.demands, signed.is_some(), context)?;
     Ok(request)
 }
 
 /// The parameters of a signed request.
-fn inside(known: &Known, asker: &Asker, text: &TokenText, fapi: bool) -> Result<Form, Refusal> {
+fn inside(known: &Known, asker: &Asker, text: &TokenText) -> Result<Form, Refusal> {
+    let fapi = asker.demands.contains(&Demand::SignedBackchannel);
     let keys = asker.keys.as_ref().ok_or_else(|| {
         Refusal::Signed("the client registered no keys to verify it with".to_owned())
     })?;
+    // CIBA Core 1.0 §4, `backchannel_authentication_request_signing_alg`: "The JWS algorithm alg
+    // value that the Client will use for signing authentication request".
+    let algorithms = match asker.algorithm.as_slice() {
+        [] => ALGORITHMS,
+        registered => registered,
+    };
     let skew = known.facts.set().domain().bounds.clock_skew;
     let signed = |error: &dyn std::fmt::Display| Refusal::Signed(error.to_string());
     let token =
         Unverified::<SignedRequest>::parse(text.as_str()).map_err(|error| signed(&error))?;
     let verified =
-        token.verify(keys, ALGORITHMS, known.now, skew).map_err(|error| signed(&error))?;
+        token.verify(keys, algorithms, known.now, skew).map_err(|error| signed(&error))?;
     let id = ClientId::parse(&asker.id).map_err(|error| signed(&error))?;
     Ok(ciba::check_signed(&verified, &id, &known.issuer, fapi)?)
 }
@@ -164,10 +206,12 @@ fn question<W: World>(
     let bearer = |audience: &String| {
         set.audience(audience, &world.site().gateway).is_some_and(|one| one.proof == Proof::Bearer)
     };
-    if approvals.fapi.contains(&asker.id)
+    // FAPI-CIBA §5.2.2 by way of FAPI 2.0 SP §5.3.2.1: "shall only issue sender-constrained access
+    // tokens": said before anybody is asked.
+    if asker.demands.contains(&Demand::BoundTokens)
         && asked.targets.iter().any(|target| bearer(&target.audience))
     {
-        return Err(Refusal::Fapi("tokens of a target are bearer tokens, and must be bound"));
+        return Err(Unmet(Demand::BoundTokens).into());
     }
     let (mut sought, stepped) = ask::permit(known, &asker, &user.id(), &asked)?;
     sought.message.clone_from(&request.binding_message);

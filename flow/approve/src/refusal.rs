@@ -13,6 +13,7 @@ use pdp::Denial;
 use people::end::Check;
 use people::sessions::NotSigned;
 use people::throttle::TooMany;
+use registry::profile::Unmet;
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,9 +53,9 @@ pub enum Refusal {
     /// An authentication that nobody here can have.
     #[error("none of the `acr_values` `{0}` is known here")]
     NoSuchAcr(String),
-    /// FAPI-CIBA holds for the client.
-    #[error("FAPI-CIBA §5.2.2 holds for this client: {0}")]
-    Fapi(&'static str),
+    /// A profile of the client.
+    #[error(transparent)]
+    Profile(#[from] Unmet),
     /// So many questions wait already.
     #[error("{found} questions wait for `{who}` already")]
     TooManyWait {
@@ -106,7 +107,7 @@ impl Refusal {
             Self::UnknownUser(_) => ErrorCode::UnknownUserId,
             Self::NoSuchAcr(_) => ErrorCode::UnmetAuthenticationRequirements,
             Self::Signed(_)
-            | Self::Fapi(_)
+            | Self::Profile(_)
             | Self::Challenge(_)
             | Self::Call(_)
             | Self::ChallengeUsed
@@ -136,7 +137,7 @@ impl Check for Refusal {
             Self::Denied(_) => "pdp::Denied",
             Self::UnknownUser(_) => "approve::UnknownUser",
             Self::NoSuchAcr(_) => "approve::NoSuchAcr",
-            Self::Fapi(_) => "approve::Fapi",
+            Self::Profile(unmet) => unmet.check(),
             Self::TooManyWait { .. } => "approve::TooManyWait",
             Self::TooMuch(_) => "approve::TooMuch",
             Self::Challenge(_) => "approve::Challenge",

@@ -5,6 +5,10 @@ mod answers;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod profiles;
+#[cfg(test)]
 mod pushes;
+#[cfg(test)]
+mod redeemed;
 #[cfg(test)]
 mod requests;
