@@ -23,7 +23,7 @@ use env::{Entropy, World};
 use people::ceremony::Ceremonies;
 use people::throttle::Throttle;
 
-use crate::pages::{acting, approvals, authorize, methods, operate, sign_in};
+use crate::pages::{acting, approvals, authorize, leave, methods, operate, sign_in};
 
 /// Told of a refusal of somebody who proved nothing: where they came from, and the check. It is
 /// called on the way of a request: it must not block.
@@ -71,7 +71,9 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
         .route(sign_in::LINK, get(sign_in::link::<W>).post(sign_in::by_link::<W>))
         .route("/sign-in/upstream/{name}/begin", post(sign_in::to_provider::<W>))
         .route("/sign-in/upstream/{name}", get(sign_in::by_provider::<W>))
-        .route(visit::SIGN_OUT, post(sign_in::out::<W>))
+        .route(visit::SIGN_OUT, post(leave::sign_out::<W>))
+        .route(leave::END_SESSION, get(leave::asked::<W>).post(leave::post::<W>))
+        .route(leave::CONFIRM, post(leave::answered::<W>))
         .route(acting::START, get(acting::show::<W>))
         .route("/console/grants/{id}/end", post(acting::end_grant::<W>))
         .route("/console/sessions/{id}/end", post(acting::end_session::<W>))

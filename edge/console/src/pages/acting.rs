@@ -235,7 +235,7 @@ pub(crate) async fn end_grant<W: World>(
         let what = "Perhaps it ended meanwhile. Nothing was done.";
         return visit.refusal(StatusCode::NOT_FOUND, "Nothing of that name acts for you", what);
     }
-    let ending = Ending { by: user, why: "ended by its user" };
+    let ending = Ending::by(user, "ended by its user");
     match ends::end_grant(world, &id, ending).await {
         Ok(_) => visit.answer(page::see_other(&format!("{START}?done=grant"))),
         Err(_) => page::unavailable(),

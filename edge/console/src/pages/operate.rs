@@ -211,7 +211,7 @@ pub(crate) async fn end_grant<W: World>(
         return answer;
     }
     let by = visit.signed.as_ref().map(|signed| signed.session.user.clone()).unwrap_or_default();
-    let ending = Ending { by: &by, why: "ended by an operator" };
+    let ending = Ending::by_operator(&by, "ended by an operator");
     match ends::end_grant(shared.world.as_ref(), &id, ending).await {
         Ok(Some(_)) => visit.answer(page::see_other(&format!("{OPERATE}/grants?done=grant"))),
         Ok(None) => {
