@@ -20,7 +20,7 @@ use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
 use crate::visit::Visit;
-use crate::words::moment;
+use crate::words::{browser, moment};
 
 /// The start page.
 pub(crate) const START: &str = "/console";
@@ -102,7 +102,7 @@ pub(crate) async fn show<W: World>(
                     id: one.id.clone(),
                     browser: match one.browser.as_str() {
                         "" => "a browser without a name".to_owned(),
-                        name => name.to_owned(),
+                        name => browser(name),
                     },
                     at: moment(one.authenticated.at),
                     by: by(one.authenticated.acr),

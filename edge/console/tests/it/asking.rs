@@ -56,6 +56,9 @@ fn s10_6_a_person_sees_exactly_what_is_asked_and_answers_once() {
         assert_eq!(root.get(&place).await.status, StatusCode::NOT_FOUND);
         let answer = ada.send(&question, "answer", &[("answer", "allow")]).await;
         assert_eq!(answer.status, StatusCode::OK);
+        // What she allowed lasts, and the page says so.
+        let told = answer.page().text("notice");
+        assert!(told.contains("until") && !told.contains("once"), "{told}");
         assert_eq!(state(&house), State::Allowed);
         // The back button.
         let again = ada.send(&question, "answer", &[("answer", "deny")]).await;
