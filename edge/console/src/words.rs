@@ -1,4 +1,4 @@
-//! Times as people read them.
+//! Times and browsers as people read them.
 
 use time::{Span, UnixTime};
 
