@@ -14,6 +14,9 @@ const GRANTS: &[GrantType] = &[
     GrantType::Deferred,
 ];
 
+/// Shows a text as the value of one kind.
+type Shown = fn(&str) -> TokenRequest;
+
 fn deferred_request(text: &str) -> TokenRequest {
     TokenRequest::Deferred(Deferred { deferral_code: TokenText::parse(text).unwrap() })
 }
@@ -56,7 +59,7 @@ fn past_defect_07_no_kind_of_value_serves_as_another() {
             ("session", cookie),
             ("user code", device.user_code),
         ];
-        let kinds: [(&str, fn(&str) -> TokenRequest); 5] = [
+        let kinds: [(&str, Shown); 5] = [
             ("code", code_request),
             ("refresh token", refreshing),
             ("device code", device_request),
