@@ -207,6 +207,7 @@ impl Herd {
                 peers: link,
                 platforms: None,
                 superior: None,
+                published: None,
                 outside: None,
                 clock: SystemClock { newest: Arc::new(Newest::default()) },
                 entropy: SystemEntropy::default(),

@@ -149,7 +149,7 @@ impl Party {
         let client_id = Some(ClientId::parse(&self.id)?);
         Ok(Call {
             request,
-            client: PresentedClient { client_id, assertion: None },
+            client: PresentedClient { client_id, assertion: None, secret: None },
             attestation: None,
             dpop: Vec::new(),
             certificates: Vec::new(),

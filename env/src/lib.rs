@@ -13,6 +13,7 @@ mod keys;
 mod outside;
 mod peers;
 mod platforms;
+mod published;
 pub mod rows;
 mod store;
 mod superior;
@@ -25,6 +26,7 @@ pub use peers::{
     AssignedCredential, Delegation, IssueKind, IssueOrder, PeerFault, Peers, RenewOrder, Renewed,
 };
 pub use platforms::{Asking, Platforms};
+pub use published::{Page as PublishedPage, Published, Reading, Wanted};
 pub use store::{
     Change, CommitFault, Entity, Expect, Index, Key, Page, Row, Seq, SingleUse, Snapshot, Store,
     Stored, Table, Unreadable, Write,
@@ -78,6 +80,10 @@ pub trait World: Send + Sync + 'static {
     fn peers(&self) -> &Self::Peers;
     /// Whom a verifier of evidence may ask; `None` where there is no client for that.
     fn platforms(&self) -> Option<&dyn Platforms> {
+        None
+    }
+    /// What clients publish about themselves; `None` where there is no client for that.
+    fn published(&self) -> Option<&dyn Published> {
         None
     }
     /// Whom people sign in by, and who is told that they left; `None` where there is no client for

@@ -1,5 +1,6 @@
 //! What is stored in which table, and under what it is found.
 
+mod clients;
 mod consent;
 mod enrolment;
 mod evidence;
@@ -15,7 +16,7 @@ use policy::{Files, PolicySet};
 use provisioning::Epoch;
 use provisioning::alarm::Alarm;
 use provisioning::renewal::Trouble;
-use registry::{AgentRecord, ClientRecord, NodeRecord};
+use registry::{AgentRecord, NodeRecord};
 use serde::{Deserialize, Serialize};
 use spiffe::{Bundle, TrustDomain};
 use time::{Span, UnixTime};
@@ -24,6 +25,7 @@ use wimse::{Bundles, Origin};
 use crate::keys::Handle;
 use crate::store::{Entity, Index, Table, Unreadable};
 
+pub use clients::{ClientDocument, ClientKeys};
 pub use enrolment::Enrolment;
 pub use evidence::{Documents, Given, KeptDocument, ResultRow, Standing};
 pub use people::{
@@ -128,7 +130,6 @@ impl Entity for Hosted {
 }
 
 json_entity!(Assignment, Table::Names, one => one.name.to_string());
-json_entity!(ClientRecord, Table::Clients, one => one.client_id.clone());
 json_entity!(NodeRecord, Table::Nodes, one => one.id.to_string());
 json_entity!(KeyRing, Table::Authorities, one => one.purpose.name().to_owned());
 json_entity!(Relation, Table::Relations, one => one.terms.trust_domain.to_string());

@@ -72,11 +72,13 @@ pub enum Table {
     Documents,
     /// Clients that are to be told that a session ended, by session and client.
     Notices,
+    /// What lets a client register itself, by the hash of the token.
+    Invitations,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Agents,
         Self::Names,
         Self::Clients,
@@ -104,6 +106,7 @@ impl Table {
         Self::Tokens,
         Self::Documents,
         Self::Notices,
+        Self::Invitations,
     ];
 
     /// The name that a database file shows.
@@ -135,6 +138,7 @@ impl Table {
             Self::Tickets => "tickets",
             Self::Tokens => "tokens",
             Self::Documents => "documents",
+            Self::Invitations => "invitations",
             Self::Notices => "notices",
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use env::{Outside, Site, Unavailable, World};
+use env::{Outside, Published, Site, Unavailable, World};
 use monitoring::Component;
 
 use crate::clock::{SimClock, SimEntropy};
@@ -23,6 +23,7 @@ pub struct SimWorld {
     component: Component,
     site: Site,
     outside: OnceLock<Arc<dyn Outside>>,
+    published: OnceLock<Arc<dyn Published>>,
 }
 
 impl SimWorld {
@@ -30,6 +31,11 @@ impl SimWorld {
     /// they are.
     pub fn reach(&self, outside: Arc<dyn Outside>) {
         self.outside.get_or_init(|| outside);
+    }
+
+    /// What clients publish is read there from now on.
+    pub fn publish(&self, published: Arc<dyn Published>) {
+        self.published.get_or_init(|| published);
     }
 }
 
@@ -71,6 +77,10 @@ impl World for SimWorld {
     fn outside(&self) -> Option<&dyn Outside> {
         self.outside.get().map(AsRef::as_ref)
     }
+
+    fn published(&self) -> Option<&dyn Published> {
+        self.published.get().map(AsRef::as_ref)
+    }
 }
 
 /// A host: its clock, its log, its keys on disk, the faults of its store, its link to the server.
@@ -107,6 +117,7 @@ impl Host {
             component: component.clone(),
             site: site.clone(),
             outside: OnceLock::new(),
+            published: OnceLock::new(),
         };
         let (sim, site) = (sim.clone(), site.clone());
         let running = Arc::new(Mutex::new(Arc::new(first)));
@@ -133,6 +144,7 @@ impl Host {
             component: self.component.clone(),
             site: self.site.clone(),
             outside: OnceLock::new(),
+            published: OnceLock::new(),
         };
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
     }

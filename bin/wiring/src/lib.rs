@@ -21,6 +21,7 @@ pub mod outside;
 pub mod platform_attestors;
 pub mod platforms;
 pub mod prepare;
+pub mod published;
 pub mod reassessment;
 pub mod retention;
 pub mod run_socket;

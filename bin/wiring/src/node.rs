@@ -114,6 +114,7 @@ pub async fn join(
         component,
         site: settings.site(),
         platforms: None,
+        published: None,
         outside: None,
         superior: None,
     });

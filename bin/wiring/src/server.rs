@@ -26,6 +26,7 @@ use super::logs::Pulse;
 use super::outside::Outsiders;
 use super::platforms::Asker;
 use super::prepare::{self, Strangers};
+use super::published::Reader;
 use super::retention;
 use super::tls::certified;
 use super::world::{SystemClock, SystemEntropy, Wired};
@@ -93,6 +94,7 @@ pub async fn start(
         component: Component("server".to_owned()),
         site: settings.site(),
         platforms: Some(Arc::new(Asker::new(settings, &layout.dir)?)),
+        published: Some(Arc::new(Reader::new(settings)?)),
         outside: Some(Arc::new(Outsiders::new(settings, &layout.dir)?)),
         superior,
     });

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use env::{Clock, Entropy, Newest, Outside, Peers, Platforms, Site, Store, Superior, World};
+use env::{
+    Clock, Entropy, Newest, Outside, Peers, Platforms, Published, Site, Store, Superior, World,
+};
 use keys::KeyStore;
 use monitoring::Component;
 use time::{Span, UnixTime};
@@ -26,6 +28,8 @@ pub struct Wired<S, P> {
     pub site: Site,
     /// Whom a verifier of evidence may ask.
     pub platforms: Option<Arc<dyn Platforms>>,
+    /// On a server: what clients publish about themselves.
+    pub published: Option<Arc<dyn Published>>,
     /// On a server: servers of somebody else.
     pub outside: Option<Arc<dyn Outside>>,
     /// On a server: the authority above its own.
@@ -61,6 +65,10 @@ impl<S: Store, P: Peers> World for Wired<S, P> {
 
     fn platforms(&self) -> Option<&dyn Platforms> {
         self.platforms.as_deref()
+    }
+
+    fn published(&self) -> Option<&dyn Published> {
+        self.published.as_deref()
     }
 
     fn outside(&self) -> Option<&dyn Outside> {

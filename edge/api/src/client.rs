@@ -24,10 +24,10 @@ use tokio::task::JoinHandle;
 use wimse::WorkloadId;
 
 use crate::admin::messages::{
-    ClientInformation, DocumentOrder, DocumentShown, Ending, EvidenceShown, JoinTokenShown,
-    KeyOrder, Line, NewJoinToken, NodeShown, Page, PolicyApplied, PolicyFiles, PolicyInForce,
-    PolicyOrder, PolicyPlan, Problem, Reason, RelationShown, RingShown, RotateOrder, Status,
-    TraceShown,
+    ClientInformation, ClientTokenShown, DocumentOrder, DocumentShown, Ending, EvidenceShown,
+    JoinTokenShown, KeyOrder, Line, NewClientToken, NewJoinToken, NodeShown, Page, PolicyApplied,
+    PolicyFiles, PolicyInForce, PolicyOrder, PolicyPlan, Problem, Reason, RelationShown, RingShown,
+    RotateOrder, Status, TraceShown,
 };
 use crate::answer::{AUDIT_ID, JSON};
 use crate::lines::Broken;
@@ -179,6 +179,20 @@ impl Client {
         limit: Option<usize>,
     ) -> Result<Page<ClientInformation>, Fault> {
         self.get(&paged("/v1/clients", after, limit)).await
+    }
+
+    /// Makes an initial access token.
+    pub async fn client_token(
+        &self,
+        order: &NewClientToken,
+    ) -> Result<Told<ClientTokenShown>, Fault> {
+        self.post("/v1/client-tokens", order).await
+    }
+
+    /// Enables a client.
+    pub async fn enable_client(&self, id: &str) -> Result<Told<ClientInformation>, Fault> {
+        let nothing = serde_json::json!({});
+        self.post(&format!("/v1/clients/{}/enable", segment(id)), &nothing).await
     }
 
     /// One client.

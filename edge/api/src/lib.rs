@@ -28,6 +28,7 @@ mod origin;
 mod places;
 mod push;
 mod refused;
+mod registration;
 mod routes;
 mod tiles;
 mod token;

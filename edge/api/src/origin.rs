@@ -35,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::places::{Full, Places};
 use crate::push;
 use crate::refused::{OnRefused, Source, Unread};
+use crate::registration;
 use crate::routes::{PUBLIC, Public, Route};
 use crate::tiles::Tiles;
 use crate::token;
@@ -278,6 +279,8 @@ fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>
         Public::Introspect => of(route, about::introspect::<W>),
         Public::Revoke => of(route, about::revoke::<W>),
         Public::Userinfo => of(route, about::userinfo::<W>),
+        Public::RegisterClient => of(route, registration::register::<W>),
+        Public::ManageClient => of(route, registration::manage::<W>),
         Public::Device => of(route, asking::device::<W>),
         Public::Backchannel => of(route, asking::backchannel::<W>),
         Public::Transaction => of(route, asking::transaction::<W>),
@@ -311,6 +314,7 @@ where
 {
     let filter = match route.method {
         "POST" => MethodFilter::POST,
+        "PUT" => MethodFilter::PUT,
         "DELETE" => MethodFilter::DELETE,
         _ => MethodFilter::GET,
     };

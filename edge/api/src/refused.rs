@@ -124,6 +124,12 @@ pub enum Unread {
     /// It reads, but its client is not authenticated: nothing is recorded of who is nobody.
     #[error(transparent)]
     Stranger(Box<ClientRefusal>),
+    /// Nobody who registers, or manages a client.
+    #[error(transparent)]
+    Registration(Box<flow::clients::Refusal>),
+    /// `Authorization` is no HTTP Basic authentication of a client.
+    #[error(transparent)]
+    Basic(#[from] authentication::client_secret::NotBasic),
     /// A request of enrolment does not read.
     #[error(transparent)]
     Enrolment(#[from] enrolment::Unread),
@@ -181,6 +187,8 @@ impl Unread {
             Self::Client(_) => "client",
             Self::Request(_) => "request",
             Self::Stranger(refusal) => refusal.check(),
+            Self::Registration(refusal) => refusal.check(),
+            Self::Basic(_) => "basic",
             Self::Enrolment(_) => "enrolment",
             Self::Enrol(refusal) => refusal.check(),
             Self::Renew(refusal) => refusal.check(),

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use authentication::client_secret::{self, NotBasic};
 use axum::body::Body;
 use axum::extract::State;
 use env::{Unavailable, World};
 use flow::token::asker::Asker;
-use flow::token::{Call, End, Endpoint, GRANTS};
+use flow::token::{Call, ClientRefusal, End, Endpoint, GRANTS};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use oauth::TokenText;
-use oauth::client_assertion::PresentedClient;
+use oauth::client_assertion::{PresentedClient, SecretWay};
 use oauth::form::Form;
 use oauth::token_request::{TokenRequest, TokenRequestError};
 
@@ -96,7 +97,8 @@ fn head(parts: &Parts) -> Result<(), Unread> {
 }
 
 fn fields_fit(headers: &HeaderMap) -> Result<(), Unread> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
+    let other = |value: &&HeaderValue| scheme(value) != "Basic";
+    if let Some(value) = headers.get_all(AUTHORIZATION).iter().find(other) {
         return Err(Unread::Authorization { scheme: scheme(value) });
     }
     if headers.contains_key(CONTENT_ENCODING) {
@@ -140,7 +142,7 @@ fn read(
     source: &Source,
 ) -> Result<Call, Unread> {
     let form = Form::parse(body)?;
-    let client = PresentedClient::parse(&form)?;
+    let client = presented(headers, &form)?;
     let request = TokenRequest::parse(&form)?;
     if !GRANTS.contains(&request.grant_type()) {
         let found = request.grant_type().to_string();
@@ -148,6 +150,23 @@ fn read(
     }
     let (attestation, source) = (attestation(headers)?, source.to_string());
     Ok(Call { request, client, attestation, dpop: dpop(headers), certificates, source })
+}
+
+/// What the form and the `Authorization` field show of the client: in one place alone.
+pub(crate) fn presented(headers: &HeaderMap, form: &Form) -> Result<PresentedClient, Unread> {
+    let client = PresentedClient::parse(form)?;
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let Some(field) = fields.next() else { return Ok(client) };
+    // RFC 9110 §5.3: a field that stands there twice is read by nobody alike.
+    if fields.next().is_some() {
+        return Err(NotBasic::Scheme.into());
+    }
+    let (id, secret) = client_secret::basic(field.as_bytes())?;
+    // RFC 6749 §2.3: "The client MUST NOT use more than one authentication method in each request."
+    if client.secret.is_some() || client.client_id.as_ref().is_some_and(|other| *other != id) {
+        return Err(Unread::Stranger(Box::new(ClientRefusal::Several)));
+    }
+    Ok(PresentedClient { client_id: Some(id), secret: Some((SecretWay::Basic, secret)), ..client })
 }
 
 /// The values of the `DPoP` field: the flow says what is wrong with them.
@@ -166,7 +185,7 @@ pub(crate) async fn asker<W: World>(
     let form = Form::parse(&bytes)?;
     let peer = parts.extensions.get::<Peer>().ok_or(Unread::NotHttp)?;
     let asker = Asker {
-        client: PresentedClient::parse(&form)?,
+        client: presented(&parts.headers, &form)?,
         attestation: attestation(&parts.headers)?,
         certificates: peer.chain.as_deref().unwrap_or_default().to_vec(),
         source: peer.address.to_string(),

@@ -3,7 +3,7 @@
 //! draft-ietf-oauth-attestation-based-client-auth §7.4, and words for its developer. Whoever reads
 //! the audit log gets the variant with its evidence; here the wire gets what helps the caller.
 
-use authentication::spiffe_wit;
+use authentication::{attested_client, spiffe_wit};
 use authorization::granted::NotYet;
 use authorization::grants;
 use axum::body::Body;
@@ -12,6 +12,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENT
 use http::{HeaderValue, Response, StatusCode};
 use oauth::client_assertion::PresentedClientError;
 use oauth::error::{ErrorCode, TokenError};
+use registry::profile::{Demand, Unmet};
 use wimse::WitError;
 
 use crate::answer::{Answer, JSON, NO_STORE, RETRY_AFTER_SECONDS, may_come_again};
@@ -80,11 +81,15 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         // header field, the authorization server MUST respond with an HTTP 401 (Unauthorized)
         // status code and include the "WWW-Authenticate" response header field matching the
         // authentication scheme used by the client."
-        Unread::Authorization { .. } | Unread::Lookup(_) => StatusCode::UNAUTHORIZED,
+        Unread::Authorization { .. } | Unread::Basic(_) | Unread::Lookup(_) => {
+            StatusCode::UNAUTHORIZED
+        }
         _ => StatusCode::BAD_REQUEST,
     };
     let code = match unread {
-        Unread::Authorization { .. } => ErrorCode::InvalidClient,
+        Unread::Authorization { .. } | Unread::Basic(_) | Unread::Registration(_) => {
+            ErrorCode::InvalidClient
+        }
         Unread::Stranger(refusal) => return of_client(refusal),
         Unread::Client(error) => of_presented(error),
         Unread::Request(error) => error.code(),
@@ -115,6 +120,7 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
     };
     let challenge = match unread {
         Unread::Authorization { scheme } => challenge(scheme),
+        Unread::Basic(_) => challenge("Basic"),
         _ => None,
     };
     Wire { challenge, ..Wire::new(status, code, unread) }
@@ -157,13 +163,29 @@ pub(crate) fn of_client(refusal: &ClientRefusal) -> Wire {
         ClientRefusal::SpiffeWit(spiffe_wit::Refusal::Wit(WitError::Refused(
             jose::Refused::Expired { .. },
         ))) => ErrorCode::UseFreshAttestation,
+        ClientRefusal::Attested(attested_client::Refusal::Refused(jose::Refused::Expired {
+            ..
+        })) => ErrorCode::UseFreshAttestation,
         ClientRefusal::None
         | ClientRefusal::Unknown
         | ClientRefusal::SpiffeJwt(_)
         | ClientRefusal::SpiffeX509(_)
         | ClientRefusal::SpiffeWit(_)
-        | ClientRefusal::PrivateKeyJwt(_) => ErrorCode::InvalidClient,
+        | ClientRefusal::PrivateKeyJwt(_)
+        | ClientRefusal::OtherMethod { .. }
+        | ClientRefusal::Basic { .. }
+        | ClientRefusal::Published(_)
+        | ClientRefusal::Tls(_)
+        | ClientRefusal::Attested(_)
+        | ClientRefusal::Secret(_) => ErrorCode::InvalidClient,
     };
+    // RFC 6749 §5.2: "If the client attempted to authenticate via the "Authorization" request
+    // header field, the authorization server MUST respond with an HTTP 401 (Unauthorized) status
+    // code".
+    if let ClientRefusal::Basic { .. } = refusal {
+        let challenge = challenge("Basic");
+        return Wire { challenge, ..Wire::new(StatusCode::UNAUTHORIZED, code, refusal) };
+    }
     Wire::bad(code, refusal)
 }
 
@@ -190,6 +212,15 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Wire {
         // RFC 8707 §2: "MAY fail requests that omit the parameter with an "invalid_target" error."
         Refusal::Target(_) => Wire::bad(ErrorCode::InvalidTarget, refusal),
         Refusal::Grant(grant) => Wire::bad(of_grant(grant), refusal),
+        // MCP: `resource` "MUST be included in both authorization requests and token requests".
+        Refusal::Profile(Unmet(Demand::NamesResource)) => {
+            Wire::bad(ErrorCode::InvalidTarget, refusal)
+        }
+        // RFC 9449 §5: what the profile wants is a proof.
+        Refusal::Profile(Unmet(Demand::BoundTokens)) => {
+            Wire::bad(ErrorCode::InvalidDpopProof, refusal)
+        }
+        Refusal::Profile(_) => Wire::bad(ErrorCode::UnauthorizedClient, refusal),
         // An error inside a decision is a denial, and the operators' to read.
         Refusal::Denied(denial) if !denial.errors.is_empty() && denial.rules.is_empty() => {
             Wire::bad(ErrorCode::InvalidTarget, "policy could not be decided")
@@ -542,7 +573,7 @@ mod tests {
         authorization 401 invalid_client [Bearer realm="token"]: the client authenticates by HTTP, which no client here does
         field 400 invalid_request: `OAuth-Client-Attestation`: the header field stands there more than once
         form 400 invalid_request: parameter `scope` stands more than once
-        client 400 invalid_client: a client secret, which no client here has
+        client 400 invalid_client: a client secret that is not of the form that secrets have here
         client 400 invalid_request: `client_assertion` and `client_assertion_type` must come together
         client 400 invalid_client: client assertion type `x` is not known
         client 400 invalid_request: the header field stands there more than once

@@ -9,8 +9,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, LOCATION,
-    USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE,
+    HOST, LOCATION, USER_AGENT,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -80,6 +80,15 @@ pub enum Peer {
     },
 }
 
+/// A document, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Its text.
+    pub text: String,
+    /// How long it may be kept; `None` where its server does not say.
+    pub keep: Option<Duration>,
+}
+
 /// Where names lead. A door, so that a test can say so.
 pub trait Names: Send + Sync + 'static {
     /// The addresses of a name.
@@ -135,6 +144,28 @@ impl<N: Names> Fetcher<N> {
     pub async fn get(&self, url: &Url, peer: &Peer) -> Result<String, FetchFault> {
         let config = self.config(peer)?;
         self.timed(self.follow(url.clone(), &config)).await
+    }
+
+    /// Reads a JSON document of a host of the Web PKI, and how long it may be kept. A redirect is
+    /// no document, wherever it leads.
+    pub async fn page(&self, url: &Url, bytes_max: usize) -> Result<Page, FetchFault> {
+        let config = self.config(&Peer::Web)?;
+        let limits = Limits { bytes_max, ..self.limits };
+        self.timed(async {
+            check(url)?;
+            let tls = self.secure(url, &config).await?;
+            let request = request(url, Method::GET);
+            let answer = exchange(tls, request, url.as_str(), String::new()).await?;
+            let headers = answer.response.headers();
+            let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            if answer.response.status() == StatusCode::OK && !is_json(media.unwrap_or_default()) {
+                return Err(FetchFault::Broken { why: "its media type is not JSON".to_owned() });
+            }
+            let keep = keep(headers);
+            let text = text(answer.read(&[StatusCode::OK], limits).await?)?;
+            Ok(Page { text, keep })
+        })
+        .await
     }
 
     /// Posts a JSON text to a host of the Web PKI, with a bearer token, and reads the answer. It is
@@ -373,6 +404,36 @@ fn request(url: &Url, method: Method) -> http::request::Builder {
         .header(USER_AGENT, concat!("aims/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "application/json")
         .header(ACCEPT_ENCODING, "identity")
+}
+
+/// RFC 6839 §3.1: `application/json`, or what is JSON by its suffix.
+fn is_json(media: &str) -> bool {
+    let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let of_application = essence.strip_prefix("application/");
+    of_application.is_some_and(|kind| kind == "json" || kind.ends_with("+json"))
+}
+
+/// RFC 9111 §5.2.2, as far as it says less than we would take: `no-store` and `no-cache` are
+/// nothing, `max-age` is what it says, less the `Age` (§5.1) that is over.
+fn keep(headers: &http::HeaderMap) -> Option<Duration> {
+    let mut keep = None;
+    for value in headers.get_all(CACHE_CONTROL) {
+        for directive in value.to_str().unwrap_or("no-store").split(',') {
+            let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+            match name.trim().to_ascii_lowercase().as_str() {
+                "no-store" | "no-cache" => return Some(Duration::ZERO),
+                "max-age" => {
+                    // What does not read is stale (§4.2.1).
+                    let seconds = value.trim().trim_matches('"').parse().unwrap_or(0);
+                    let least = keep.map_or(seconds, |kept: u64| kept.min(seconds));
+                    keep = Some(least);
+                }
+                _ => {}
+            }
+        }
+    }
+    let age = headers.get(AGE).and_then(|age| age.to_str().ok()).and_then(|age| age.parse().ok());
+    keep.map(|seconds| Duration::from_secs(seconds.saturating_sub(age.unwrap_or(0))))
 }
 
 /// Sends the request and waits for the head of the answer.

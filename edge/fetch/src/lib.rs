@@ -19,6 +19,6 @@ mod roots;
 mod tls;
 
 pub use address::{BadNetwork, Network, is_public};
-pub use client::{Basic, Fetcher, Limits, Names, Peer, SystemNames, encoded};
+pub use client::{Basic, Fetcher, Limits, Names, Page, Peer, SystemNames, encoded};
 pub use fault::FetchFault;
 pub use roots::{BadRoots, Roots};

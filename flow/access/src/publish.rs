@@ -13,6 +13,8 @@ use oauth::authorization_request::ResponseMode;
 use oauth::metadata::{Endpoint, Metadata, MtlsEndpointAliases};
 use oauth::protected_resource::ProtectedResource;
 use oauth::{Issuer, Resource};
+use registry::RegistrationPolicy;
+use registry::admission::{Documents, Dynamic};
 use serde_json::{Value, json};
 
 use crate::facts::{Basis, basis};
@@ -33,8 +35,13 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
     // RFC 8414 §2: absent `grant_types_supported` means the code and implicit grants, so it is
     // always there.
     document.grant_types_supported = GRANTS.iter().map(|grant| grant.as_str().to_owned()).collect();
-    document.token_endpoint_auth_methods_supported =
-        Method::TOKEN_ENDPOINT.iter().map(|method| method.name().to_owned()).collect();
+    let registration = &facts.set().domain().registration;
+    document.token_endpoint_auth_methods_supported = methods(registration);
+    if registration.dynamic != Dynamic::Off {
+        document.registration_endpoint = Some(endpoint(&site.issuer, "/register")?);
+    }
+    document.extensions.client_id_metadata_document_supported =
+        registration.documents != Documents::Off;
     let assertions = authentication::private_key_jwt::ALGORITHMS;
     document.token_endpoint_auth_signing_alg_values_supported =
         assertions.iter().map(|one| one.as_str().to_owned()).collect();
@@ -73,6 +80,21 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
         document.protected_resources.extend(parsed.ok());
     }
     Ok(document)
+}
+
+/// What clients may authenticate by, as policy says.
+fn methods(policy: &RegistrationPolicy) -> Vec<String> {
+    let mut methods = Method::TOKEN_ENDPOINT.to_vec();
+    if policy.tls_client_authorities.is_none() {
+        methods.retain(|method| *method != Method::TlsClientAuth);
+    }
+    if !policy.attesters.is_empty() {
+        methods.push(Method::Attestation);
+    }
+    if policy.client_secrets_that_can_be_stolen {
+        methods.extend([Method::SecretBasic, Method::SecretPost]);
+    }
+    methods.into_iter().map(|method| method.name().to_owned()).collect()
 }
 
 /// What clients are told that bring users: the authorization endpoint, and what it takes.

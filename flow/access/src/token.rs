@@ -25,6 +25,8 @@ use oauth::token_request::{GrantType, TokenRequest};
 use oauth::token_response::TokenResponse;
 use oauth::{Issuer, ScopeSet, TokenType};
 use pdp::{Circumstances, Denial, Permitted, Question};
+use registry::ClientRecord;
+use registry::profile::{AtToken, Unmet, demands, of_token_request};
 use time::UnixTime;
 
 use crate::ends::{self, Ending};
@@ -56,13 +58,6 @@ pub struct Call {
     pub certificates: Vec<Vec<u8>>,
     /// Where it comes from, for counting strangers.
     pub source: String,
-}
-
-impl Call {
-    fn shown(&self) -> client::Shown<'_> {
-        let Self { client, attestation, certificates, .. } = self;
-        client::Shown { client, attestation: attestation.as_ref(), certificates }
-    }
 }
 
 /// Why no token is issued.
@@ -101,6 +96,9 @@ pub enum Refusal {
     /// The grant.
     #[error(transparent)]
     Grant(#[from] grants::Refusal),
+    /// A profile of the client.
+    #[error(transparent)]
+    Profile(#[from] Unmet),
     /// Policy.
     #[error("{0}")]
     Denied(Box<Denial>),
@@ -125,6 +123,7 @@ impl Refusal {
             Self::GrantType(_) => "token::GrantType",
             Self::Target(_) => "token::Target",
             Self::Grant(refusal) => refusal.check(),
+            Self::Profile(unmet) => unmet.check(),
             Self::Denied(_) => "pdp::Denied",
             Self::Unmakeable(_) => "token::Unmakeable",
         }
@@ -187,8 +186,12 @@ async fn attempt<W: World>(
     endpoint: Endpoint,
     call: &Call,
 ) -> Result<Option<End>, Unavailable> {
-    let shown = call.shown();
-    let facts = basis(world, client::keys(shown)).await?;
+    let shown = client::Shown::from(call);
+    let keys = match client::keys(world, shown).await? {
+        Ok(keys) => keys,
+        Err(refusal) => return Ok(Some(End::Stranger(refusal))),
+    };
+    let facts = basis(world, keys).await?;
     let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
@@ -225,17 +228,7 @@ async fn attempt<W: World>(
                 response
             })
         }
-        Err(no) => {
-            let Refused { refusal, reused, asked } = *no;
-            change.writes.extend(asked);
-            if let Some(grant) = reused {
-                let why = refusal.to_string();
-                let ending = Ending { by: refusal.check(), why: &why };
-                change.writes.extend(ends::of_grant(&grant, ending, now));
-                change.records.push(ends::told(world, &grant, ending));
-            }
-            Err(refusal)
-        }
+        Err(no) => Err(put_refused(world, *no, now, &mut change)),
     };
     conclude(&mut record, made.as_ref().err());
     let asked = what_was_asked(&record);
@@ -250,6 +243,19 @@ async fn attempt<W: World>(
         Err(CommitFault::Conflict(_)) => Ok(None),
         Err(CommitFault::Unavailable(why)) => Err(why),
     }
+}
+
+/// What a refusal leaves behind: that it was asked for, and the end of a grant that was reused.
+fn put_refused<W: World>(world: &W, no: Refused, now: UnixTime, change: &mut Change) -> Refusal {
+    let Refused { refusal, reused, asked } = no;
+    change.writes.extend(asked);
+    if let Some(grant) = reused {
+        let why = refusal.to_string();
+        let ending = Ending { by: refusal.check(), why: &why };
+        change.writes.extend(ends::of_grant(&grant, ending, now));
+        change.records.push(ends::told(world, &grant, ending));
+    }
+    refusal
 }
 
 /// What a request uses up, and what is said where it was used before.
@@ -349,6 +355,12 @@ async fn decide<W: World>(
     asked: &Asked<'_>,
     record: &mut Record,
 ) -> Result<Verdict, Unavailable> {
+    // It was read to authenticate the client: what its profiles want comes before all else.
+    if let Some(client) = facts.rows.get::<ClientRecord>(asked.caller.client_id())?
+        && let Err(unmet) = of_token_request(&demands(&client.profiles), shown(asked))
+    {
+        return Ok(no(unmet));
+    }
     let brought = match brought::read(world, facts, asked).await? {
         Ok(brought) => brought,
         Err(refusal) => return Ok(no(refusal)),
@@ -403,6 +415,18 @@ async fn decide<W: World>(
         Err(denial) => Err(Box::new(Refused::plain(Refusal::Denied(Box::new(denial))))),
     };
     Ok((decided, Some(question)))
+}
+
+/// What a request shows to the profiles of its client.
+fn shown(asked: &Asked<'_>) -> AtToken {
+    let certificate = client::certificate(&asked.call.certificates).is_some();
+    AtToken {
+        proved: asked.caller.method().proves_a_key(),
+        // Assertions by others were refused where they were verified.
+        algorithm: None,
+        bound: asked.key.is_some() || certificate,
+        resource: !asked.call.request.resources().is_empty(),
+    }
 }
 
 /// The code with what came with it.

@@ -71,7 +71,10 @@ pub(crate) async fn known<W: World>(
         attestation: call.attestation.as_ref(),
         certificates: &call.certificates,
     };
-    let mut all = proof::keys(shown);
+    let mut all = match proof::keys(world, shown).await? {
+        Ok(all) => all,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     all.extend(keys);
     let facts = basis(world, all).await?;
     let now = issuing::now(world, &facts)?;
@@ -193,7 +196,7 @@ impl Asker {
             owner: String::new(),
             principal,
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
-            keys: metadata.jwks.clone(),
+            keys: metadata.jwks().cloned(),
             grants: Some(metadata.grant_types.clone()),
         }
     }

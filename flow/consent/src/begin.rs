@@ -4,6 +4,7 @@ use authorization::interaction::{self, Pushed, PushedRefusal};
 use authorization::interaction::{CameBy, INTERACTION_LIFE, Interaction, PARAMETERS_BYTES_MAX};
 use env::{Change, Entropy, Expect, Key, Store, Unavailable, World, Write};
 use jose::TokenHash;
+use oauth::ClientId;
 use oauth::authorization_request::{Arrived, By};
 use oauth::form::Form;
 use people::browser::Browser;
@@ -11,7 +12,7 @@ use people::sessions::{self, Signed};
 use time::UnixTime;
 
 use crate::answer::{Refused, refuse};
-use crate::client::{self, Client};
+use crate::client::{self, Client, Unfit};
 use crate::facts::{Basis, basis};
 use crate::interaction::{Next, next};
 use crate::pose::{self, Posed, Unposed, pose};
@@ -43,6 +44,21 @@ pub enum Begun {
     Page(PageFault),
 }
 
+/// The facts about a client, read again where it publishes who it is, and what it pushed.
+async fn known<W: World>(
+    world: &W,
+    client_id: &ClientId,
+    pushed: Option<&str>,
+) -> Result<Result<Basis, Unfit>, Unavailable> {
+    if let Err(unread) = access::documents::ready(world, client_id.as_str(), None).await? {
+        return Ok(Err(Unfit::Published(unread)));
+    }
+    let mut keys = client::keys(client_id.as_str()).to_vec();
+    keys.extend(pushed.map(Key::of::<Pushed>));
+    keys.push(reply::key());
+    basis(world, keys).await.map(Ok)
+}
+
 /// Begins with the query of the request.
 pub async fn begin<W: World>(
     world: &W,
@@ -58,10 +74,10 @@ pub async fn begin<W: World>(
         By::Reference(uri) => Some(pushed_hash(uri.as_str())),
         By::Parameters | By::Value(_) => None,
     };
-    let mut keys = client::keys(arrived.client_id.as_str()).to_vec();
-    keys.extend(pushed.iter().map(Key::of::<Pushed>));
-    keys.push(reply::key());
-    let facts = basis(world, keys).await?;
+    let facts = match known(world, &arrived.client_id, pushed.as_deref()).await? {
+        Ok(facts) => facts,
+        Err(unfit) => return Ok(Begun::Page(unfit.into())),
+    };
     let now = crate::issuing::now(world, &facts)?;
     let client = match Client::find(&arrived.client_id, &facts.rows)? {
         Ok(client) => client,

@@ -71,6 +71,9 @@ pub enum AskerKind {
 /// Why a client may send nobody here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
+    /// It says who it is by a document or keys that are not to be had.
+    #[error(transparent)]
+    Published(#[from] access::documents::Unread),
     /// There is none of that id.
     #[error("no client `{0}` is known here (RFC 6749 §4.1.2.1)")]
     Unknown(String),
@@ -137,7 +140,7 @@ impl Client {
             redirects,
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
             is_public,
-            keys: metadata.jwks.clone(),
+            keys: metadata.jwks().cloned(),
             principal,
             asker: Asker {
                 client_id: id.to_string(),

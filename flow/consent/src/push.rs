@@ -88,7 +88,11 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
         attestation: asker.attestation.as_ref(),
         certificates: &asker.certificates,
     };
-    let facts = basis(world, proof::keys(shown)).await?;
+    let keys = match proof::keys(world, shown).await? {
+        Ok(keys) => keys,
+        Err(refusal) => return Ok(End::Stranger(refusal)),
+    };
+    let facts = basis(world, keys).await?;
     let now = issuing::now(world, &facts)?;
     let issuer = reply::issuer(world)?;
     let proved = match proof::authenticate(shown, &facts, &issuer, now)? {

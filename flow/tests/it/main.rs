@@ -11,6 +11,8 @@ mod authorities;
 #[cfg(test)]
 mod call;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod components;

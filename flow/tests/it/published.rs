@@ -18,7 +18,14 @@ fn s10_9_the_documents_name_what_there_is() {
         let told = serde_json::to_value(&metadata).unwrap();
         assert_eq!(told["issuer"], ISSUER);
         assert_eq!(told["token_endpoint"], format!("{ISSUER}/token"));
-        let methods = ["spiffe_jwt", "spiffe_x509", "spiffe_wit", "private_key_jwt"];
+        let methods = [
+            "spiffe_jwt",
+            "spiffe_x509",
+            "spiffe_wit",
+            "private_key_jwt",
+            "self_signed_tls_client_auth",
+            "none",
+        ];
         assert_eq!(told["token_endpoint_auth_methods_supported"], serde_json::json!(methods));
         let resource = publish::protected_resource(&*server, "reports").await.unwrap().unwrap();
         let resource = serde_json::to_value(&resource).unwrap();

@@ -2,12 +2,12 @@
 
 use authorization::grants;
 use env::Keys;
+use flow::clients::Terms;
 use flow::token::{Call, ClientRefusal, End, Refusal, TargetRefusal};
 use identifier::Kind;
 use jose::{Algorithm, NumericDate, PrivateKey, SigningInput};
 use oauth::access_token::AccessToken;
 use oauth::client_assertion::AssertionType;
-use oauth::client_metadata::ClientMetadata;
 use oauth::token_request::{TokenRequest, TypedToken};
 use oauth::{Resource, ScopeSet, TokenType};
 use provisioning::Act;
@@ -85,10 +85,10 @@ impl Office {
             "scope": scope,
             "jwks": { "keys": [key.public().to_jwk().to_value()] },
         });
-        let metadata = ClientMetadata::parse(&metadata.to_string()).unwrap();
         let (server, operator) = (self.domain.server.world(), self.domain.operator());
-        let client = flow::clients::register(&*server, &operator, metadata).await.unwrap();
-        (client.into_value().client_id, key)
+        let (metadata, terms) = (metadata.to_string(), Terms::default());
+        let made = flow::clients::register(&*server, &operator, &metadata, &terms).await.unwrap();
+        (made.into_value().unwrap().0.client_id, key)
     }
 }
 
@@ -204,10 +204,18 @@ fn s10_1_a_caller_that_is_not_in_force_gets_nothing() {
         assert_eq!(office.refused_grant(component).await, unknown);
         let (id, key) = office.client(&["client_credentials"], "notices.read").await;
         let (server, operator) = (domain.server.world(), domain.operator());
-        flow::clients::disable(&*server, &operator, &id).await.unwrap().unwrap();
+        let disable = |id: String| {
+            let (server, operator) = (server.clone(), operator.clone());
+            async move {
+                let to = registry::ClientState::Disabled;
+                flow::clients::set_state(&*server, &operator, &id, to).await.unwrap().into_value()
+            }
+        };
+        disable(id.clone()).await.unwrap();
         let disabled = by_key(&id, &key, "a", asked(), domain.now());
         assert_eq!(office.refused_grant(disabled).await.check(), "grants::CallerDisabled");
-        assert!(flow::clients::disable(&*server, &operator, "client-x").await.unwrap().is_none());
+        let none = disable("client-x".to_owned()).await.unwrap_err();
+        assert_eq!(none, flow::clients::Refusal::Unknown("client-x".to_owned()));
         domain.act("clerk", Act::Revoke).await;
         let svid = office.clerk_asks(asked());
         assert_eq!(office.refused_grant(svid).await.check(), "grants::CallerNotInForce");

@@ -27,6 +27,15 @@ pub struct PresentedClient {
     pub client_id: Option<ClientId>,
     /// `client_assertion` and its type.
     pub assertion: Option<(AssertionType, TokenText)>,
+    /// `client_secret`, or that of HTTP Basic authentication.
+    pub secret: Option<(SecretWay, TokenText)>,
+}
+
+/// How a shared secret came (RFC 6749 §2.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretWay {
+    Basic,
+    Post,
 }
 
 /// `client_assertion_type`.
@@ -53,11 +62,11 @@ impl AssertionType {
 }
 
 impl PresentedClient {
-    /// Reads the parameters. A secret is refused, whatever else is there.
+    /// Reads the parameters.
     pub fn parse(form: &Form) -> Result<Self, PresentedClientError> {
-        if form.has("client_secret") {
-            return Err(PresentedClientError::Secret);
-        }
+        let secret = form.get("client_secret").map(TokenText::parse).transpose();
+        let secret = secret.map_err(|_| PresentedClientError::Secret)?;
+        let secret = secret.map(|text| (SecretWay::Post, text));
         let client_id = form.get("client_id").map(ClientId::parse).transpose()?;
         // RFC 7521 §4.2: both "REQUIRED" where an assertion authenticates the client.
         let assertion = match (form.get("client_assertion_type"), form.get("client_assertion")) {
@@ -71,14 +80,14 @@ impl PresentedClient {
             (Some(_), None) => return Err(PresentedClientError::HalfAnAssertion),
             (None, Some(_)) => return Err(PresentedClientError::HalfAnAssertion),
         };
-        Ok(Self { client_id, assertion })
+        Ok(Self { client_id, assertion, secret })
     }
 }
 
 /// Why the parameters of a client are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PresentedClientError {
-    #[error("a client secret, which no client here has")]
+    #[error("a client secret that is not of the form that secrets have here")]
     Secret,
     #[error("`client_assertion` and `client_assertion_type` must come together")]
     HalfAnAssertion,
@@ -169,6 +178,18 @@ pub fn check(
     issuer: &Issuer,
     now: UnixTime,
 ) -> Result<AssertedClient, AssertionRefused> {
+    check_also_for(token, client_id, issuer, &[], now)
+}
+
+/// The same for a client whose assertions may also name one of these, among others: what it shows
+/// elsewhere can then be used here.
+pub fn check_also_for(
+    token: &Verified<ClientAssertion>,
+    client_id: Option<&ClientId>,
+    issuer: &Issuer,
+    also: &[String],
+    now: UnixTime,
+) -> Result<AssertedClient, AssertionRefused> {
     let claims = token.claims();
     // RFC 7523 §3: "For client authentication, the subject MUST be the "client_id" of the OAuth
     // client"; it is its own issuer, because the key is its own.
@@ -184,7 +205,9 @@ pub fn check(
     }
     // draft-ietf-oauth-rfc7523bis §4: "The authorization server MUST reject any JWT that does not
     // contain its issuer identifier as its sole audience value."
-    if claims.aud.sole() != Some(issuer.as_str()) {
+    let names_us = |name: &str| name == issuer.as_str() || also.iter().any(|one| one == name);
+    let loosely = !also.is_empty() && claims.aud.iter().any(names_us);
+    if claims.aud.sole() != Some(issuer.as_str()) && !loosely {
         let (found, expected) = (claims.aud.clone(), issuer.clone());
         return Err(AssertionRefused::WrongAudience { found, expected });
     }

@@ -19,6 +19,19 @@ const SERIAL_NUMBER: &[u8] = &[0x55, 4, 5];
 /// `id-at-organizationName`.
 const ORGANIZATION: &[u8] = &[0x55, 4, 10];
 
+/// Short names of attributes (RFC 4514 §3).
+const SHORT: &[(&[u8], &str)] = &[
+    (COMMON_NAME, "CN"),
+    (&[0x55, 4, 7], "L"),
+    (&[0x55, 4, 8], "ST"),
+    (ORGANIZATION, "O"),
+    (&[0x55, 4, 11], "OU"),
+    (&[0x55, 4, 6], "C"),
+    (&[0x55, 4, 9], "STREET"),
+    (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25], "DC"),
+    (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1], "UID"),
+];
+
 /// A distinguished name: the DER of the whole `Name`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Name(Vec<u8>);
@@ -63,6 +76,25 @@ impl Name {
         self.texts(SERIAL_NUMBER)
     }
 
+    /// Whether this text means it (RFC 4514 §2): the attributes in reverse order, each as text. One
+    /// with attributes that have no short name there, or are no text, matches nothing.
+    pub fn matches_rfc4514(&self, expected: &str) -> bool {
+        let sets = Vec::<AnyRef<'_>>::from_der(&self.0).unwrap_or_default();
+        let mut written = Vec::with_capacity(sets.len());
+        for set in sets.iter().rev() {
+            let attributes = elements(set.value());
+            // RFC 4514 §2.2: several attributes of one element stand in any order: read none.
+            let [attribute] = attributes.as_slice() else { return false };
+            let parts = elements(attribute.value());
+            let [kind, value] = parts.as_slice() else { return false };
+            let short = SHORT.iter().find(|(known, _)| *known == kind.value());
+            let (Some((_, short)), Some(value)) = (short, text(*value)) else { return false };
+            written.push(format!("{short}={}", escaped(&value)));
+        }
+        // RFC 4514 §3: no space stands around separators; many tools write one after the comma.
+        !written.is_empty() && (written.join(",") == expected || written.join(", ") == expected)
+    }
+
     /// The values of every attribute of this kind that are text without control characters.
     fn texts(&self, kind: &[u8]) -> Vec<String> {
         let sets = Vec::<AnyRef<'_>>::from_der(&self.0).unwrap_or_default();
@@ -95,6 +127,20 @@ pub enum NameError {
     /// An attribute has no characters, too many, or control characters.
     #[error("a name attribute has 1 to {ATTRIBUTE_CHARACTERS_MAX} printable characters: `{0}`")]
     Attribute(String),
+}
+
+/// RFC 4514 §2.4: what would be read as a separator is written behind a backslash.
+fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let last = value.chars().count().saturating_sub(1);
+    for (at, letter) in value.chars().enumerate() {
+        let edge = (at == 0 && (letter == ' ' || letter == '#')) || (at == last && letter == ' ');
+        if edge || "\"+,;<>\\".contains(letter) {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    text
 }
 
 /// The elements of a constructed value, up to the first that does not read.
@@ -131,6 +177,23 @@ fn attribute(kind: &[u8], text: &str) -> Result<Vec<u8>, NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rfc4514_2_a_text_means_a_name_or_not() {
+        let name = Name::new(Some("Example, Inc."), Some("client")).unwrap();
+        for (text, expect) in [
+            ("CN=client,O=Example\\, Inc.", true),
+            ("CN=client, O=Example\\, Inc.", true),
+            ("O=Example\\, Inc.,CN=client", false),
+            ("CN=client,O=Example, Inc.", false),
+            ("CN=client", false),
+            ("cn=client,O=Example\\, Inc.", false),
+            ("", false),
+        ] {
+            assert_eq!(name.matches_rfc4514(text), expect, "{text}");
+        }
+        assert!(!Name::empty().matches_rfc4514(""));
+    }
 
     #[test]
     fn rfc5280_4_1_2_4_names_are_written() {

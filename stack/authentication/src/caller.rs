@@ -20,6 +20,16 @@ pub enum Method {
     SpiffeWit,
     /// A client assertion signed by a registered key (RFC 7523).
     PrivateKeyJwt,
+    /// A certificate of a registered name (RFC 8705 §2.1).
+    TlsClientAuth,
+    /// A registered certificate (RFC 8705 §2.2).
+    SelfSignedTlsClientAuth,
+    /// An attestation of an instance's key, and a signature of it.
+    Attestation,
+    /// A shared secret in HTTP Basic authentication: bearer.
+    SecretBasic,
+    /// A shared secret in the form: bearer.
+    SecretPost,
     /// A WIT and a workload proof token on the request itself.
     WitWpt,
     /// Nothing: a public client (RFC 6749 §2.1) says its name. What it gets is bound to what else
@@ -28,10 +38,21 @@ pub enum Method {
 }
 
 impl Method {
-    /// The methods of the token endpoint that metadata names. [`Method::None`] is for clients that
-    /// were made public otherwise than by registering so.
-    pub const TOKEN_ENDPOINT: [Self; 4] =
-        [Self::SpiffeJwt, Self::SpiffeX509, Self::SpiffeWit, Self::PrivateKeyJwt];
+    /// The methods of the token endpoint.
+    pub const TOKEN_ENDPOINT: [Self; 7] = [
+        Self::SpiffeJwt,
+        Self::SpiffeX509,
+        Self::SpiffeWit,
+        Self::PrivateKeyJwt,
+        Self::TlsClientAuth,
+        Self::SelfSignedTlsClientAuth,
+        Self::None,
+    ];
+
+    /// Whether the caller proved a key: not only its name, and not a secret that it shares.
+    pub const fn proves_a_key(self) -> bool {
+        !matches!(self, Self::None | Self::SecretBasic | Self::SecretPost)
+    }
 
     /// The name in metadata and records.
     pub const fn name(self) -> &'static str {
@@ -40,6 +61,11 @@ impl Method {
             Self::SpiffeX509 => "spiffe_x509",
             Self::SpiffeWit => "spiffe_wit",
             Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
+            Self::Attestation => "attest_jwt_client_auth",
+            Self::SecretBasic => "client_secret_basic",
+            Self::SecretPost => "client_secret_post",
             Self::WitWpt => "wit+wpt",
             Self::None => "none",
         }

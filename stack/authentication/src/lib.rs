@@ -6,8 +6,10 @@
 //! reason. Not here: whether the caller is in force (`provisioning` and `authorization`), and the
 //! memory of what was used once (`env::Store`), which gets the values from here.
 
+pub mod attested_client;
 mod caller;
 pub mod ceremony;
+pub mod client_secret;
 pub mod logout_token;
 pub mod notice;
 mod once;
@@ -20,6 +22,7 @@ pub mod session;
 pub mod spiffe_jwt;
 pub mod spiffe_wit;
 pub mod spiffe_x509;
+pub mod tls_client;
 pub mod wit_wpt;
 
 pub use caller::{Caller, Method, Who};

@@ -1,6 +1,8 @@
 //! Client authentication with a registered key (RFC 7523 §3, draft-ietf-oauth-rfc7523bis §4).
 
-use jose::{Algorithm, KeySet, Malformed, Refused, Unverified};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jose::{Algorithm, KeyId, KeySet, Malformed, Refused, Unverified};
 use oauth::client_assertion::{self, AssertionRefused, ClientAssertion};
 use oauth::{ClientId, Issuer};
 use time::{Span, UnixTime};
@@ -24,6 +26,28 @@ pub fn claimed(assertion: &str) -> Result<ClientId, Refusal> {
     Ok(Unverified::<ClientAssertion>::parse(assertion)?.hint())
 }
 
+/// The key that an assertion says it is signed with: to know whether a client's keys have to be
+/// read again, and nothing else.
+pub fn named_key(assertion: &str) -> Option<KeyId> {
+    let header = URL_SAFE_NO_PAD.decode(assertion.split('.').next()?).ok()?;
+    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+    KeyId::parse(header.get("kid")?.as_str()?).ok()
+}
+
+/// What is asked of the assertions of one client.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// What they may be signed with.
+    pub algorithms: &'a [Algorithm],
+    /// What `aud` may name beside our issuer identifier; then it may also name others.
+    pub also: &'a [String],
+}
+
+impl Terms<'_> {
+    /// What is asked of everyone who has no other terms.
+    pub const STRICT: Self = Self { algorithms: ALGORITHMS, also: &[] };
+}
+
 /// Authenticates the client of a `client_assertion`; `keys` are those that this client registered.
 pub fn authenticate(
     assertion: &str,
@@ -33,9 +57,21 @@ pub fn authenticate(
     now: UnixTime,
     skew: Span,
 ) -> Result<Proved, Refusal> {
+    on_terms(assertion, client_id, issuer, (keys, Terms::STRICT), (now, skew))
+}
+
+/// The same on other terms.
+pub fn on_terms(
+    assertion: &str,
+    client_id: Option<&ClientId>,
+    issuer: &Issuer,
+    (keys, terms): (&KeySet, Terms<'_>),
+    (now, skew): (UnixTime, Span),
+) -> Result<Proved, Refusal> {
     let token = Unverified::<ClientAssertion>::parse(assertion)?;
-    let verified = token.verify(keys, ALGORITHMS, now, skew)?;
-    let client = client_assertion::check(&verified, client_id, issuer, now)?;
+    let verified = token.verify(keys, terms.algorithms, now, skew)?;
+    let also = terms.also;
+    let client = client_assertion::check_also_for(&verified, client_id, issuer, also, now)?;
     let id = client.client_id().as_str().to_owned();
     let once = Once {
         space: format!("{} client assertion", issuer.as_str()),

@@ -8,6 +8,7 @@ use monitoring::policy::{KEEP_SECONDS_MIN, Retention};
 use monitoring::trace::AFTERMATH;
 use oauth::Issuer;
 use provisioning::policy::Revocation;
+use registry::RegistrationPolicy;
 use serde::{Deserialize, Serialize};
 use spiffe::TrustDomain;
 use time::Span;
@@ -58,6 +59,9 @@ pub struct Domain {
     /// What is asked of clients that bring users, and how long what these allow lasts.
     #[serde(default)]
     pub consent: Consent,
+    /// Who may bring clients that are not agents.
+    #[serde(default)]
+    pub registration: RegistrationPolicy,
 }
 
 /// `[jwt_svid]`.
@@ -121,6 +125,7 @@ impl Domain {
         faults.extend(self.sessions.faults());
         faults.extend(self.approvals.faults());
         faults.extend(self.consent.faults());
+        faults.extend(self.registration.faults());
         let bounds = [
             ("clock_skew", self.bounds.clock_skew, 0, CLOCK_SKEW_SECONDS_MAX),
             ("proof_lifetime", self.bounds.proof_lifetime, 1, PROOF_SECONDS_MAX),

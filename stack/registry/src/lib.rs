@@ -5,12 +5,16 @@
 //! In scope: the record, what a registration must hold, and the records of hosts and of clients
 //! that are not agents. Not here: what the facets mean (their boxes), and discovery.
 
+pub mod admission;
 mod agent;
-mod client;
+pub mod client;
 mod node;
+pub mod profile;
 pub mod user;
 
+pub use admission::RegistrationPolicy;
 pub use agent::{AgentRecord, HANDLE_BYTES_MAX, Registration, RegistrationRefusal};
-pub use client::{ClientLogout, ClientRecord, ClientRefusal, ClientState};
+pub use client::{ClientLogout, ClientRecord, ClientRefusal, ClientState, Metadata};
 pub use node::NodeRecord;
+pub use profile::Profile;
 pub use user::{UserName, UserRecord};

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use api::admin::messages::ClientInformation;
+use api::admin::messages::{ClientInformation, NewClientToken};
 use clap::Subcommand;
-use oauth::client_metadata::AuthMethod;
+use oauth::registration::ClientAuthMethod;
 use registry::ClientState;
+use registry::Profile;
 use serde_json::Value;
 use time::UnixTime;
 
@@ -30,6 +31,22 @@ pub(crate) enum Command {
         /// The metadata as JSON; `-` is stdin
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// What it must obey besides: fapi2, fapi2-message-signing, fapi-ciba, mcp; may be repeated
+        #[arg(long, value_name = "PROFILE")]
+        profile: Vec<String>,
+        /// Accept its assertions for any of our endpoints too: whoever sees one can use it here
+        #[arg(long)]
+        accept_assertions_that_can_be_replayed: bool,
+    },
+    /// Make a token with which clients register themselves (RFC 7591)
+    #[command(after_help = "Example:\n  aims client token --uses 5 --expires 86400")]
+    Token {
+        /// How many clients may register with it
+        #[arg(long, default_value_t = 1)]
+        uses: u32,
+        /// Seconds that it lives, at most 30 days
+        #[arg(long, value_name = "SECONDS")]
+        expires: Option<u64>,
     },
     /// List clients
     #[command(after_help = "Example:\n  aims client list")]
@@ -46,16 +63,23 @@ pub(crate) enum Command {
         /// Its client id
         id: String,
     },
+    /// Give a client tokens again
+    #[command(after_help = "Example:\n  aims client enable client-0193…")]
+    Enable {
+        /// Its client id
+        id: String,
+    },
 }
 
 /// Does it.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Register { file } => {
+        Command::Register { file, profile, accept_assertions_that_can_be_replayed } => {
             let text = files::read(&file)?;
             let metadata = serde_json::from_str(&text);
-            let metadata: Value = metadata.map_err(|error| Failure::file(&file, error))?;
+            let mut metadata: Value = metadata.map_err(|error| Failure::file(&file, error))?;
             is_served(&metadata)?;
+            say_terms(&mut metadata, &profile, accept_assertions_that_can_be_replayed)?;
             let told = context.server().register_client(&metadata).await?;
             // RFC 7591 in, RFC 7591 out: whoever reads it, a person or a program.
             context.output.text(&format!("{}\n", crate::output::json(&told.value)))?;
@@ -67,6 +91,15 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             let client = context.server().client(&id).await?;
             context.output.show(&client, || one(&client))
         }
+        Command::Token { uses, expires } => {
+            let order = NewClientToken { uses: Some(uses), life_seconds: expires };
+            let told = context.server().client_token(&order).await?;
+            context.told(&told, || format!("{}\n", told.value.token))
+        }
+        Command::Enable { id } => {
+            let told = context.server().enable_client(&id).await?;
+            context.told(&told, || format!("`{id}` gets tokens again\n"))
+        }
         Command::Disable { id } => {
             let told = context.server().disable_client(&id).await?;
             context.told(&told, || format!("`{id}` gets no more tokens\n"))
@@ -74,11 +107,32 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
     }
 }
 
+/// What the operator says of the client, beside what it says of itself.
+fn say_terms(metadata: &mut Value, profiles: &[String], replayable: bool) -> Result<(), Failure> {
+    if let Some(name) = profiles.iter().find(|name| Profile::parse(name).is_none()) {
+        let known = Profile::ALL.map(Profile::name).join(", ");
+        return Err(Failure::refused("client::Profile", format!("no profile `{name}`"))
+            .hint(format!("there are {known}")));
+    }
+    let Some(members) = metadata.as_object_mut() else { return Ok(()) };
+    if !profiles.is_empty() {
+        members.insert("aims_profiles".to_owned(), profiles.into());
+    }
+    if replayable {
+        let audience = "any_of_ours_and_replayable_elsewhere";
+        members.insert("aims_assertion_audience".to_owned(), audience.into());
+    }
+    Ok(())
+}
+
 /// Workloads have records of their own: a client with a SPIFFE identity is an agent or a service.
 fn is_served(metadata: &Value) -> Result<(), Failure> {
     let method = metadata.get("token_endpoint_auth_method").and_then(Value::as_str);
-    let workload =
-        method.and_then(AuthMethod::parse).filter(|one| *one != AuthMethod::PrivateKeyJwt);
+    let of_workloads = |method: &ClientAuthMethod| {
+        use ClientAuthMethod as Method;
+        matches!(method, Method::SpiffeJwt | Method::SpiffeX509 | Method::SpiffeWit)
+    };
+    let workload = method.and_then(ClientAuthMethod::parse).filter(of_workloads);
     let Some(method) = workload else { return Ok(()) };
     let message = format!("a client that authenticates by `{method}` is a workload");
     Err(Failure::refused("client::Workload", message).hint(
@@ -106,7 +160,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
         for client in &clients {
             table.row([
                 client.client_id.clone(),
-                client.metadata.client_name.clone().unwrap_or_default(),
+                text(client, "client_name").unwrap_or_default(),
                 state(client.state).to_owned(),
                 when(client.since),
             ]);
@@ -116,20 +170,41 @@ async fn list(context: &Context) -> Result<(), Failure> {
 }
 
 fn one(client: &ClientInformation) -> String {
-    let metadata = &client.metadata;
-    let scopes: Vec<_> = metadata.scope.iter().map(ToString::to_string).collect();
-    let grants: Vec<_> = metadata.grant_types.iter().map(ToString::to_string).collect();
-    let keys = metadata.jwks.as_ref().map_or(0, |set| set.keys().len());
-    pairs([
+    let list = |name: &str| {
+        let values = client.metadata.get(name).and_then(Value::as_array);
+        let texts = values.into_iter().flatten().filter_map(Value::as_str);
+        texts.collect::<Vec<_>>().join("\n")
+    };
+    let keys =
+        client.metadata.get("jwks").and_then(|set| set.get("keys")).and_then(Value::as_array);
+    let keys = match (keys, text(client, "jwks_uri")) {
+        (Some(keys), _) => keys.len().to_string(),
+        (None, Some(url)) => url,
+        (None, None) => "0".to_owned(),
+    };
+    let profiles: Vec<_> = client.profiles.iter().map(ToString::to_string).collect();
+    let method = text(client, "token_endpoint_auth_method");
+    let scope = text(client, "scope").map(|scope| scope.replace(' ', "\n"));
+    let mut shown = vec![
         ("client id", client.client_id.clone()),
-        ("name", metadata.client_name.clone().unwrap_or_else(|| "-".to_owned())),
+        ("name", text(client, "client_name").unwrap_or_else(|| "-".to_owned())),
         ("state", format!("{} since {}", state(client.state), when(client.since))),
-        ("authenticates by", metadata.token_endpoint_auth_method.to_string()),
-        ("keys", keys.to_string()),
-        ("grants", grants.join("\n")),
-        ("scope", if scopes.is_empty() { "as policy says".to_owned() } else { scopes.join("\n") }),
+        ("authenticates by", method.unwrap_or_default()),
+        ("keys", keys),
+        ("grants", list("grant_types")),
+        ("scope", scope.unwrap_or_else(|| "as policy says".to_owned())),
         ("registered", when(UnixTime::from_seconds(client.client_id_issued_at))),
-    ])
+    ];
+    for (name, value) in [("redirects", list("redirect_uris")), ("profiles", profiles.join("\n"))] {
+        if !value.is_empty() {
+            shown.push((name, value));
+        }
+    }
+    pairs(shown)
+}
+
+fn text(client: &ClientInformation, name: &str) -> Option<String> {
+    client.metadata.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
 const fn state(state: ClientState) -> &'static str {

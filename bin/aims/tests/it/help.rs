@@ -37,6 +37,8 @@ const COMMANDS: &[&[&str]] = &[
     &["client", "register"],
     &["client", "list"],
     &["client", "show"],
+    &["client", "token"],
+    &["client", "enable"],
     &["client", "disable"],
     &["approval"],
     &["approval", "list"],

@@ -4,21 +4,28 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use env::{Recorded, World};
+use env::World;
 use flow::agents::PAGE_MAX;
-use flow::clients;
+use flow::clients::{self, INVITATION_LIFE, Terms};
 use http::header::CACHE_CONTROL;
 use http::{Request, StatusCode, Uri};
-use oauth::client_metadata::ClientMetadata;
-use registry::ClientRecord;
+use monitoring::RecordId;
+use registry::ClientState;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use time::Span;
 
 use crate::admin::Shared;
-use crate::admin::messages::{ClientInformation, Page};
+use crate::admin::messages::{ClientInformation, ClientTokenShown, NewClientToken, Page};
 use crate::admin::operator::Uid;
 use crate::admin::problem::Undone;
 use crate::admin::query::{self, At, Query};
 use crate::admin::router::Ended;
 use crate::answer::{self, Answer, NO_STORE};
+
+/// Members of an order that are none of a client: what the operator says of it.
+const PROFILES: &str = "aims_profiles";
+const AUDIENCE: &str = "aims_assertion_audience";
 
 /// RFC 7591 §3.2: "The server responds with an HTTP 201 Created status code and a body of type
 /// "application/json" with content as described in Section 3.2.1."
@@ -28,9 +35,35 @@ pub(crate) async fn register<W: World>(
     request: Request<Body>,
 ) -> Ended {
     let text = query::text(request).await?;
-    let metadata = ClientMetadata::parse(&text).map_err(|error| Undone::from(&error))?;
-    let done = clients::register(&*shared.world, &uid.operator(), metadata).await;
-    Ok(told(StatusCode::CREATED, done.map_err(|why| Undone::from(&why))?))
+    let (terms, text) = terms(&text)?;
+    let done = clients::register(&*shared.world, &uid.operator(), &text, &terms).await;
+    let done = done.map_err(|why| Undone::from(&why))?;
+    let id = done.audit_id();
+    let (client, told) =
+        done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+    let mut information = ClientInformation::from(client);
+    information.client_secret = told.secret.map(|secret| secret.expose().to_owned());
+    information.client_secret_expires_at = information.client_secret.as_ref().map(|_| 0);
+    Ok(answered(StatusCode::CREATED, &information, id))
+}
+
+/// What the operator says of the client, and what the client says of itself.
+fn terms(text: &str) -> Result<(Terms, String), Undone> {
+    let bad = |why: &dyn std::fmt::Display| Undone::misused(why.to_string());
+    // Whatever else is wrong with the text, the flow says.
+    let Ok(mut members) = serde_json::from_str::<Map<String, Value>>(text) else {
+        return Ok((Terms::default(), text.to_owned()));
+    };
+    if !members.contains_key(PROFILES) && !members.contains_key(AUDIENCE) {
+        return Ok((Terms::default(), text.to_owned()));
+    }
+    let profiles = members.remove(PROFILES).unwrap_or_else(|| Value::Array(Vec::new()));
+    let profiles = serde_json::from_value(profiles);
+    let profiles = profiles.map_err(|error| bad(&format!("`{PROFILES}`: {error}")))?;
+    let audience = members.remove(AUDIENCE).unwrap_or_else(|| Value::from("issuer"));
+    let audience = serde_json::from_value(audience);
+    let audience = audience.map_err(|error| bad(&format!("`{AUDIENCE}`: {error}")))?;
+    Ok((Terms { profiles, audience }, Value::Object(members).to_string()))
 }
 
 pub(crate) async fn list<W: World>(State(shared): State<Arc<Shared<W>>>, uri: Uri) -> Ended {
@@ -52,22 +85,58 @@ pub(crate) async fn show<W: World>(
 }
 
 pub(crate) async fn disable<W: World>(
+    state: State<Arc<Shared<W>>>,
+    uid: Extension<Uid>,
+    id: At<String>,
+) -> Ended {
+    set(state, uid, id, ClientState::Disabled).await
+}
+
+pub(crate) async fn enable<W: World>(
+    state: State<Arc<Shared<W>>>,
+    uid: Extension<Uid>,
+    id: At<String>,
+) -> Ended {
+    set(state, uid, id, ClientState::Enabled).await
+}
+
+async fn set<W: World>(
     State(shared): State<Arc<Shared<W>>>,
     Extension(uid): Extension<Uid>,
     At(id): At<String>,
+    to: ClientState,
 ) -> Ended {
-    let done = clients::disable(&*shared.world, &uid.operator(), &id).await;
-    let done = done.map_err(|why| Undone::from(&why))?.ok_or_else(|| unknown(&id))?;
-    Ok(told(StatusCode::OK, done))
+    let done = clients::set_state(&*shared.world, &uid.operator(), &id, to).await;
+    let done = done.map_err(|why| Undone::from(&why))?;
+    let record = done.audit_id();
+    let client = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(record))?;
+    Ok(answered(StatusCode::OK, &ClientInformation::from(client), record))
+}
+
+/// Makes an initial access token.
+pub(crate) async fn invite<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    Extension(uid): Extension<Uid>,
+    request: Request<Body>,
+) -> Ended {
+    let order: NewClientToken = query::document(request).await?;
+    let life = order.life_seconds.map_or(INVITATION_LIFE, Span::from_seconds);
+    let uses = order.uses.unwrap_or(1);
+    let done = clients::invite(&*shared.world, &uid.operator(), uses, life).await;
+    let done = done.map_err(|why| Undone::from(&why))?;
+    let id = done.audit_id();
+    let (made, token) = done.into_value().map_err(|why| Undone::from(&why).recorded(id))?;
+    let token = token.expose().to_owned();
+    let shown = ClientTokenShown { token, uses: made.uses, expires: made.until };
+    Ok(answered(StatusCode::CREATED, &shown, id))
 }
 
 fn unknown(id: &str) -> Undone {
     Undone::not_found(format!("no client `{id}`"))
 }
 
-fn told(status: StatusCode, done: Recorded<ClientRecord>) -> Answer {
-    let id = done.audit_id();
-    let mut answer = answer::json(status, &ClientInformation::from(done.into_value()));
+fn answered(status: StatusCode, body: &impl Serialize, id: Option<RecordId>) -> Answer {
+    let mut answer = answer::json(status, body);
     answer::name_record(answer.headers_mut(), id);
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     answer

@@ -1,6 +1,7 @@
 //! What crosses the operators' socket: the same types at both ends. Times are milliseconds since
 //! the epoch, as in the records.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use attestation::mechanism::Role;
@@ -8,13 +9,15 @@ use credential::federation::{Fetched, Keeper, LastFault, Relation, Standing, Ter
 use credential::{AuthorityKey, KeyRing};
 use identifier::AgentName;
 use jose::Jwk;
-use oauth::client_metadata::ClientMetadata;
 use policy::{Difference, Fault, Files};
 use provisioning::Lifecycle;
 use provisioning::renewal::{Heard, Trouble};
+use registry::client::Origin;
+use registry::profile::Profile as ClientProfile;
 use registry::{ClientRecord, ClientState, NodeRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use spiffe::federation::{EndpointUrl, Profile};
 use spiffe::{SpiffeId, TrustDomain};
 use time::UnixTime;
@@ -89,9 +92,37 @@ pub struct Reason {
     pub reason: String,
 }
 
-/// A client as RFC 7591 §3.2.1 answers a registration, and whether it gets tokens. There is no
-/// `client_secret`, so no `client_secret_expires_at`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// `POST /v1/client-tokens`: an order for an initial access token (RFC 7591 §3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewClientToken {
+    /// How many clients may register with it; 1 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
+    /// How long it lives; a day unless given, at most 30 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_seconds: Option<u64>,
+}
+
+/// Its answer: the only time that the token is shown.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ClientTokenShown {
+    /// The token. Whoever has it can register clients.
+    pub token: String,
+    /// How many.
+    pub uses: u32,
+    /// When it ends.
+    pub expires: UnixTime,
+}
+
+impl fmt::Debug for ClientTokenShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientTokenShown(for {}, until {})", self.uses, self.expires)
+    }
+}
+
+/// A client as RFC 7591 §3.2.1 answers a registration, and whether it gets tokens.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientInformation {
     /// Its id.
     pub client_id: String,
@@ -100,11 +131,28 @@ pub struct ClientInformation {
     /// RFC 7591 §3.2.1: "the authorization server MUST return all registered metadata about this
     /// client".
     #[serde(flatten)]
-    pub metadata: ClientMetadata,
+    pub metadata: Map<String, Value>,
+    /// Its secret, where policy lets clients have one: shown once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
+    /// RFC 7591 §3.2.1: 0 where the secret does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_expires_at: Option<u64>,
+    /// Who brought it.
+    pub origin: Origin,
+    /// What it must obey beside what everybody must.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub profiles: BTreeSet<ClientProfile>,
     /// Whether it gets tokens.
     pub state: ClientState,
     /// Since when.
     pub since: UnixTime,
+}
+
+impl fmt::Debug for ClientInformation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientInformation({})", self.client_id)
+    }
 }
 
 impl From<ClientRecord> for ClientInformation {
@@ -112,7 +160,11 @@ impl From<ClientRecord> for ClientInformation {
         Self {
             client_id: client.client_id,
             client_id_issued_at: client.registered.seconds(),
-            metadata: client.metadata,
+            metadata: client.metadata.members().clone(),
+            client_secret: None,
+            client_secret_expires_at: None,
+            origin: client.origin,
+            profiles: client.profiles,
             state: client.state,
             since: client.since,
         }

@@ -2,7 +2,7 @@
 
 use ::people::end::Check as _;
 use ::people::{orders, sessions};
-use flow::{agents, apply_policy, authorities, evidence, federate, nodes};
+use flow::{agents, apply_policy, authorities, clients, evidence, federate, nodes};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use monitoring::RecordId;
@@ -259,6 +259,26 @@ impl From<&ClientMetadataError> for Undone {
     fn from(error: &ClientMetadataError) -> Self {
         let code = ErrorCode::InvalidClientMetadata.as_str();
         Self::new(StatusCode::BAD_REQUEST, Ending::Misused, code, error)
+    }
+}
+
+impl From<&clients::Refusal> for Undone {
+    fn from(refusal: &clients::Refusal) -> Self {
+        use clients::Refusal as R;
+        match refusal {
+            R::Metadata(error) => Self::from(error),
+            R::Unknown(_) => Self::not_found(refusal),
+            R::Bound(_) => Self::misused(refusal),
+            R::Unadmitted(registry::admission::Unadmitted::Secret) => {
+                let code = ErrorCode::InvalidClientMetadata.as_str();
+                Self::new(StatusCode::BAD_REQUEST, Ending::Misused, code, refusal)
+                    .hint("bring a public key in `jwks`, and `private_key_jwt`")
+            }
+            _ => {
+                let code = ErrorCode::InvalidClientMetadata.as_str();
+                Self::new(StatusCode::BAD_REQUEST, Ending::Misused, code, refusal)
+            }
+        }
     }
 }
 

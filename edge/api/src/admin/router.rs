@@ -40,6 +40,8 @@ fn method_router<W: World>(route: &Route<Order>) -> MethodRouter<Arc<Shared<W>>>
         Order::ListClients => of(route, clients::list::<W>),
         Order::ShowClient => of(route, clients::show::<W>),
         Order::DisableClient => of(route, clients::disable::<W>),
+        Order::EnableClient => of(route, clients::enable::<W>),
+        Order::InviteClient => of(route, clients::invite::<W>),
         Order::AddUser => of(route, people::add::<W>),
         Order::ListUsers => of(route, people::list::<W>),
         Order::ShowUser => of(route, people::show::<W>),

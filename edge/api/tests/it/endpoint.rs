@@ -5,7 +5,6 @@ use http::{HeaderValue, Request, StatusCode};
 use jose::{Algorithm, Audience, KeyId, NumericDate, PrivateKey, SigningInput};
 use monitoring::{Event, Outcome};
 use oauth::client_assertion::{AssertionType, ClientAssertion, ClientAssertionClaims};
-use oauth::client_metadata::ClientMetadata;
 use oauth::{ClientId, TokenId};
 use time::Span;
 
@@ -33,9 +32,9 @@ impl KeyClient {
             "grant_types": ["client_credentials"],
             "jwks": { "keys": [jwk] },
         });
-        let metadata = ClientMetadata::parse(&metadata.to_string()).unwrap();
-        let made = flow::clients::register(world, &TestWorld::operator(), metadata).await;
-        Self { id: made.unwrap().into_value().client_id, key }
+        let (operator, terms) = (TestWorld::operator(), flow::clients::Terms::default());
+        let made = flow::clients::register(world, &operator, &metadata.to_string(), &terms).await;
+        Self { id: made.unwrap().into_value().unwrap().0.client_id, key }
     }
 
     pub(crate) fn assertion(&self, jti: &str) -> String {
@@ -254,7 +253,8 @@ async fn the_same_answers_for_components() {
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((status, &body["error"]), (400, &"invalid_request".into()));
     for (fields, check) in [
-        (owned(&[("Authorization", "Basic YTpi")]), "authorization"),
+        (owned(&[("Authorization", "Bearer a")]), "authorization"),
+        (owned(&[("Authorization", "Basic YTpi")]), "client::Several"),
         (owned(&[("OAuth-Client-Attestation", "a")]), "field"),
         (owned(&[("a b", "c")]), "not_http"),
     ] {
@@ -332,7 +332,7 @@ const UNREAD: &[Unread] = &[
         name: "a secret",
         body: "grant_type=client_credentials&client_id=a&client_secret=b",
         error: "invalid_client",
-        check: "client",
+        check: "client::Unknown",
         ..READS
     },
     Unread {
@@ -361,7 +361,7 @@ const UNREAD: &[Unread] = &[
         headers: &[("content-type", FORM), ("authorization", "Basic YTpi")],
         status: 401,
         error: "invalid_client",
-        check: "authorization",
+        check: "client::Unknown",
         ..READS
     },
     Unread {
@@ -472,4 +472,32 @@ async fn rfc8705_2_an_agent_proves_itself_by_its_certificate() {
     let other = served.send_mutual(agent.identity(), form("spiffe://demo.example/agent/x")).await;
     assert_eq!(other.json()["error"], "invalid_client");
     assert_eq!(served.refusals(), ["client::SpiffeX509"]);
+}
+
+/// Registration is off unless policy says otherwise; who manages nothing is told nothing.
+/// req: AUTHZ-22 (part)
+#[tokio::test]
+async fn rfc7591_3_strangers_register_nothing_and_manage_nothing() {
+    let served = Served::start().await;
+    let body = br#"{"redirect_uris":["https://a.example/"],"token_endpoint_auth_method":"none"}"#;
+    let post = |media: &str| {
+        let request = Request::post("/register").header("content-type", media);
+        request.body(body.to_vec()).unwrap()
+    };
+    let off = served.send(post("application/json")).await;
+    assert_eq!((off.status.as_u16(), &off.json()["error"]), (403, &"access_denied".into()));
+    assert_eq!(served.refusals().last(), Some(&"registration::Off"));
+    let form = served.send(post("application/x-www-form-urlencoded")).await;
+    assert_eq!(form.status.as_u16(), 400);
+    for method in ["GET", "PUT", "DELETE"] {
+        let request = Request::builder().method(method).uri("/register/client-1");
+        let request = request.header("content-type", "application/json");
+        let request = request.header("authorization", "Bearer aims_rat_x");
+        let reply = served.send(request.body(body.to_vec()).unwrap()).await;
+        let challenge = reply.header("www-authenticate").map(str::to_owned);
+        assert_eq!((method, reply.status.as_u16()), (method, 401));
+        assert_eq!(challenge.as_deref(), Some("Bearer error=\"invalid_token\""));
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        assert_eq!(served.refusals().last(), Some(&"registration::UnknownToken"));
+    }
 }

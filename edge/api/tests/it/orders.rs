@@ -245,13 +245,14 @@ async fn rfc7591_3_2_a_client_is_registered_shown_and_disabled() {
     {
       "client_id": "[id]",
       "client_id_issued_at": 1800000000,
+      "spiffe_id": "spiffe://demo.example/batch/*",
+      "client_name": "Batch",
+      "scope": "read",
       "token_endpoint_auth_method": "spiffe_jwt",
       "grant_types": [
         "client_credentials"
       ],
-      "client_name": "Batch",
-      "scope": "read",
-      "spiffe_id": "spiffe://demo.example/batch/*",
+      "origin": "operator",
       "state": "enabled",
       "since": "[time]"
     }
@@ -267,11 +268,23 @@ async fn rfc7591_3_2_a_client_is_registered_shown_and_disabled() {
     ] {
         assert_eq!((fault.exit_code(), problem(fault).error), (1, "not_found".to_owned()));
     }
+}
+
+/// req: AUTHZ-22 (part)
+#[tokio::test]
+async fn rfc7591_3_2_2_metadata_that_cannot_be_is_refused() {
+    let office = Office::open().await;
+    let metadata = json!({
+        "token_endpoint_auth_method": "spiffe_jwt",
+        "grant_types": ["client_credentials"],
+        "spiffe_id": "spiffe://demo.example/batch/*",
+    });
+    assert!(office.client.register_client(&metadata).await.is_ok());
     let mut told = Vec::new();
     for (member, value) in [
         ("client_secret", json!("a")),
         ("token_endpoint_auth_method", json!("client_secret_basic")),
-        ("jwks_uri", json!("https://a.example/jwks")),
+        ("redirect_uris", json!(["javascript:alert(1)"])),
     ] {
         let mut wrong = metadata.clone();
         wrong[member] = value;
@@ -287,12 +300,13 @@ async fn rfc7591_3_2_a_client_is_registered_shown_and_disabled() {
       {
         "outcome": "misused",
         "error": "invalid_client_metadata",
-        "message": "`token_endpoint_auth_method` has the value `client_secret_basic`, which is not supported"
+        "message": "`token_endpoint_auth_method`: no client has a secret here; bring a key in `jwks`",
+        "hint": "bring a public key in `jwks`, and `private_key_jwt`"
       },
       {
         "outcome": "misused",
         "error": "invalid_client_metadata",
-        "message": "`jwks_uri` is not supported"
+        "message": "`redirect_uris` is not of the form that it must have"
       }
     ]
     "#);

@@ -47,7 +47,9 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "spiffe_jwt",
         "spiffe_x509",
         "spiffe_wit",
-        "private_key_jwt"
+        "private_key_jwt",
+        "self_signed_tls_client_auth",
+        "none"
       ],
       "token_endpoint_auth_signing_alg_values_supported": [
         "ES256",

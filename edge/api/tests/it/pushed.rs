@@ -1,13 +1,10 @@
 //! `POST /par` (RFC 9126) as it is on the wire.
 
 use api::Limits;
-use authorization::client::Redirects;
 use env::{Change, Expect, Key, Store, World, Write};
 use http::Request;
 use oauth::client_assertion::AssertionType;
-use oauth::redirect_uri::RedirectUri;
-use oauth::token_request::GrantType;
-use registry::ClientRecord;
+use registry::{ClientRecord, Metadata};
 
 use crate::browser::{Reply, Served};
 use crate::endpoint::KeyClient;
@@ -20,10 +17,11 @@ const BACK: &str = "https://books.example/back";
 /// Lets the client bring users.
 async fn with_redirects(world: &TestWorld, client: &KeyClient) {
     let rows = world.store().snapshot(&[Key::of::<ClientRecord>(&client.id)]).await.unwrap();
-    let mut record = (*rows.get::<ClientRecord>(&client.id).unwrap().unwrap().value).clone();
-    record.metadata.grant_types = vec![GrantType::AuthorizationCode];
-    let redirect_uris = vec![RedirectUri::parse(BACK).unwrap()];
-    record.redirects = Some(Redirects { redirect_uris, ..Redirects::default() });
+    let record = rows.get::<ClientRecord>(&client.id).unwrap().unwrap();
+    let mut members = record.metadata.members().clone();
+    members.insert("grant_types".to_owned(), vec!["authorization_code"].into());
+    members.insert("redirect_uris".to_owned(), vec![BACK].into());
+    let record = record.with_metadata(Metadata::new(&members).unwrap());
     let writes = vec![Write::put(&record, Expect::Any)];
     world.store().commit(Change { writes, ..Change::default() }).await.unwrap();
 }

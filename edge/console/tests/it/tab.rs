@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
-use authorization::client::Redirects;
 use axum::Router;
 use axum::body::Body;
 use console::Parts;
@@ -12,11 +11,8 @@ use env::World;
 use http::header::{CONTENT_SECURITY_POLICY, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use oauth::client_metadata::ClientMetadata;
-use oauth::redirect_uri::RedirectUri;
-use oauth::token_request::GrantType;
 use people::orders::{self, NewUser};
-use registry::{ClientRecord, ClientState, UserName};
+use registry::{ClientRecord, Metadata, UserName};
 use testkit::fixture::{Domain, GATEWAY, ISSUER, files};
 use testkit::{Sim, SimWorld};
 use time::Span;
@@ -56,21 +52,11 @@ impl House {
 
     fn client(&self) {
         let metadata = r#"{"client_name":"Books & Co <b>","token_endpoint_auth_method":"spiffe_wit",
-            "grant_types":["client_credentials"],"spiffe_id":"spiffe://demo.example/books"}"#;
-        let mut metadata = ClientMetadata::parse(metadata).unwrap();
-        metadata.grant_types = vec![GrantType::AuthorizationCode];
-        let redirect_uris = vec![RedirectUri::parse(BACK).unwrap()];
-        let now = self.domain.now();
-        self.world().store().put(&ClientRecord {
-            client_id: CLIENT.to_owned(),
-            metadata,
-            public: false,
-            redirects: Some(Redirects { redirect_uris, ..Redirects::default() }),
-            logout: registry::ClientLogout::default(),
-            registered: now,
-            state: ClientState::Enabled,
-            since: now,
-        });
+            "grant_types":["authorization_code"],"spiffe_id":"spiffe://demo.example/books"}"#;
+        let mut members: serde_json::Map<_, _> = serde_json::from_str(metadata).unwrap();
+        members.insert("redirect_uris".to_owned(), vec![BACK].into());
+        let (metadata, now) = (Metadata::new(&members).unwrap(), self.domain.now());
+        self.world().store().put(&ClientRecord::new(CLIENT.to_owned(), metadata, now));
     }
 
     async fn add(&self, name: &str, roles: &[&str]) {

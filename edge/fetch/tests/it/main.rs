@@ -7,6 +7,7 @@
 )]
 
 mod authority;
+mod page;
 mod plain;
 
 use std::net::IpAddr;

@@ -3,20 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use authorization::client::Redirects;
 use authorization::granted::{Code, GrantRecord};
 use authorization::interaction::{Over, Pushed};
 use consent::{Answer, Begun, Settled, Shown};
 use env::{Change, Entity, Expect, Index, Journal, Store, World, Write};
-use oauth::client_metadata::ClientMetadata;
 use oauth::pushed::RequestUri;
-use oauth::redirect_uri::RedirectUri;
-use oauth::token_request::GrantType;
 use people::browser::Browser;
 use people::orders::{self, NewUser};
 use people::sign_in;
 use people::throttle::Throttle;
-use registry::{ClientLogout, ClientRecord, ClientState, UserName};
+use registry::{ClientRecord, Metadata, UserName};
 use store::{Memory, Sqlite};
 use testkit::fixture::GATEWAY;
 use time::Span;
@@ -49,20 +45,10 @@ async fn rfc6749_4_1_2_of_many_answers_one_is_served_from_sqlite() {
 /// A client, a user who is signed in, and a request that was pushed. The cookie, and its reference.
 async fn begun<S: Store>(server: &Server<S>) -> (String, RequestUri) {
     let metadata = r#"{"token_endpoint_auth_method":"spiffe_wit",
-        "grant_types":["client_credentials"],"spiffe_id":"spiffe://demo.example/books"}"#;
-    let mut metadata = ClientMetadata::parse(metadata).unwrap();
-    metadata.grant_types = vec![GrantType::AuthorizationCode];
-    let redirect_uris = vec![RedirectUri::parse(BACK).unwrap()];
-    let client = ClientRecord {
-        client_id: CLIENT.to_owned(),
-        metadata,
-        public: false,
-        redirects: Some(Redirects { redirect_uris, ..Redirects::default() }),
-        logout: ClientLogout::default(),
-        registered: T0,
-        state: ClientState::Enabled,
-        since: T0,
-    };
+        "grant_types":["authorization_code"],"spiffe_id":"spiffe://demo.example/books"}"#;
+    let mut members: serde_json::Map<_, _> = serde_json::from_str(metadata).unwrap();
+    members.insert("redirect_uris".to_owned(), vec![BACK].into());
+    let client = ClientRecord::new(CLIENT.to_owned(), Metadata::new(&members).unwrap(), T0);
     let uri = RequestUri::of_random(&[9; 32]);
     let pushed = Pushed {
         hash: jose::TokenHash::of(uri.as_str()).to_base64url(),

@@ -87,7 +87,10 @@ impl Asking {
     ) -> Result<Result<Self, ClientRefusal>, Unavailable> {
         let Asker { client, attestation, certificates, .. } = asker;
         let shown = Shown { client, attestation: attestation.as_ref(), certificates };
-        let keys = client::keys(shown).into_iter().chain(others).collect();
+        let keys = match client::keys(world, shown).await? {
+            Ok(keys) => keys.into_iter().chain(others).collect(),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let facts = basis(world, keys).await?;
         let now = issuing::now(world, &facts)?;
         let issuer = Issuer::parse(&world.site().issuer)

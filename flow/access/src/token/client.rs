@@ -1,29 +1,37 @@
 //! Which client asks: the one method it used, verified. The same at every endpoint that clients
-//! authenticate at.
+//! authenticate at, so that none skips a check (docs/past-defects.md 8, 17).
 
-use authentication::{Proved, private_key_jwt, public, spiffe_jwt, spiffe_wit, spiffe_x509};
+use authentication::{
+    Method, Proved, attested_client, client_secret, private_key_jwt, public, spiffe_jwt,
+    spiffe_wit, spiffe_x509, tls_client,
+};
 use credential::{KeyRing, Purpose};
-use env::{Key, Unavailable};
-use oauth::Issuer;
-use oauth::TokenText;
-use oauth::client_assertion::{AssertionType, PresentedClient};
+use env::rows::ClientKeys;
+use env::{Key, Stored, Unavailable, World};
+use jose::KeySet;
+use oauth::client_assertion::{AssertionType, PresentedClient, SecretWay};
 use oauth::confirmation::CertificateThumbprint;
+use oauth::registration::ClientAuthMethod;
+use oauth::{ClientId, Issuer, TokenText};
 use registry::ClientRecord;
+use registry::client::AssertionAudience;
+use registry::profile::{self, Demand};
 use time::UnixTime;
 use wimse::TrustAnchors;
 
+use crate::documents::{self, Unread};
 use crate::facts::Basis;
 
-/// What a request shows of its client. Nothing in it is believed yet.
-#[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
-    /// `client_id` and `client_assertion`.
-    pub client: &'a PresentedClient,
-    /// `OAuth-Client-Attestation` and its proof.
-    pub attestation: Option<&'a (TokenText, TokenText)>,
-    /// The certificates of the channel, in DER, leaf first.
-    pub certificates: &'a [Vec<u8>],
-}
+/// Endpoints that an assertion may be for where the client's record lets it name them.
+const ENDPOINTS: &[&str] = &[
+    "/token",
+    "/par",
+    "/introspect",
+    "/revoke",
+    "/device_authorization",
+    "/bc-authorize",
+    "/transaction-authorization",
+];
 
 /// Why nobody is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +48,25 @@ pub enum ClientRefusal {
     /// No such client.
     #[error("the client is not known")]
     Unknown,
+    /// The client registered another method than it uses.
+    #[error("the client registered `{registered}`, and authenticates by `{used}`")]
+    OtherMethod {
+        /// What it registered.
+        registered: ClientAuthMethod,
+        /// What it does.
+        used: ClientAuthMethod,
+    },
+    /// It says who it is by a document or keys that are not to be had.
+    #[error(transparent)]
+    Published(#[from] Unread),
+    /// Whatever is wrong with a client that authenticates by HTTP.
+    #[error("{message}")]
+    Basic {
+        /// The check that fired.
+        check: &'static str,
+        /// In words.
+        message: String,
+    },
     /// By JWT-SVID.
     #[error(transparent)]
     SpiffeJwt(#[from] spiffe_jwt::Refusal),
@@ -52,6 +79,15 @@ pub enum ClientRefusal {
     /// By registered key.
     #[error(transparent)]
     PrivateKeyJwt(#[from] private_key_jwt::Refusal),
+    /// By a certificate of its own.
+    #[error(transparent)]
+    Tls(#[from] tls_client::Refusal),
+    /// By attestation.
+    #[error(transparent)]
+    Attested(#[from] attested_client::Refusal),
+    /// By a shared secret.
+    #[error(transparent)]
+    Secret(#[from] client_secret::Refusal),
 }
 
 impl ClientRefusal {
@@ -61,26 +97,67 @@ impl ClientRefusal {
             Self::None => "client::None",
             Self::Several => "client::Several",
             Self::Unknown => "client::Unknown",
+            Self::OtherMethod { .. } => "client::OtherMethod",
+            Self::Published(unread) => unread.check(),
+            Self::Basic { check, .. } => check,
             Self::SpiffeJwt(_) => "client::SpiffeJwt",
             Self::SpiffeX509(_) => "client::SpiffeX509",
             Self::SpiffeWit(_) => "client::SpiffeWit",
             Self::PrivateKeyJwt(_) => "client::PrivateKeyJwt",
+            Self::Tls(_) => "client::Tls",
+            Self::Attested(_) => "client::Attested",
+            Self::Secret(_) => "client::Secret",
         }
     }
 }
 
-/// The rows that authentication may need.
-pub fn keys(call: Shown<'_>) -> Vec<Key> {
+/// What a request shows of its client. Nothing in it is believed yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// `client_id`, `client_assertion`, and a secret.
+    pub client: &'a PresentedClient,
+    /// `OAuth-Client-Attestation` and its proof.
+    pub attestation: Option<&'a (TokenText, TokenText)>,
+    /// The certificates of the channel, in DER, leaf first.
+    pub certificates: &'a [Vec<u8>],
+}
+
+impl<'a> From<&'a super::Call> for Shown<'a> {
+    fn from(call: &'a super::Call) -> Self {
+        let (attestation, certificates) = (call.attestation.as_ref(), &call.certificates);
+        Self { client: &call.client, attestation, certificates }
+    }
+}
+
+/// Makes ready what a client publishes about itself, and names the rows that authentication needs.
+pub async fn keys<W: World>(
+    world: &W,
+    call: Shown<'_>,
+) -> Result<Result<Vec<Key>, ClientRefusal>, Unavailable> {
     let mut keys = vec![
         Key::of::<KeyRing>(Purpose::AccessToken.name()),
         Key::of::<KeyRing>(Purpose::TxnToken.name()),
         Key::of::<KeyRing>(Purpose::IdToken.name()),
     ];
-    keys.extend(call.client.client_id.iter().map(|id| Key::of::<ClientRecord>(id.as_str())));
-    if let Some(id) = claimed(call) {
-        keys.push(Key::of::<ClientRecord>(id));
+    let named = call.client.client_id.as_ref().map(|id| id.as_str().to_owned());
+    keys.extend(named.iter().map(Key::of::<ClientRecord>));
+    let claimed = claimed(call);
+    keys.extend(claimed.iter().map(Key::of::<ClientRecord>));
+    // Workloads publish nothing: the common case reads nothing here.
+    let Some(id) = claimed.or(named).filter(|id| may_publish(id)) else { return Ok(Ok(keys)) };
+    let kid = match &call.client.assertion {
+        Some((AssertionType::Jwt, text)) => private_key_jwt::named_key(text.as_str()),
+        _ => None,
+    };
+    match documents::ready(world, &id, kid.as_ref()).await? {
+        Ok(more) => keys.extend(more),
+        Err(unread) => return Ok(Err(unread.into())),
     }
-    keys
+    Ok(Ok(keys))
+}
+
+fn may_publish(id: &str) -> bool {
+    !id.starts_with("spiffe://") && !id.starts_with("wimse://")
 }
 
 /// Whom an assertion claims to be from.
@@ -93,6 +170,15 @@ fn claimed(call: Shown<'_>) -> Option<String> {
     }
 }
 
+/// What all methods are judged by.
+struct Judge<'a> {
+    facts: &'a Basis,
+    issuer: &'a Issuer,
+    now: UnixTime,
+}
+
+type Judged = Result<Result<Proved, ClientRefusal>, Unavailable>;
+
 /// Verifies the one method that was used. A certificate beside an assertion or attestation is not a
 /// method: it is what a token may be bound to.
 pub fn authenticate(
@@ -104,47 +190,217 @@ pub fn authenticate(
     let skew = facts.set().domain().bounds.clock_skew;
     let client_id = call.client.client_id.as_ref();
     let bundles = &facts.trust.bundles;
-    let plain = |caller| Proved { caller, once: None };
-    Ok(match (&call.client.assertion, call.attestation) {
-        (Some(_), Some(_)) => Err(ClientRefusal::Several),
-        (Some((AssertionType::SpiffeJwt, text)), None) => {
+    let judge = Judge { facts, issuer, now };
+    Ok(match (&call.client.assertion, call.attestation, &call.client.secret) {
+        (Some((AssertionType::SpiffeJwt, text)), None, None) => {
             spiffe_jwt::authenticate(text.as_str(), client_id, issuer, bundles.spiffe(), now, skew)
                 .map(plain)
                 .map_err(ClientRefusal::from)
         }
-        (Some((AssertionType::Jwt, text)), None) => {
-            let client = match claimed(call) {
-                Some(id) => facts.rows.get::<ClientRecord>(&id)?,
+        (Some((AssertionType::Jwt, text)), None, None) => {
+            let id = claimed(call);
+            return judge.by_assertion(id.as_deref(), client_id, text);
+        }
+        (None, Some((attestation, pop)), None) => {
+            let registered = match client_id {
+                Some(id) => facts.rows.get::<ClientRecord>(id.as_str())?.map(|one| (id, one)),
                 None => None,
             };
-            let Some(client) = client else { return Ok(Err(unknown(text.as_str()))) };
-            let keys = client.metadata.jwks.as_ref().ok_or(ClientRefusal::Unknown);
-            keys.and_then(|keys| {
-                private_key_jwt::authenticate(text.as_str(), client_id, issuer, keys, now, skew)
-                    .map_err(ClientRefusal::from)
-            })
-        }
-        (None, Some((wit, pop))) => {
-            let anchors = TrustAnchors::from(bundles);
-            let max_age = facts.set().domain().bounds.proof_lifetime;
-            let known = spiffe_wit::Facts { anchors: &anchors, issuer, now, skew, max_age };
-            spiffe_wit::authenticate(wit.as_str(), pop.as_str(), client_id, &known)
-                .map_err(ClientRefusal::from)
-        }
-        (None, None) if call.certificates.is_empty() => {
-            let Some(id) = client_id else { return Ok(Err(ClientRefusal::None)) };
-            match facts.rows.get::<ClientRecord>(id.as_str())? {
-                Some(client) if client.public => {
-                    let until = now.plus(facts.set().domain().lifetimes.access_token);
-                    Ok(plain(public::identify(id, until)))
-                }
-                _ => Err(ClientRefusal::None),
+            match registered {
+                Some((id, client)) => judge.attestation(&client, id, attestation, pop),
+                None => judge.wit(attestation, pop, client_id),
             }
         }
-        (None, None) => spiffe_x509::authenticate(call.certificates, client_id, bundles, now)
-            .map(plain)
-            .map_err(ClientRefusal::from),
+        (None, None, Some((way, secret))) => {
+            let proved = judge.secret(client_id, *way, secret)?;
+            proved.map_err(|refusal| by_http(*way, refusal))
+        }
+        (None, None, None) => return judge.channel(client_id, call.certificates),
+        _ => Err(ClientRefusal::Several),
     })
+}
+
+/// A client that used HTTP authentication is answered in its terms.
+fn by_http(way: SecretWay, refusal: ClientRefusal) -> ClientRefusal {
+    match way {
+        SecretWay::Post => refusal,
+        SecretWay::Basic => {
+            ClientRefusal::Basic { check: refusal.check(), message: refusal.to_string() }
+        }
+    }
+}
+
+const fn plain(caller: authentication::Caller) -> Proved {
+    Proved { caller, once: None }
+}
+
+impl Judge<'_> {
+    fn by_assertion(
+        &self,
+        claimed: Option<&str>,
+        client_id: Option<&ClientId>,
+        text: &TokenText,
+    ) -> Judged {
+        let client = match claimed {
+            Some(id) => self.facts.rows.get::<ClientRecord>(id)?,
+            None => None,
+        };
+        let Some(client) = client else { return Ok(Err(unknown(text.as_str()))) };
+        if let Err(refusal) = registered(&client, ClientAuthMethod::PrivateKeyJwt) {
+            return Ok(Err(refusal));
+        }
+        let Some(keys) = self.keys(&client)? else { return Ok(Err(ClientRefusal::Unknown)) };
+        let strong = profile::demands(&client.profiles).contains(&Demand::StrongAlgorithms);
+        let algorithms =
+            if strong { profile::STRONG } else { private_key_jwt::Terms::STRICT.algorithms };
+        let also: Vec<_> = match client.audience {
+            AssertionAudience::Issuer => Vec::new(),
+            AssertionAudience::AnyOfOursAndReplayableElsewhere => {
+                let of = |path: &&str| format!("{}{path}", self.issuer.as_str());
+                ENDPOINTS.iter().map(of).collect()
+            }
+        };
+        let terms = private_key_jwt::Terms { algorithms, also: &also };
+        let times = (self.now, self.skew());
+        let (text, issuer) = (text.as_str(), self.issuer);
+        let proved = private_key_jwt::on_terms(text, client_id, issuer, (&keys, terms), times);
+        Ok(proved.map_err(ClientRefusal::from))
+    }
+
+    fn wit(
+        &self,
+        wit: &TokenText,
+        pop: &TokenText,
+        client_id: Option<&ClientId>,
+    ) -> Result<Proved, ClientRefusal> {
+        let anchors = TrustAnchors::from(&self.facts.trust.bundles);
+        let known = spiffe_wit::Facts {
+            anchors: &anchors,
+            issuer: self.issuer,
+            now: self.now,
+            skew: self.skew(),
+            max_age: self.facts.set().domain().bounds.proof_lifetime,
+        };
+        spiffe_wit::authenticate(wit.as_str(), pop.as_str(), client_id, &known)
+            .map_err(ClientRefusal::from)
+    }
+
+    fn attestation(
+        &self,
+        client: &ClientRecord,
+        id: &ClientId,
+        attestation: &TokenText,
+        pop: &TokenText,
+    ) -> Result<Proved, ClientRefusal> {
+        registered(client, ClientAuthMethod::Attestation)?;
+        let named = attested_client::attester(attestation.as_str())?;
+        // Policy names whose word counts, and for whom: never the attestation itself.
+        let trusted = self.facts.set().domain().registration.attesters.iter().find(|one| {
+            named.as_deref() == Some(one.issuer.as_str())
+                && (one.clients.is_empty() || one.clients.contains(id.as_str()))
+        });
+        let attester = trusted.ok_or_else(|| {
+            let named = oauth::parameter::evidence(named.as_deref().unwrap_or_default());
+            attested_client::Refusal::Attester(named)
+        })?;
+        let facts = attested_client::Facts {
+            issuer: self.issuer,
+            now: self.now,
+            skew: self.skew(),
+            max_age: self.facts.set().domain().bounds.proof_lifetime,
+        };
+        let shown = (attestation.as_str(), pop.as_str());
+        attested_client::authenticate(shown, id, &attester.jwks, facts).map_err(Into::into)
+    }
+
+    fn secret(&self, client_id: Option<&ClientId>, way: SecretWay, secret: &TokenText) -> Judged {
+        let Some(id) = client_id else { return Ok(Err(ClientRefusal::None)) };
+        let Some(client) = self.facts.rows.get::<ClientRecord>(id.as_str())? else {
+            return Ok(Err(ClientRefusal::Unknown));
+        };
+        let (used, method) = match way {
+            SecretWay::Basic => (ClientAuthMethod::SecretBasic, Method::SecretBasic),
+            SecretWay::Post => (ClientAuthMethod::SecretPost, Method::SecretPost),
+        };
+        if let Err(refusal) = registered(&client, used) {
+            return Ok(Err(refusal));
+        }
+        // Policy of now: a secret that it no longer allows no longer counts.
+        let policy = &self.facts.set().domain().registration;
+        let hash = client.secret.as_deref().filter(|_| policy.client_secrets_that_can_be_stolen);
+        let Some(hash) = hash else { return Ok(Err(ClientRefusal::Unknown)) };
+        let caller = client_secret::authenticate(id, secret, hash, method, self.until());
+        Ok(caller.map(plain).map_err(ClientRefusal::from))
+    }
+
+    /// By the channel alone, or by nothing.
+    fn channel(&self, client_id: Option<&ClientId>, certificates: &[Vec<u8>]) -> Judged {
+        let client = match client_id {
+            Some(id) => self.facts.rows.get::<ClientRecord>(id.as_str())?.map(|one| (id, one)),
+            None => None,
+        };
+        let Some((id, client)) = client else {
+            if certificates.is_empty() {
+                return Ok(Err(ClientRefusal::None));
+            }
+            let bundles = &self.facts.trust.bundles;
+            let caller = spiffe_x509::authenticate(certificates, client_id, bundles, self.now);
+            return Ok(caller.map(plain).map_err(ClientRefusal::from));
+        };
+        Ok(match client.metadata.token_endpoint_auth_method {
+            ClientAuthMethod::None => Ok(plain(public::identify(id, self.until()))),
+            _ if certificates.is_empty() => Err(ClientRefusal::None),
+            ClientAuthMethod::TlsClientAuth => {
+                let authorities = self.facts.set().domain().registration.authorities();
+                let authorities = authorities.map_err(|why| Unavailable::of("policy", why))?;
+                let name = client.metadata.tls_client_auth.as_ref();
+                let Some((kind, expected)) = name else { return Ok(Err(ClientRefusal::Unknown)) };
+                let name = (*kind, expected.as_str());
+                tls_client::by_name(certificates, id, name, &authorities, self.now)
+                    .map(plain)
+                    .map_err(ClientRefusal::from)
+            }
+            ClientAuthMethod::SelfSignedTlsClientAuth => {
+                let Some(keys) = self.keys(&client)? else {
+                    return Ok(Err(ClientRefusal::Unknown));
+                };
+                tls_client::self_signed(certificates, id, &keys, self.now)
+                    .map(plain)
+                    .map_err(ClientRefusal::from)
+            }
+            // A certificate is no method for any other: it binds tokens.
+            _ => Err(ClientRefusal::None),
+        })
+    }
+
+    /// The keys that the client registered, or publishes.
+    fn keys(&self, client: &Stored<ClientRecord>) -> Result<Option<KeySet>, Unavailable> {
+        if let Some(keys) = client.metadata.jwks() {
+            return Ok(Some(keys.clone()));
+        }
+        let Some(url) = client.metadata.jwks_uri() else { return Ok(None) };
+        let published = self.facts.rows.get::<ClientKeys>(&ClientKeys::row(url))?;
+        let fresh = published.filter(|keys| documents::fresh(keys, self.now));
+        Ok(fresh.map(|published| published.keys.clone()))
+    }
+
+    fn skew(&self) -> time::Span {
+        self.facts.set().domain().bounds.clock_skew
+    }
+
+    /// How long the word of a client counts that has nothing that ends.
+    fn until(&self) -> UnixTime {
+        self.now.plus(self.facts.set().domain().lifetimes.access_token)
+    }
+}
+
+/// RFC 7591 §2: `token_endpoint_auth_method` is how this client authenticates, and no other way is.
+fn registered(client: &ClientRecord, used: ClientAuthMethod) -> Result<(), ClientRefusal> {
+    let registered = client.metadata.token_endpoint_auth_method;
+    if registered == used {
+        return Ok(());
+    }
+    Err(ClientRefusal::OtherMethod { registered, used })
 }
 
 /// An assertion that does not even read says so; one of a client that is not there does not tell

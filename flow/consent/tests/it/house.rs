@@ -3,20 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use authorization::client::Redirects;
 use authorization::granted::{Code, GrantRecord};
 use consent::{Answer, Asking, Begun, Choice, Reply, Settled, Shown};
 use env::World;
 use oauth::authorization_response::Delivery;
-use oauth::client_metadata::ClientMetadata;
-use oauth::redirect_uri::RedirectUri;
-use oauth::token_request::GrantType;
 use people::browser::Browser;
 use people::orders::{self, NewUser};
 use people::sign_in;
 use people::throttle::Throttle;
 use policy::Files;
-use registry::{ClientRecord, ClientState, UserName};
+use registry::{ClientRecord, Metadata, UserName};
 use testkit::fixture::{Domain, GATEWAY, files};
 use testkit::{Sim, SimWorld};
 use time::Span;
@@ -72,21 +68,12 @@ impl House {
     /// The client, but for this.
     pub(crate) fn client(&self, edit: impl Fn(&mut ClientRecord)) {
         let metadata = r#"{"client_name":"Books","token_endpoint_auth_method":"spiffe_wit",
-            "grant_types":["client_credentials"],"spiffe_id":"spiffe://demo.example/books"}"#;
-        let mut metadata = ClientMetadata::parse(metadata).unwrap();
-        metadata.grant_types = vec![GrantType::AuthorizationCode];
-        let redirect_uris = vec![RedirectUri::parse(BACK).unwrap()];
+            "grant_types":["authorization_code"],"redirect_uris":["https://books.example/back"],
+            "spiffe_id":"spiffe://demo.example/books"}"#;
+        let members: serde_json::Map<_, _> = serde_json::from_str(metadata).unwrap();
+        let metadata = Metadata::new(&members).unwrap();
         let now = self.domain.now();
-        let mut client = ClientRecord {
-            client_id: CLIENT.to_owned(),
-            metadata,
-            public: false,
-            redirects: Some(Redirects { redirect_uris, ..Redirects::default() }),
-            logout: registry::ClientLogout::default(),
-            registered: now,
-            state: ClientState::Enabled,
-            since: now,
-        };
+        let mut client = ClientRecord::new(CLIENT.to_owned(), metadata, now);
         edit(&mut client);
         self.world().store().put(&client);
     }

@@ -10,7 +10,7 @@ use monitoring::{Event, Outcome};
 use oauth::form::Form;
 use oauth::pushed::PushedResponse;
 use oauth::request_object::{RequestObject, RequestObjectClaims};
-use registry::ClientRecord;
+use registry::{ClientRecord, Metadata};
 use serde_json::{Value, json};
 use testkit::boxed;
 use testkit::fixture::{GATEWAY, ISSUER, by_key, credentials, story};
@@ -34,9 +34,17 @@ fn keys(key: &PrivateKey) -> KeySet {
 /// A house whose client has this key.
 async fn open(sim: &testkit::Sim, key: &PrivateKey) -> House {
     let house = House::open(sim).await;
-    let jwks = keys(key);
-    house.client(|client: &mut ClientRecord| client.metadata.jwks = Some(jwks.clone()));
+    house.client(|client| with_key(client, key));
     house
+}
+
+/// Lets the client prove itself by this key, and sign with it.
+fn with_key(client: &mut ClientRecord, key: &PrivateKey) {
+    let mut members = client.metadata.members().clone();
+    members.insert("token_endpoint_auth_method".to_owned(), "private_key_jwt".into());
+    members.insert("jwks".to_owned(), serde_json::to_value(keys(key)).unwrap());
+    members.remove("spiffe_id");
+    *client = client.with_metadata(Metadata::new(&members).unwrap());
 }
 
 async fn push(house: &House, key: &PrivateKey, jti: &str, body: &str) -> End {
@@ -107,8 +115,7 @@ fn rfc9126_2_2_a_reference_is_of_one_client_and_ends() {
         let key = key();
         let house = open(&sim, &key).await;
         house.client(|client| client.client_id = "client-other".to_owned());
-        let jwks = keys(&key);
-        house.client(|client| client.metadata.jwks = Some(jwks.clone()));
+        house.client(|client| with_key(client, &key));
         let here = browser("a", None);
         let pushed = kept(push(&house, &key, "j1", &invoices("invoices.read")).await);
         let other = by_reference(&pushed).replace(CLIENT, "client-other");
@@ -224,7 +231,7 @@ fn rfc9101_6_3_what_the_client_signed_is_what_counts() {
         }
         // Demanded by the client: FAPI 2.0 Message Signing §5.3.1 then, and nothing unsigned.
         house.client(|client| {
-            client.metadata.jwks = Some(keys(&key));
+            with_key(client, &key);
             client.redirects.as_mut().unwrap().require_signed = true;
         });
         let (location, _) = told(house.begin(&here, &invoices("invoices.read")).await);

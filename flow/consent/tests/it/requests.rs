@@ -4,7 +4,6 @@ use authorization::client::Redirects;
 use consent::{Begun, PageFault, Shown, Unfit};
 use monitoring::Event;
 use oauth::redirect_uri::RedirectUri;
-use oauth::token_request::GrantType;
 use registry::ClientState;
 use testkit::fixture::{GATEWAY, ISSUER, files_but, story};
 
@@ -153,7 +152,10 @@ fn rfc6749_4_1_2_1_the_client_is_told_by_redirect() {
 fn a_client_without_the_code_grant_gets_no_code() {
     story(|sim| async move {
         let house = House::open(&sim).await;
-        house.client(|client| client.metadata.grant_types = vec![GrantType::ClientCredentials]);
+        house.client(|client| {
+            let grants = vec!["client_credentials"].into();
+            client.metadata = client.metadata.with("grant_types", grants).unwrap();
+        });
         let (location, _) = told(house.begin(&browser("a", None), &query("&scope=openid")).await);
         assert_eq!(part(&location, "error"), Some("unauthorized_client"));
     });

@@ -11,7 +11,7 @@ use openid::id_token::{IdToken, IdTokenClaims};
 use openid::logout::{Ends, LogoutRequest, LogoutToken};
 use people::leave::{self, Told};
 use people::sessions;
-use registry::{ClientLogout, ClientRecord, ClientState};
+use registry::{ClientLogout, ClientRecord, Metadata};
 use testkit::fixture::{ISSUER, story};
 use time::{Span, UnixTime};
 
@@ -24,19 +24,13 @@ fn client(id: &str, backchannel: Option<&str>) -> ClientRecord {
         "jwks":{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a",
         "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}}"#;
     let at = UnixTime::from_seconds(0);
-    ClientRecord {
-        client_id: id.to_owned(),
-        metadata: oauth::client_metadata::ClientMetadata::parse(metadata).unwrap(),
-        logout: ClientLogout {
-            backchannel: backchannel.map(str::to_owned),
-            redirect_uris: vec!["https://client.example/bye".to_owned()],
-        },
-        public: false,
-        redirects: None,
-        registered: at,
-        state: ClientState::Enabled,
-        since: at,
-    }
+    let members: serde_json::Map<_, _> = serde_json::from_str(metadata).unwrap();
+    let metadata = Metadata::new(&members).unwrap();
+    let logout = ClientLogout {
+        backchannel: backchannel.map(str::to_owned),
+        redirect_uris: vec!["https://client.example/bye".to_owned()],
+    };
+    ClientRecord { logout, ..ClientRecord::new(id.to_owned(), metadata, at) }
 }
 
 /// Back-Channel Logout 1.0 §2.5: each client that wants to be told is, until it answers.

@@ -101,14 +101,14 @@ fn rfc7521_4_2_parameters() {
         let (found, text) = presented.assertion.unwrap();
         assert_eq!((found, text.as_str()), (kind, "a.b.c"));
     }
-    let nothing = PresentedClient { client_id: None, assertion: None };
+    let nothing = PresentedClient { client_id: None, assertion: None, secret: None };
     assert_eq!(parse("client_id=&client_assertion="), Ok(nothing));
     let jwt = of(AssertionType::Jwt);
     let saml = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
     for (body, expect) in [
-        ("client_id=c&client_secret=s", PresentedClientError::Secret),
+        ("client_id=c&client_secret=a%20b", PresentedClientError::Secret),
         (
-            &format!("client_secret=s&client_assertion_type={jwt}&client_assertion=a"),
+            &format!("client_secret=a%0A&client_assertion_type={jwt}&client_assertion=a"),
             PresentedClientError::Secret,
         ),
         ("client_assertion=a", PresentedClientError::HalfAnAssertion),

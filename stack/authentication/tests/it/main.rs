@@ -5,9 +5,11 @@
     reason = "a test fails by panicking, helpers of tests among it"
 )]
 
+mod attested_client;
 mod parties;
 mod private_key_jwt;
 mod spiffe_jwt;
 mod spiffe_wit;
 mod spiffe_x509;
+mod tls_client;
 mod wit_wpt;

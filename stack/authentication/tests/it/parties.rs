@@ -135,6 +135,40 @@ pub(crate) fn svid(id: &str, signer: &PrivateKey) -> Vec<Vec<u8>> {
     vec![certificate(made.into_inner(), signer)]
 }
 
+/// The root of `demo.example` with the key of `signer`.
+pub(crate) fn anchor(signer: &PrivateKey) -> x509::Certificate {
+    root(&Origin::parse("spiffe://demo.example").unwrap(), signer)
+}
+
+/// A certificate of these names for the workload's key, of `authority`, signed by `signer`.
+pub(crate) fn named(
+    issuer: x509::Name,
+    subject: &str,
+    dns: &str,
+    signer: &PrivateKey,
+    until: UnixTime,
+) -> Vec<u8> {
+    let subject = x509::Name::new(Some("Example"), Some(subject)).unwrap();
+    let template = x509::Template {
+        serial: x509::Serial::from_random([9; 16]),
+        issuer,
+        subject,
+        not_before: NOW,
+        not_after: until,
+        spki_der: workload().public().spki_der().to_vec(),
+        kind: x509::Kind::Leaf,
+        uri_names: vec!["https://app.example/id".to_owned()],
+        dns_names: vec![dns.to_owned()],
+        ip_names: Vec::new(),
+        key_usage: x509::KeyUsage::DIGITAL_SIGNATURE,
+        extended_key_usages: vec![x509::Oid::CLIENT_AUTH],
+        authority_key_id: None,
+        permitted_dns_names: Vec::new(),
+        extra: Vec::new(),
+    };
+    certificate(template.to_be_signed(SignatureAlgorithm::EcdsaP256Sha256).unwrap(), signer)
+}
+
 /// The agent's WIT for the workload's key, signed by `signer`.
 pub(crate) fn wit(signer: &PrivateKey) -> String {
     let (id, key) = (agent_id(), workload());

@@ -7,10 +7,9 @@ use attestation::{Appraisal, Rule, Selector, Selectors};
 use authorization::client::Facet;
 use identifier::{AgentName, Kind, assign};
 use oauth::ScopeSet;
-use oauth::client_metadata::ClientMetadata;
 use provisioning::{Epoch, KeyHolding, State};
 use registry::{
-    AgentRecord, ClientRecord, ClientRefusal, ClientState, NodeRecord, Registration,
+    AgentRecord, ClientRecord, ClientRefusal, ClientState, Metadata, NodeRecord, Registration,
     RegistrationRefusal,
 };
 use time::UnixTime;
@@ -216,16 +215,8 @@ fn s10_a_disabled_client_is_refused() {
         "grant_types":["client_credentials"],
         "jwks":{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a",
         "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}}"#;
-    let client = ClientRecord {
-        client_id: "client-1".to_owned(),
-        metadata: ClientMetadata::parse(metadata).unwrap(),
-        public: false,
-        redirects: None,
-        logout: registry::ClientLogout::default(),
-        registered: NOW,
-        state: ClientState::Enabled,
-        since: NOW,
-    };
+    let metadata = Metadata::new(&serde_json::from_str(metadata).unwrap()).unwrap();
+    let client = ClientRecord::new("client-1".to_owned(), metadata, NOW);
     assert_eq!(client.is_enabled(), Ok(()));
     let disabled = ClientRecord { state: ClientState::Disabled, ..client };
     assert_eq!(disabled.is_enabled(), Err(ClientRefusal::Disabled { since: NOW }));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use provisioning::renewal;
+use reach::folder::Folder;
 use time::{Span, UnixTime};
 use tokio_stream::{Stream, StreamExt as _};
 use wiring::world::SystemClock;
@@ -22,12 +23,10 @@ use crate::files;
 use crate::identity::{self, Identity};
 use crate::place::Place;
 use events::{Event, Teller};
-use folder::Folder;
 use set::Set;
 use wiring::after::{After, Name, Words};
 
 mod events;
-mod folder;
 mod set;
 
 /// How long the first answer may take, and how often it is said that the files near their end.

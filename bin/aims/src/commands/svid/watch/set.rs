@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jose::TokenHash;
+use reach::folder::Entry;
 use serde_json::Value;
 use spiffe::TrustDomain;
 use time::UnixTime;
@@ -11,7 +12,6 @@ use workload::{JwtAnswer, SecretText, WitSvid, X509Svid};
 use x509::{Certificate, CertificateDer};
 
 use super::Format;
-use super::folder::Entry;
 use crate::base64::decode_url;
 use crate::exit::Failure;
 use crate::files::PUBLIC;

@@ -37,15 +37,18 @@ const OTHERS_WRITE: u32 = 0o022;
 
 /// A file to be: its name may have one folder in it.
 #[derive(Debug)]
-pub(super) struct Entry<'a> {
-    pub(super) name: String,
-    pub(super) contents: &'a [u8],
-    pub(super) mode: u32,
+pub struct Entry<'a> {
+    /// Its path, below the folder.
+    pub name: String,
+    /// All of it.
+    pub contents: &'a [u8],
+    /// Who may read it, as `chmod` takes it.
+    pub mode: u32,
 }
 
 /// A folder that is ours alone, as long as this lives.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub struct Folder {
     path: PathBuf,
     /// Open and locked.
     own: File,
@@ -62,7 +65,7 @@ impl Drop for Folder {
 impl Folder {
     /// Makes the folder if it is not there, and takes it. What a process that was killed has left
     /// goes; what counts stays.
-    pub(super) fn take(path: &Path) -> Result<Self, Failure> {
+    pub fn take(path: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::file(path, error);
         DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path).map_err(failed)?;
         let found = fs::metadata(path).map_err(failed)?;
@@ -102,12 +105,12 @@ impl Folder {
     }
 
     /// The file of this name that counts, if there is one.
-    pub(super) fn current(&self, name: &str) -> PathBuf {
+    pub fn current(&self, name: &str) -> PathBuf {
         self.path.join(DATA).join(name)
     }
 
     /// Writes the files and lets them count, all at once. If this fails, what counted counts still.
-    pub(super) fn write(&self, now: UnixTime, entries: &[Entry<'_>]) -> io::Result<()> {
+    pub fn write(&self, now: UnixTime, entries: &[Entry<'_>]) -> io::Result<()> {
         let before = self.counts();
         let version = self.new_version(now)?;
         let written = self.fill(&version, entries).and_then(|()| {

@@ -1,0 +1,137 @@
+//! `POST /register` (RFC 7591 §3): a client registers itself.
+
+use env::{Clock, Entropy, Expect, Key, Recorded, Stored, Unavailable, World, Write};
+use monitoring::Event;
+use registry::ClientRecord;
+use registry::admission::Dynamic;
+use registry::client::{Invitation, Origin};
+use time::UnixTime;
+
+use crate::facts::{Basis, basis};
+use crate::record::{begin, public_id};
+use crate::refusal::{End, Refusal, settle};
+use crate::secrets::{self, INVITATION, MANAGER, Secret};
+use crate::taking::{Answer, answer, members, read, with_secret};
+use crate::turns::{TRIES_MAX, overtaken, pause};
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The body.
+    pub metadata: String,
+    /// The initial access token.
+    pub token: Option<Secret>,
+}
+
+impl Request {
+    /// A request of this body, with this bearer token.
+    pub fn new(metadata: String, token: Option<&str>) -> Self {
+        Self { metadata, token: token.map(Secret::shown) }
+    }
+}
+
+/// Answers it.
+pub async fn register<W: World>(world: &W, request: &Request) -> Result<End<Answer>, Unavailable> {
+    for turn in 0..TRIES_MAX {
+        match attempt(world, request).await? {
+            Some(end) => return Ok(end),
+            None => pause(world, turn).await,
+        }
+    }
+    Err(overtaken())
+}
+
+/// One try; `None` when another commit came first.
+async fn attempt<W: World>(
+    world: &W,
+    request: &Request,
+) -> Result<Option<End<Answer>>, Unavailable> {
+    let token = request.token.as_ref().filter(|token| secrets::is_of(INVITATION, token.expose()));
+    let keys = token.iter().map(|token| Key::of::<Invitation>(token.hash())).collect();
+    let facts = basis(world, keys).await?;
+    let now = world.clock().now();
+    let invitation = match token {
+        Some(token) => facts.rows.get::<Invitation>(&token.hash())?,
+        None => None,
+    };
+    let known = invitation.is_some();
+    let entered = enter(&facts, request, invitation.as_ref(), now);
+    let origin = if known { Origin::Invited } else { Origin::Open };
+    let made = entered.and_then(|()| {
+        let metadata = read(&facts, members(&request.metadata)?, origin, now)?;
+        make(
+            world,
+            &facts,
+            ClientRecord {
+                origin,
+                ..ClientRecord::new(format!("client-{}", public_id(world)), metadata, now)
+            },
+        )
+    });
+    let mut record = begin(world, Event::ClientRegistered);
+    record.action = "client.register".to_owned();
+    record.policy = Some(facts.version());
+    record.operator = invitation.as_ref().map(|one| format!("invitation:{}", one.id));
+    let decided = match made {
+        Ok((client, told)) => {
+            record.subject = Some(client.client_id.clone());
+            let mut writes = vec![Write::put(&client, Expect::Absent)];
+            writes.extend(invitation.as_ref().map(used));
+            Ok((told, writes))
+        }
+        // Nothing is recorded of who is nobody.
+        Err(refusal) if !known => return Ok(Some(End::Stranger(refusal))),
+        Err(refusal) => Err(refusal),
+    };
+    Ok(settle(world, record, decided).await?.map(End::Decided))
+}
+
+/// Whether who asks may register at all.
+fn enter(
+    facts: &Basis,
+    request: &Request,
+    invitation: Option<&Stored<Invitation>>,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let dynamic = facts.set().domain().registration.dynamic;
+    match (dynamic, invitation) {
+        (Dynamic::Off, _) => Err(Refusal::Off),
+        (_, Some(one)) if one.until <= now => Err(Refusal::Expired(one.until)),
+        (_, Some(one)) if one.uses == 0 => Err(Refusal::UsedUp),
+        (_, Some(_)) => Ok(()),
+        // Whoever shows a token means to be known by it.
+        (_, None) if request.token.is_some() => Err(Refusal::UnknownToken),
+        (Dynamic::Token, None) => Err(Refusal::NoToken),
+        (Dynamic::Open, None) => Ok(()),
+    }
+}
+
+/// The invitation, used once more: in the commit that makes the client.
+fn used(one: &Stored<Invitation>) -> Write {
+    let left = Invitation { uses: one.uses.saturating_sub(1), ..(*one.value).clone() };
+    Write::put(&left, Expect::Version(one.version))
+}
+
+/// The client with what it may manage itself by, and what it is told.
+fn make<W: World>(
+    world: &W,
+    facts: &Basis,
+    client: ClientRecord,
+) -> Result<(ClientRecord, Answer), Refusal> {
+    let manager = Secret::made(MANAGER, &world.entropy().secret());
+    let strange = client.origin == Origin::Open;
+    let life = facts.set().domain().registration.stranger_life;
+    let until = strange.then(|| client.registered.plus(life));
+    let client = ClientRecord { manager: Some(manager.hash()), until, ..client };
+    let (client, secret) = with_secret(world, client);
+    let told = answer(world, &client, Some(&manager), secret)?;
+    Ok((client, told))
+}
+
+/// What came of it, for tests.
+pub fn decided<T>(end: End<T>) -> Option<Recorded<Result<T, Refusal>>> {
+    match end {
+        End::Decided(recorded) => Some(recorded),
+        End::Stranger(_) => None,
+    }
+}

@@ -1,0 +1,10 @@
+//! Clients as stories, over one world from one seed.
+
+#[cfg(test)]
+mod desk;
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod endpoint;
+#[cfg(test)]
+mod manage;
