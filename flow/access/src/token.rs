@@ -8,6 +8,7 @@ pub mod client;
 mod made;
 pub(crate) mod people;
 pub(crate) mod proof;
+pub mod push;
 mod target;
 
 use authentication::{Caller, Once, Who};
@@ -146,6 +147,8 @@ pub enum Endpoint {
     Token,
     /// The transaction authorization endpoint (draft-rosomakho-oauth-txn-challenge §5.3).
     Transaction,
+    /// Nowhere: tokens are sent to a client that asked for somebody (CIBA Core 1.0 §10.3).
+    Push,
 }
 
 impl Endpoint {
@@ -154,6 +157,7 @@ impl Endpoint {
         match self {
             Self::Token => "/token",
             Self::Transaction => "/transaction-authorization",
+            Self::Push => "/bc-authorize",
         }
     }
 }
@@ -207,28 +211,39 @@ async fn attempt<W: World>(
         Asked { call, caller: &proved.caller, issuer: &issuer, key: None, endpoint, now };
     let at = proof::At { method: "POST", path: endpoint.path(), access_token: None };
     let shown = proof::of(world, &facts, &call.dpop, at, now).await?;
-    let (decided, question) = match shown {
+    let verdict = match shown {
         Ok(shown) => {
             asked.key = shown.as_ref().map(|shown| shown.key);
             spent.add(shown.map(|shown| shown.once), Refusal::DpopReplayed);
             decide(world, &facts, &asked, &mut record).await?
         }
-        Err(refused) => (Err(Box::new(Refused::plain(refused.into()))), None),
+        Err(refused) => no(refused),
     };
+    finish(world, &facts, &asked, verdict, (record, spent)).await
+}
+
+/// Makes what was decided, and commits it; `None` when another commit came first.
+async fn finish<W: World>(
+    world: &W,
+    facts: &Basis,
+    asked: &Asked<'_>,
+    (decided, question): Verdict,
+    (mut record, mut spent): (Record, Spent),
+) -> Result<Option<End>, Unavailable> {
     record.facts = serde_json::to_value(&question).unwrap_or_default();
     let mut change = Change::default();
     let made = match decided {
         Ok(decided) => {
             let Decided { permitted, brought, people } = *decided;
             spent.add(brought.once.clone(), Refusal::AssertionReplayed);
-            let of = (&asked, &brought, &people);
-            made::make(world, &facts, &permitted, of, &mut record).await?.map(|made| {
+            let of = (asked, &brought, &people);
+            made::make(world, facts, &permitted, of, &mut record).await?.map(|made| {
                 let Made { response, writes } = made;
                 change.writes = writes;
                 response
             })
         }
-        Err(no) => Err(put_refused(world, *no, now, &mut change)),
+        Err(no) => Err(put_refused(world, *no, asked.now, &mut change)),
     };
     conclude(&mut record, made.as_ref().err());
     let asked = what_was_asked(&record);

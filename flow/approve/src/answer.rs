@@ -17,6 +17,7 @@ use people::sessions::{self, Signed};
 use crate::Refusal;
 use crate::ask::{describe, tell};
 use crate::device;
+use crate::notify;
 use crate::record::{begin, public_id, refused};
 use crate::turns::{Operator, TRIES_MAX, overtaken, pause, settled};
 
@@ -119,6 +120,7 @@ async fn attempt<W: World>(
             }
             tell(&mut record, "state", answered.state.name());
             change.writes.push(Write::put(&answered, Expect::Version(found.version)));
+            change.writes.extend(notify::of_answer(world, &answered, now).await?);
             Ok(answered)
         }
         (Err(refusal), _) => {

@@ -5,14 +5,16 @@ use access::token::client::{self as proof, ClientRefusal};
 use authentication::{Caller, Once};
 use env::{Change, CommitFault, Key, Recorded, Store, Unavailable, World};
 use identifier::Kind;
-use jose::KeySet;
+use jose::{Algorithm, KeySet};
 use monitoring::{Event, Outcome, Record};
 use oauth::client_assertion::PresentedClient;
 use oauth::form::Form;
+use oauth::registration::DeliveryMode;
 use oauth::token_request::GrantType;
 use oauth::{Issuer, ScopeSet, TokenText};
 use pdp::{Principal, PrincipalKind};
 use people::end::{Check, End};
+use registry::profile::{Demand, demands};
 use registry::{AgentRecord, ClientRecord};
 use time::UnixTime;
 
@@ -56,8 +58,22 @@ pub(crate) struct Asker {
     pub(crate) widest: Option<ScopeSet>,
     /// What it signs requests with.
     pub(crate) keys: Option<KeySet>,
+    /// How it wants to be told of an answer that it did not wait for.
+    pub(crate) told: Told,
     /// The grants that it registered; `None` for agents, whose policy decides.
     grants: Option<Vec<GrantType>>,
+}
+
+/// What a client registered of CIBA (CIBA Core 1.0 §4). Agents poll.
+pub(crate) struct Told {
+    pub(crate) mode: DeliveryMode,
+    /// `backchannel_client_notification_endpoint`.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) user_code: bool,
+    /// What it signs each of its requests with.
+    pub(crate) algorithm: Option<Algorithm>,
+    /// Whether its tokens must be bound to a key, which nobody shows where they are pushed.
+    pub(crate) bound: bool,
 }
 
 /// Who asks. `keys`: rows that the request needs besides.
@@ -183,7 +199,14 @@ impl Asker {
         let capabilities = entry.capabilities.iter().cloned();
         let principal = Principal::new(kind, &id, &name, &owner, capabilities);
         let widest = entry.client.scope_max.clone();
-        Self { id, name, owner, principal, widest, keys: None, grants: None }
+        let told = Told {
+            mode: DeliveryMode::Poll,
+            endpoint: None,
+            user_code: false,
+            algorithm: None,
+            bound: false,
+        };
+        Self { id, name, owner, principal, widest, keys: None, told, grants: None }
     }
 
     fn of_client(client: &ClientRecord) -> Self {
@@ -197,7 +220,28 @@ impl Asker {
             principal,
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
             keys: metadata.jwks().cloned(),
+            told: Told::of(client),
             grants: Some(metadata.grant_types.clone()),
+        }
+    }
+}
+
+impl Told {
+    fn of(client: &ClientRecord) -> Self {
+        let read = &client.metadata;
+        let wants = demands(&client.profiles);
+        Self {
+            mode: read.backchannel_token_delivery_mode.unwrap_or(DeliveryMode::Poll),
+            endpoint: read
+                .backchannel_client_notification_endpoint
+                .as_ref()
+                .map(|uri| uri.as_str().to_owned()),
+            user_code: read.backchannel_user_code_parameter,
+            algorithm: read.backchannel_authentication_request_signing_alg,
+            bound: read.dpop_bound_access_tokens
+                || read.tls_client_certificate_bound_access_tokens
+                || wants.contains(&Demand::BoundTokens)
+                || wants.contains(&Demand::NoPush),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Backchannel authentication (CIBA Core 1.0 §7): a client names a user, who is asked where they
-//! are signed in (AUTHZ-17). The client polls for the answer.
+//! are signed in (AUTHZ-17). The client polls for the answer, is told that there is one, or is sent
+//! it, as it registered (§5).
 
-use approval::{Approval, Asks, Front, Kind, Whom};
+use approval::{Approval, Asks, Front, Kind, Notify, Whom};
+use authentication::Once;
 use authentication::session::Acr;
 use authorization::asked::Wanted;
 use authorization::policy::Proof;
@@ -23,6 +25,7 @@ use time::Span;
 use crate::Refusal;
 use crate::ask::{self, Posed};
 use crate::caller::{Asker, Call, Known, known};
+use crate::record::single_use;
 use crate::whom;
 
 /// What signed requests may be signed with. FAPI-CIBA §7.10 leaves ES256 and PS256.
@@ -44,62 +47,166 @@ pub async fn authorize<W: World>(
     };
     let mut record = known.record(world, "ciba.ask");
     let mut change = Change::default();
-    let decided = pose(world, &known, call).await?.map(|approval| {
-        let waits = ask::ticket(world, Kind::Ciba, &approval, None);
+    let decided = pose(world, &known, call).await?.map(|asking| {
+        let Asking { approval, told, once } = asking;
+        if let Some(once) = once {
+            let (use_, used) = single_use(&once.space, &once.value, once.until);
+            change.uses.push(use_);
+            record.used.push(used);
+        }
+        let mut waits = ask::ticket(world, Kind::Ciba, &approval, None);
+        let named = |told| Notify { auth_req_id: waits.text.clone(), ..told };
+        waits.ticket.notify = told.map(named);
         ask::put(&approval, &waits.ticket, &mut change, &mut record);
+        // §7.3: "This parameter will only be present if the Client is registered to use the Poll or
+        // Ping modes."
+        let pushed = waits.ticket.notify.as_ref().is_some_and(|notify| notify.push);
         BackchannelResponse {
             auth_req_id: waits.text,
             expires_in: approval.until.since(known.now).seconds(),
-            interval: Some(waits.ticket.interval.seconds()),
+            interval: (!pushed).then(|| waits.ticket.interval.seconds()),
         }
     });
-    known.finish(world, change, record, decided, Refusal::Replayed).await
+    let again = Refusal::Signed("it was sent before".to_owned());
+    known.finish(world, change, record, decided, again).await
+}
+
+/// What is asked, whom the client is told by, and what the request uses up.
+struct Asking {
+    approval: Approval,
+    told: Option<Notify>,
+    once: Option<Once>,
 }
 
 async fn pose<W: World>(
     world: &W,
     known: &Known,
     call: &Call,
-) -> Result<Result<Approval, Refusal>, Unavailable> {
+) -> Result<Result<Asking, Refusal>, Unavailable> {
     let asker = match known.asker(world, Some(GrantType::Ciba)).await? {
         Ok(asker) => asker,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let request = match read(known, &asker, &call.form) {
-        Ok(request) => request,
+    let (request, once) = match read(known, &asker, &call.form) {
+        Ok(read) => read,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let user = match hinted(world, known, &request.hint).await? {
         Ok(user) => user,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let posed = question(world, known, asker, &request, &user);
+    let told = match notified(known, &asker, &request) {
+        Ok(told) => told,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let mut posed = question(world, known, asker, &request, &user);
+    if told.as_ref().is_some_and(|told| told.push) {
+        posed = posed.and_then(|posed| pushable(world, known, posed));
+    }
     match posed {
-        Ok(posed) => ask::approval(world, known, posed).await,
+        Ok(posed) => {
+            let approval = ask::approval(world, known, posed).await?;
+            Ok(approval.map(|approval| Asking { approval, told, once }))
+        }
         Err(refusal) => Ok(Err(refusal)),
     }
 }
 
+/// Where the client is told of the answer, if it does not only poll.
+fn notified(
+    known: &Known,
+    asker: &Asker,
+    request: &BackchannelRequest,
+) -> Result<Option<Notify>, Refusal> {
+    let told = &asker.told;
+    let push = match told.mode {
+        DeliveryMode::Poll => return Ok(None),
+        DeliveryMode::Ping => false,
+        DeliveryMode::Push => true,
+    };
+    // FAPI-CIBA §5.2.2: "shall not support CIBA push mode".
+    let fapi = known.facts.set().domain().approvals.fapi.contains(&asker.id);
+    if push && (told.bound || fapi) {
+        return Err(Refusal::Push("those of this client must be bound to a key"));
+    }
+    // §10.3.1: what is pushed is bound together by the ID token.
+    if push && !request.scope.iter().any(|scope| scope.as_str() == "openid") {
+        return Err(Refusal::Push("the scope `openid` must be asked for"));
+    }
+    let (Some(endpoint), Some(token)) = (&told.endpoint, &request.client_notification_token) else {
+        return Err(Refusal::Push("there is no `backchannel_client_notification_endpoint`"));
+    };
+    Ok(Some(Notify {
+        endpoint: endpoint.clone(),
+        token: token.as_str().to_owned(),
+        auth_req_id: String::new(),
+        push,
+        method: known.caller.method(),
+        tries: 0,
+        next: None,
+        done: None,
+    }))
+}
+
+/// The question, if what comes of it can be pushed: a token is for one audience, and nobody says
+/// which, nor shows a key, where it is pushed.
+fn pushable<W: World>(world: &W, known: &Known, posed: Posed) -> Result<Posed, Refusal> {
+    if posed.sought.targets.len() > 1 {
+        return Err(Refusal::Push("several resources are asked for, and a token is for one"));
+    }
+    let (set, gateway) = (known.facts.set(), &world.site().gateway);
+    let bound = |audience: &String| {
+        let proof = set.audience(audience, gateway).map(|one| one.proof);
+        matches!(proof, Some(Proof::Dpop | Proof::Mtls))
+    };
+    if posed.sought.targets.keys().any(bound) {
+        return Err(Refusal::Push("those of the resource must be bound to a key"));
+    }
+    Ok(posed)
+}
+
 /// What is asked, in either form.
-fn read(known: &Known, asker: &Asker, outside: &Form) -> Result<BackchannelRequest, Refusal> {
+fn read(
+    known: &Known,
+    asker: &Asker,
+    outside: &Form,
+) -> Result<(BackchannelRequest, Option<Once>), Refusal> {
+    let mut once = None;
     let fapi = known.facts.set().domain().approvals.fapi.contains(&asker.id);
     let outside = outside.without(PROOFS);
     let form = match ciba::signed(&outside)? {
-        Some(text) => inside(known, asker, &text, fapi)?,
+        Some(text) => {
+            let (form, serves) = inside(known, asker, &text, fapi)?;
+            once = Some(serves);
+            form
+        }
         // FAPI-CIBA §5.2.2: "shall require the request object to be signed".
         None if fapi => return Err(Refusal::Fapi("the request must be signed")),
+        // CIBA Core 1.0 §4: "When omitted, the Client will not send signed authentication
+        // requests."
+        None if asker.told.algorithm.is_some() => {
+            let why = "the client registered that it signs its requests, and this one is not";
+            return Err(Refusal::Signed(why.to_owned()));
+        }
         None => outside,
     };
-    let registered = Registered { mode: DeliveryMode::Poll, user_code_parameter: false };
+    let registered =
+        Registered { mode: asker.told.mode, user_code_parameter: asker.told.user_code };
     let request = BackchannelRequest::parse(&form, registered)?;
     if fapi && !ciba::has_context(&request) {
         return Err(Refusal::Fapi("`binding_message` or `authorization_details` must be there"));
     }
-    Ok(request)
+    Ok((request, once))
 }
 
-/// The parameters of a signed request.
-fn inside(known: &Known, asker: &Asker, text: &TokenText, fapi: bool) -> Result<Form, Refusal> {
+/// The parameters of a signed request, and its id, which serves once (§7.1.1: "jti REQUIRED. The
+/// unique identifier for this authentication request"): who saw one does not ask it again.
+fn inside(
+    known: &Known,
+    asker: &Asker,
+    text: &TokenText,
+    fapi: bool,
+) -> Result<(Form, Once), Refusal> {
     let keys = asker.keys.as_ref().ok_or_else(|| {
         Refusal::Signed("the client registered no keys to verify it with".to_owned())
     })?;
@@ -107,10 +214,20 @@ fn inside(known: &Known, asker: &Asker, text: &TokenText, fapi: bool) -> Result<
     let signed = |error: &dyn std::fmt::Display| Refusal::Signed(error.to_string());
     let token =
         Unverified::<SignedRequest>::parse(text.as_str()).map_err(|error| signed(&error))?;
-    let verified =
-        token.verify(keys, ALGORITHMS, known.now, skew).map_err(|error| signed(&error))?;
+    // §4: "The JWS algorithm alg value that the Client will use for signing authentication
+    // request".
+    let registered = asker.told.algorithm.filter(|one| ALGORITHMS.contains(one));
+    let allowed = registered.as_ref().map_or(ALGORITHMS, std::slice::from_ref);
+    let verified = token.verify(keys, allowed, known.now, skew).map_err(|error| signed(&error))?;
     let id = ClientId::parse(&asker.id).map_err(|error| signed(&error))?;
-    Ok(ciba::check_signed(&verified, &id, &known.issuer, fapi)?)
+    let form = ciba::check_signed(&verified, &id, &known.issuer, fapi)?;
+    let claims = verified.claims();
+    let once = Once {
+        space: format!("{} backchannel request of {}", known.issuer, asker.id),
+        value: claims.jti.as_str().to_owned(),
+        until: claims.exp.time().plus(skew),
+    };
+    Ok((form, once))
 }
 
 /// Whom the request means.

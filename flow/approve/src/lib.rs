@@ -16,6 +16,7 @@ pub mod ciba;
 pub mod device;
 pub mod expire;
 pub mod list;
+pub mod notify;
 pub mod refusal;
 mod whom;
 

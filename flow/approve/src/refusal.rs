@@ -55,6 +55,9 @@ pub enum Refusal {
     /// FAPI-CIBA holds for the client.
     #[error("FAPI-CIBA §5.2.2 holds for this client: {0}")]
     Fapi(&'static str),
+    /// Nothing is pushed to this client, or for this.
+    #[error("tokens are not pushed: {0}")]
+    Push(&'static str),
     /// So many questions wait already.
     #[error("{found} questions wait for `{who}` already")]
     TooManyWait {
@@ -100,7 +103,9 @@ impl Refusal {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Client(_) | Self::Replayed => ErrorCode::InvalidClient,
-            Self::Unfit(_) | Self::GrantNotAllowed(_) => ErrorCode::UnauthorizedClient,
+            Self::Unfit(_) | Self::GrantNotAllowed(_) | Self::Push(_) => {
+                ErrorCode::UnauthorizedClient
+            }
             Self::Parameter { error, .. } => *error,
             Self::Asked(refused) => refused.error,
             Self::UnknownUser(_) => ErrorCode::UnknownUserId,
@@ -137,6 +142,7 @@ impl Check for Refusal {
             Self::UnknownUser(_) => "approve::UnknownUser",
             Self::NoSuchAcr(_) => "approve::NoSuchAcr",
             Self::Fapi(_) => "approve::Fapi",
+            Self::Push(_) => "approve::Push",
             Self::TooManyWait { .. } => "approve::TooManyWait",
             Self::TooMuch(_) => "approve::TooMuch",
             Self::Challenge(_) => "approve::Challenge",

@@ -6,11 +6,14 @@ use authorization::grants;
 use env::World;
 use flow::token;
 use oauth::error::ErrorCode;
+use oauth::token_request::GrantType;
+use openid::ciba::SignedRequest;
 use people::end::Check;
 use people::sessions;
 use people::standing::UserAct;
 use registry::ClientRecord;
-use testkit::fixture::story;
+use serde_json::{Value, json};
+use testkit::fixture::{GATEWAY, ISSUER, story};
 
 use crate::house::{House, no, yes};
 
@@ -122,5 +125,73 @@ fn fapi_ciba_5_2_2_requests_are_signed() {
         house.client.id = "client-fapi".to_owned();
         let refused = house.ciba("&login_hint=ada").await.unwrap_err();
         assert_eq!(refused, Refusal::Fapi("the request must be signed"));
+    });
+}
+
+/// A signed request of the client of this house, edited.
+fn signed(house: &House, edit: &dyn Fn(&mut Value)) -> String {
+    let now = house.domain.now().seconds();
+    let mut claims = json!({
+        "iss": house.client.id, "aud": ISSUER, "jti": "request-1", "iat": now, "nbf": now,
+        "exp": now + 300, "scope": "openid notices.read", "login_hint": "ada",
+        "resource": format!("{GATEWAY}/notices"), "binding_message": "Order 7",
+    });
+    edit(&mut claims);
+    house.client.signs::<SignedRequest>(&serde_json::from_value(claims).unwrap())
+}
+
+/// req: AUTHZ-17 (part)
+#[test]
+fn ciba_7_1_1_a_signed_request_counts_once_as_it_was_signed() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let send = async |text: &str| {
+            let call = house.call_of(&house.client, &format!("request={text}"));
+            approve::ciba::authorize(&*house.world(), &call).await.unwrap().into_result()
+        };
+        let good = signed(&house, &|_| {});
+        send(&good).await.unwrap();
+        assert_eq!(house.approvals()[0].sought.message.as_deref(), Some("Order 7"));
+        // docs/past-defects.md, family 1: what serves once is used up by one commit.
+        let refused = send(&good).await.unwrap_err();
+        assert_eq!(refused, Refusal::Signed("it was sent before".to_owned()));
+        let check = async |edit: &dyn Fn(&mut Value), expect: &str| {
+            let edit = |claims: &mut Value| {
+                claims["jti"] = json!("request-2");
+                edit(claims);
+            };
+            let refused = send(&signed(&house, &edit)).await.unwrap_err();
+            assert_eq!(refused.check(), "approve::Signed", "{expect}: {refused}");
+            assert!(refused.to_string().contains(expect), "{refused}");
+        };
+        check(&|claims| claims["iss"] = json!("client-other"), "request of").await;
+        check(&|claims| claims["aud"] = json!("https://other.example"), "request for").await;
+        check(&|claims| claims["exp"] = json!(1), "expired").await;
+        let other = house.domain.client(&[GrantType::Ciba], false);
+        let own = json!({ "iss": house.client.id });
+        let stolen = signed(&House { client: other, ..House::open(&sim).await }, &|claims| {
+            claims["iss"] = own["iss"].clone();
+        });
+        assert_eq!(send(&stolen).await.unwrap_err().check(), "approve::Signed");
+    });
+}
+
+/// CIBA Core 1.0 §4.
+#[test]
+fn ciba_4_who_registered_to_sign_its_requests_does() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let member = "backchannel_authentication_request_signing_alg";
+        house.registers(&json!({ member: "ES256" }));
+        assert_eq!(house.ciba("&login_hint=ada").await.unwrap_err().check(), "approve::Signed");
+        let text = signed(&house, &|_| {});
+        let send = async |text: &str| {
+            let call = house.call_of(&house.client, &format!("request={text}"));
+            approve::ciba::authorize(&*house.world(), &call).await.unwrap().into_result()
+        };
+        house.registers(&json!({ member: "PS256" }));
+        assert_eq!(send(&text).await.unwrap_err().check(), "approve::Signed");
+        house.registers(&json!({ member: "ES256" }));
+        send(&text).await.unwrap();
     });
 }

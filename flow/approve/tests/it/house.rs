@@ -20,7 +20,7 @@ use people::sign_in;
 use people::standing::UserAct;
 use people::throttle::Throttle;
 use policy::Files;
-use registry::UserName;
+use registry::{ClientRecord, Metadata, UserName};
 use testkit::fixture::{Client, Domain, GATEWAY, files, files_but};
 use testkit::{Sim, SimWorld};
 use time::Span;
@@ -129,6 +129,19 @@ impl House {
     pub(crate) async fn say(&self, cookie: &str, said: Said<'_>) -> Result<Approval, Refusal> {
         let here = browser("b", Some(cookie));
         answer::answer(&*self.world(), &here, said).await.unwrap().into_result()
+    }
+
+    /// The client registers these members besides; null takes one away.
+    pub(crate) fn registers(&self, members: &serde_json::Value) {
+        let all = self.world().store().every::<ClientRecord>();
+        let found = all.iter().find(|one| one.client_id == self.client.id).unwrap();
+        let mut metadata = found.metadata.members().clone();
+        for (name, value) in members.as_object().unwrap() {
+            metadata.insert(name.clone(), value.clone());
+        }
+        metadata.retain(|_, value| !value.is_null());
+        let metadata = Metadata::new(&metadata).unwrap();
+        self.world().store().put(&found.with_metadata(metadata));
     }
 
     /// Asks for the tokens of a device.

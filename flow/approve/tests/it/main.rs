@@ -9,4 +9,6 @@ mod device;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod notify;
+#[cfg(test)]
 mod races;
