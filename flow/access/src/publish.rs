@@ -57,6 +57,7 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
     more.backchannel_authentication_endpoint = Some(endpoint(&site.issuer, "/bc-authorize")?);
     more.backchannel_token_delivery_modes_supported =
         ["poll", "ping", "push"].map(str::to_owned).to_vec();
+    more.backchannel_user_code_parameter_supported = true;
     more.backchannel_authentication_request_signing_alg_values_supported =
         CIBA_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
     more.transaction_authorization_endpoint = Some(endpoint(&site.issuer, At::Transaction.path())?);

@@ -98,7 +98,13 @@ async fn attempt<W: World>(
         Some(found) => {
             describe(&mut record, found);
             let answered = by.answered(now);
-            decide(found, by, said, answered).map_err(Refusal::from)
+            let may = match by {
+                By::Person(signed) if said.allow && found.whom == Whom::Typed => {
+                    device::may_allow(world, found, signed).await?
+                }
+                _ => Ok(()),
+            };
+            may.and_then(|()| decide(found, by, said, answered).map_err(Refusal::from))
         }
     };
     match (by, &found) {

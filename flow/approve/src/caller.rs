@@ -14,6 +14,7 @@ use oauth::token_request::GrantType;
 use oauth::{Issuer, ScopeSet, TokenText};
 use pdp::{Principal, PrincipalKind};
 use people::end::{Check, End};
+use provisioning::Epoch;
 use registry::profile::{Demand, demands};
 use registry::{AgentRecord, ClientRecord};
 use time::UnixTime;
@@ -112,22 +113,9 @@ impl Known {
         grant: Option<GrantType>,
     ) -> Result<Result<Asker, Refusal>, Unavailable> {
         let id = self.caller.client_id();
-        let keys = [Key::of::<AgentRecord>(id), Key::of::<ClientRecord>(id)];
-        let rows = world.store().snapshot(&keys).await?;
-        let agent = rows.get::<AgentRecord>(id)?;
-        let client = rows.get::<ClientRecord>(id)?;
-        let asker = match (&agent, &client) {
-            (Some(agent), _) => match agent.lifecycle.admits(self.caller.issued()) {
-                Ok(()) => Asker::of_agent(agent),
-                Err(why) => return Ok(Err(Refusal::Unfit(why.to_string()))),
-            },
-            (None, Some(client)) => match client.is_enabled() {
-                Ok(()) => Asker::of_client(client),
-                Err(why) => return Ok(Err(Refusal::Unfit(why.to_string()))),
-            },
-            (None, None) => {
-                return Ok(Err(Refusal::Unfit("it is not in the registry".to_owned())));
-            }
+        let asker = match Asker::load(world, id, self.caller.issued()).await? {
+            Ok(asker) => asker,
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let may = |grant: &GrantType| asker.grants.as_ref().is_none_or(|all| all.contains(grant));
         Ok(match grant.filter(|grant| !may(grant)) {
@@ -189,6 +177,30 @@ impl Known {
 }
 
 impl Asker {
+    /// The client of that id, if it is in force. `issued`: under which epoch its credential was.
+    pub(crate) async fn load<W: World>(
+        world: &W,
+        id: &str,
+        issued: Option<Epoch>,
+    ) -> Result<Result<Self, Refusal>, Unavailable> {
+        let keys = [Key::of::<AgentRecord>(id), Key::of::<ClientRecord>(id)];
+        let rows = world.store().snapshot(&keys).await?;
+        let agent = rows.get::<AgentRecord>(id)?;
+        let client = rows.get::<ClientRecord>(id)?;
+        let unfit = |why: String| Ok(Err(Refusal::Unfit(why)));
+        match (&agent, &client) {
+            (Some(agent), _) => match agent.lifecycle.admits(issued) {
+                Ok(()) => Ok(Ok(Self::of_agent(agent))),
+                Err(why) => unfit(why.to_string()),
+            },
+            (None, Some(client)) => match client.is_enabled() {
+                Ok(()) => Ok(Ok(Self::of_client(client))),
+                Err(why) => unfit(why.to_string()),
+            },
+            (None, None) => unfit("it is not in the registry".to_owned()),
+        }
+    }
+
     fn of_agent(agent: &AgentRecord) -> Self {
         let entry = &agent.entry;
         let kind = match entry.kind {

@@ -9,29 +9,27 @@ use authorization::asked::Wanted;
 use authorization::policy::Proof;
 use credential::{KeyRing, Purpose};
 use env::{Change, Key, Unavailable, World};
-use jose::{Algorithm, KeySet, Unverified};
+use jose::{Algorithm, Unverified};
 use oauth::form::Form;
 use oauth::registration::DeliveryMode;
 use oauth::token_request::GrantType;
 use oauth::{ClientId, TokenText};
 use openid::ciba::{
-    self, BackchannelRequest, BackchannelResponse, Hint, Registered, SignedRequest,
+    self, BackchannelRequest, BackchannelResponse, Registered, SignedRequest, UserSecret,
 };
-use openid::id_token::IdToken;
 use people::end::End;
+use people::secrets;
 use registry::UserRecord;
 use time::Span;
 
 use crate::Refusal;
 use crate::ask::{self, Posed};
 use crate::caller::{Asker, Call, Known, known};
+use crate::hint;
 use crate::record::single_use;
-use crate::whom;
 
 /// What signed requests may be signed with. FAPI-CIBA §7.10 leaves ES256 and PS256.
 pub const ALGORITHMS: &[Algorithm] = access::publish::CIBA_ALGORITHMS;
-/// How old an ID token may be that is a hint: it is no proof of anything.
-const HINT_AGE_MAX: Span = Span::from_seconds(30 * 86_400);
 /// Parameters that prove who asks, and ask for nothing.
 const PROOFS: &[&str] = &["client_assertion", "client_assertion_type", "client_secret"];
 
@@ -91,10 +89,13 @@ async fn pose<W: World>(
         Ok(read) => read,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let user = match hinted(world, known, &request.hint).await? {
+    let user = match hint::user(world, known, &asker, &request.hint).await? {
         Ok(user) => user,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    if let Err(refusal) = let_in(&user, request.user_code.as_ref()) {
+        return Ok(Err(refusal));
+    }
     let told = match notified(known, &asker, &request) {
         Ok(told) => told,
         Err(refusal) => return Ok(Err(refusal)),
@@ -146,6 +147,17 @@ fn notified(
         next: None,
         done: None,
     }))
+}
+
+/// A user who set a code is asked for nobody who does not know it (§7.1, `user_code`: "The code is
+/// used to authorize sending an authentication request to user's authentication device.").
+fn let_in(user: &UserRecord, code: Option<&UserSecret>) -> Result<(), Refusal> {
+    match (&user.user_code, code) {
+        (None, _) => Ok(()),
+        (Some(_), None) => Err(Refusal::NoUserCode),
+        (Some(stored), Some(code)) if secrets::is_user_code(stored, code.expose()) => Ok(()),
+        (Some(_), Some(_)) => Err(Refusal::WrongUserCode),
+    }
 }
 
 /// The question, if what comes of it can be pushed: a token is for one audience, and nobody says
@@ -214,8 +226,8 @@ fn inside(
     let signed = |error: &dyn std::fmt::Display| Refusal::Signed(error.to_string());
     let token =
         Unverified::<SignedRequest>::parse(text.as_str()).map_err(|error| signed(&error))?;
-    // §4: "The JWS algorithm alg value that the Client will use for signing authentication
-    // request".
+    // §4: "The JWS algorithm "alg" value that the Client will use for signing authentication
+    // requests".
     let registered = asker.told.algorithm.filter(|one| ALGORITHMS.contains(one));
     let allowed = registered.as_ref().map_or(ALGORITHMS, std::slice::from_ref);
     let verified = token.verify(keys, allowed, known.now, skew).map_err(|error| signed(&error))?;
@@ -228,38 +240,6 @@ fn inside(
         until: claims.exp.time().plus(skew),
     };
     Ok((form, once))
-}
-
-/// Whom the request means.
-async fn hinted<W: World>(
-    world: &W,
-    known: &Known,
-    hint: &Hint,
-) -> Result<Result<UserRecord, Refusal>, Unavailable> {
-    let unknown = |why: &str| Ok(Err(Refusal::UnknownUser(why.to_owned())));
-    match hint {
-        Hint::Login(hint) => whom::hinted(world, hint).await,
-        Hint::IdToken(text) => match subject(known, text)? {
-            Some(subject) => whom::person(world, &subject).await,
-            None => unknown("it is no ID token of ours"),
-        },
-        // CIBA Core 1.0 §7.1: what is in it is agreed between both; nothing is here.
-        Hint::LoginToken(_) => unknown("`login_hint_token` is not taken here"),
-    }
-}
-
-/// Whom an ID token of ours is about.
-fn subject(known: &Known, text: &TokenText) -> Result<Option<String>, Unavailable> {
-    let Some(ring) = known.facts.rows.get::<KeyRing>(Purpose::IdToken.name())? else {
-        return Ok(None);
-    };
-    let keys: Vec<_> = ring.published(known.now).map(|key| key.public.clone()).collect();
-    let Ok(keys) = KeySet::new(keys) else { return Ok(None) };
-    let algorithms = [basis::sign::ALGORITHM];
-    let token = Unverified::<IdToken>::parse(text.as_str()).ok();
-    let verified =
-        token.and_then(|token| token.verify(&keys, &algorithms, known.now, HINT_AGE_MAX).ok());
-    Ok(verified.map(|token| token.claims().sub.as_str().to_owned()))
 }
 
 /// The question, as policy lets it be put to this user.

@@ -177,8 +177,15 @@ pub fn user_code_hash(letters: &str) -> String {
 }
 
 impl Ticket {
-    /// What the client gets that asks now, and the ticket after that, where it changed.
-    pub fn poll(&self, approval: &Approval, now: UnixTime) -> (Option<Self>, Result<(), NotYet>) {
+    /// What the client gets that asks now, and the ticket after that, where it changed. `arrived` is
+    /// when its request came: CIBA Core 1.0 §10.1: "The polling interval is measured from the
+    /// instant when a polling request is sent."
+    pub fn poll(
+        &self,
+        approval: &Approval,
+        arrived: UnixTime,
+        now: UnixTime,
+    ) -> (Option<Self>, Result<(), NotYet>) {
         if let Some(at) = self.used {
             return (None, Err(NotYet::Used { at }));
         }
@@ -197,7 +204,7 @@ impl Ticket {
             State::Used => {
                 (None, Err(NotYet::Used { at: approval.used.unwrap_or(approval.until) }))
             }
-            State::Pending => self.wait(now),
+            State::Pending => self.wait(arrived),
         }
     }
 
@@ -316,11 +323,11 @@ mod tests {
             (47, too_soon(20)),
         ];
         for (at, expect) in story {
-            let (next, found) = ticket.poll(&pending, after(at));
+            let (next, found) = ticket.poll(&pending, after(at), after(at));
             assert_eq!(found, Err(expect), "at {at}");
             ticket = next.unwrap();
         }
-        let (next, found) = ticket.poll(&pending, after(60));
+        let (next, found) = ticket.poll(&pending, after(60), after(60));
         assert_eq!((next, found), (None, Err(NotYet::Expired { at: after(60) })));
     }
 
@@ -328,7 +335,7 @@ mod tests {
     #[test]
     fn ciba_11_each_state_has_its_answer() {
         let check = |state, expect| {
-            let (next, found) = ticket().poll(&approval(state), NOW);
+            let (next, found) = ticket().poll(&approval(state), NOW, NOW);
             assert_eq!((next.is_some(), found), (expect == Ok(()), expect), "{state:?}");
         };
         check(State::Allowed, Ok(()));
@@ -337,7 +344,7 @@ mod tests {
         check(State::Expired, Err(NotYet::Expired { at: after(60) }));
         check(State::Used, Err(NotYet::Used { at: after(60) }));
         let used = ticket().after_use(NOW);
-        let (next, found) = used.poll(&approval(State::Allowed), after(1));
+        let (next, found) = used.poll(&approval(State::Allowed), after(1), after(1));
         assert_eq!((next, found), (None, Err(NotYet::Used { at: NOW })));
         let notify = Notify {
             endpoint: "https://c.example/cb".to_owned(),
@@ -351,7 +358,7 @@ mod tests {
         };
         assert!(!format!("{notify:?}").contains("secret"));
         let pushed = Ticket { notify: Some(notify), ..ticket() };
-        assert_eq!(pushed.poll(&approval(State::Allowed), NOW).1, Err(NotYet::Pushed));
+        assert_eq!(pushed.poll(&approval(State::Allowed), NOW, NOW).1, Err(NotYet::Pushed));
     }
 
     /// req: AUTHZ-17 (part)

@@ -142,6 +142,7 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "PS256",
         "EdDSA"
       ],
+      "backchannel_user_code_parameter_supported": true,
       "introspection_signing_alg_values_supported": [
         "ES256"
       ],

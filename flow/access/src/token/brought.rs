@@ -56,16 +56,12 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    fn of(
-        ticket: Stored<Ticket>,
-        approval: Stored<Approval>,
-        endpoint: Endpoint,
-        now: UnixTime,
-    ) -> Self {
-        let pushed = endpoint == Endpoint::Push;
+    fn of(ticket: Stored<Ticket>, approval: Stored<Approval>, asked: &Asked<'_>) -> Self {
+        let now = asked.now;
+        let pushed = asked.endpoint == Endpoint::Push;
         let (next, polled) = match pushed {
             true => (None, ticket.push(&approval, now)),
-            false => ticket.poll(&approval, now),
+            false => ticket.poll(&approval, asked.arrived, now),
         };
         let branches = matches!(approval.front, Front::Challenge | Front::Deferred);
         let waited = Waited {
@@ -265,7 +261,7 @@ async fn waited<W: World>(
             ended => ended,
         };
     }
-    brought.waiting = Some(Waiting::of(ticket, approval, asked.endpoint, asked.now));
+    brought.waiting = Some(Waiting::of(ticket, approval, asked));
     Ok(Ok(brought))
 }
 

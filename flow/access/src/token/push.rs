@@ -57,6 +57,7 @@ pub async fn push<W: World>(
         issuer: &issuer,
         key: None,
         endpoint: Endpoint::Push,
+        arrived: now,
         now,
     };
     let verdict = decide(world, &facts, &asked, &mut record).await?;

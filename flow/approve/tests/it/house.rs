@@ -51,6 +51,11 @@ impl House {
         Self::with(sim, files_but(&[("domain.toml", &domain)])).await
     }
 
+    /// With these files in place of those of their names.
+    pub(crate) async fn with_files(sim: &Sim, others: &[(&str, &str)]) -> Self {
+        Self::with(sim, files_but(others)).await
+    }
+
     async fn with(sim: &Sim, files: Files) -> Self {
         let domain = Domain::start_with(sim, files).await;
         let client = domain.client(&[GrantType::DeviceCode, GrantType::Ciba], false);
@@ -117,6 +122,23 @@ impl House {
 
     pub(crate) async fn ciba(&self, more: &str) -> Result<BackchannelResponse, Refusal> {
         let body = format!("scope=openid+notices.read&resource={GATEWAY}/notices{more}");
+        let call = self.call_of(&self.client, &body);
+        ciba::authorize(&*self.world(), &call).await.unwrap().into_result()
+    }
+
+    /// Policy becomes that of these files.
+    pub(crate) async fn applies(&self, others: &[(&str, &str)]) {
+        let (world, operator) = (self.world(), self.domain.operator());
+        let (files, reason) = (files_but(others), "a story".to_owned());
+        let applied = flow::apply_policy::apply(&*world, &operator, files, reason, None);
+        applied.await.unwrap().into_value().unwrap();
+    }
+
+    /// A backchannel request for these resources.
+    pub(crate) async fn ciba_of(&self, names: &[&str]) -> Result<BackchannelResponse, Refusal> {
+        let mut body = "login_hint=ada&scope=openid".to_owned();
+        names.iter().for_each(|name| body.push_str(&format!("+{name}.read")));
+        names.iter().for_each(|name| body.push_str(&format!("&resource={GATEWAY}/{name}")));
         let call = self.call_of(&self.client, &body);
         ciba::authorize(&*self.world(), &call).await.unwrap().into_result()
     }

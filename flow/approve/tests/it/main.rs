@@ -7,6 +7,8 @@ mod ciba;
 #[cfg(test)]
 mod device;
 #[cfg(test)]
+mod duties;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod notify;
