@@ -14,12 +14,14 @@ mod pages;
 mod visit;
 mod words;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use env::{Entropy, World};
+use monitoring::trace::Trace;
 use people::ceremony::Ceremonies;
 use people::throttle::Throttle;
 
@@ -29,12 +31,20 @@ use crate::pages::{acting, approvals, authorize, leave, methods, operate, sign_i
 /// called on the way of a request: it must not block.
 pub type OnRefused = Arc<dyn Fn(&str, &'static str) + Send + Sync>;
 
+/// What [`Stories`] gives: none where nothing in the logs has that root, transaction or token; else
+/// why the logs do not read.
+pub type Story = Result<Option<Trace>, String>;
+/// The story of a task, from the logs of this process: a door that the wiring opens.
+pub type Stories = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Story> + Send>> + Send + Sync>;
+
 /// What the console is made of.
 pub struct Parts<W> {
     /// The doors to the world.
     pub world: Arc<W>,
     /// Told of what is counted instead of being recorded.
     pub on_refused: OnRefused,
+    /// What operators read in the logs.
+    pub stories: Stories,
 }
 
 /// What all its requests share.
@@ -44,6 +54,7 @@ pub(crate) struct Shared<W> {
     pub(crate) origin: String,
     pub(crate) throttle: Throttle,
     pub(crate) ceremonies: Ceremonies,
+    pub(crate) stories: Stories,
     on_refused: OnRefused,
 }
 
@@ -56,11 +67,11 @@ impl<W> Shared<W> {
 
 /// The routes of the console, for the listener that serves the issuer's origin.
 pub fn router<W: World>(parts: Parts<W>) -> Router {
-    let Parts { world, on_refused } = parts;
+    let Parts { world, on_refused, stories } = parts;
     let origin = guard::origin_of(&world.site().issuer);
     let ceremonies = Ceremonies::new(&world.entropy().secret());
     let throttle = Throttle::default();
-    let shared = Arc::new(Shared { world, origin, throttle, ceremonies, on_refused });
+    let shared = Arc::new(Shared { world, origin, throttle, ceremonies, stories, on_refused });
     let pages: Router<Arc<Shared<W>>> = Router::new()
         .route(assets::STYLE_PATH, get(assets::style))
         .route(assets::SCRIPT_PATH, get(assets::script))
@@ -85,7 +96,8 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
         .route("/console/sign-in-methods/{id}/remove", post(methods::remove::<W>))
         .route(operate::OPERATE, get(operate::home::<W>))
         .route("/console/operate/{what}", get(operate::list::<W>))
-        .route("/console/operate/grants/{id}/end", post(operate::end_grant::<W>));
+        .route("/console/operate/grants/{id}/end", post(operate::end_grant::<W>))
+        .route("/console/operate/sessions/{id}/end", post(operate::end_session::<W>));
     let checked = Arc::clone(&shared);
     pages
         .layer(from_fn(move |request, next| guard::watch(checked.origin.clone(), request, next)))

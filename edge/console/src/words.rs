@@ -21,36 +21,37 @@ pub(crate) fn life(span: Span) -> String {
     format!("{many} {name}{plural}")
 }
 
-/// Browsers by what they call themselves in `User-Agent`. Most name others too, so the first that
-/// is found counts.
-const BROWSERS: &[(&str, &str)] = &[
-    ("Edg/", "Edge"),
-    ("OPR/", "Opera"),
-    ("Firefox/", "Firefox"),
-    ("FxiOS/", "Firefox"),
-    ("HeadlessChrome/", "Chrome"),
-    ("Chrome/", "Chrome"),
-    ("CriOS/", "Chrome"),
-    ("Safari/", "Safari"),
-];
-/// What they run on, likewise.
-const SYSTEMS: &[(&str, &str)] = &[
-    ("iPhone", "an iPhone"),
-    ("iPad", "an iPad"),
-    ("Android", "Android"),
-    ("Windows", "Windows"),
-    ("CrOS", "ChromeOS"),
-    ("Mac OS X", "a Mac"),
-    ("Linux", "Linux"),
-];
-
-/// A browser by what it says of itself; what is not known stands as it came.
-pub(crate) fn browser(agent: &str) -> String {
-    let named = |all: &[(&str, &'static str)]| {
-        all.iter().find(|(part, _)| agent.contains(part)).map(|(_, name)| *name)
+/// A browser as its owner knows it, from what it calls itself; what we do not know is shown as it
+/// came.
+pub(crate) fn browser_name(agent: &str) -> String {
+    // The most particular first: Edge calls itself Chrome, and Chrome Safari.
+    const BROWSERS: &[(&str, &str)] = &[
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS/", "Firefox"),
+        ("HeadlessChrome/", "Chromium"),
+        ("CriOS/", "Chrome"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+        ("curl/", "curl"),
+    ];
+    const SYSTEMS: &[(&str, &str)] = &[
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("CrOS", "ChromeOS"),
+        ("Linux", "Linux"),
+    ];
+    let known = |list: &'static [(&str, &'static str)]| {
+        list.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name)
     };
-    match (named(BROWSERS), named(SYSTEMS)) {
+    match (known(BROWSERS), known(SYSTEMS)) {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(browser), None) => browser.to_owned(),
+        _ if agent.is_empty() => "a browser that says nothing of itself".to_owned(),
         _ => agent.to_owned(),
     }
 }
@@ -60,23 +61,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn browsers_are_told_by_name() {
-        let chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
-                      Chrome/156.0.0.0 Safari/537.36";
-        let iphone = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 \
-                      (KHTML, like Gecko) Version/19.0 Mobile/15E148 Safari/604.1";
-        let edge = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like \
-                    Gecko) Chrome/150.0.0.0 Safari/537.36 Edg/150.0.0.0";
-        let firefox = "Mozilla/5.0 (Macintosh; Intel Mac OS X 14.7; rv:150.0) Gecko/20100101 \
-                       Firefox/150.0";
-        for (agent, told) in [
-            (chrome, "Chrome on Linux"),
-            (iphone, "Safari on an iPhone"),
-            (edge, "Edge on Windows"),
-            (firefox, "Firefox on a Mac"),
-            ("curl/8.0", "curl/8.0"),
+    fn a_browser_is_named_as_its_owner_knows_it() {
+        for (agent, name) in [
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                 Chrome/139.0.0.0 Safari/537.36",
+                "Chrome on Linux",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like \
+                 Gecko) Chrome/139.0.0.0 Safari/537.36 Edg/139.0.0.0",
+                "Edge on Windows",
+            ),
+            (
+                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:142.0) Gecko/20100101 \
+                 Firefox/142.0",
+                "Firefox on macOS",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 \
+                 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1",
+                "Safari on iPhone",
+            ),
+            ("curl/8.14.1", "curl"),
+            ("our own", "our own"),
+            ("", "a browser that says nothing of itself"),
         ] {
-            assert_eq!(browser(agent), told);
+            assert_eq!(browser_name(agent), name);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
 use crate::visit::Visit;
-use crate::words::{browser, moment};
+use crate::words::{browser_name, moment};
 
 /// The start page.
 pub(crate) const START: &str = "/console";
@@ -100,10 +100,7 @@ pub(crate) async fn show<W: World>(
                 let action = format!("{START}/sessions/{}/end", one.id);
                 Row {
                     id: one.id.clone(),
-                    browser: match one.browser.as_str() {
-                        "" => "a browser without a name".to_owned(),
-                        name => browser(name),
-                    },
+                    browser: browser_name(&one.browser),
                     at: moment(one.authenticated.at),
                     by: by(one.authenticated.acr),
                     seen: moment(one.seen),

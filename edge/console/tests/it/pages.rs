@@ -1,10 +1,12 @@
 //! Every page: what is on it, who sees it, and where it may lead.
 
 use authentication::notice::Notice;
+use authentication::session::Session;
 use authorization::granted::Ended;
 use authorization::granted::GrantRecord;
 use env::{Clock, World};
 use http::StatusCode;
+use monitoring::Event;
 use registry::{ClientLogout, ClientRecord};
 use testkit::fixture::story;
 
@@ -132,7 +134,7 @@ fn every_page_is_as_it_must_be() {
         let answer = tab.get("/console/operate").await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
         answer.page();
-        for list in ["grants", "agents", "clients", "users"] {
+        for list in ["grants", "approvals", "sessions", "agents", "clients", "users", "trace"] {
             let answer = root.get(&format!("/console/operate/{list}")).await;
             assert_eq!(answer.status, StatusCode::OK);
             assert!(answer.page().id("main").is_some());
@@ -145,6 +147,54 @@ fn every_page_is_as_it_must_be() {
         // What stands in an address is not shown as ours.
         let answer = tab.get("/console?done=%3Cb%3Eyou%20won").await;
         assert!(!answer.body.contains("you won"));
+    });
+}
+
+/// An operator ends somebody's session, and reads what came of a grant.
+///
+/// req: AUTHZ-18 (part), OBS-09 (part)
+#[test]
+fn s10_6_an_operator_ends_sessions_and_reads_stories() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let mut ada = house.signed("ada").await;
+        let mut root = house.signed("root").await;
+        let consent = ada.open(&ask("invoices.read", "")).await;
+        ada.send(&consent, "consent", &[("answer", "allow")]).await.location();
+        let grant = house.world().store().every::<GrantRecord>()[0].id.clone();
+        let list = root.get("/console/operate/grants").await.page();
+        let to = list.id(&format!("story-{grant}")).unwrap().attributes["href"].clone();
+        let told = root.get(&to).await.page();
+        assert_eq!(told.text("root"), grant);
+        let text = told.text("story");
+        assert!(text.contains("user:ada") && text.contains(crate::tab::CLIENT), "{text}");
+        let unknown = root.get("/console/operate/trace?id=none").await;
+        assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+        assert!(unknown.page().id("missing").is_some());
+        // Not for those who run nothing.
+        assert_eq!(ada.get(&to).await.status, StatusCode::FORBIDDEN);
+        let id = house.world().store().every::<Session>();
+        let id = id.iter().find(|one| one.user == "user:ada").unwrap().id.clone();
+        let sessions = root.get("/console/operate/sessions").await;
+        assert!(sessions.page().text(&format!("row-{id}")).contains("user:ada"));
+        let action = format!("/console/operate/sessions/{id}/end");
+        let page = sessions.page();
+        let form = page.named("form").find(|one| one.attributes["action"] == action).unwrap();
+        let form = page
+            .named("input")
+            .find(|one| one.span.0 > form.span.0 && one.attributes["name"] == "form")
+            .unwrap();
+        let fields = [("form".to_owned(), form.attributes["value"].clone())];
+        // Her own form for the same action is no operator's.
+        let refused = ada.post(&action, &fields, Some(crate::tab::origin())).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        let ended = root.post(&action, &fields, Some(crate::tab::origin())).await;
+        assert_eq!(ended.location(), "/console/operate/sessions?done=session");
+        assert!(ada.get("/console").await.location().starts_with("/sign-in"));
+        let record = house.domain.server.journal().of(Event::SessionEnded).pop().unwrap();
+        assert_eq!(record.operator.as_deref(), Some("user:root"));
+        let again = root.post(&action, &fields, Some(crate::tab::origin())).await;
+        assert_eq!(again.status, StatusCode::NOT_FOUND);
     });
 }
 
