@@ -165,7 +165,8 @@ impl<N: Names + Clone> Outside for Outsiders<N> {
         Box::pin(async move {
             let answer = self.answer(question).await;
             if let Err(error) = &answer {
-                tracing::info!(url = question.url, why = error.why, "outside: no answer");
+                // Whoever waits for it is told no more than that it is not there just now.
+                tracing::warn!(url = question.url, why = error.why, "outside: no answer");
             }
             answer
         })

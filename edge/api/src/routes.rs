@@ -104,9 +104,13 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/sign-in/upstream/{name}/logout", Public::UpstreamLogout, (NO_CORS, STANDARD)),
     public("GET", "/.well-known/oauth-authorization-server", Public::Metadata, (CORS, STANDARD)),
     public("GET", "/jwks", Public::Jwks, (CORS, STANDARD)),
-    // OpenID Connect Discovery 1.0 §4.1; its `jwks_uri` is ours to choose.
+    // OpenID Connect Discovery 1.0 §4.1, also below the path of an issuer, and where RFC 8414 §5
+    // has it; its `jwks_uri` is ours to choose.
     public("GET", "/.well-known/openid-configuration", Public::OidcDiscovery, (CORS, STANDARD)),
+    public("GET", OPENID_BELOW, Public::OidcDiscovery, (CORS, STANDARD)),
+    public("GET", OPENID_INSERTED, Public::OidcDiscovery, (CORS, STANDARD)),
     public("GET", "/keys", Public::OidcKeys, (CORS, OWN)),
+    public("GET", "/{below}/keys", Public::OidcKeys, (CORS, STANDARD)),
     public("GET", "/identifier", Public::Identifier, (NO_CORS, OWN)),
     public("GET", "/bundle", Public::Bundle, (CORS, OWN)),
     public("GET", "/log/{log}/checkpoint", Public::Tile, (CORS, OWN)),
@@ -115,6 +119,8 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("GET", "/metrics", Public::Metrics, (NO_CORS, OWN)),
 ];
 
+const OPENID_BELOW: &str = "/{below}/.well-known/openid-configuration";
+const OPENID_INSERTED: &str = "/.well-known/openid-configuration/{below}";
 const VERIFIER_SESSION: &str = "/challenge-response/v1/session/{id}";
 const VERIFIER_DOCUMENT: &str = "/.well-known/veraison/verification";
 
