@@ -150,7 +150,7 @@ async fn document<W: World>(
         // Before the new record stands: a stop in between leaves fewer rights, not more.
         if !changed.is_empty() && policy.on_change == OnChange::EndGrants {
             let why = format!("its document changed: {}", changed.join(", "));
-            let ending = Ending { by: "document::Changed", why: &why };
+            let ending = Ending::by("document::Changed", &why);
             ends::end_client(world, url.as_str(), ending).await?;
         }
         let fresh_until = now.plus(bounded(page.keep));
