@@ -24,6 +24,7 @@ pub(crate) struct Route<E> {
 pub(crate) enum Public {
     Token,
     Push,
+    Challenge,
     Introspect,
     Revoke,
     Userinfo,
@@ -75,6 +76,8 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/token", Public::Token, (CORS, STANDARD)),
     // RFC 9126: clients in browsers push, too.
     public("POST", "/par", Public::Push, (CORS, STANDARD)),
+    // draft-ietf-oauth-attestation-based-client-auth §6.1.
+    public("POST", "/challenge", Public::Challenge, (CORS, STANDARD)),
     // RFC 7662: for resource servers, which are no pages.
     public("POST", "/introspect", Public::Introspect, (NO_CORS, STANDARD)),
     public("POST", "/revoke", Public::Revoke, (CORS, STANDARD)),

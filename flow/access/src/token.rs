@@ -12,7 +12,7 @@ pub(crate) mod proof;
 pub mod push;
 mod target;
 
-use authentication::{Caller, Once, Who};
+use authentication::{Caller, Method, Once, Who};
 use authorization::granted::GrantRecord;
 use authorization::grants::{self, Context, Redeemed, propose};
 use authorization::presented;
@@ -43,7 +43,8 @@ use people::People;
 
 pub use client::ClientRefusal;
 pub(crate) use people::principal;
-pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, nonce};
+pub(crate) use proof::gives_challenges;
+pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, challenge, nonce};
 pub use target::TargetRefusal;
 
 /// A request that reads; nothing in it is believed yet.
@@ -53,8 +54,8 @@ pub struct Call {
     pub request: TokenRequest,
     /// `client_id` and `client_assertion`.
     pub client: PresentedClient,
-    /// `OAuth-Client-Attestation` and its proof.
-    pub attestation: Option<(oauth::TokenText, oauth::TokenText)>,
+    /// `OAuth-Client-Attestation` and its proof, where that is not one of DPoP.
+    pub attestation: Option<(oauth::TokenText, Option<oauth::TokenText>)>,
     /// The values of the `DPoP` field.
     pub dpop: Vec<Vec<u8>>,
     /// The certificates of the channel, in DER, leaf first.
@@ -164,6 +165,9 @@ impl Endpoint {
     }
 }
 
+/// Where challenges are given, below the issuer.
+pub const CHALLENGE: &str = "/challenge";
+
 /// Answers one request to the token endpoint.
 pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable> {
     answer_at(world, Endpoint::Token, call).await
@@ -204,7 +208,13 @@ async fn attempt<W: World>(
     call: &Call,
     held: Option<UnixTime>,
 ) -> Result<Tried, Unavailable> {
-    let shown = client::Shown::from(call);
+    let shown = client::Shown {
+        client: &call.client,
+        attestation: call.attestation.as_ref(),
+        certificates: &call.certificates,
+        dpop: &call.dpop,
+        path: endpoint.path(),
+    };
     let keys = match client::keys(world, shown).await? {
         Ok(keys) => keys,
         Err(refusal) => return Ok(Tried::Done(End::Stranger(refusal))),
@@ -215,7 +225,7 @@ async fn attempt<W: World>(
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
     // What it proved itself with need not outlive the wait.
     let arrived = held.unwrap_or(now);
-    let proved = match client::authenticate(shown, &facts, &issuer, arrived)? {
+    let proved = match client::authenticate(world, shown, &facts, &issuer, arrived).await? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(Tried::Done(End::Stranger(refusal))),
     };
@@ -230,6 +240,8 @@ async fn attempt<W: World>(
     let verdict = match shown {
         Ok(shown) => {
             asked.key = shown.as_ref().map(|shown| shown.key);
+            // Where it proved the client, it is spent already.
+            let shown = shown.filter(|_| proved.caller.method() != Method::AttestationDpop);
             spent.add(shown.map(|shown| shown.once), Refusal::DpopReplayed);
             decide(world, &facts, &asked, &mut record).await?
         }

@@ -35,8 +35,12 @@ pub struct Call {
     pub form: Form,
     /// `client_id` and `client_assertion`.
     pub client: PresentedClient,
-    /// `OAuth-Client-Attestation` and its proof.
-    pub attestation: Option<(TokenText, TokenText)>,
+    /// `OAuth-Client-Attestation` and its proof, where that is not one of DPoP.
+    pub attestation: Option<(TokenText, Option<TokenText>)>,
+    /// The values of the `DPoP` field.
+    pub dpop: Vec<Vec<u8>>,
+    /// The endpoint, below the issuer.
+    pub path: String,
     /// The certificates of the channel, in DER, leaf first.
     pub certificates: Vec<Vec<u8>>,
     /// Where it comes from, for counting strangers.
@@ -92,6 +96,8 @@ pub(crate) async fn known<W: World>(
         client: &call.client,
         attestation: call.attestation.as_ref(),
         certificates: &call.certificates,
+        dpop: &call.dpop,
+        path: &call.path,
     };
     let mut all = match proof::keys(world, shown).await? {
         Ok(all) => all,
@@ -102,7 +108,7 @@ pub(crate) async fn known<W: World>(
     let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
-    let proved = proof::authenticate(shown, &facts, &issuer, now)?;
+    let proved = proof::authenticate(world, shown, &facts, &issuer, now).await?;
     Ok(proved.map(|proved| {
         let (caller, once) = (proved.caller, proved.once);
         Known { caller, once, facts, issuer, now }

@@ -26,6 +26,8 @@ pub enum Method {
     SelfSignedTlsClientAuth,
     /// An attestation of an instance's key, and a signature of it.
     Attestation,
+    /// The same, where the signature is that of a DPoP proof.
+    AttestationDpop,
     /// A shared secret in HTTP Basic authentication: bearer.
     SecretBasic,
     /// A shared secret in the form: bearer.
@@ -64,6 +66,7 @@ impl Method {
             Self::TlsClientAuth => "tls_client_auth",
             Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
             Self::Attestation => "attest_jwt_client_auth",
+            Self::AttestationDpop => "attest_jwt_client_auth_dpop",
             Self::SecretBasic => "client_secret_basic",
             Self::SecretPost => "client_secret_post",
             Self::WitWpt => "wit+wpt",

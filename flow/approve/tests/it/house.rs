@@ -109,6 +109,8 @@ impl House {
             form: Form::parse(body.as_bytes()).unwrap(),
             client: proved.client,
             attestation: None,
+            dpop: Vec::new(),
+            path: "/device_authorization".to_owned(),
             certificates: Vec::new(),
             source: "192.0.2.7".to_owned(),
         }
