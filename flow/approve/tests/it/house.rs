@@ -51,7 +51,7 @@ impl House {
         Self::with(sim, files_but(&[("domain.toml", &domain)])).await
     }
 
-    async fn with(sim: &Sim, files: Files) -> Self {
+    pub(crate) async fn with(sim: &Sim, files: Files) -> Self {
         let domain = Domain::start_with(sim, files).await;
         let client = domain.client(&[GrantType::DeviceCode, GrantType::Ciba], false);
         let house = Self { domain, client, throttle: Throttle::default() };

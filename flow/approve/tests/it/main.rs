@@ -11,4 +11,6 @@ mod device;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod races;
