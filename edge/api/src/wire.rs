@@ -290,6 +290,9 @@ fn of_grant(refusal: &grants::Refusal) -> ErrorCode {
         | R::SubjectForOther { .. }
         | R::SubjectNotInForce { .. }
         | R::MayNotAct { .. }
+        | R::CnfNotAllowed(_)
+        | R::CnfUnfit(_)
+        | R::CnfIsOther
         | R::ActorIsOther { .. }
         | R::TooDeep { .. }
         | R::NoActor

@@ -10,6 +10,7 @@ mod made;
 pub(crate) mod people;
 pub(crate) mod proof;
 pub mod push;
+mod subject_grant;
 mod target;
 
 use authentication::{Caller, Once, Who};

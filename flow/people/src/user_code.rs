@@ -1,5 +1,5 @@
-//! The code without which no client gets a user asked (CIBA Core 1.0 §7.1, `user_code`): given by an
-//! operator, shown once, kept by its hash, and taken back.
+//! The code without which no client gets a user asked (CIBA Core 1.0 §7.1, `user_code`): given by
+//! an operator, shown once, kept by its hash, and taken back.
 
 use env::{Change, Entropy, Expect, Key, Unavailable, World, Write};
 use monitoring::Event;

@@ -167,9 +167,8 @@ impl Approvals {
             .collect();
         if self.long_poll.seconds() > LONG_POLL_SECONDS_MAX {
             let seconds = self.long_poll.seconds();
-            let message = format!(
-                "`approvals.long_poll` is {seconds} seconds; allowed are 0 to {LONG_POLL_SECONDS_MAX}"
-            );
+            let allowed = format!("allowed are 0 to {LONG_POLL_SECONDS_MAX}");
+            let message = format!("`approvals.long_poll` is {seconds} seconds; {allowed}");
             faults.push(("approvals.long_poll", message));
         }
         if self.resources.len() > RESOURCES_MAX {

@@ -177,8 +177,8 @@ pub fn user_code_hash(letters: &str) -> String {
 }
 
 impl Ticket {
-    /// What the client gets that asks now, and the ticket after that, where it changed. `arrived` is
-    /// when its request came: CIBA Core 1.0 §10.1: "The polling interval is measured from the
+    /// What the client gets that asks now, and the ticket after that, where it changed. `arrived`
+    /// is when its request came: CIBA Core 1.0 §10.1: "The polling interval is measured from the
     /// instant when a polling request is sent."
     pub fn poll(
         &self,

@@ -11,7 +11,7 @@ use authorization::grants::jwt_bearer::NotAccepted;
 use authorization::grants::{CHECKS, Grant, Refusal};
 use authorization::policy::Delegation;
 use oauth::authorization_details::AuthorizationDetails;
-use oauth::confirmation::Confirmation;
+use oauth::confirmation::{CertificateThumbprint, Confirmation};
 use oauth::may_act::MayAct;
 use oauth::pkce::{CodeVerifier, PkceRefused};
 use oauth::token_request::GrantType;
@@ -429,6 +429,39 @@ const CASES: &[Case] = &[
         |_| Refusal::TooDeep { depth: 17, allowed: 16 },
     ),
     case(
+        "requested_cnf_fits",
+        |facts| {
+            facts.target = Some(ledger(Proof::Dpop));
+            facts.requested_cnf = Some(key_of(1));
+        },
+        |_| Refusal::CnfNotAllowed(AGENT.to_owned()),
+    ),
+    case(
+        "requested_cnf_fits",
+        |facts| {
+            facts.delegation.requested_cnf.insert(AGENT.to_owned());
+            facts.target = Some(ledger(Proof::Dpop));
+            facts.key = Some(jose::Thumbprint::from_bytes([2; 32]));
+            let certificate = CertificateThumbprint::from_bytes([1; 32]);
+            facts.requested_cnf = Some(Confirmation::Certificate(certificate));
+        },
+        |_| Refusal::CnfUnfit("dpop"),
+    ),
+    case(
+        "requested_cnf_fits",
+        |facts| {
+            facts.delegation.requested_cnf.insert(AGENT.to_owned());
+            facts.target = Some(ledger(Proof::Dpop));
+            facts.requested_cnf = Some(key_of(1));
+            facts.key = Some(jose::Thumbprint::from_bytes([2; 32]));
+        },
+        |grant| match grant {
+            Grant::Exchange => Refusal::CnfIsOther,
+            // A transaction token is bound to nothing.
+            _ => Refusal::CnfUnfit("dpop"),
+        },
+    ),
+    case(
         "proof_is_possible",
         |facts| facts.target = Some(ledger(Proof::Dpop)),
         |_| Refusal::NoDpopProof,
@@ -458,6 +491,10 @@ const CASES: &[Case] = &[
         |_| Refusal::NoWorkload,
     ),
 ];
+
+fn key_of(byte: u8) -> Confirmation {
+    Confirmation::Key(jose::Thumbprint::from_bytes([byte; 32]))
+}
 
 fn refused_refresh(facts: &mut Facts, refusal: refresh::Refusal) {
     if facts.refresh.is_some() {
