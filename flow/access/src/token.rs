@@ -12,6 +12,7 @@ pub(crate) mod proof;
 pub mod push;
 mod subject_grant;
 mod target;
+mod wanting;
 
 use authentication::{Caller, Once, Who};
 use authorization::granted::GrantRecord;
@@ -46,6 +47,7 @@ pub use client::ClientRefusal;
 pub(crate) use people::principal;
 pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, nonce};
 pub use target::TargetRefusal;
+pub use wanting::Wanting;
 
 /// A request that reads; nothing in it is believed yet.
 #[derive(Clone, Debug)]
@@ -106,6 +108,9 @@ pub enum Refusal {
     /// Policy.
     #[error("{0}")]
     Denied(Box<Denial>),
+    /// Policy permits it once a human approved it.
+    #[error("{}", .0.denial)]
+    Unapproved(Box<Wanting>),
     /// What was permitted cannot be made into a token.
     #[error("the token cannot be made: {0}")]
     Unmakeable(String),
@@ -128,7 +133,7 @@ impl Refusal {
             Self::Target(_) => "token::Target",
             Self::Grant(refusal) => refusal.check(),
             Self::Profile(unmet) => unmet.check(),
-            Self::Denied(_) => "pdp::Denied",
+            Self::Denied(_) | Self::Unapproved(_) => "pdp::Denied",
             Self::Unmakeable(_) => "token::Unmakeable",
         }
     }
@@ -450,10 +455,17 @@ async fn decide<W: World>(
     let client = people.client(client_id).map(|one| &*one.value);
     let principal = principal(client_id, agent, client);
     let circumstances = circumstances(&proposal, &brought, asked, facts);
+    let asking = proposal.clone();
     let (answer, question) = facts.set().pdp().sanction(proposal, principal, circumstances);
     let decided = match answer {
         Ok(permitted) => Ok(Box::new(Decided { permitted, brought, people })),
-        Err(denial) => Err(Box::new(Refused::plain(Refusal::Denied(Box::new(denial))))),
+        Err(denial) => {
+            let refusal = match Wanting::of(&denial, &asking, brought.grant, asked) {
+                Some(wanting) => Refusal::Unapproved(Box::new(wanting)),
+                None => Refusal::Denied(Box::new(denial)),
+            };
+            Err(Box::new(Refused::plain(refusal)))
+        }
     };
     Ok((decided, Some(question)))
 }
@@ -490,6 +502,7 @@ pub const GRANTS: &[GrantType] = &[
     GrantType::JwtBearer,
     GrantType::DeviceCode,
     GrantType::Ciba,
+    GrantType::Deferred,
 ];
 
 pub(crate) fn ring(facts: &Basis, purpose: Purpose) -> Result<Stored<KeyRing>, Unavailable> {

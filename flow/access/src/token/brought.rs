@@ -73,6 +73,7 @@ impl Waiting {
             branch: branches.then(|| Branch {
                 root: approval.root.clone(),
                 parent: approval.parent.clone(),
+                above: approval.above.clone(),
                 txn: approval.sought.txn.clone(),
                 actors: approval.asks.actors.clone(),
             }),
@@ -258,7 +259,8 @@ async fn waited<W: World>(
     let (Some(ticket), Some(approval)) = found else { return Ok(Ok(brought)) };
     if let Some(grant) = approval.grant.clone() {
         hold(world, &mut brought, &grant).await?;
-        let above = [approval.root.as_str()].into_iter().chain(approval.parent.as_deref());
+        let between = approval.above.iter().map(String::as_str).chain(approval.parent.as_deref());
+        let above = [approval.root.as_str()].into_iter().chain(between);
         let rows = world.store().snapshot(&ends::keys(above.clone())).await?;
         brought.ended = match brought.ended.take() {
             None => ends::first(&rows, above)?,

@@ -414,7 +414,7 @@ const CASES: &[Case] = &[
             set_subject(facts, |claims| claims.act = chain(&[BATCH, NEXT]));
             let actors = [AGENT, BATCH, NEXT].map(str::to_owned).to_vec();
             let (root, parent, txn) = ("root-1".to_owned(), None, None);
-            let branch = Branch { root, parent, txn, actors };
+            let branch = Branch { root, parent, above: Vec::new(), txn, actors };
             facts.waited.iter_mut().for_each(|one| one.branch = Some(branch.clone()));
             facts.delegation = Delegation { depth_max: 2, ..Delegation::default() };
         },
