@@ -319,6 +319,10 @@ pub struct ResourcePolicy {
     /// Whether its tokens say what the attestation of the agent came to (S4 §10.2).
     #[serde(default)]
     pub attestation: bool,
+    /// Whether its tokens, where they are signed, say where one can read whether they still count
+    /// (draft-ietf-oauth-status-list).
+    #[serde(default)]
+    pub status: bool,
     /// The types of `authorization_details` that it knows (RFC 9396 §2.1).
     #[serde(default, rename = "authorization_details")]
     pub details: Vec<DetailType>,
@@ -591,6 +595,7 @@ mod tests {
             subject: SubjectKind::Public,
             introspect: BTreeSet::new(),
             attestation: false,
+            status: false,
             details: Vec::new(),
             scopes: BTreeMap::from([(Scope::parse("read").unwrap(), "read".to_owned())]),
             actions,

@@ -101,6 +101,7 @@ impl Presented {
                 amr: authenticated.map(|one| one.amr.iter().cloned().collect()),
                 authorization_details: refresh_token::stored(&granted.details),
                 aims_attestation: None,
+                status: None,
                 aims_root: LineageId::parse(&held.id).map_err(|error| broken(&error))?,
                 aims_parent: None,
                 aims_above: Vec::new(),

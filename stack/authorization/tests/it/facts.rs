@@ -138,6 +138,7 @@ pub(crate) fn access_claims() -> AccessTokenClaims {
         aims_above: Vec::new(),
         authorization_details: None,
         aims_attestation: None,
+        status: None,
         aims_epoch: 4,
     }
 }
@@ -462,6 +463,7 @@ pub(crate) fn issuing<'a>(issuer: &'a Issuer, kid: &'a KeyId, epoch: u64) -> Iss
         issuer,
         jti: "new-token".to_owned(),
         fresh_root: "new-root".to_owned(),
+        status: None,
         epoch,
         now: NOW,
         kid,

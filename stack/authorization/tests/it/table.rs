@@ -19,6 +19,7 @@ use oauth::{ClientId, Issuer};
 use provisioning::{Act, Epoch, Lifecycle, NotInForce, State};
 use time::UnixTime;
 
+use crate::edits::{key_of, refused_refresh, set_concerned, set_subject, unknown_details};
 use crate::facts::{
     AGENT, BATCH, CALLBACK, DOMAIN, Facts, LEDGER, NEXT, NOW, Stands, access, access_claims, chain,
     known, ledger, registered, scope, sub, workload,
@@ -491,42 +492,6 @@ const CASES: &[Case] = &[
         |_| Refusal::NoWorkload,
     ),
 ];
-
-fn key_of(byte: u8) -> Confirmation {
-    Confirmation::Key(jose::Thumbprint::from_bytes([byte; 32]))
-}
-
-fn refused_refresh(facts: &mut Facts, refusal: refresh::Refusal) {
-    if facts.refresh.is_some() {
-        facts.refresh = Some(Err(refusal));
-    }
-}
-
-fn unknown_details(text: &str) -> Refusal {
-    let details = AuthorizationDetails::parse(text).unwrap();
-    let refused = details.check(&ledger(Proof::Wit).schemas).unwrap_err();
-    Refusal::DetailsUnknown(refused.to_string())
-}
-
-/// Changes the subject token, where the grant has one.
-fn set_subject(facts: &mut Facts, edit: impl FnOnce(&mut oauth::access_token::AccessTokenClaims)) {
-    if facts.subject.is_some() {
-        let mut claims = access_claims();
-        edit(&mut claims);
-        facts.subject = Some(access(&claims));
-    }
-}
-
-fn set_concerned(facts: &mut Facts, stands: Stands) {
-    for (who, standing) in &mut facts.concerned {
-        if who == BATCH {
-            *standing = stands.clone();
-        }
-    }
-    if facts.subject.is_none() {
-        facts.concerned.insert(0, (BATCH.to_owned(), stands));
-    }
-}
 
 fn columns(check: &str) -> &'static [Grant] {
     CHECKS.iter().find(|(one, _)| one.name == check).unwrap().1
