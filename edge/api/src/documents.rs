@@ -29,9 +29,8 @@ pub(crate) async fn jwks<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answ
     document(flow::publish::jwks(&*shared.world).await)
 }
 
-/// draft-ietf-oauth-status-list-20 §8.2: "In the successful response, the Status List Token MUST use
-/// the content-type of "application/statuslist+jwt"". It may be kept for a second: within that an
-/// end is seen.
+/// draft-ietf-oauth-status-list-20 §8.1: "In the case of "application/statuslist+jwt", the response
+/// MUST be of type JWT". It may be kept for a second: within that an end is seen.
 pub(crate) async fn status_list<W: World>(
     State(shared): State<Arc<Shared<W>>>,
     Path(list): Path<String>,

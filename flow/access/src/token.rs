@@ -296,7 +296,7 @@ fn put_refused<W: World>(world: &W, no: Refused, now: UnixTime, change: &mut Cha
     change.writes.extend(asked);
     if let Some(grant) = reused {
         let why = refusal.to_string();
-        let ending = Ending { by: refusal.check(), why: &why };
+        let ending = Ending::by(refusal.check(), &why);
         change.writes.extend(ends::of_grant(&grant, ending, now));
         change.records.push(ends::told(world, &grant, ending));
     }

@@ -1,6 +1,9 @@
 //! The client of a request that gets somebody asked: authenticated as at the token endpoint, in
 //! force, and recorded.
 
+use std::collections::BTreeSet;
+
+use access::documents;
 use access::token::client::{self as proof, ClientRefusal};
 use authentication::{Caller, Once};
 use env::{Change, CommitFault, Key, Recorded, Store, Unavailable, World};
@@ -59,6 +62,8 @@ pub(crate) struct Asker {
     pub(crate) widest: Option<ScopeSet>,
     /// What it signs requests with.
     pub(crate) keys: Option<KeySet>,
+    /// What its profiles want of its requests.
+    pub(crate) demands: BTreeSet<Demand>,
     /// How it wants to be told of an answer that it did not wait for.
     pub(crate) told: Told,
     /// The grants that it registered; `None` for agents, whose policy decides.
@@ -113,10 +118,11 @@ impl Known {
         grant: Option<GrantType>,
     ) -> Result<Result<Asker, Refusal>, Unavailable> {
         let id = self.caller.client_id();
-        let asker = match Asker::load(world, id, self.caller.issued()).await? {
-            Ok(asker) => asker,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+        let asker =
+            match Asker::load(world, &self.facts, id, self.caller.issued(), self.now).await? {
+                Ok(asker) => asker,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
         let may = |grant: &GrantType| asker.grants.as_ref().is_none_or(|all| all.contains(grant));
         Ok(match grant.filter(|grant| !may(grant)) {
             Some(grant) => Err(Refusal::GrantNotAllowed(grant)),
@@ -180,8 +186,10 @@ impl Asker {
     /// The client of that id, if it is in force. `issued`: under which epoch its credential was.
     pub(crate) async fn load<W: World>(
         world: &W,
+        facts: &Basis,
         id: &str,
         issued: Option<Epoch>,
+        now: UnixTime,
     ) -> Result<Result<Self, Refusal>, Unavailable> {
         let keys = [Key::of::<AgentRecord>(id), Key::of::<ClientRecord>(id)];
         let rows = world.store().snapshot(&keys).await?;
@@ -194,7 +202,10 @@ impl Asker {
                 Err(why) => unfit(why.to_string()),
             },
             (None, Some(client)) => match client.is_enabled() {
-                Ok(()) => Ok(Ok(Self::of_client(client))),
+                Ok(()) => {
+                    let keys = documents::keys_of(client, &facts.rows, now)?;
+                    Ok(Ok(Self::of_client(client, keys)))
+                }
                 Err(why) => unfit(why.to_string()),
             },
             (None, None) => unfit("it is not in the registry".to_owned()),
@@ -218,10 +229,11 @@ impl Asker {
             algorithm: None,
             bound: false,
         };
-        Self { id, name, owner, principal, widest, keys: None, told, grants: None }
+        let demands = BTreeSet::new();
+        Self { id, name, owner, principal, widest, keys: None, demands, told, grants: None }
     }
 
-    fn of_client(client: &ClientRecord) -> Self {
+    fn of_client(client: &ClientRecord, keys: Option<KeySet>) -> Self {
         let (id, metadata) = (client.client_id.clone(), &client.metadata);
         let name = metadata.client_name.clone().unwrap_or_default();
         let principal = Principal::new(PrincipalKind::Client, &id, &name, "", Vec::new());
@@ -231,7 +243,8 @@ impl Asker {
             owner: String::new(),
             principal,
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
-            keys: metadata.jwks().cloned(),
+            keys,
+            demands: demands(&client.profiles),
             told: Told::of(client),
             grants: Some(metadata.grant_types.clone()),
         }

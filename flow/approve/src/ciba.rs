@@ -2,13 +2,15 @@
 //! are signed in (AUTHZ-17). The client polls for the answer, is told that there is one, or is sent
 //! it, as it registered (§5).
 
+use access::documents;
+use access::token::client::ClientRefusal;
 use approval::{Approval, Asks, Front, Kind, Notify, Whom};
-use authentication::Once;
 use authentication::session::Acr;
+use authentication::{Once, private_key_jwt};
 use authorization::asked::Wanted;
 use authorization::policy::Proof;
 use credential::{KeyRing, Purpose};
-use env::{Change, Key, Unavailable, World};
+use env::{Change, Key, Store, Unavailable, World};
 use jose::{Algorithm, Unverified};
 use oauth::form::Form;
 use oauth::registration::DeliveryMode;
@@ -19,7 +21,8 @@ use openid::ciba::{
 };
 use people::end::End;
 use people::secrets;
-use registry::UserRecord;
+use registry::profile::{self, Demand, Profile, Unmet};
+use registry::{ClientRecord, UserRecord};
 use time::Span;
 
 use crate::Refusal;
@@ -81,10 +84,17 @@ async fn pose<W: World>(
     known: &Known,
     call: &Call,
 ) -> Result<Result<Asking, Refusal>, Unavailable> {
-    let asker = match known.asker(world, Some(GrantType::Ciba)).await? {
+    let mut asker = match known.asker(world, Some(GrantType::Ciba)).await? {
         Ok(asker) => asker,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    // Policy may say so of a client that registered without.
+    if known.facts.set().domain().approvals.fapi.contains(&asker.id) {
+        asker.demands.extend(profile::demands(&[Profile::FapiCiba]));
+    }
+    if let Err(refusal) = published(world, known, call, &mut asker).await? {
+        return Ok(Err(refusal));
+    }
     let (request, once) = match read(known, &asker, &call.form) {
         Ok(read) => read,
         Err(refusal) => return Ok(Err(refusal)),
@@ -113,6 +123,33 @@ async fn pose<W: World>(
     }
 }
 
+/// Reads the keys again of a client that publishes them, where it signed the request by one that is
+/// not known yet: it may authenticate by another, or by none of them.
+async fn published<W: World>(
+    world: &W,
+    known: &Known,
+    call: &Call,
+    asker: &mut Asker,
+) -> Result<Result<(), Refusal>, Unavailable> {
+    let Some(kid) = call.form.get("request").and_then(private_key_jwt::named_key) else {
+        return Ok(Ok(()));
+    };
+    if asker.keys.as_ref().is_some_and(|keys| keys.by_kid(&kid).is_some()) {
+        return Ok(Ok(()));
+    }
+    match documents::ready(world, &asker.id, Some(&kid)).await? {
+        Err(unread) => return Ok(Err(ClientRefusal::from(unread).into())),
+        Ok(None) => {}
+        Ok(Some(row)) => {
+            let rows = world.store().snapshot(&[row, Key::of::<ClientRecord>(&asker.id)]).await?;
+            if let Some(client) = rows.get::<ClientRecord>(&asker.id)? {
+                asker.keys = documents::keys_of(&client, &rows, known.now)?;
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
 /// Where the client is told of the answer, if it does not only poll.
 fn notified(
     known: &Known,
@@ -126,8 +163,7 @@ fn notified(
         DeliveryMode::Push => true,
     };
     // FAPI-CIBA §5.2.2: "shall not support CIBA push mode".
-    let fapi = known.facts.set().domain().approvals.fapi.contains(&asker.id);
-    if push && (told.bound || fapi) {
+    if push && (told.bound || asker.demands.contains(&Demand::NoPush)) {
         return Err(Refusal::Push("those of this client must be bound to a key"));
     }
     // §10.3.1: what is pushed is bound together by the ID token.
@@ -184,16 +220,14 @@ fn read(
     outside: &Form,
 ) -> Result<(BackchannelRequest, Option<Once>), Refusal> {
     let mut once = None;
-    let fapi = known.facts.set().domain().approvals.fapi.contains(&asker.id);
     let outside = outside.without(PROOFS);
-    let form = match ciba::signed(&outside)? {
+    let signed = ciba::signed(&outside)?;
+    let form = match &signed {
         Some(text) => {
-            let (form, serves) = inside(known, asker, &text, fapi)?;
+            let (form, serves) = inside(known, asker, text)?;
             once = Some(serves);
             form
         }
-        // FAPI-CIBA §5.2.2: "shall require the request object to be signed".
-        None if fapi => return Err(Refusal::Fapi("the request must be signed")),
         // CIBA Core 1.0 §4: "When omitted, the Client will not send signed authentication
         // requests."
         None if asker.told.algorithm.is_some() => {
@@ -205,20 +239,15 @@ fn read(
     let registered =
         Registered { mode: asker.told.mode, user_code_parameter: asker.told.user_code };
     let request = BackchannelRequest::parse(&form, registered)?;
-    if fapi && !ciba::has_context(&request) {
-        return Err(Refusal::Fapi("`binding_message` or `authorization_details` must be there"));
-    }
+    let context = ciba::has_context(&request);
+    profile::of_backchannel(&asker.demands, signed.is_some(), context)?;
     Ok((request, once))
 }
 
 /// The parameters of a signed request, and its id, which serves once (§7.1.1: "jti REQUIRED. The
 /// unique identifier for this authentication request"): who saw one does not ask it again.
-fn inside(
-    known: &Known,
-    asker: &Asker,
-    text: &TokenText,
-    fapi: bool,
-) -> Result<(Form, Once), Refusal> {
+fn inside(known: &Known, asker: &Asker, text: &TokenText) -> Result<(Form, Once), Refusal> {
+    let fapi = asker.demands.contains(&Demand::SignedBackchannel);
     let keys = asker.keys.as_ref().ok_or_else(|| {
         Refusal::Signed("the client registered no keys to verify it with".to_owned())
     })?;
@@ -261,10 +290,12 @@ fn question<W: World>(
     let bearer = |audience: &String| {
         set.audience(audience, &world.site().gateway).is_some_and(|one| one.proof == Proof::Bearer)
     };
-    if approvals.fapi.contains(&asker.id)
+    // FAPI-CIBA §5.2.2 by way of FAPI 2.0 SP §5.3.2.1: "shall only issue sender-constrained access
+    // tokens": said before anybody is asked.
+    if asker.demands.contains(&Demand::BoundTokens)
         && asked.targets.iter().any(|target| bearer(&target.audience))
     {
-        return Err(Refusal::Fapi("tokens of a target are bearer tokens, and must be bound"));
+        return Err(Unmet(Demand::BoundTokens).into());
     }
     let (mut sought, stepped) = ask::permit(known, &asker, &user.id(), &asked)?;
     sought.message.clone_from(&request.binding_message);

@@ -57,7 +57,7 @@ pub async fn defer<W: World>(
     record.epoch = Some(facts.epoch.0);
     let mut change = Change::default();
     let binding = wanting.binding.clone();
-    let approval = match pose(world, &facts, wanting).await? {
+    let approval = match pose(world, &facts, wanting, now).await? {
         Ok(posed) => ask::approval(world, (&facts, now), posed).await?,
         Err(refusal) => Err(refusal),
     };
@@ -84,13 +84,14 @@ async fn pose<W: World>(
     world: &W,
     facts: &Basis,
     wanting: Wanting,
+    now: UnixTime,
 ) -> Result<Result<Posed, Refusal>, Unavailable> {
     let approvals = &facts.set().domain().approvals;
     if !approvals.deferred {
         return Ok(Err(Refusal::Denied(Box::new(wanting.denial))));
     }
     let issued = wanting.epoch.or(Some(facts.epoch));
-    let asker = match Asker::load(world, &wanting.client_id, issued).await? {
+    let asker = match Asker::load(world, facts, &wanting.client_id, issued, now).await? {
         Ok(asker) => asker,
         Err(refusal) => return Ok(Err(refusal)),
     };

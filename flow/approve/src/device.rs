@@ -176,18 +176,14 @@ pub(crate) async fn may_allow<W: World>(
     signed: &Signed,
 ) -> Result<Result<(), Refusal>, Unavailable> {
     let facts = basis(world, Vec::new()).await?;
-    let asker = match Asker::load(world, &approval.asks.client_id, Some(approval.epoch)).await? {
+    let (id, now) = (&approval.asks.client_id, world.clock().now());
+    let asker = match Asker::load(world, &facts, id, Some(approval.epoch), now).await? {
         Ok(asker) => asker,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let user = signed.user.id();
-    let by = For {
-        facts: &facts,
-        principal: &asker.principal,
-        client_id: &asker.id,
-        user: &user,
-        now: world.clock().now(),
-    };
+    let by =
+        For { facts: &facts, principal: &asker.principal, client_id: &asker.id, user: &user, now };
     let targets = &approval.sought.targets;
     for (audience, wanted) in targets {
         let known = facts.set().audience(audience, &world.site().gateway);

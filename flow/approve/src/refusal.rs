@@ -14,6 +14,7 @@ use pdp::Denial;
 use people::end::Check;
 use people::sessions::NotSigned;
 use people::throttle::TooMany;
+use registry::profile::Unmet;
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,9 +63,9 @@ pub enum Refusal {
     /// An authentication that nobody here can have.
     #[error("none of the `acr_values` `{0}` is known here")]
     NoSuchAcr(String),
-    /// FAPI-CIBA holds for the client.
-    #[error("FAPI-CIBA §5.2.2 holds for this client: {0}")]
-    Fapi(&'static str),
+    /// A profile of the client.
+    #[error(transparent)]
+    Profile(#[from] Unmet),
     /// Nothing is pushed to this client, or for this.
     #[error("tokens are not pushed: {0}")]
     Push(&'static str),
@@ -141,7 +142,7 @@ impl Refusal {
             Self::WrongUserCode => ErrorCode::InvalidUserCode,
             Self::NoSuchAcr(_) => ErrorCode::UnmetAuthenticationRequirements,
             Self::Signed(_)
-            | Self::Fapi(_)
+            | Self::Profile(_)
             | Self::Challenge(_)
             | Self::Call(_)
             | Self::ChallengeUsed
@@ -177,7 +178,7 @@ impl Check for Refusal {
             Self::NoUserCode => "approve::NoUserCode",
             Self::WrongUserCode => "approve::WrongUserCode",
             Self::NoSuchAcr(_) => "approve::NoSuchAcr",
-            Self::Fapi(_) => "approve::Fapi",
+            Self::Profile(unmet) => unmet.check(),
             Self::Push(_) => "approve::Push",
             Self::TooManyWait { .. } => "approve::TooManyWait",
             Self::TooMuch(_) => "approve::TooMuch",

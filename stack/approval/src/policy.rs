@@ -170,9 +170,9 @@ impl Approvals {
             })
             .collect();
         if self.long_poll.seconds() > LONG_POLL_SECONDS_MAX {
-            let seconds = self.long_poll.seconds();
-            let allowed = format!("allowed are 0 to {LONG_POLL_SECONDS_MAX}");
-            let message = format!("`approvals.long_poll` is {seconds} seconds; {allowed}");
+            let (found, max) = (self.long_poll.seconds(), LONG_POLL_SECONDS_MAX);
+            let message =
+                format!("`approvals.long_poll` is {found} seconds; allowed are 0 to {max}");
             faults.push(("approvals.long_poll", message));
         }
         if self.resources.len() > RESOURCES_MAX {

@@ -8,7 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// Rounds. The code is one of ours, with 60 bits: they need not make up for a word of a dictionary.
-const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999);
+const ROUNDS: NonZeroU32 = match NonZeroU32::new(10_000) {
+    Some(rounds) => rounds,
+    None => NonZeroU32::MIN,
+};
 /// The most rounds that a row may ask for.
 const ROUNDS_MAX: u32 = 1_000_000;
 /// How the text begins.

@@ -66,7 +66,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span::parse)]
         expires: Span,
     },
-    /// Gives a user a code that clients must say to get them asked (CIBA, `user_code`)
+    /// Print a code that clients must say to get this user asked (CIBA `user_code`)
     #[command(after_help = "Examples:\n  aims user ask-code ada\n  \
         aims user ask-code ada --off\n\n\
         The code is shown once. The user says it to clients that may get them asked; one that they \

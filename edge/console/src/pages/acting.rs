@@ -20,7 +20,7 @@ use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
 use crate::visit::Visit;
-use crate::words::moment;
+use crate::words::{browser_name, moment};
 
 /// The start page.
 pub(crate) const START: &str = "/console";
@@ -100,10 +100,7 @@ pub(crate) async fn show<W: World>(
                 let action = format!("{START}/sessions/{}/end", one.id);
                 Row {
                     id: one.id.clone(),
-                    browser: match one.browser.as_str() {
-                        "" => "a browser without a name".to_owned(),
-                        name => name.to_owned(),
-                    },
+                    browser: browser_name(&one.browser),
                     at: moment(one.authenticated.at),
                     by: by(one.authenticated.acr),
                     seen: moment(one.seen),
@@ -235,7 +232,7 @@ pub(crate) async fn end_grant<W: World>(
         let what = "Perhaps it ended meanwhile. Nothing was done.";
         return visit.refusal(StatusCode::NOT_FOUND, "Nothing of that name acts for you", what);
     }
-    let ending = Ending { by: user, why: "ended by its user" };
+    let ending = Ending::by(user, "ended by its user");
     match ends::end_grant(world, &id, ending).await {
         Ok(_) => visit.answer(page::see_other(&format!("{START}?done=grant"))),
         Err(_) => page::unavailable(),

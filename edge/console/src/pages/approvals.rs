@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use approval::{Approval, Whom};
+use approval::{Approval, Front, Whom};
 use approve::answer::{self, Said};
 use approve::{Refusal, device, list};
 use askama::Template;
@@ -14,6 +14,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use env::{Clock, World};
 use http::{HeaderName, HeaderValue, Request, StatusCode};
+use oauth::device::UserCode;
 use people::end::{Check, End};
 
 use crate::Shared;
@@ -84,12 +85,23 @@ impl Row {
             id: one.id.clone(),
             who: if asks.name.is_empty() { asks.client_id.clone() } else { asks.name.clone() },
             what,
-            way: one.front.name(),
+            way: way(one.front),
             number: one.number,
             hash: one.hash.clone(),
             state: one.state_at(world.clock().now()).name(),
             until: moment(one.until),
         }
+    }
+}
+
+/// How somebody asks, as people say it.
+const fn way(front: Front) -> &'static str {
+    match front {
+        Front::Device => "asks by the code that a device shows",
+        Front::Ciba => "asks you",
+        Front::Deferred => "waits for your answer to go on",
+        Front::Challenge => "was stopped until you say what you want",
+        Front::AccessRequest => "asks for access",
     }
 }
 
@@ -213,7 +225,11 @@ pub(crate) async fn connect<W: World>(
     let world = shared.world.as_ref();
     match device::find(world, &shared.throttle, &visit.person(), &code).await {
         Err(_) => page::unavailable(),
-        Ok(Ok(found)) => ask(&shared, &visit, &found, &code),
+        // RFC 8628 §3.3.1 lets users compare: as the device shows it, however it was typed.
+        Ok(Ok(found)) => {
+            let shown = UserCode::parse(&code).map_or(code, |code| code.expose());
+            ask(&shared, &visit, &found, &shown)
+        }
         Ok(Err(refusal)) => {
             shared.count(visit.source(), refusal.check());
             to_type(&visit, "", &format!("Nothing was done: {refusal}."))
@@ -246,12 +262,28 @@ async fn said<W: World>(
             visit.to_sign_in(LIST)
         }
         Ok(End::Decided(recorded)) => match recorded.into_value() {
-            Ok(_) if allow => {
-                visit.answer(page::done("Allowed", "It may be done once, exactly as you saw it."))
+            Ok(answered) if allow => {
+                let what = may_now(&answered);
+                visit.answer(page::done_in(visit.frame("Allowed", "approvals"), &what))
             }
-            Ok(_) => visit.answer(page::done("Denied", "It will not be done.")),
+            Ok(_) => {
+                let frame = visit.frame("Denied", "approvals");
+                visit.answer(page::done_in(frame, "It will not be done."))
+            }
             Err(refusal) => not_done(visit, &refusal),
         },
+    }
+}
+
+/// What an allowed approval allows: one act, or what a grant says until it ends.
+fn may_now(answered: &Approval) -> String {
+    match answered.grant_until {
+        None => "It may be done once, exactly as you saw it.".to_owned(),
+        Some(until) => format!(
+            "It may be done, exactly as you saw it, until {}. You can end it at any time on your \
+             start page.",
+            moment(until)
+        ),
     }
 }
 

@@ -6,7 +6,6 @@ use authentication::{
     spiffe_wit, spiffe_x509, tls_client,
 };
 use credential::{KeyRing, Purpose};
-use env::rows::ClientKeys;
 use env::{Key, Stored, Unavailable, World};
 use jose::KeySet;
 use oauth::client_assertion::{AssertionType, PresentedClient, SecretWay};
@@ -375,13 +374,7 @@ impl Judge<'_> {
 
     /// The keys that the client registered, or publishes.
     fn keys(&self, client: &Stored<ClientRecord>) -> Result<Option<KeySet>, Unavailable> {
-        if let Some(keys) = client.metadata.jwks() {
-            return Ok(Some(keys.clone()));
-        }
-        let Some(url) = client.metadata.jwks_uri() else { return Ok(None) };
-        let published = self.facts.rows.get::<ClientKeys>(&ClientKeys::row(url))?;
-        let fresh = published.filter(|keys| documents::fresh(keys, self.now));
-        Ok(fresh.map(|published| published.keys.clone()))
+        documents::keys_of(client, &self.facts.rows, self.now)
     }
 
     fn skew(&self) -> time::Span {

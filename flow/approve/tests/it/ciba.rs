@@ -1,21 +1,26 @@
 //! Users who are asked out of band (CIBA Core 1.0).
 
-use approve::{Refusal, list};
+use std::sync::Arc;
+
+use approve::{Refusal, ciba, list};
 use authorization::granted::NotYet;
 use authorization::grants;
-use env::{Clock, World};
+use env::{Clock, Published, World};
 use flow::token;
+use jose::{Algorithm, SigningInput};
 use oauth::error::ErrorCode;
 use oauth::token_request::GrantType;
-use openid::ciba::{LoginHint, SignedRequest};
+use openid::ciba::{LoginHint, SignedRequest, SignedRequestClaims};
 use people::end::Check;
 use people::sessions;
 use people::standing::UserAct;
 use people::user_code;
-use registry::ClientRecord;
+use registry::profile::{Demand, Unmet, demands};
+use registry::{ClientRecord, Metadata, Profile};
 use serde_json::{Value, json};
 use testkit::boxed;
 use testkit::fixture::{GATEWAY, ISSUER, story};
+use testkit::web::Web;
 use time::Span;
 
 use crate::house::{House, ciba_request, name, no, yes};
@@ -115,24 +120,141 @@ fn s10_6_an_answer_takes_the_sign_in_that_policy_wants() {
     });
 }
 
-/// FAPI-CIBA §5.2.2, where policy says that it holds.
+/// A request, with or without what a row wants.
+#[derive(Clone, Copy)]
+struct Asks {
+    signed: bool,
+    message: bool,
+    bound: bool,
+    seconds: u64,
+}
+
+const ALL: Asks = Asks { signed: true, message: true, bound: true, seconds: 3_600 };
+
+impl Asks {
+    fn body(self, house: &House) -> String {
+        let target = if self.bound { "reports" } else { "notices" };
+        let mut claims = serde_json::json!({
+            "scope": format!("openid {target}.read"),
+            "resource": format!("{GATEWAY}/{target}"),
+            "login_hint": "ada",
+        });
+        if self.message {
+            claims["binding_message"] = "Order 7".into();
+        }
+        if !self.signed {
+            let pair = |(name, value): (&String, &serde_json::Value)| {
+                format!("{name}={}", value.as_str().unwrap().replace(' ', "+"))
+            };
+            let pairs: Vec<_> = claims.as_object().unwrap().iter().map(pair).collect();
+            return pairs.join("&");
+        }
+        let now = house.domain.now().seconds();
+        for (name, value) in [
+            ("iss", serde_json::json!(house.client.id)),
+            ("aud", serde_json::json!(ISSUER)),
+            ("iat", now.into()),
+            ("nbf", now.into()),
+            ("exp", (now + self.seconds).into()),
+            ("jti", format!("request-{}", house.approvals().len()).into()),
+        ] {
+            claims[name] = value;
+        }
+        let claims: SignedRequestClaims = serde_json::from_value(claims).unwrap();
+        let input = SigningInput::<SignedRequest>::new(Algorithm::Es256, None, &claims).unwrap();
+        let signature = house.client.key().unwrap().sign(input.bytes());
+        format!("request={}", input.attach(signature).into_string())
+    }
+
+    /// The check that refuses.
+    async fn refusal(self, house: &House) -> Option<&'static str> {
+        let call = house.call_of(&house.client, &self.body(house));
+        let end = ciba::authorize(&*house.world(), &call).await.unwrap();
+        end.into_result().err().map(|refusal| refusal.check())
+    }
+}
+
+/// Each row, and a request that lacks what it wants and nothing else.
+const ROWS: &[(Demand, Asks)] = &[
+    (Demand::SignedBackchannel, Asks { signed: false, ..ALL }),
+    (Demand::BindingMessage, Asks { message: false, ..ALL }),
+    (Demand::BoundTokens, Asks { bound: false, ..ALL }),
+];
+
+/// What meets all is taken under every profile; what lacks one thing is refused by its row, and only
+/// where the profile has that row.
+///
+/// req: AUTHZ-17 (part)
 #[test]
-fn fapi_ciba_5_2_2_requests_are_signed() {
+fn fapi_ciba_5_2_2_each_row_refuses_alone() {
+    story(|sim| async move {
+        for profile in Profile::ALL {
+            let house = House::open(&sim).await;
+            let found = house.world().store().single::<ClientRecord>(&house.client.id).unwrap();
+            house.world().store().put(&found.with_profiles([profile].into()));
+            let wants = demands(&[profile]);
+            assert_eq!(ALL.refusal(&house).await, None, "{profile}");
+            for (row, asks) in ROWS {
+                let expect = wants.contains(row).then(|| Unmet(*row).check());
+                assert_eq!(asks.refusal(&house).await, expect, "{profile}");
+            }
+            // "[...] nbf and exp claims that limit the lifetime of the request to no more than 60
+            // minutes".
+            let long = Asks { seconds: 3_601, ..ALL };
+            let signed = wants.contains(&Demand::SignedBackchannel);
+            assert_eq!(long.refusal(&house).await, signed.then_some("approve::Signed"));
+        }
+    });
+}
+
+/// FAPI-CIBA §5.2.2, where policy says that it holds for a client that registered without.
+#[test]
+fn fapi_ciba_5_2_2_policy_may_say_that_it_holds() {
     story(|sim| async move {
         let mut house = House::with_policy(&sim, "[approvals]\nfapi = [\"client-fapi\"]").await;
         house.ciba("&login_hint=ada").await.unwrap();
-        let all = house.world().store().every::<ClientRecord>();
-        let found = all.iter().find(|one| one.client_id == house.client.id).unwrap();
-        let fapi = ClientRecord { client_id: "client-fapi".to_owned(), ..(**found).clone() };
+        let found = house.world().store().single::<ClientRecord>(&house.client.id).unwrap();
+        let fapi = ClientRecord { client_id: "client-fapi".to_owned(), ..(*found).clone() };
         house.world().store().put(&fapi);
         house.client.id = "client-fapi".to_owned();
-        let refused = house.ciba("&login_hint=ada").await.unwrap_err();
-        assert_eq!(refused, Refusal::Fapi("the request must be signed"));
+        for (row, asks) in ROWS {
+            assert_eq!(asks.refusal(&house).await, Some(Unmet(*row).check()));
+        }
+        assert_eq!(ALL.refusal(&house).await, None);
+    });
+}
+
+/// CIBA Core 1.0 §4: a client signs by what it registered, and by keys that it publishes as well as
+/// by those that it brought.
+#[test]
+fn ciba_4_signed_requests_are_verified_by_what_the_client_registered() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let found = house.world().store().single::<ClientRecord>(&house.client.id).unwrap();
+        let edit = |name: &str, value: serde_json::Value| {
+            let mut members = found.metadata.members().clone();
+            members.insert(name.to_owned(), value);
+            if name == "jwks_uri" {
+                members.remove("jwks");
+            }
+            house.world().store().put(&found.with_metadata(Metadata::new(&members).unwrap()));
+        };
+        let name = "backchannel_authentication_request_signing_alg";
+        edit(name, "PS256".into());
+        assert_eq!(ALL.refusal(&house).await, Some("approve::Signed"));
+        edit(name, "ES256".into());
+        assert_eq!(ALL.refusal(&house).await, None);
+        let web = Arc::new(Web::default());
+        house.world().publish(Arc::clone(&web) as Arc<dyn Published>);
+        let keys = found.metadata.members().get("jwks").unwrap();
+        web.put("https://app.example/keys", keys, Some(600));
+        edit("jwks_uri", "https://app.example/keys".into());
+        assert_eq!(ALL.refusal(&house).await, None);
     });
 }
 
 /// A signed request of the client of this house, edited.
-fn signed(house: &House, edit: &dyn Fn(&mut Value)) -> String {
+pub(crate) fn signed(house: &House, edit: &dyn Fn(&mut Value)) -> String {
     let now = house.domain.now().seconds();
     let mut claims = json!({
         "iss": house.client.id, "aud": ISSUER, "jti": "request-1", "iat": now, "nbf": now,

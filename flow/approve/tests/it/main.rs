@@ -5,6 +5,8 @@ mod challenge;
 #[cfg(test)]
 mod ciba;
 #[cfg(test)]
+mod defects;
+#[cfg(test)]
 mod deferred;
 #[cfg(test)]
 mod device;

@@ -23,6 +23,7 @@ use testkit::boxed;
 use testkit::fixture::{GATEWAY, story};
 use time::Span;
 
+use crate::ciba::signed;
 use crate::house::{House, no, yes};
 
 const MANY: usize = 100;
@@ -263,7 +264,13 @@ fn fapi_ciba_5_2_2_what_must_be_bound_is_not_pushed() {
         let found = all.iter().find(|one| one.client_id == house.client.id).unwrap();
         let fapi = found.with_profiles([Profile::FapiCiba].into());
         house.world().store().put(&fapi);
-        check(&house, ASKED).await;
+        // It asks as the profile wants it, and the answer would be pushed.
+        let request = signed(&house, &|claims| {
+            claims["client_notification_token"] = json!("8d67dc78-7faa-4d41-aabd-67707b374255");
+        });
+        let call = house.call_of(&house.client, &format!("request={request}"));
+        let end = approve::ciba::authorize(&*house.world(), &call).await.unwrap();
+        assert_eq!(end.into_result().unwrap_err().check(), "approve::Push");
         house.world().store().put(&**found);
         check(&house, &format!("{ASKED}&resource={GATEWAY}/invoices")).await;
     });

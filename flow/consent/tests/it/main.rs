@@ -3,8 +3,14 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod defects;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
+mod profiles;
+#[cfg(test)]
 mod pushes;
+#[cfg(test)]
+mod redeemed;
 #[cfg(test)]
 mod requests;
