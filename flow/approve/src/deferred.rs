@@ -8,6 +8,7 @@ use access::token::Wanting;
 use approval::{Asks, Front, Kind, Sought};
 use env::{Change, Clock, Recorded, Store, Unavailable, World};
 use monitoring::{Event, Outcome};
+use oauth::token_request::GrantType;
 use people::end::Check;
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
@@ -95,6 +96,9 @@ async fn pose<W: World>(
         Ok(asker) => asker,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    if let Err(refusal) = asker.may(GrantType::Deferred) {
+        return Ok(Err(refusal));
+    }
     let rule = approvals.at(Some(&wanting.name));
     let whom = whom::of_policy(world, &rule.ask, &wanting.subject, &asker.owner).await?;
     Ok(whom.map(|whom| Posed {

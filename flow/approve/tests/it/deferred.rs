@@ -101,6 +101,12 @@ fn s10_6_nothing_is_put_off_unless_policy_says_so() {
         let refused = done.unwrap().into_value().unwrap_err();
         assert!(matches!(refused, approve::Refusal::Denied(_)), "{refused}");
         assert!(house.approvals().is_empty());
+        // Nor for a client that could not fetch it.
+        let house = open(&sim, "deferred = true").await;
+        house.registers(&json!({ "grant_types": ["client_credentials"] }));
+        let done = deferred::defer(&*house.world(), wanting(&house).await).await;
+        let refused = done.unwrap().into_value().unwrap_err();
+        assert_eq!(refused, approve::Refusal::GrantNotAllowed(GrantType::Deferred));
     });
 }
 
