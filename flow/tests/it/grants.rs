@@ -149,7 +149,7 @@ fn rfc8693_3_refresh_and_id_tokens_stand_for_their_grant_where_policy_says_so() 
             assert_eq!(house.domain.ask(call).await.unwrap_err().check(), "token::Subject");
         }
         // What ends the grant ends what stands for it.
-        let ending = flow::ends::Ending { by: "user:ada", why: "done" };
+        let ending = flow::ends::Ending { by: "user:ada", why: "done", operator: None };
         flow::ends::end_grant(&*world, "grant-1", ending).await.unwrap();
         for (token, kind) in both {
             assert_eq!(ask(token, kind).await.unwrap_err().check(), "token::Subject");

@@ -69,7 +69,7 @@ fn status_8_an_ended_token_is_seen_in_the_list_at_once() {
             assert_eq!(status_of(place, &list), Ok(VALID));
             assert_eq!(list.claims().ttl, Some(1));
         }
-        let ending = flow::ends::Ending { by: ADA, why: "done" };
+        let ending = flow::ends::Ending { by: ADA, why: "done", operator: None };
         let world = domain.server.world();
         flow::ends::end_grant(&*world, "grant-1", ending).await.unwrap();
         let after = [INVALID, VALID];
