@@ -9,7 +9,8 @@ mod request;
 
 pub use domain::{Answered, Domain, Join, Upstream};
 pub use granted::{
-    ADA, CALLBACK, Client, DpopKey, VERIFIER, code_request, refresh_request, with_dpop,
+    ADA, CALLBACK, Client, DpopKey, VERIFIER, client_row, code_request, code_row, grant_row,
+    person_row, refresh_request, with_dpop,
 };
 pub use party::Party;
 pub use policy_files::{DOMAIN, GATEWAY, ISSUER, files, files_but, site};

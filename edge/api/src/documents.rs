@@ -111,6 +111,15 @@ pub(crate) async fn ready<W: World>(State(shared): State<Arc<Shared<W>>>) -> Ans
     answer
 }
 
+/// draft-ietf-oauth-attestation-based-client-auth §6.1: "The Authorization Server or Resource
+/// Server MUST make the response uncacheable by adding a Cache-Control header field including the
+/// value no-store."
+pub(crate) async fn challenge<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
+    let mut answer = document_if(flow::token::challenge(&*shared.world).await);
+    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    answer
+}
+
 /// Counters and gauges.
 pub(crate) async fn metrics<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
     let gauges = Gauges {

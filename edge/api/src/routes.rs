@@ -24,6 +24,7 @@ pub(crate) struct Route<E> {
 pub(crate) enum Public {
     Token,
     Push,
+    Challenge,
     Introspect,
     Revoke,
     Userinfo,
@@ -75,6 +76,8 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/token", Public::Token, (CORS, STANDARD)),
     // RFC 9126: clients in browsers push, too.
     public("POST", "/par", Public::Push, (CORS, STANDARD)),
+    // draft-ietf-oauth-attestation-based-client-auth §6.1.
+    public("POST", "/challenge", Public::Challenge, (CORS, STANDARD)),
     // RFC 7662: for resource servers, which are no pages.
     public("POST", "/introspect", Public::Introspect, (NO_CORS, STANDARD)),
     public("POST", "/revoke", Public::Revoke, (CORS, STANDARD)),
@@ -146,6 +149,7 @@ pub(crate) enum Order {
     MoveUser,
     GiveLink,
     GiveCode,
+    AskCode,
     EndSessions,
     ListSessions,
     EndSession,
@@ -200,6 +204,7 @@ pub(crate) const ORDERS: &[Route<Order>] = &[
     order("POST", "/v1/users/{name}/{act}", Order::MoveUser),
     order("POST", "/v1/users/{name}/link", Order::GiveLink),
     order("POST", "/v1/users/{name}/code", Order::GiveCode),
+    order("POST", "/v1/users/{name}/ask-code", Order::AskCode),
     order("POST", "/v1/users/{name}/sign-out", Order::EndSessions),
     order("GET", "/v1/sessions", Order::ListSessions),
     order("POST", "/v1/sessions/{id}/end", Order::EndSession),

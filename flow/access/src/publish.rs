@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::discovery;
 use crate::facts::{Basis, basis};
 use crate::sign::ALGORITHM;
-use crate::token::{DPOP_ALGORITHMS, Endpoint as At, GRANTS};
+use crate::token::{DPOP_ALGORITHMS, Endpoint as At, GRANTS, gives_challenges};
 
 /// What signed backchannel requests may be signed with (CIBA Core 1.0 §7.1.1).
 pub const CIBA_ALGORITHMS: &[Algorithm] = &[Algorithm::Es256, Algorithm::Ps256, Algorithm::EdDsa];
@@ -60,12 +60,18 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
         wit.iter().map(|one| one.as_str().to_owned()).collect();
     document.client_attestation_pop_signing_alg_values_supported =
         wit.iter().map(|one| one.as_str().to_owned()).collect();
+    if gives_challenges(facts.set().domain()) {
+        let path = crate::token::CHALLENGE;
+        document.extensions.challenge_endpoint = Some(endpoint(&site.issuer, path)?);
+    }
     document.introspection_endpoint = Some(endpoint(&site.issuer, "/introspect")?);
     document.revocation_endpoint = Some(endpoint(&site.issuer, "/revoke")?);
     let more = &mut document.extensions;
     more.device_authorization_endpoint = Some(endpoint(&site.issuer, "/device_authorization")?);
     more.backchannel_authentication_endpoint = Some(endpoint(&site.issuer, "/bc-authorize")?);
-    more.backchannel_token_delivery_modes_supported = vec!["poll".to_owned()];
+    more.backchannel_token_delivery_modes_supported =
+        ["poll", "ping", "push"].map(str::to_owned).to_vec();
+    more.backchannel_user_code_parameter_supported = true;
     more.backchannel_authentication_request_signing_alg_values_supported =
         CIBA_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
     more.transaction_authorization_endpoint = Some(endpoint(&site.issuer, At::Transaction.path())?);
@@ -108,7 +114,7 @@ fn methods(policy: &RegistrationPolicy) -> Vec<String> {
         methods.retain(|method| *method != Method::TlsClientAuth);
     }
     if !policy.attesters.is_empty() {
-        methods.push(Method::Attestation);
+        methods.extend([Method::Attestation, Method::AttestationDpop]);
     }
     if policy.client_secrets_that_can_be_stolen {
         methods.extend([Method::SecretBasic, Method::SecretPost]);

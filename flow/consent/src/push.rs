@@ -85,11 +85,7 @@ pub enum End {
 
 /// Answers one request.
 pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, Unavailable> {
-    let shown = proof::Shown {
-        client: &asker.client,
-        attestation: asker.attestation.as_ref(),
-        certificates: &asker.certificates,
-    };
+    let shown = asker.shown();
     let keys = match proof::keys(world, shown).await? {
         Ok(keys) => keys,
         Err(refusal) => return Ok(End::Stranger(refusal)),
@@ -97,7 +93,7 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
     let facts = basis(world, keys).await?;
     let now = issuing::now(world, &facts)?;
     let issuer = reply::issuer(world)?;
-    let proved = match proof::authenticate(shown, &facts, &issuer, now)? {
+    let proved = match proof::authenticate(world, shown, &facts, &issuer, now).await? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(End::Stranger(refusal)),
     };

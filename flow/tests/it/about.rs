@@ -123,7 +123,8 @@ impl House {
 /// What a request to the token endpoint shows of its client, for another endpoint.
 fn asker(call: flow::token::Call) -> Asker {
     let flow::token::Call { client, attestation, certificates, source, .. } = call;
-    Asker { client, attestation, certificates, source }
+    let (dpop, path) = (Vec::new(), "/introspect".to_owned());
+    Asker { client, attestation, dpop, path, certificates, source }
 }
 
 async fn introspected(

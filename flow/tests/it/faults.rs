@@ -4,17 +4,20 @@
 use attestation::mechanism::Role;
 use env::World;
 use env::rows::{DomainEpoch, InForce};
-use flow::{agents, apply_policy, join};
+use flow::{agents, apply_policy, join, token};
 use gateway::Refusal;
 use identifier::AgentName;
-use monitoring::Event;
+use monitoring::{Event, Record};
 use provisioning::{Act, State};
 use registry::AgentRecord;
 use testkit::fixture::{
-    Domain, attempt, by_wit, credentials, files_but, registration, story, tool_call,
+    Domain, GATEWAY, attempt, by_wit, code_request, credentials, files_but, refresh_request,
+    registration, story, tool_call,
 };
 use testkit::{Fault, Host, StoreRates};
 use time::Span;
+
+use crate::grants::House;
 
 const TOOLS: &str = "https://gateway.demo.example:8446/invoices";
 
@@ -86,6 +89,54 @@ fn s11_a_suspension_that_failed_was_made_or_not() {
             let expect = if is_made(failure) { (State::Suspended, 2) } else { (State::Active, 1) };
             let epoch = server.store().single::<DomainEpoch>(DomainEpoch::ID).unwrap().epoch.0;
             assert_eq!((agent.lifecycle.state, epoch), expect, "{failure:?}");
+        });
+    }
+}
+
+/// Whoever was told of a failure is not served a second time: the code was used, or it was not.
+/// req: AUTHZ-09 (part)
+#[test]
+fn rfc6749_4_1_2_a_redemption_that_failed_was_made_or_not() {
+    for failure in FAILURES {
+        story(|sim| async move {
+            let house = House::open(&sim, true).await;
+            let (domain, server) = (&house.domain, house.domain.server.world());
+            // Secrets that are made at the first use are there.
+            house.redeem().await;
+            let before = domain.server.journal().len();
+            let code = domain.code(&house.grant, |_| ());
+            fail(&domain.server, failure, 0);
+            let call = house.asks(code_request(&code));
+            assert!(token::answer(&*server, call).await.is_err());
+            domain.register(registration("other", &[])).await;
+            let again = domain.ask(house.asks(code_request(&code))).await;
+            let used = is_made(failure).then_some("grants::CodeUsed");
+            assert_eq!(again.err().map(|refusal| refusal.check()), used, "{failure:?}");
+            let told = domain.server.journal().after(before);
+            let given = |one: &&Record| one.event == Event::TokenIssued && one.why.is_none();
+            assert_eq!(told.iter().filter(given).count(), 1, "{failure:?}: one token in all");
+        });
+    }
+}
+
+/// The successor of a refresh token whose answer was lost is the one that is given again.
+/// req: AUTHZ-09 (part)
+#[test]
+fn rfc9700_4_14_2_a_rotation_that_failed_was_made_or_not() {
+    for failure in FAILURES {
+        story(|sim| async move {
+            let house = House::open(&sim, true).await;
+            let (domain, server) = (&house.domain, house.domain.server.world());
+            let old = house.redeem().await.refresh_token.unwrap();
+            fail(&domain.server, failure, 0);
+            let call = house.asks(refresh_request(&old, &format!("{GATEWAY}/notices"), ""));
+            assert!(token::answer(&*server, call).await.is_err());
+            domain.register(registration("other", &[])).await;
+            let two = house.refresh(&old).await.unwrap().refresh_token.unwrap();
+            assert_eq!(house.refresh(&old).await.unwrap().refresh_token, Some(two.clone()));
+            let held = house.held();
+            assert_eq!((held.refresh.unwrap().generation, held.ended), (2, None), "{failure:?}");
+            assert!(house.refresh(&two).await.is_ok());
         });
     }
 }

@@ -19,6 +19,8 @@ mod components;
 #[cfg(test)]
 mod confidential;
 #[cfg(test)]
+mod defects;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod documents;

@@ -7,6 +7,8 @@ mod bounds;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod defects;
+#[cfg(test)]
 mod endpoint;
 #[cfg(test)]
 mod handshakes;

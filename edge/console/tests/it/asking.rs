@@ -20,6 +20,8 @@ fn call(house: &House, client: &Client, more: &str) -> Call {
         form: Form::parse(body.as_bytes()).unwrap(),
         client: client.asks(request, house.domain.now()).client,
         attestation: None,
+        dpop: Vec::new(),
+        path: "/par".to_owned(),
         certificates: Vec::new(),
         source: "192.0.2.7".to_owned(),
     }

@@ -21,7 +21,8 @@ const ROWS: u64 = 6;
 /// So few that a later life of the process tries again what an earlier one used.
 const VALUES: u64 = 20_000;
 
-fn open(dir: &Path) -> (Sqlite, Arc<Tape>) {
+/// The store and the journal of that folder, as a server opens them.
+pub(crate) fn open(dir: &Path) -> (Sqlite, Arc<Tape>) {
     let tape = Arc::new(Tape::in_file(&dir.join("journal")));
     let journal = Arc::clone(&tape) as Arc<dyn Journal>;
     let store = Sqlite::open(&dir.join("state.db"), journal).unwrap();
@@ -47,7 +48,9 @@ fn what_was_acknowledged_survives_kill_9_with_its_record() {
     let mut used = HashSet::new();
     let mut acknowledged = 0;
     for kill in 0..KILLS {
-        let lines = run_and_kill(dir.path(), Duration::from_millis(50 + kill * 37 % 120));
+        let me = "crash::what_was_acknowledged_survives_kill_9_with_its_record";
+        let after = Duration::from_millis(50 + kill * 37 % 120);
+        let lines = run_and_kill(me, DIR, dir.path(), after);
         let (store, tape) = open(dir.path());
         let actions = tape.by_action();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -87,12 +90,13 @@ fn what_was_acknowledged_survives_kill_9_with_its_record() {
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
-/// The lines that a loaded process wrote before it was killed: what it was told was done.
-fn run_and_kill(dir: &Path, after: Duration) -> Vec<String> {
+/// The lines that `test` wrote, run with `variable` for its folder, before it was killed: what it
+/// was told was done.
+pub(crate) fn run_and_kill(test: &str, variable: &str, dir: &Path, after: Duration) -> Vec<String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::what_was_acknowledged_survives_kill_9_with_its_record"])
+        .args(["--exact", test])
         .arg("--nocapture")
-        .env(DIR, dir)
+        .env(variable, dir)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -131,7 +135,7 @@ fn load(dir: &Path) {
     });
 }
 
-fn tell(done: &str) {
+pub(crate) fn tell(done: &str) {
     let line = format!("done: {done}\n");
     let mut out = std::io::stdout().lock();
     out.write_all(line.as_bytes()).and_then(|()| out.flush()).unwrap();

@@ -9,6 +9,10 @@ mod file;
 #[cfg(test)]
 mod journal;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod people;
+#[cfg(test)]
+mod redeemed;
 #[cfg(test)]
 mod suite;

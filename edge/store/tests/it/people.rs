@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use authentication::session::Session;
 use env::rows::{DomainEpoch, InForce, PolicyRow, TrustRow};
@@ -27,7 +28,7 @@ use crate::suite::{T0, record};
 
 const MANY: usize = 100;
 
-/// A server over a real store. Neither keys nor peers are asked for anything here.
+/// A server over a real store. Its keys are in memory; no peer is asked for anything here.
 pub(crate) struct Server<S> {
     store: S,
     keys: SimKeys,
@@ -38,12 +39,21 @@ pub(crate) struct Server<S> {
     site: Site,
 }
 
-/// A clock that stands still, and waits by the runtime's.
-pub(crate) struct Still;
+/// A clock that stands still until it is set forth, and waits by the runtime's.
+#[derive(Default)]
+pub(crate) struct Still {
+    forth_seconds: AtomicU64,
+}
+
+impl Still {
+    pub(crate) fn forth(&self, seconds: u64) {
+        self.forth_seconds.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
 
 impl Clock for Still {
     fn now(&self) -> UnixTime {
-        T0
+        T0.plus(Span::from_seconds(self.forth_seconds.load(Ordering::SeqCst)))
     }
 
     fn recorded(&self) -> UnixTime {
@@ -91,6 +101,23 @@ impl<S: Store> World for Server<S> {
     }
 }
 
+impl<S: Store> Server<S> {
+    /// A server over what is in the store. Those over one store have seeds of their own, or they
+    /// would draw the same ids.
+    pub(crate) fn new(store: S, seed: Seed) -> Self {
+        let sim = Sim::new(seed);
+        Self {
+            store,
+            keys: SimKeys::new(&sim),
+            peers: SimPeers(SimLink::new(&sim)),
+            entropy: SimEntropy::new(&Rng::new(seed)),
+            clock: Still::default(),
+            component: Component("server".to_owned()),
+            site: testkit::fixture::site(),
+        }
+    }
+}
+
 pub(crate) async fn server<S: Store>(store: S) -> Arc<Server<S>> {
     let set = PolicySet::compile(files()).unwrap();
     let own = TrustDomain::parse("demo.example").unwrap();
@@ -103,16 +130,7 @@ pub(crate) async fn server<S: Store>(store: S) -> Arc<Server<S>> {
     ];
     let change = Change { writes, uses: Vec::new(), records: vec![record("begin")] };
     store.commit(change).await.unwrap();
-    let sim = Sim::new(Seed(7));
-    Arc::new(Server {
-        store,
-        keys: SimKeys::new(&sim),
-        peers: SimPeers(SimLink::new(&sim)),
-        entropy: SimEntropy::new(&Rng::new(Seed(7))),
-        clock: Still,
-        component: Component("server".to_owned()),
-        site: testkit::fixture::site(),
-    })
+    Arc::new(Server::new(store, Seed(7)))
 }
 
 /// req: AUTHN-11 (part)

@@ -80,6 +80,8 @@ impl Counter {
             form: Form::parse(body.as_bytes()).unwrap(),
             client: proved.client,
             attestation: proved.attestation,
+            dpop: Vec::new(),
+            path: "/transaction-authorization".to_owned(),
             certificates: Vec::new(),
             source: "192.0.2.7".to_owned(),
         };
@@ -160,6 +162,29 @@ fn txn_challenge_5_an_approved_call_passes_once_as_it_was_shown() {
         assert!(answered.operator.is_some());
         let let_through = counter.domain.gateway.journal().of(Event::CallFinished);
         assert_eq!(let_through.last().unwrap().root, root);
+    });
+}
+
+/// Of one challenge, one wait; of that, one token.
+/// req: AUTHZ-31 (part)
+#[test]
+fn txn_challenge_5_of_many_at_once_one_is_served() {
+    story(|sim| async move {
+        let counter = Counter::open(&sim, "ask = \"owner\"").await;
+        let signed = counter.challenged(r#"{"to":"Bob","sum":5}"#).await;
+        let hands = (0..MANY).map(|_| boxed(counter.hand_in(&counter.clerk, &signed)));
+        let (waits, refused): (Vec<_>, Vec<_>) =
+            sim.all(hands.collect()).await.into_iter().partition(Result::is_ok);
+        assert!(refused.into_iter().all(|end| end.unwrap_err() == Refusal::ChallengeUsed));
+        let [Ok(wait)] = waits.as_slice() else { panic!("{waits:?}") };
+        counter.allow().await;
+        let id = &wait.transaction_authorization_id;
+        let polls = (0..MANY).map(|_| boxed(counter.poll(id)));
+        let (given, refused): (Vec<_>, Vec<_>) =
+            sim.all(polls.collect()).await.into_iter().partition(Result::is_ok);
+        assert_eq!(given.len(), 1);
+        let used = |end: Result<_, token::Refusal>| end.unwrap_err().check() == "grants::WaitUsed";
+        assert!(refused.into_iter().all(used));
     });
 }
 

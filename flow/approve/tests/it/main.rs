@@ -5,8 +5,14 @@ mod challenge;
 #[cfg(test)]
 mod ciba;
 #[cfg(test)]
+mod defects;
+#[cfg(test)]
 mod device;
 #[cfg(test)]
+mod duties;
+#[cfg(test)]
 mod house;
+#[cfg(test)]
+mod notify;
 #[cfg(test)]
 mod races;

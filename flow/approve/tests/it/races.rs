@@ -40,10 +40,27 @@ fn rfc8628_3_4_of_many_redemptions_one_is_served() {
         let shown = house.find(&asked.user_code).await.unwrap();
         house.say(&cookie, yes(&shown, Some(&asked.user_code))).await.unwrap();
         let polls = (0..MANY).map(|_| boxed(house.poll_device(&asked.device_code)));
-        let ends = sim.all(polls.collect()).await;
-        assert_eq!(ends.iter().filter(|end| end.is_ok()).count(), 1);
-        for refused in ends.into_iter().filter_map(Result::err) {
-            assert_eq!(refused.check(), "grants::WaitUsed");
-        }
+        one_is_served(sim.all(polls.collect()).await);
     });
+}
+
+/// req: AUTHZ-17 (part), AUTHZ-31 (part)
+#[test]
+fn ciba_10_1_of_many_redemptions_one_is_served() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let asked = house.ciba("&login_hint=ada").await.unwrap();
+        let cookie = house.sign_in("ada").await;
+        let shown = (*house.approvals()[0]).clone();
+        house.say(&cookie, yes(&shown, None)).await.unwrap();
+        let polls = (0..MANY).map(|_| boxed(house.poll_ciba(&asked.auth_req_id)));
+        one_is_served(sim.all(polls.collect()).await);
+    });
+}
+
+fn one_is_served(ends: Vec<Result<String, flow::token::Refusal>>) {
+    assert_eq!(ends.iter().filter(|end| end.is_ok()).count(), 1);
+    for refused in ends.into_iter().filter_map(Result::err) {
+        assert_eq!(refused.check(), "grants::WaitUsed");
+    }
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod defects;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod profiles;

@@ -53,6 +53,8 @@ pub(crate) async fn push(house: &House, key: &PrivateKey, jti: &str, body: &str)
     let asker = Asker {
         client: proof.client,
         attestation: None,
+        dpop: Vec::new(),
+        path: "/par".to_owned(),
         certificates: Vec::new(),
         source: "192.0.2.1".to_owned(),
     };
