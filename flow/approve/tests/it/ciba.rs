@@ -14,7 +14,7 @@ use people::end::Check;
 use people::sessions;
 use people::standing::UserAct;
 use registry::profile::{Demand, Unmet, demands};
-use registry::{ClientRecord, Metadata, Profile};
+use registry::{ClientRecord, ClientState, Metadata, Profile};
 use testkit::fixture::{GATEWAY, ISSUER, story};
 use testkit::web::Web;
 
@@ -176,8 +176,8 @@ const ROWS: &[(Demand, Asks)] = &[
     (Demand::BoundTokens, Asks { bound: false, ..ALL }),
 ];
 
-/// What meets all is taken under every profile; what lacks one thing is refused by its row, and only
-/// where the profile has that row.
+/// What meets all is taken under every profile; what lacks one thing is refused by its row, and
+/// only where the profile has that row.
 ///
 /// req: AUTHZ-17 (part)
 #[test]
@@ -245,5 +245,21 @@ fn ciba_4_signed_requests_are_verified_by_what_the_client_registered() {
         web.put("https://app.example/keys", keys, Some(600));
         edit("jwks_uri", "https://app.example/keys".into());
         assert_eq!(ALL.refusal(&house).await, None);
+    });
+}
+
+/// docs/past-defects.md 8: whoever is disabled gets nobody asked, by whatever front.
+#[test]
+fn past_defect_08_a_disabled_client_gets_nobody_asked() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let found = house.world().store().single::<ClientRecord>(&house.client.id).unwrap();
+        let state = ClientState::Disabled;
+        house.world().store().put(&ClientRecord { state, ..(*found).clone() });
+        let refused = house.ciba("&login_hint=ada").await.unwrap_err();
+        assert_eq!(refused.check(), "approve::Unfit", "{refused}");
+        let refused = house.device("").await.unwrap_err();
+        assert_eq!(refused.check(), "approve::Unfit", "{refused}");
+        assert!(house.approvals().is_empty());
     });
 }
