@@ -10,3 +10,5 @@ mod html;
 mod pages;
 #[cfg(test)]
 mod tab;
+#[cfg(test)]
+mod tabs;

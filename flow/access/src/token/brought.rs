@@ -167,6 +167,10 @@ impl Brought {
         if let Some(branch) = self.waiting.as_ref().and_then(|one| one.waited.branch.as_ref()) {
             ids.extend(branch.actors.iter().cloned());
         }
+        // Whose word it comes of, where that is another than it is for (docs/past-defects.md 8).
+        let answered = self.waiting.as_ref().and_then(|one| one.approval.answered.as_ref());
+        let people = answered.filter(|one| one.by.starts_with(registry::user::PREFIX));
+        ids.extend(people.map(|one| one.by.clone()));
         ids.extend(self.assertion.iter().map(|asserted| asserted.subject.clone()));
         ids
     }

@@ -56,7 +56,7 @@ impl House {
         Self::with(sim, files_but(others)).await
     }
 
-    async fn with(sim: &Sim, files: Files) -> Self {
+    pub(crate) async fn with(sim: &Sim, files: Files) -> Self {
         let domain = Domain::start_with(sim, files).await;
         let client = domain.client(&[GrantType::DeviceCode, GrantType::Ciba], false);
         let house = Self { domain, client, throttle: Throttle::default() };

@@ -13,6 +13,8 @@ mod duties;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod notify;
 #[cfg(test)]
 mod races;
