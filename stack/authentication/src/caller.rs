@@ -111,6 +111,13 @@ impl Caller {
         Self { who, client_id, method, key: None, transport: None, issued: None, expires }
     }
 
+    /// A client that is told what came of what it asked. It authenticated by `method` when it
+    /// asked: what it waits with says so, and what is made goes only where it registered (`law`
+    /// lists the uses).
+    pub fn assertion(client_id: String, method: Method, now: UnixTime) -> Self {
+        Self::new(Who::Client(client_id), method, now)
+    }
+
     pub(crate) fn with_key(mut self, key: Thumbprint) -> Self {
         self.key = Some(key);
         self

@@ -1,25 +1,28 @@
 // A browser without script, as far as a person with forms needs one: it keeps cookies, follows
-// redirects within one origin, and sends a form with what the page put into it.
+// redirects within the origins that it is made for, and sends a form with what the page put into it.
 import assert from "node:assert/strict";
 
 const REDIRECTS_MAX = 10;
 const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"' };
 
 export class Browser {
-  #origin;
-  #jar = new Map();
+  #origins;
+  #jars;
+  // Where redirects led.
+  passed = [];
 
-  constructor(origin) {
-    this.#origin = origin;
+  constructor(...origins) {
+    this.#origins = origins;
+    this.#jars = new Map(origins.map((origin) => [origin, new Map()]));
   }
 
-  // Opens a place. What comes back is a page, or `{ left }`: the address of another origin that the
-  // browser was sent to.
+  // Opens a place, at the first origin unless it says another. What comes back is a page, or
+  // `{ left }`: the address elsewhere that the browser was sent to.
   async open(url) {
-    return this.#follow(new URL(url, this.#origin), {});
+    return this.#follow(new URL(url, this.#origins[0]), {});
   }
 
-  // Sends `form` with the button that has the id `button`. `typed` are texts by field name, `untick`
+  // Sends `form` with the button that has the id `button`; without one, its first. `typed` are texts by field name, `untick`
   // and `choose` say by id what the person changed.
   async send(form, button, { typed = {}, untick = [], choose = {} } = {}) {
     const fields = new URLSearchParams();
@@ -31,36 +34,37 @@ export class Browser {
       if (!field.name || field.disabled || (box && (!field.checked || untick.includes(field.id)))) continue;
       fields.append(field.name, typed[field.name] ?? choose[field.id] ?? field.value);
     }
-    const pressed = form.buttons.find((one) => one.id === button);
+    const pressed = form.buttons.find((one) => !button || one.id === button);
     assert.ok(pressed, `a button \`${button}\` among ${form.buttons.map((one) => one.id)}`);
     if (pressed.name) fields.append(pressed.name, pressed.value);
-    return this.#follow(new URL(form.action, form.at), {
-      method: "POST",
-      headers: { origin: this.#origin, "sec-fetch-site": "same-origin" },
-      body: fields,
-    });
+    const to = new URL(form.action, form.at);
+    const site = to.origin === form.at.origin ? "same-origin" : "cross-site";
+    const headers = { origin: form.at.origin, "sec-fetch-site": site };
+    return this.#follow(to, { method: "POST", headers, body: fields });
   }
 
   async #follow(url, request) {
     for (let turn = 0; turn < REDIRECTS_MAX; turn++) {
-      if (url.origin !== this.#origin) return { left: url };
-      const cookie = [...this.#jar].map(([name, value]) => `${name}=${value}`).join("; ");
+      const jar = this.#jars.get(url.origin);
+      if (!jar) return { left: url };
+      const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
       const headers = { ...request.headers, ...(cookie && { cookie }) };
       const answer = await fetch(url, { ...request, headers, redirect: "manual" });
-      for (const line of answer.headers.getSetCookie()) this.#keep(line);
+      for (const line of answer.headers.getSetCookie()) keep(jar, line);
       const to = answer.headers.get("location");
       if (!to) return page(url, answer.status, await answer.text());
       await answer.arrayBuffer();
       [url, request] = [new URL(to, url), {}];
+      this.passed.push(url);
     }
     throw new Error(`more than ${REDIRECTS_MAX} redirects, at last to ${url}`);
   }
+}
 
-  #keep(line) {
-    const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
-    if (/; *max-age=0/i.test(line)) this.#jar.delete(name);
-    else this.#jar.set(name, value);
-  }
+function keep(jar, line) {
+  const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+  if (/; *(max-age=0|expires=Thu, 01 Jan 1970)/i.test(line)) jar.delete(name);
+  else jar.set(name, value);
 }
 
 // Somebody at the sign-in page types a name and a code.

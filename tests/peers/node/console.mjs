@@ -55,11 +55,11 @@ try {
   await firstSignIn();
   await signInByPasskey();
   const config = await register();
-  await consents(config);
+  const token = await consents(config);
   await answers(config);
   await device(config);
   await agentAsks();
-  await operates();
+  await operates(token);
   await ends();
 } finally {
   await browser.close();
@@ -72,11 +72,12 @@ assert.deepEqual(complaints, [], "no script fails, and no policy of a page is br
 async function look(name) {
   assert.ok(!looked.includes(name), name);
   looked.push(name);
+  await page.evaluate(axe.source);
   for (const colorScheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme });
     for (const [width, size] of [["wide", WIDE], ["narrow", NARROW]]) {
       await page.setViewportSize(size);
-      const found = await page.evaluate(`${axe.source}; axe.run({ resultTypes: ["violations"] })`);
+      const found = await page.evaluate('axe.run({ resultTypes: ["violations"] })');
       for (const { id, impact, nodes } of found.violations) {
         if (impact !== "serious" && impact !== "critical") continue;
         for (const { target, failureSummary } of nodes) {
@@ -156,10 +157,9 @@ async function register() {
     token_endpoint_auth_method: "private_key_jwt",
     jwks: { keys: [{ kty, crv, x, y, alg: "ES256", kid: "1" }] },
     backchannel_token_delivery_mode: "poll",
-    id_token_signed_response_alg: "ES256",
   };
   const proof = client.PrivateKeyJwt({ key: pair.privateKey, kid: "1" });
-  return client.dynamicClientRegistration(new URL(issuer), metadata, proof, { algorithm: "oauth2" });
+  return client.dynamicClientRegistration(new URL(issuer), metadata, proof);
 }
 
 // Sends the browser to ask, and gives what redeems the answer.
@@ -207,6 +207,7 @@ async function consents(config) {
 
   await open("/authorize?client_id=nobody&response_type=code");
   await look("fault");
+  return tokens.access_token;
 }
 
 async function answers(config) {
@@ -265,11 +266,21 @@ async function agentAsks() {
   await look("consent-nothing");
 }
 
-async function operates() {
-  for (const list of ["grants", "agents", "clients", "users"]) {
+async function operates(token) {
+  for (const list of ["grants", "approvals", "sessions", "agents", "clients", "users", "trace"]) {
     await open(`/console/operate/${list}`);
     await look(`operate-${list}`);
   }
+  // The whole story of a task, by any of its tokens.
+  const { jti } = JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
+  await page.goto(`${issuer}/console/operate/trace`);
+  await page.fill("#id", jti);
+  await press("go");
+  assert.match(await text("story"), /Notebook|client-/);
+  await look("trace-story");
+  await page.fill("#id", "nothing");
+  await press("go");
+  await look("trace-missing");
   await open("/console/operate/none");
   await look("operate-unknown");
 }

@@ -172,13 +172,16 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
       "device_authorization_endpoint": "https://localhost:8443/device_authorization",
       "backchannel_authentication_endpoint": "https://localhost:8443/bc-authorize",
       "backchannel_token_delivery_modes_supported": [
-        "poll"
+        "poll",
+        "ping",
+        "push"
       ],
       "backchannel_authentication_request_signing_alg_values_supported": [
         "ES256",
         "PS256",
         "EdDSA"
       ],
+      "backchannel_user_code_parameter_supported": true,
       "introspection_signing_alg_values_supported": [
         "ES256"
       ],

@@ -12,6 +12,7 @@ use askama::Template;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use basis::facts::basis;
 use env::{Clock, World};
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use oauth::device::UserCode;
@@ -20,6 +21,7 @@ use people::end::{Check, End};
 use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
+use crate::pages::acting::{Right, rights};
 use crate::visit::Visit;
 use crate::words::moment;
 
@@ -47,6 +49,7 @@ struct Listed {
 struct Asked {
     frame: Frame,
     one: Row,
+    wants: Vec<Right>,
     lines: Vec<(String, String)>,
     may: bool,
     is_device: bool,
@@ -142,19 +145,27 @@ pub(crate) async fn one<W: World>(
             "No such question",
             "There is no such question for you. It may be somebody else's.",
         ),
-        Ok(Some(found)) => ask(&shared, &visit, &found, ""),
+        Ok(Some(found)) => ask(&shared, &visit, &found, "").await,
     }
 }
 
-/// The question, with everything that is asked, and what can be answered.
-fn ask<W: World>(shared: &Shared<W>, visit: &Visit, found: &Approval, code: &str) -> Response {
+/// The question: what is wanted in the words of policy, then every line that the answer is bound
+/// to, and what can be answered.
+async fn ask<W: World>(
+    shared: &Shared<W>,
+    visit: &Visit,
+    found: &Approval,
+    code: &str,
+) -> Response {
     let is_device = found.whom == Whom::Typed;
     let action = if is_device { DEVICE.to_owned() } else { format!("{LIST}/{}", found.id) };
     let world = shared.world.as_ref();
+    let Ok(facts) = basis(world, Vec::new()).await else { return page::unavailable() };
     let pending = found.state_at(world.clock().now()) == approval::State::Pending;
     let shown = Asked {
         frame: visit.frame("Do you approve this?", "approvals"),
         one: Row::of(world, found),
+        wants: rights(world, &facts, &found.sought.targets, &found.sought.openid),
         lines: found.lines(),
         may: pending,
         is_device,
@@ -228,7 +239,7 @@ pub(crate) async fn connect<W: World>(
         // RFC 8628 §3.3.1 lets users compare: as the device shows it, however it was typed.
         Ok(Ok(found)) => {
             let shown = UserCode::parse(&code).map_or(code, |code| code.expose());
-            ask(&shared, &visit, &found, &shown)
+            ask(&shared, &visit, &found, &shown).await
         }
         Ok(Err(refusal)) => {
             shared.count(visit.source(), refusal.check());

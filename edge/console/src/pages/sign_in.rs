@@ -287,8 +287,11 @@ pub(crate) async fn to_provider<W: World>(
     let begun = upstream::begin(world, ceremonies, &visit.person(), &name, &to, signed).await;
     match begun {
         Ok(Ok(to)) => {
+            let Ok(offered) = upstream::offered(world).await else { return page::unavailable() };
+            let title = offered.into_iter().find(|one| one.name == name);
+            let title = title.map_or(name, |one| one.title);
             let frame = visit.frame("On to your provider", "");
-            visit.answer(page::show(StatusCode::OK, &Onward { frame, to, title: name }))
+            visit.answer(page::show(StatusCode::OK, &Onward { frame, to, title }))
         }
         Ok(Err(refusal)) => {
             shared.count(visit.source(), refusal.check());

@@ -53,6 +53,8 @@ fn s10_6_a_person_sees_exactly_what_is_asked_and_answers_once() {
         let page = question.page();
         assert_eq!(page.text("number"), found.number.to_string());
         assert!(page.text("shown").contains("Order 7"), "{}", page.text("shown"));
+        // First in the words of policy, for people do not read scopes.
+        assert!(page.text("wants").contains("read notices"), "{}", page.text("wants"));
         // It is hers alone, whoever runs the system.
         let mut root = house.signed("root").await;
         assert_eq!(root.get(&place).await.status, StatusCode::NOT_FOUND);

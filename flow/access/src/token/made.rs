@@ -69,7 +69,9 @@ pub(super) async fn make<W: World>(
                 Err(unmoved) => return Ok(Err(Refusal::Unmakeable(unmoved.to_string()))),
             }
         }
-        match id_token::beside(world, facts, (asked, brought), held, &token).await? {
+        let refresh_token = response.refresh_token.clone();
+        let beside = (&token, refresh_token.as_deref());
+        match id_token::beside(world, facts, (asked, brought), held, beside).await? {
             Ok(id_token) => response.id_token = id_token,
             Err(fault) => return Ok(Err(Refusal::Unmakeable(fault))),
         }

@@ -9,6 +9,10 @@ mod defects;
 #[cfg(test)]
 mod device;
 #[cfg(test)]
+mod duties;
+#[cfg(test)]
 mod house;
+#[cfg(test)]
+mod notify;
 #[cfg(test)]
 mod races;

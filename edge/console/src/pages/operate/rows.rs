@@ -94,7 +94,7 @@ async fn grants<W: World>(
         let grant = &one.grant;
         let live = grant.is_live(now);
         let action = format!("{OPERATE}/grants/{}/end", grant.id);
-        let all = rights(world, &facts, grant).into_iter();
+        let all = rights(world, &facts, &grant.targets, &grant.openid).into_iter();
         let all: Vec<_> = all.map(|right| format!("{}: {}", right.place, right.words)).collect();
         Row {
             id: grant.id.clone(),
