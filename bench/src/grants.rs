@@ -205,11 +205,13 @@ impl Desk {
     }
 
     /// A request that gets somebody asked.
-    fn asking(&self, body: &str) -> Result<approve::caller::Call, Failure> {
+    fn asking(&self, path: &str, body: &str) -> Result<approve::caller::Call, Failure> {
         Ok(approve::caller::Call {
             form: Form::parse(body.as_bytes()).map_err(|error| error.to_string())?,
             client: self.proved()?,
             attestation: None,
+            dpop: Vec::new(),
+            path: path.to_owned(),
             certificates: Vec::new(),
             source: "127.0.0.1".to_owned(),
         })
@@ -308,7 +310,7 @@ impl Desk {
                 Ok(())
             }
         };
-        self.ask_all(&body, |_| String::new(), each).await?;
+        self.ask_all(("/device_authorization", &body), |_| String::new(), each).await?;
         let codes = taken(&pool, ALL);
         let request = |code: &str| {
             let device_code = TokenText::parse(code)?;
@@ -338,7 +340,7 @@ impl Desk {
             let person = self.people.get(at % PEOPLE);
             person.map_or_else(String::new, |person| format!("&login_hint={}", person.id))
         };
-        self.ask_all(&body, hint, each).await?;
+        self.ask_all(("/bc-authorize", &body), hint, each).await?;
         let ids = taken(&pool, ALL);
         let request = |id: &str| {
             let auth_req_id = TokenText::parse(id)?;
@@ -350,7 +352,7 @@ impl Desk {
     /// Lets as many be asked and answered as are redeemed afterwards: not measured.
     async fn ask_all<F, R>(
         &self,
-        body: &str,
+        (path, body): (&str, &str),
         more: impl Fn(usize) -> String,
         each: F,
     ) -> Result<(), Failure>
@@ -361,7 +363,7 @@ impl Desk {
         for round in 0..=ROUNDS {
             let jobs = (0..REQUESTS).map(|at| {
                 let at = round * REQUESTS + at;
-                Ok::<_, Failure>((self.asking(&format!("{body}{}", more(at)))?, at))
+                Ok::<_, Failure>((self.asking(path, &format!("{body}{}", more(at)))?, at))
             });
             drive(deal(jobs.collect::<Result<_, _>>()?, TASKS), each.clone()).await?;
         }
@@ -417,7 +419,8 @@ impl Desk {
                 let of = code_request("none");
                 let call = all.clerk.by_wit(of, all.issuer(), now())?;
                 let Call { client, attestation, certificates, source, .. } = call;
-                let asker = Asker { client, attestation, certificates, source };
+                let (dpop, path) = (Vec::new(), "/introspect".to_owned());
+                let asker = Asker { client, attestation, dpop, path, certificates, source };
                 let request = IntrospectionRequest { token: TokenText::parse(&token)?, hint: None };
                 Ok(Question { asker, request, signed: false })
             };

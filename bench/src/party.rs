@@ -135,7 +135,7 @@ impl Party {
     ) -> Result<Call, Failure> {
         let wit = oauth::TokenText::parse(self.wit.expose())?;
         let possession = oauth::TokenText::parse(&self.possession(issuer, now)?)?;
-        Ok(Call { attestation: Some((wit, possession)), ..self.plain(request)? })
+        Ok(Call { attestation: Some((wit, Some(possession))), ..self.plain(request)? })
     }
 
     /// A request, authenticated by a JWT-SVID.

@@ -1,5 +1,5 @@
 //! Servers that belong to somebody else: identity providers that people sign in by, and clients
-//! that are told when a session ended.
+//! that are told when a session ended, or what somebody answered.
 
 use std::fmt;
 use std::future::Future;
@@ -46,6 +46,14 @@ pub enum Asks {
         /// Our secret at this provider.
         secret: Option<SharedSecret>,
     },
+    /// Something is told, with a token that the one who is told knows us by. What the answer says
+    /// is not read.
+    Told {
+        /// `application/json`.
+        body: String,
+        /// The bearer token.
+        bearer: String,
+    },
 }
 
 impl fmt::Debug for Asks {
@@ -54,6 +62,7 @@ impl fmt::Debug for Asks {
             Self::Document { .. } => "Document",
             Self::Bearer(_) => "Bearer(…)",
             Self::Form { .. } => "Form(…)",
+            Self::Told { .. } => "Told(…)",
         })
     }
 }

@@ -5,7 +5,9 @@
 //! In scope: the order of things for each request of the server, the node and the gateway. Not
 //! here: any decision (`stack`), enrolment (`flow/enrol`), any socket, table or file (`edge`).
 
-pub use access::{call, delegate, ends, feed, introspect, publish, revoke, token, userinfo};
+pub use access::{
+    call, delegate, discovery, ends, feed, introspect, publish, revoke, token, userinfo,
+};
 pub use basis::{facts, issuing, record, sign, turns};
 
 pub mod agents;

@@ -3,9 +3,10 @@
 //!
 //! In scope: the simulated doors of `env`, the scheduler whose order comes from the seed, a small
 //! domain to tell stories with ([`fixture`]), documents about agents ([`documents`]), the
-//! processors that vouch for guests ([`silicon`]), hosts with something to show ([`hosts`]), and
-//! the passkeys of users ([`passkeys`]). Not here: sockets, files and threads; those of `edge` have
-//! tests of their own. Only ever a dev-dependency, and what `bench` measures.
+//! processors that vouch for guests ([`silicon`]), hosts with something to show ([`hosts`]), the
+//! passkeys of users ([`passkeys`]), and pages that others publish ([`web`]). Not here: sockets,
+//! files and threads; those of `edge` have tests of their own. Only ever a dev-dependency, and what
+//! `bench` measures.
 
 mod clock;
 pub mod documents;
@@ -20,6 +21,7 @@ mod rng;
 pub mod silicon;
 mod sim;
 mod store;
+pub mod web;
 mod world;
 
 pub use clock::{SimClock, SimEntropy};

@@ -254,7 +254,7 @@ fn call_of(
     Ok(Call {
         request: TokenRequest::parse(&form).map_err(|why| why.to_string())?,
         client: PresentedClient::parse(&form).map_err(|why| why.to_string())?,
-        attestation: field(ATTESTATION_FIELD).ok().zip(field(POP_FIELD).ok()),
+        attestation: field(ATTESTATION_FIELD).ok().zip(field(POP_FIELD).ok().map(Some)),
         dpop: Vec::new(),
         certificates: Vec::new(),
         source,

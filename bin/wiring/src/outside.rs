@@ -1,14 +1,17 @@
 //! Servers of somebody else: identity providers that people sign in by, clients that are told when
-//! a session ended. The guarded client behind [`env::Outside`], and the job that tells clients.
+//! a session ended, or what somebody answered. The guarded client behind [`env::Outside`], and the
+//! jobs that tell clients.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use approve::notify;
 use authentication::policy::Proof;
-use env::{Asks, Clock, Outbound, Outside, Replying, SharedSecret, Store, Unavailable, World};
+use env::{Asks, Clock, Outbound, Outside, Replying, Seq, SharedSecret, Store, Unavailable, World};
 use fetch::{Basic, Fetcher, Limits, Names, Network, Peer, Roots, SystemNames};
 use people::leave;
 use time::{Span, UnixTime};
@@ -81,6 +84,10 @@ impl<N: Names + Clone> Outsiders<N> {
         match &question.what {
             Asks::Document { fresh } => self.document(&fetcher, &url, *fresh).await,
             Asks::Bearer(token) => fetcher.get_as(&url, token).await.map_err(fault),
+            Asks::Told { body, bearer } => {
+                let told = fetcher.tell(&url, bearer, body.clone()).await;
+                told.map(|()| String::new()).map_err(fault)
+            }
             Asks::Form { body, secret } => {
                 let (mut body, mut basic) = (body.clone(), None);
                 if let Some(secret) = secret {
@@ -158,7 +165,8 @@ impl<N: Names + Clone> Outside for Outsiders<N> {
         Box::pin(async move {
             let answer = self.answer(question).await;
             if let Err(error) = &answer {
-                tracing::info!(url = question.url, why = error.why, "outside: no answer");
+                // Whoever waits for it is told no more than that it is not there just now.
+                tracing::warn!(url = question.url, why = error.why, "outside: no answer");
             }
             answer
         })
@@ -178,13 +186,7 @@ pub async fn follow<W: World>(world: Arc<W>) {
             }
         };
         if agenda.due.is_empty() {
-            let now = world.clock().now();
-            let pause = agenda.next.map_or(LOOK_MAX, |next| next.since(now).min(LOOK_MAX));
-            // What ends is told at once.
-            tokio::select! {
-                () = world.clock().sleep(pause.max(LOOK_MIN)) => {}
-                _ = world.store().past(agenda.seq) => world.clock().sleep(LOOK_MIN).await,
-            }
+            rest(world.as_ref(), agenda.next, agenda.seq).await;
             continue;
         }
         let mut telling = JoinSet::new();
@@ -195,17 +197,66 @@ pub async fn follow<W: World>(world: Arc<W>) {
             let world = Arc::clone(&world);
             telling.spawn(async move {
                 let told = leave::tell(world.as_ref(), &notice).await;
-                let client = &notice.client_id;
-                match told {
-                    Ok(told) => tracing::info!(client, ?told, "logout: a client was told"),
-                    Err(error) => {
-                        tracing::error!(client, %error, "logout: a client was not told");
-                        // Due it still is: not at once again.
-                        world.clock().sleep(LOOK_MAX).await;
-                    }
-                }
+                report(world.as_ref(), "logout", &notice.client_id, told).await;
             });
         }
         while telling.join_next().await.is_some() {}
+    }
+}
+
+/// Tells clients that somebody answered, or what, for ever; in the same way.
+pub async fn follow_answers<W: World>(world: Arc<W>) {
+    loop {
+        let agenda = match notify::agenda(world.as_ref()).await {
+            Ok(agenda) => agenda,
+            Err(error) => {
+                tracing::error!(%error, "ciba: what is due cannot be read");
+                world.clock().sleep(LOOK_MAX).await;
+                continue;
+            }
+        };
+        if agenda.due.is_empty() {
+            rest(world.as_ref(), agenda.next, agenda.seq).await;
+            continue;
+        }
+        let mut telling = JoinSet::new();
+        for ticket in agenda.due {
+            if telling.len() >= TOLD_AT_ONCE {
+                telling.join_next().await;
+            }
+            let world = Arc::clone(&world);
+            telling.spawn(async move {
+                let told = notify::tell(world.as_ref(), &ticket).await;
+                report(world.as_ref(), "ciba", &ticket.client_id, told).await;
+            });
+        }
+        while telling.join_next().await.is_some() {}
+    }
+}
+
+/// Waits until something is due, or ends: that is told at once.
+async fn rest<W: World>(world: &W, next: Option<UnixTime>, seq: Seq) {
+    let now = world.clock().now();
+    let pause = next.map_or(LOOK_MAX, |next| next.since(now).min(LOOK_MAX));
+    tokio::select! {
+        () = world.clock().sleep(pause.max(LOOK_MIN)) => {}
+        _ = world.store().past(seq) => world.clock().sleep(LOOK_MIN).await,
+    }
+}
+
+/// Says what came of telling a client.
+async fn report<W: World, T: Debug>(
+    world: &W,
+    of: &str,
+    client: &str,
+    told: Result<T, Unavailable>,
+) {
+    match told {
+        Ok(told) => tracing::info!(of, client, ?told, "a client was told"),
+        Err(error) => {
+            tracing::error!(of, client, %error, "a client was not told");
+            // Due it still is: not at once again.
+            world.clock().sleep(LOOK_MAX).await;
+        }
     }
 }

@@ -186,6 +186,7 @@ impl Server {
             pages: console::router(console::Parts {
                 world: Arc::clone(&world),
                 on_refused: Arc::new(move |source, check| of_pages.count(&source, check)),
+                stories: super::stories::of(pulse.logs.clone()),
             }),
         };
         let origin = Origin::new(parts);
@@ -342,6 +343,7 @@ impl Server {
         let fetcher = super::federation::fetcher(settings)?;
         self.tasks.spawn(super::federation::follow(Arc::clone(&self.world), fetcher));
         self.tasks.spawn(super::outside::follow(Arc::clone(&self.world)));
+        self.tasks.spawn(super::outside::follow_answers(Arc::clone(&self.world)));
         let Some(port) = settings.federation_port else { return Ok(()) };
         let tls = server_config(Arc::new(presented.clone()), Clients::NotAsked, tls::HTTP);
         let tls = tls.map_err(|error| error.to_string())?;

@@ -49,7 +49,7 @@ pub(crate) async fn introspect<W: World>(
     };
     match introspect::answer(&*shared.world, asked).await {
         Ok(End::Stranger(why)) => {
-            let mut answer = token::refused(&shared, &source, &Unread::Stranger(Box::new(why)));
+            let mut answer = token::stranger(&shared, &source, why).await;
             // RFC 7662 §2.3: "HTTP 401 (Unauthorized)".
             *answer.status_mut() = StatusCode::UNAUTHORIZED;
             answer
@@ -90,9 +90,7 @@ pub(crate) async fn revoke<W: World>(
         Err(unread) => return token::refused(&shared, &source, &unread),
     };
     match revoke::answer(&*shared.world, order).await {
-        Ok(End::Stranger(why)) => {
-            token::refused(&shared, &source, &Unread::Stranger(Box::new(why)))
-        }
+        Ok(End::Stranger(why)) => token::stranger(&shared, &source, why).await,
         Ok(End::Decided(recorded)) => {
             let id = recorded.audit_id();
             let answer = match recorded.into_value() {

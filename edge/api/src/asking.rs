@@ -32,7 +32,10 @@ pub(crate) async fn device<W: World>(
 ) -> Answer {
     let (source, read) = read(&shared, request).await;
     match read {
-        Ok((call, _)) => ended(&shared, &source, device::authorize(&*shared.world, &call).await),
+        Ok(call) => {
+            let end = device::authorize(&*shared.world, &call).await;
+            ended(&shared, &source, end).await
+        }
         Err(unread) => token::refused(&shared, &source, &unread),
     }
 }
@@ -44,7 +47,10 @@ pub(crate) async fn backchannel<W: World>(
 ) -> Answer {
     let (source, read) = read(&shared, request).await;
     match read {
-        Ok((call, _)) => ended(&shared, &source, ciba::authorize(&*shared.world, &call).await),
+        Ok(call) => {
+            let end = ciba::authorize(&*shared.world, &call).await;
+            ended(&shared, &source, end).await
+        }
         Err(unread) => token::refused(&shared, &source, &unread),
     }
 }
@@ -56,14 +62,15 @@ pub(crate) async fn transaction<W: World>(
 ) -> Answer {
     const ID: &str = "transaction_authorization_id";
     let (source, read) = read(&shared, request).await;
-    let (call, dpop) = match read {
-        Ok(read) => read,
+    let call = match read {
+        Ok(call) => call,
         Err(unread) => return token::refused(&shared, &source, &unread),
     };
     // §5.3: "The client polls the transaction authorization endpoint by sending a POST request"
     // with the identifier.
     let Some(id) = call.form.get(ID) else {
-        return ended(&shared, &source, challenge::authorize(&*shared.world, &call).await);
+        let end = challenge::authorize(&*shared.world, &call).await;
+        return ended(&shared, &source, end).await;
     };
     let Ok(deferral_code) = TokenText::parse(id) else {
         let unread = Unread::from(TokenRequestError::Missing { name: ID });
@@ -73,28 +80,28 @@ pub(crate) async fn transaction<W: World>(
         request: TokenRequest::Deferred(Deferred { deferral_code }),
         client: call.client,
         attestation: call.attestation,
-        dpop,
+        dpop: call.dpop,
         certificates: call.certificates,
         source: call.source,
     };
     token::given(&shared, &source, Endpoint::Transaction, call).await
 }
 
-type Read = Result<(Call, Vec<Vec<u8>>), Unread>;
-
-/// The form, what it shows of its client, and its DPoP proofs.
-async fn read<W: World>(shared: &Shared<W>, request: Request<Body>) -> (Source, Read) {
+/// The form, and what the request shows of its client.
+async fn read<W: World>(
+    shared: &Shared<W>,
+    request: Request<Body>,
+) -> (Source, Result<Call, Unread>) {
     let (parts, body) = request.into_parts();
     let source = source(&parts);
-    let read = token::asker(shared, &parts, body).await.map(|(asker, form)| {
-        let call = Call {
-            form,
-            client: asker.client,
-            attestation: asker.attestation,
-            certificates: asker.certificates,
-            source: asker.source,
-        };
-        (call, token::dpop(&parts.headers))
+    let read = token::asker(shared, &parts, body).await.map(|(asker, form)| Call {
+        form,
+        client: asker.client,
+        attestation: asker.attestation,
+        dpop: asker.dpop,
+        path: asker.path,
+        certificates: asker.certificates,
+        source: asker.source,
     });
     (source, read)
 }
@@ -104,15 +111,13 @@ fn source(parts: &Parts) -> Source {
     address.map_or_else(|| Source::Component("unknown".to_owned()), Source::Address)
 }
 
-fn ended<W: World, T: Serialize>(
+async fn ended<W: World, T: Serialize>(
     shared: &Shared<W>,
     source: &Source,
     end: Result<End<T, Refusal>, Unavailable>,
 ) -> Answer {
     match end {
-        Ok(End::Stranger(Refusal::Client(why))) => {
-            token::refused(shared, source, &Unread::Stranger(Box::new(why)))
-        }
+        Ok(End::Stranger(Refusal::Client(why))) => token::stranger(shared, source, why).await,
         Ok(End::Stranger(refusal)) => of_refusal(&refusal).into_answer(),
         Ok(End::Decided(recorded)) => {
             let id = recorded.audit_id();

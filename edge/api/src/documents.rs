@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use env::{Clock, Unavailable, World};
-use http::header::CACHE_CONTROL;
+use flow::discovery::At;
+use http::header::{CACHE_CONTROL, HOST};
+use http::uri::Authority;
 use http::{HeaderValue, Request, StatusCode, Uri};
 use serde::Serialize;
 
@@ -29,15 +31,24 @@ pub(crate) async fn jwks<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answ
     document(flow::publish::jwks(&*shared.world).await)
 }
 
-/// OpenID Connect Discovery 1.0 §4.2, for relying parties that take JWT-SVIDs as ID tokens: there
-/// where policy names an issuer of JWT-SVIDs.
-pub(crate) async fn oidc_discovery<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
-    document_if(flow::publish::oidc_discovery(&*shared.world).await)
+/// OpenID Connect Discovery 1.0 §4.2: for clients that sign users in, and for relying parties that
+/// take JWT-SVIDs as ID tokens, each at its issuer's URL.
+pub(crate) async fn oidc_discovery<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Answer {
+    let host = request
+        .uri()
+        .authority()
+        .map(Authority::as_str)
+        .or_else(|| request.headers().get(HOST).and_then(|host| host.to_str().ok()));
+    let at = At { host, path: request.uri().path() };
+    document_if(flow::discovery::openid_configuration(&*shared.world, at).await)
 }
 
-/// The keys of JWT-SVIDs as a plain JWK Set (RFC 7517 §5): `jwks_uri` of that document.
-pub(crate) async fn oidc_keys<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
-    document_if(flow::publish::oidc_keys(&*shared.world).await)
+/// The keys of JWT-SVIDs as a plain JWK Set (RFC 7517 §5): `jwks_uri` of the second document.
+pub(crate) async fn oidc_keys<W: World>(State(shared): State<Arc<Shared<W>>>, uri: Uri) -> Answer {
+    document_if(flow::discovery::svid_keys(&*shared.world, uri.path()).await)
 }
 
 /// SPIFFE Federation §5.2.1.3 (`https_web`), §5.2.2.3 (`https_spiffe`): "Upon receiving an HTTP GET
@@ -96,6 +107,15 @@ pub(crate) async fn ready<W: World>(State(shared): State<Arc<Shared<W>>>) -> Ans
             answer
         }
     };
+    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    answer
+}
+
+/// draft-ietf-oauth-attestation-based-client-auth §6.1: "The Authorization Server or Resource
+/// Server MUST make the response uncacheable by adding a Cache-Control header field including the
+/// value no-store."
+pub(crate) async fn challenge<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
+    let mut answer = document_if(flow::token::challenge(&*shared.world).await);
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     answer
 }

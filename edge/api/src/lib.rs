@@ -30,6 +30,7 @@ mod push;
 mod refused;
 mod registration;
 mod routes;
+pub mod story;
 mod tiles;
 mod token;
 mod verify;

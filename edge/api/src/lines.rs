@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::admin::messages::Problem;
 use crate::admin::problem::Undone;
-use crate::admin::records::{decode, line};
+use crate::admin::records::line;
 use crate::answer::{Answer, NO_STORE};
 use crate::audit::{Audit, AuditFault, Entry};
+use crate::story::decode;
 
 /// Entries that are read in one go.
 const BATCH: usize = 256;

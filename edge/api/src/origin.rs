@@ -276,6 +276,7 @@ fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>
     match route.endpoint {
         Public::Token => of(route, token::serve::<W>),
         Public::Push => of(route, push::serve::<W>),
+        Public::Challenge => of(route, documents::challenge::<W>),
         Public::Introspect => of(route, about::introspect::<W>),
         Public::Revoke => of(route, about::revoke::<W>),
         Public::Userinfo => of(route, about::userinfo::<W>),

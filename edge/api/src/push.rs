@@ -12,7 +12,7 @@ use oauth::pushed::STATUS;
 use crate::accept::Peer;
 use crate::answer::{self, Answer};
 use crate::origin::Shared;
-use crate::refused::{Source, Unread};
+use crate::refused::Source;
 use crate::{token, wire};
 
 /// Answers a request over HTTP.
@@ -30,9 +30,7 @@ pub(crate) async fn serve<W: World>(
         Err(unread) => return token::refused(&shared, &source, &unread),
     };
     match push::push(&*shared.world, asker, form).await {
-        Ok(End::Stranger(why)) => {
-            token::refused(&shared, &source, &Unread::Stranger(Box::new(why)))
-        }
+        Ok(End::Stranger(why)) => token::stranger(&shared, &source, why).await,
         Ok(End::Decided(recorded)) => {
             let id = recorded.audit_id();
             let mut answer = match recorded.into_value() {

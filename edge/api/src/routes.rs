@@ -24,6 +24,7 @@ pub(crate) struct Route<E> {
 pub(crate) enum Public {
     Token,
     Push,
+    Challenge,
     Introspect,
     Revoke,
     Userinfo,
@@ -75,6 +76,8 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/token", Public::Token, (CORS, STANDARD)),
     // RFC 9126: clients in browsers push, too.
     public("POST", "/par", Public::Push, (CORS, STANDARD)),
+    // draft-ietf-oauth-attestation-based-client-auth §6.1.
+    public("POST", "/challenge", Public::Challenge, (CORS, STANDARD)),
     // RFC 7662: for resource servers, which are no pages.
     public("POST", "/introspect", Public::Introspect, (NO_CORS, STANDARD)),
     public("POST", "/revoke", Public::Revoke, (CORS, STANDARD)),
@@ -104,9 +107,13 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/sign-in/upstream/{name}/logout", Public::UpstreamLogout, (NO_CORS, STANDARD)),
     public("GET", "/.well-known/oauth-authorization-server", Public::Metadata, (CORS, STANDARD)),
     public("GET", "/jwks", Public::Jwks, (CORS, STANDARD)),
-    // OpenID Connect Discovery 1.0 §4.1; its `jwks_uri` is ours to choose.
+    // OpenID Connect Discovery 1.0 §4.1, also below the path of an issuer, and where RFC 8414 §5
+    // has it; its `jwks_uri` is ours to choose.
     public("GET", "/.well-known/openid-configuration", Public::OidcDiscovery, (CORS, STANDARD)),
+    public("GET", OPENID_BELOW, Public::OidcDiscovery, (CORS, STANDARD)),
+    public("GET", OPENID_INSERTED, Public::OidcDiscovery, (CORS, STANDARD)),
     public("GET", "/keys", Public::OidcKeys, (CORS, OWN)),
+    public("GET", "/{below}/keys", Public::OidcKeys, (CORS, STANDARD)),
     public("GET", "/identifier", Public::Identifier, (NO_CORS, OWN)),
     public("GET", "/bundle", Public::Bundle, (CORS, OWN)),
     public("GET", "/log/{log}/checkpoint", Public::Tile, (CORS, OWN)),
@@ -115,6 +122,8 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("GET", "/metrics", Public::Metrics, (NO_CORS, OWN)),
 ];
 
+const OPENID_BELOW: &str = "/{below}/.well-known/openid-configuration";
+const OPENID_INSERTED: &str = "/.well-known/openid-configuration/{below}";
 const VERIFIER_SESSION: &str = "/challenge-response/v1/session/{id}";
 const VERIFIER_DOCUMENT: &str = "/.well-known/veraison/verification";
 
@@ -140,6 +149,7 @@ pub(crate) enum Order {
     MoveUser,
     GiveLink,
     GiveCode,
+    AskCode,
     EndSessions,
     ListSessions,
     EndSession,
@@ -194,6 +204,7 @@ pub(crate) const ORDERS: &[Route<Order>] = &[
     order("POST", "/v1/users/{name}/{act}", Order::MoveUser),
     order("POST", "/v1/users/{name}/link", Order::GiveLink),
     order("POST", "/v1/users/{name}/code", Order::GiveCode),
+    order("POST", "/v1/users/{name}/ask-code", Order::AskCode),
     order("POST", "/v1/users/{name}/sign-out", Order::EndSessions),
     order("GET", "/v1/sessions", Order::ListSessions),
     order("POST", "/v1/sessions/{id}/end", Order::EndSession),

@@ -187,21 +187,30 @@ pub(crate) async fn asker<W: World>(
     let asker = Asker {
         client: presented(&parts.headers, &form)?,
         attestation: attestation(&parts.headers)?,
+        dpop: dpop(&parts.headers),
+        path: parts.uri.path().to_owned(),
         certificates: peer.chain.as_deref().unwrap_or_default().to_vec(),
         source: peer.address.to_string(),
     };
     Ok((asker, form))
 }
 
-/// Both fields, or neither. draft-ietf-oauth-attestation-based-client-auth §7.1: "There is
-/// precisely one OAuth-Client-Attestation HTTP request header field containing a Client
-/// Attestation JWT."
-fn attestation(headers: &HeaderMap) -> Result<Option<(TokenText, TokenText)>, Unread> {
+/// Both fields, or the first beside a proof of DPoP, or neither.
+/// draft-ietf-oauth-attestation-based-client-auth §7.1: "There is precisely one
+/// OAuth-Client-Attestation HTTP request header field containing a Client Attestation JWT."
+pub(crate) fn attestation(headers: &HeaderMap) -> Result<Option<Attested>, Unread> {
     if !headers.contains_key(ATTESTATION) && !headers.contains_key(PROOF) {
         return Ok(None);
     }
-    Ok(Some((field(headers, ATTESTATION)?, field(headers, PROOF)?)))
+    // §7.3: "There is no OAuth-Client-Attestation-PoP HTTP request header field present in the
+    // request."
+    let combined = !headers.contains_key(PROOF) && headers.contains_key(oauth::dpop::FIELD);
+    let proof = if combined { None } else { Some(field(headers, PROOF)?) };
+    Ok(Some((field(headers, ATTESTATION)?, proof)))
 }
+
+/// An attestation, and its proof where that is not one of DPoP.
+pub(crate) type Attested = (TokenText, Option<TokenText>);
 
 fn field(headers: &HeaderMap, name: &'static str) -> Result<TokenText, Unread> {
     let values = headers.get_all(name);
@@ -229,7 +238,7 @@ pub(crate) async fn given<W: World>(
     call: Call,
 ) -> Answer {
     match flow::token::answer_at(&*shared.world, endpoint, call).await {
-        Ok(End::Stranger(refusal)) => refused(shared, source, &Unread::Stranger(Box::new(refusal))),
+        Ok(End::Stranger(refusal)) => stranger(shared, source, refusal).await,
         Ok(End::Decided(recorded)) => {
             let id = recorded.audit_id();
             let mut answer = match recorded.into_value() {
@@ -252,12 +261,27 @@ pub(crate) async fn given<W: World>(
     }
 }
 
+/// The answer to a client that is not known: with what its next proof must repeat.
+pub(crate) async fn stranger<W: World>(
+    shared: &Shared<W>,
+    source: &Source,
+    refusal: ClientRefusal,
+) -> Answer {
+    let answer = refused(shared, source, &Unread::Stranger(Box::new(refusal)));
+    with_nonce(shared, answer).await
+}
+
 /// The answer with a nonce for the next proof, where policy asks for nonces (RFC 9449 §8).
 pub(crate) async fn with_nonce<W: World>(shared: &Shared<W>, mut answer: Answer) -> Answer {
     if let Ok(Some(nonce)) = flow::token::nonce(&*shared.world).await
         && let Ok(value) = HeaderValue::try_from(nonce)
     {
         answer.headers_mut().insert(oauth::dpop::NONCE_FIELD, value);
+    }
+    if let Ok(Some(given)) = flow::token::challenge(&*shared.world).await
+        && let Ok(value) = HeaderValue::try_from(given.attestation_challenge)
+    {
+        answer.headers_mut().insert(oauth::attestation_client::CHALLENGE_FIELD, value);
     }
     answer
 }

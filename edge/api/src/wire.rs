@@ -166,6 +166,13 @@ pub(crate) fn of_client(refusal: &ClientRefusal) -> Wire {
         ClientRefusal::Attested(attested_client::Refusal::Refused(jose::Refused::Expired {
             ..
         })) => ErrorCode::UseFreshAttestation,
+        // §7.4: "use_attestation_challenge MUST be used when the Client Attestation PoP JWT is not
+        // using an expected server-provided challenge."
+        ClientRefusal::Attested(attested_client::Refusal::Pop(pop)) if pop.asks_for_challenge() => {
+            ErrorCode::UseAttestationChallenge
+        }
+        ClientRefusal::Dpop(proof) if proof.asks_for_nonce() => ErrorCode::UseDpopNonce,
+        ClientRefusal::Dpop(_) => ErrorCode::InvalidDpopProof,
         ClientRefusal::None
         | ClientRefusal::Unknown
         | ClientRefusal::SpiffeJwt(_)

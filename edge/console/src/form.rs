@@ -11,6 +11,8 @@ use crate::browser::{Browser, FORM_FIELD};
 pub const BYTES_MAX: usize = 64 * 1024;
 /// Fields of a form.
 pub const FIELDS_MAX: usize = 512;
+/// Bytes of a client's request that comes as a form: it goes on as a query.
+const POSTED_BYTES_MAX: usize = 8 * 1_024;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The fields of a form, in order.
@@ -82,6 +84,17 @@ impl Form {
     pub fn fields(&self) -> &[(String, String)] {
         &self.0
     }
+}
+
+/// What a client posted, as the query of a GET.
+pub(crate) async fn posted_query(request: Request<Body>) -> Result<String, String> {
+    let (parts, body) = request.into_parts();
+    let read = Limited::new(body, POSTED_BYTES_MAX).collect().await.ok();
+    let bytes = read.filter(|_| is_form(&parts.headers)).map(|body| body.to_bytes());
+    let query = bytes.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let plain = query.filter(|query| query.bytes().all(|byte| byte.is_ascii_graphic()));
+    let wrong = || format!("It must be a form of at most {POSTED_BYTES_MAX} bytes.");
+    plain.map(str::to_owned).ok_or_else(wrong)
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

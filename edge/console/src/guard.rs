@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::page;
 use crate::pages::authorize::AUTHORIZE;
+use crate::pages::leave::END_SESSION;
 
 /// Fetch Metadata: whence the browser says that a request comes.
 const FETCH_SITE: &str = "sec-fetch-site";
@@ -59,9 +60,9 @@ pub(crate) fn origin_of(url: &str) -> String {
 
 /// Refuses what another site sends, and says to the browser what it may do with the answer.
 pub(crate) async fn watch(own: String, request: Request, next: Next) -> Response {
-    // A client may send its request as a form (OpenID Connect Core 1.0 §3.1.2.1): it becomes a GET
-    // and does nothing by itself.
-    let for_clients = request.uri().path() == AUTHORIZE;
+    // A client may send its request as a form (OpenID Connect Core 1.0 §3.1.2.1, RP-Initiated
+    // Logout 1.0 §2): it becomes a GET and does nothing by itself.
+    let for_clients = [AUTHORIZE, END_SESSION].contains(&request.uri().path());
     let foreign = is_unsafe(request.method()) && !for_clients && !is_ours(request.headers(), &own);
     let mut answer = if foreign {
         page::refusal(

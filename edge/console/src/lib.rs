@@ -14,20 +14,28 @@ mod pages;
 mod visit;
 mod words;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use env::{Entropy, World};
+use monitoring::trace::Trace;
 use people::ceremony::Ceremonies;
 use people::throttle::Throttle;
 
-use crate::pages::{acting, approvals, authorize, methods, operate, sign_in};
+use crate::pages::{acting, approvals, authorize, leave, methods, operate, sign_in};
 
 /// Told of a refusal of somebody who proved nothing: where they came from, and the check. It is
 /// called on the way of a request: it must not block.
 pub type OnRefused = Arc<dyn Fn(&str, &'static str) + Send + Sync>;
+
+/// What [`Stories`] gives: none where nothing in the logs has that root, transaction or token; else
+/// why the logs do not read.
+pub type Story = Result<Option<Trace>, String>;
+/// The story of a task, from the logs of this process: a door that the wiring opens.
+pub type Stories = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Story> + Send>> + Send + Sync>;
 
 /// What the console is made of.
 pub struct Parts<W> {
@@ -35,6 +43,8 @@ pub struct Parts<W> {
     pub world: Arc<W>,
     /// Told of what is counted instead of being recorded.
     pub on_refused: OnRefused,
+    /// What operators read in the logs.
+    pub stories: Stories,
 }
 
 /// What all its requests share.
@@ -44,6 +54,7 @@ pub(crate) struct Shared<W> {
     pub(crate) origin: String,
     pub(crate) throttle: Throttle,
     pub(crate) ceremonies: Ceremonies,
+    pub(crate) stories: Stories,
     on_refused: OnRefused,
 }
 
@@ -56,11 +67,11 @@ impl<W> Shared<W> {
 
 /// The routes of the console, for the listener that serves the issuer's origin.
 pub fn router<W: World>(parts: Parts<W>) -> Router {
-    let Parts { world, on_refused } = parts;
+    let Parts { world, on_refused, stories } = parts;
     let origin = guard::origin_of(&world.site().issuer);
     let ceremonies = Ceremonies::new(&world.entropy().secret());
     let throttle = Throttle::default();
-    let shared = Arc::new(Shared { world, origin, throttle, ceremonies, on_refused });
+    let shared = Arc::new(Shared { world, origin, throttle, ceremonies, stories, on_refused });
     let pages: Router<Arc<Shared<W>>> = Router::new()
         .route(assets::STYLE_PATH, get(assets::style))
         .route(assets::SCRIPT_PATH, get(assets::script))
@@ -71,7 +82,9 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
         .route(sign_in::LINK, get(sign_in::link::<W>).post(sign_in::by_link::<W>))
         .route("/sign-in/upstream/{name}/begin", post(sign_in::to_provider::<W>))
         .route("/sign-in/upstream/{name}", get(sign_in::by_provider::<W>))
-        .route(visit::SIGN_OUT, post(sign_in::out::<W>))
+        .route(visit::SIGN_OUT, post(leave::sign_out::<W>))
+        .route(leave::END_SESSION, get(leave::asked::<W>).post(leave::post::<W>))
+        .route(leave::CONFIRM, post(leave::answered::<W>))
         .route(acting::START, get(acting::show::<W>))
         .route("/console/grants/{id}/end", post(acting::end_grant::<W>))
         .route("/console/sessions/{id}/end", post(acting::end_session::<W>))
@@ -83,7 +96,8 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
         .route("/console/sign-in-methods/{id}/remove", post(methods::remove::<W>))
         .route(operate::OPERATE, get(operate::home::<W>))
         .route("/console/operate/{what}", get(operate::list::<W>))
-        .route("/console/operate/grants/{id}/end", post(operate::end_grant::<W>));
+        .route("/console/operate/grants/{id}/end", post(operate::end_grant::<W>))
+        .route("/console/operate/sessions/{id}/end", post(operate::end_session::<W>));
     let checked = Arc::clone(&shared);
     pages
         .layer(from_fn(move |request, next| guard::watch(checked.origin.clone(), request, next)))

@@ -188,6 +188,28 @@ impl<N: Names> Fetcher<N> {
         .await
     }
 
+    /// Tells a host of the Web PKI something, a JSON text with a bearer token, and reads of the
+    /// answer no more than its status. CIBA Core 1.0 §10.2: "The OP SHOULD also accept responses
+    /// with HTTP 200 OK and any body in the response SHOULD be ignored." and "The OP MUST NOT
+    /// follow redirects."
+    pub async fn tell(&self, url: &Url, bearer: &str, body: String) -> Result<(), FetchFault> {
+        let config = self.config(&Peer::Web)?;
+        let bearer = header(&format!("Bearer {bearer}"))?;
+        self.timed(async {
+            check(url)?;
+            let tls = self.secure(url, &config).await?;
+            let request = request(url, Method::POST)
+                .header(CONTENT_TYPE, "application/json")
+                .header(AUTHORIZATION, bearer);
+            let answer = exchange(tls, request, url.as_str(), body).await?;
+            match answer.response.status() {
+                StatusCode::OK | StatusCode::NO_CONTENT => Ok(()),
+                status => Err(FetchFault::Status { status: status.as_u16() }),
+            }
+        })
+        .await
+    }
+
     /// Fetches a text from a host of the Web PKI, with a bearer token. It is told to no other
     /// place: redirects are not followed.
     pub async fn get_as(&self, url: &Url, bearer: &str) -> Result<String, FetchFault> {

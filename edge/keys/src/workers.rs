@@ -1,6 +1,7 @@
 //! Threads that serve a device, so that a slow one keeps nobody else waiting: orders queue up to a
 //! bound, and whoever waits gives up after a while.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -16,6 +17,8 @@ use tokio::sync::oneshot;
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// The most orders that wait for one device.
 pub const ORDERS_MAX: usize = 1_024;
+/// How long the end of the threads is waited for.
+const END_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Whether nobody waits for an answer any longer: what was made for it is to be undone.
 #[derive(Clone, Debug, Default)]
@@ -38,10 +41,24 @@ impl Drop for Waiting {
 
 type Order<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// The threads of one device, each with a state of its own. They end with the last of these.
+/// The threads of one device, each with a state of its own. They end with this, which waits for
+/// them: a process must not end while a thread still closes its session, as the device's library
+/// is taken down with the process.
 pub(crate) struct Workers<S> {
-    orders: SyncSender<Order<S>>,
+    /// None while it is being dropped.
+    orders: Option<SyncSender<Order<S>>>,
+    /// Tells of an end: each thread holds the other half until its state is gone.
+    ended: Mutex<Receiver<Infallible>>,
     patience: Duration,
+}
+
+impl<S> Drop for Workers<S> {
+    fn drop(&mut self) {
+        self.orders = None;
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Disconnected: no thread is left. Timed out: the device hangs, and may be left hanging.
+        let _ = ended.recv_timeout(END_TIME_MAX);
+    }
 }
 
 impl<S: Send + 'static> Workers<S> {
@@ -49,17 +66,21 @@ impl<S: Send + 'static> Workers<S> {
     pub(crate) fn start(name: &str, states: Vec<S>, patience: Duration) -> io::Result<Self> {
         let (orders, queue) = sync_channel(ORDERS_MAX);
         let queue = Arc::new(Mutex::new(queue));
+        let (ending, ended) = mpsc::channel();
         for mut state in states {
             let queue: Arc<Mutex<Receiver<Order<S>>>> = Arc::clone(&queue);
+            let ending = ending.clone();
             thread::Builder::new().name(name.to_owned()).spawn(move || {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(order) = next else { return };
+                    let Ok(order) = next else { break };
                     order(&mut state);
                 }
+                drop(state);
+                drop(ending);
             })?;
         }
-        Ok(Self { orders, patience })
+        Ok(Self { orders: Some(orders), ended: Mutex::new(ended), patience })
     }
 
     /// Asks, and waits for the answer.
@@ -105,12 +126,14 @@ impl<S: Send + 'static> Workers<S> {
     }
 
     fn put(&self, order: impl FnOnce(&mut S) + Send + 'static) -> Result<(), Unavailable> {
-        self.orders.try_send(Box::new(order)).map_err(|why| match why {
+        let over = || Unavailable::of("keys", "the device's thread ended");
+        let orders = self.orders.as_ref().ok_or_else(over)?;
+        orders.try_send(Box::new(order)).map_err(|why| match why {
             TrySendError::Full(_) => {
                 let why = format!("{ORDERS_MAX} orders wait for the device already");
                 Unavailable::of("keys", why)
             }
-            TrySendError::Disconnected(_) => Unavailable::of("keys", "the device's thread ended"),
+            TrySendError::Disconnected(_) => over(),
         })
     }
 
@@ -182,6 +205,22 @@ mod tests {
         assert!(workers.ask(work).await.is_err());
         let heard = tokio::task::spawn_blocking(move || heard.recv()).await.unwrap();
         assert_eq!(heard, Ok((false, true)));
+    }
+
+    /// What a thread holds is given back before its owner goes on: SoftHSM's own end, which comes
+    /// with the process, else meets a session that is being closed.
+    #[test]
+    fn s6_the_end_waits_for_what_the_threads_hold() {
+        struct Slow(Arc<AtomicBool>);
+        impl Drop for Slow {
+            fn drop(&mut self) {
+                thread::sleep(SOON * 4);
+                self.0.store(true, Ordering::Release);
+            }
+        }
+        let given_back = Arc::new(AtomicBool::new(false));
+        drop(Workers::start("slow", vec![Slow(Arc::clone(&given_back))], SOON).unwrap());
+        assert!(given_back.load(Ordering::Acquire));
     }
 
     #[test]

@@ -151,9 +151,7 @@ fn ticket_terms(one: &Ticket) -> Vec<(Index, String)> {
     let mut terms =
         vec![(Index::Client, one.client_id.clone()), (Index::Handle, one.approval.clone())];
     terms.extend(one.user_code.iter().map(|code| (Index::Handle, code.clone())));
-    let told = |notify: &ticket::Notify| notify.done.is_none();
-    let waits = one.used.is_none() && one.notify.as_ref().is_some_and(told);
-    terms.extend(waits.then(|| (Index::State, TO_NOTIFY.to_owned())));
+    terms.extend(one.is_to_tell().then(|| (Index::State, TO_NOTIFY.to_owned())));
     terms
 }
 

@@ -10,8 +10,8 @@
 use authentication::session::hash_of;
 use env::rows::{ClientDocument, ClientKeys};
 use env::{
-    Change, Clock, CommitFault, Expect, Key, PublishedPage, Reach, Store, Unavailable, Wanted,
-    World, Write,
+    Change, Clock, CommitFault, Expect, Key, PublishedPage, Reach, Snapshot, Store, Unavailable,
+    Wanted, World, Write,
 };
 use jose::{KeyId, KeySet, json};
 use monitoring::{Event, Record};
@@ -86,16 +86,23 @@ impl Unread {
     }
 }
 
-/// Makes sure that the client `id` is known as freshly as it must be, and, where a signature names
-/// `kid`, that its keys are. Does nothing for a client that publishes nothing.
+/// Makes sure that the client `id` is known as freshly as it must be. Does nothing for one that
+/// publishes nothing.
+pub async fn known<W: World>(world: &W, id: &str) -> Result<Result<(), Unread>, Unavailable> {
+    match ClientIdUrl::parse(id) {
+        Ok(url) => document(world, &url).await,
+        Err(_) => Ok(Ok(())),
+    }
+}
+
+/// The same, and that its keys are, among them the one that a signature names by `kid`: the row
+/// in which they then are.
 pub async fn ready<W: World>(
     world: &W,
     id: &str,
     kid: Option<&KeyId>,
 ) -> Result<Result<Option<Key>, Unread>, Unavailable> {
-    if let Ok(url) = ClientIdUrl::parse(id)
-        && let Err(unread) = document(world, &url).await?
-    {
+    if let Err(unread) = known(world, id).await? {
         return Ok(Err(unread));
     }
     let Some(client) = crate::facts::one::<W, ClientRecord>(world, id).await? else {
@@ -143,7 +150,7 @@ async fn document<W: World>(
         // Before the new record stands: a stop in between leaves fewer rights, not more.
         if !changed.is_empty() && policy.on_change == OnChange::EndGrants {
             let why = format!("its document changed: {}", changed.join(", "));
-            let ending = Ending { by: "document::Changed", why: &why };
+            let ending = Ending::by("document::Changed", &why);
             ends::end_client(world, url.as_str(), ending).await?;
         }
         let fresh_until = now.plus(bounded(page.keep));
@@ -266,7 +273,18 @@ fn bounded(keep: Option<Span>) -> Span {
     keep.map_or(KEPT, |keep| keep.clamp(KEPT_MIN, KEPT_MAX))
 }
 
-/// Whether something that was read at `read` still counts.
-pub(crate) fn fresh(keys: &ClientKeys, now: UnixTime) -> bool {
-    now < keys.fresh_until
+/// The keys of a client: those that it registered, or those that it publishes, where [`ready`] read
+/// them and they still count.
+pub fn keys_of(
+    client: &ClientRecord,
+    rows: &Snapshot,
+    now: UnixTime,
+) -> Result<Option<KeySet>, Unavailable> {
+    if let Some(keys) = client.metadata.jwks() {
+        return Ok(Some(keys.clone()));
+    }
+    let Some(url) = client.metadata.jwks_uri() else { return Ok(None) };
+    let published = rows.get::<ClientKeys>(&ClientKeys::row(url))?;
+    let fresh = published.filter(|published| now < published.fresh_until);
+    Ok(fresh.map(|published| published.keys.clone()))
 }

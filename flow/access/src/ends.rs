@@ -1,80 +1,18 @@
-//! What ends before its time: a grant with all that came of it, one token with all that came of
-//! that, a session, everything of a user (OBS-10; docs/design.md §2, ideas 5 and 6).
-//!
-//! Every end is one row by the id that ended, in one commit with its record. Whoever is shown a
-//! token looks up the ids that it came from: no list of issued tokens is needed for that, and an
-//! end costs the same whether one token came of it or a thousand.
+//! What ends before its time (OBS-10; docs/design.md §2, ideas 5 and 6): what ends a grant, and one
+//! token with all that came of it.
 
-use authentication::session::Session;
-use authorization::granted::{End, Ended, GrantRecord};
+use authorization::granted::Ended;
 use authorization::presented::Presented;
-use credential::policy::ACCESS_TOKEN_SECONDS_MAX;
-use env::{
-    Change, Clock, CommitFault, Entity, Expect, Index, Key, Recorded, Snapshot, Store, Stored,
-    Table, Unavailable, World, Write,
-};
+use env::{Change, Clock, Expect, Recorded, Store, Unavailable, World, Write};
 use monitoring::{Event, Record};
-use time::{Span, UnixTime};
+use time::UnixTime;
+
+pub use basis::ends::{
+    Ending, REMEMBERED, end_client, end_grant, first, keys, of_grant, row, told,
+};
 
 use crate::record::begin;
-use crate::turns::{TRIES_MAX, overtaken, pause};
-
-/// How long an end is remembered: nothing that came of it lives longer, at whatever clock.
-pub const REMEMBERED: Span = Span::from_seconds(ACCESS_TOKEN_SECONDS_MAX + CLOCKS);
-/// How far clocks may differ at the most.
-const CLOCKS: u64 = 120;
-/// Grants and sessions that end in one commit.
-const BATCH: usize = 64;
-
-/// Who ends something, and why.
-#[derive(Clone, Copy, Debug)]
-pub struct Ending<'a> {
-    /// A user, an operator, a client, or a check by its name.
-    pub by: &'a str,
-    /// In words.
-    pub why: &'a str,
-}
-
-impl Ending<'_> {
-    fn at(&self, at: UnixTime) -> End {
-        End { at, by: self.by.to_owned(), why: self.why.to_owned() }
-    }
-}
-
-/// The writes that end a grant, to go with others into one commit.
-pub fn of_grant(grant: &Stored<GrantRecord>, ending: Ending<'_>, now: UnixTime) -> [Write; 2] {
-    let ended = grant.after_end(ending.at(now));
-    [
-        Write::put(&ended, Expect::Version(grant.version)),
-        Write::put(&row(&grant.id, ending.why, now), Expect::Any),
-    ]
-}
-
-/// Ends a grant and all that came of it; `None` where there is none of that id. One that ended
-/// before stays ended for its first reason.
-pub async fn end_grant<W: World>(
-    world: &W,
-    id: &str,
-    ending: Ending<'_>,
-) -> Result<Option<Recorded<GrantRecord>>, Unavailable> {
-    for turn in 0..TRIES_MAX {
-        let Some(grant) = crate::facts::one::<W, GrantRecord>(world, id).await? else {
-            return Ok(None);
-        };
-        let now = world.clock().now();
-        let records = vec![told(world, &grant, ending)];
-        let writes = of_grant(&grant, ending, now).into();
-        match world.store().commit(Change { writes, uses: Vec::new(), records }).await {
-            Ok(receipt) => {
-                let ended = grant.after_end(ending.at(now));
-                return Ok(Some(Recorded::new(ended, &receipt)));
-            }
-            Err(CommitFault::Unavailable(why)) => return Err(why),
-            Err(_) => pause(world, turn).await,
-        }
-    }
-    Err(overtaken())
-}
+use crate::turns::overtaken;
 
 /// The writes that end a token.
 pub(crate) fn of_one(token: &Presented, ending: Ending<'_>, now: UnixTime) -> [Write; 1] {
@@ -95,88 +33,6 @@ pub async fn end_token<W: World>(
     Ok(Recorded::new((), &receipt.ok_or_else(overtaken)?))
 }
 
-/// Ends a session by its public id, and what was granted in it; what was granted to be used while
-/// the user is away (`offline_access`) stays. How many grants ended; `None` where there is no such
-/// session.
-pub async fn end_session<W: World>(
-    world: &W,
-    id: &str,
-    ending: Ending<'_>,
-) -> Result<Option<usize>, Unavailable> {
-    for turn in 0..TRIES_MAX {
-        let found = world.store().scan(Session::TABLE, Index::Handle, id, None, 1).await?;
-        let Some(row) = found.rows.first() else { return Ok(None) };
-        let read = row.value::<Session>().map_err(|error| Unavailable::of("store", error))?;
-        let Some(session) = read else { return Ok(None) };
-        if close(world, &session, row.version, ending).await? {
-            let of_it = |grant: &GrantRecord| {
-                let offline = grant.openid.iter().any(|scope| scope.as_str() == OFFLINE);
-                grant.session.as_deref() == Some(id) && !offline
-            };
-            return end_grants(world, (Index::User, &session.user), of_it, ending).await.map(Some);
-        }
-        pause(world, turn).await;
-    }
-    Err(overtaken())
-}
-
-/// OpenID Connect Core 1.0 §11: "an End-User's UserInfo Endpoint even when the End-User is not
-/// present".
-const OFFLINE: &str = "offline_access";
-
-/// Ends all sessions and grants of a user. How many grants ended.
-pub async fn end_user<W: World>(
-    world: &W,
-    user: &str,
-    ending: Ending<'_>,
-) -> Result<usize, Unavailable> {
-    let mut after: Option<String> = None;
-    loop {
-        let (table, index) = (Session::TABLE, Index::User);
-        let page = world.store().scan(table, index, user, after.as_deref(), BATCH).await?;
-        for row in &page.rows {
-            let read = row.value::<Session>().map_err(|error| Unavailable::of("store", error))?;
-            let Some(session) = read else { continue };
-            // One that was seen meanwhile is looked at again below.
-            if !close(world, &session, row.version, ending).await? {
-                end_session(world, &session.id, ending).await?;
-            }
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    end_grants(world, (Index::User, user), |_| true, ending).await
-}
-
-/// Ends all grants of a client. How many.
-pub async fn end_client<W: World>(
-    world: &W,
-    client: &str,
-    ending: Ending<'_>,
-) -> Result<usize, Unavailable> {
-    end_grants(world, (Index::Client, client), |_| true, ending).await
-}
-
-/// The first of these ids that ended, as `rows` say, which were read for [`keys`].
-pub fn first<'a>(
-    rows: &Snapshot,
-    ids: impl IntoIterator<Item = &'a str>,
-) -> Result<Option<Ended>, Unavailable> {
-    for id in ids {
-        if let Some(ended) = rows.get::<Ended>(id)? {
-            return Ok(Some((*ended.value).clone()));
-        }
-    }
-    Ok(None)
-}
-
-/// The rows to read for [`first`].
-pub fn keys<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<Key> {
-    ids.into_iter().map(Key::of::<Ended>).collect()
-}
-
 /// Whether anything that this token came from ended before its time.
 pub async fn of_token<W: World>(
     world: &W,
@@ -188,84 +44,6 @@ pub async fn of_token<W: World>(
     first(&rows, ids.iter().map(String::as_str))
 }
 
-/// Ends the grants found there, a batch a commit.
-async fn end_grants<W: World>(
-    world: &W,
-    found_by: (Index, &str),
-    wanted: impl Fn(&GrantRecord) -> bool,
-    ending: Ending<'_>,
-) -> Result<usize, Unavailable> {
-    let (mut count, mut after) = (0, None::<String>);
-    loop {
-        let (index, value) = found_by;
-        let page = world.store().scan(Table::Grants, index, value, after.as_deref(), BATCH).await?;
-        let now = world.clock().now();
-        let mut live = Vec::new();
-        for row in &page.rows {
-            let read =
-                row.value::<GrantRecord>().map_err(|error| Unavailable::of("store", error))?;
-            let grant = read.map(|value| Stored { value, version: row.version });
-            live.extend(grant.filter(|grant| grant.is_live(now).is_ok() && wanted(grant)));
-        }
-        count += live.len();
-        end_together(world, &live, ending, now).await?;
-        after = page.next;
-        if after.is_none() {
-            return Ok(count);
-        }
-    }
-}
-
-/// Ends these, in one commit if nobody else writes one of them meanwhile.
-async fn end_together<W: World>(
-    world: &W,
-    live: &[Stored<GrantRecord>],
-    ending: Ending<'_>,
-    now: UnixTime,
-) -> Result<(), Unavailable> {
-    if live.is_empty() {
-        return Ok(());
-    }
-    let writes = live.iter().flat_map(|grant| of_grant(grant, ending, now)).collect();
-    let records = live.iter().map(|grant| told(world, grant, ending)).collect();
-    match world.store().commit(Change { writes, uses: Vec::new(), records }).await {
-        Ok(_) => Ok(()),
-        Err(CommitFault::Unavailable(why)) => Err(why),
-        Err(_) => {
-            for grant in live {
-                end_grant(world, &grant.id, ending).await?;
-            }
-            Ok(())
-        }
-    }
-}
-
-/// Ends a session; `false` where somebody else wrote it meanwhile.
-async fn close<W: World>(
-    world: &W,
-    session: &Session,
-    version: u64,
-    ending: Ending<'_>,
-) -> Result<bool, Unavailable> {
-    let now = world.clock().now();
-    if session.is_live(now).is_err() {
-        return Ok(true);
-    }
-    let ended = Session { until: now, ..session.clone() };
-    let mut record = begin(world, Event::GrantEnded);
-    record.action = "session.end".to_owned();
-    record.subject = Some(session.user.clone());
-    record.operator = Some(ending.by.to_owned());
-    record.facts = serde_json::json!({ "why": ending.why, "session": session.id });
-    let writes = vec![Write::put(&ended, Expect::Version(version))];
-    let change = Change { writes, uses: Vec::new(), records: vec![record] };
-    Ok(crate::turns::settled(world.store().commit(change).await)?.is_some())
-}
-
-fn row(id: &str, why: &str, now: UnixTime) -> Ended {
-    Ended { id: id.to_owned(), until: now.plus(REMEMBERED), why: why.to_owned() }
-}
-
 /// The record of a token's end.
 pub(crate) fn told_of_one<W: World>(world: &W, token: &Presented, ending: Ending<'_>) -> Record {
     let mut record = begin(world, Event::GrantEnded);
@@ -275,19 +53,7 @@ pub(crate) fn told_of_one<W: World>(world: &W, token: &Presented, ending: Ending
     record.root = Some(token.root().to_owned());
     record.parent = token.parent().map(str::to_owned);
     record.jti = Some(token.jti().to_owned());
-    record.operator = Some(ending.by.to_owned());
-    record.facts = serde_json::json!({ "why": ending.why });
-    record
-}
-
-/// The record of a grant's end.
-pub(crate) fn told<W: World>(world: &W, grant: &GrantRecord, ending: Ending<'_>) -> Record {
-    let mut record = begin(world, Event::GrantEnded);
-    record.action = "grant.end".to_owned();
-    record.agent = Some(grant.client_id.clone());
-    record.subject = Some(grant.subject.clone());
-    record.root = Some(grant.id.clone());
-    record.operator = Some(ending.by.to_owned());
-    record.facts = serde_json::json!({ "why": ending.why, "way": grant.way.name() });
+    record.operator = ending.operator.map(str::to_owned);
+    record.facts = serde_json::json!({ "by": ending.by, "why": ending.why });
     record
 }

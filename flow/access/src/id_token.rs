@@ -2,7 +2,7 @@
 //! (§8).
 
 use authorization::granted::GrantRecord;
-use authorization::id_token::{self, Order};
+use authorization::id_token::{self, Order, Pushed};
 use authorization::pairwise;
 use credential::{Purpose, TokenText};
 use env::rows::ServerSecret;
@@ -20,7 +20,7 @@ pub(crate) async fn beside<W: World>(
     facts: &Basis,
     (asked, brought): (&Asked<'_>, &Brought),
     held: &GrantRecord,
-    access_token: &TokenText,
+    (access_token, refresh_token): (&TokenText, Option<&str>),
 ) -> Result<Result<Option<String>, String>, Unavailable> {
     if !id_token::is_wanted(held) {
         return Ok(Ok(None));
@@ -36,6 +36,7 @@ pub(crate) async fn beside<W: World>(
         // time of the original authentication contained nonce".
         nonce: brought.code.as_ref().and_then(|code| code.nonce.as_deref()),
         access_token: access_token.expose(),
+        pushed: brought.pushed().map(|auth_req_id| Pushed { auth_req_id, refresh_token }),
         now: asked.now,
         life: facts.set().domain().lifetimes.access_token,
         kid: &key.kid,

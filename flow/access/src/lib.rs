@@ -10,6 +10,7 @@ use basis::{facts, issuing, record, sign, turns};
 
 pub mod call;
 pub mod delegate;
+pub mod discovery;
 pub mod documents;
 pub mod ends;
 pub mod feed;

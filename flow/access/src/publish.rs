@@ -15,11 +15,12 @@ use oauth::protected_resource::ProtectedResource;
 use oauth::{Issuer, Resource};
 use registry::RegistrationPolicy;
 use registry::admission::{Documents, Dynamic};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::discovery;
 use crate::facts::{Basis, basis};
 use crate::sign::ALGORITHM;
-use crate::token::{DPOP_ALGORITHMS, Endpoint as At, GRANTS};
+use crate::token::{DPOP_ALGORITHMS, Endpoint as At, GRANTS, gives_challenges};
 
 /// What signed backchannel requests may be signed with (CIBA Core 1.0 §7.1.1).
 pub const CIBA_ALGORITHMS: &[Algorithm] = &[Algorithm::Es256, Algorithm::Ps256, Algorithm::EdDsa];
@@ -32,30 +33,45 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
     let mut document = Metadata::new(issuer, endpoint(&site.issuer, "/token")?);
     document.jwks_uri = Some(endpoint(&site.issuer, "/jwks")?);
     document.scopes_supported = facts.set().scopes().iter().cloned().collect();
+    document.scopes_supported.extend(discovery::openid_scopes());
     // RFC 8414 §2: absent `grant_types_supported` means the code and implicit grants, so it is
     // always there.
     document.grant_types_supported = GRANTS.iter().map(|grant| grant.as_str().to_owned()).collect();
     let registration = &facts.set().domain().registration;
-    document.token_endpoint_auth_methods_supported = methods(registration);
+    let methods = methods(registration);
+    // Who asks about tokens proves something; whoever has a token may take it back.
+    document.extensions.introspection_endpoint_auth_methods_supported =
+        methods.iter().filter(|one| *one != Method::None.name()).cloned().collect();
+    document.extensions.revocation_endpoint_auth_methods_supported.clone_from(&methods);
+    document.token_endpoint_auth_methods_supported = methods;
     if registration.dynamic != Dynamic::Off {
         document.registration_endpoint = Some(endpoint(&site.issuer, "/register")?);
     }
     document.extensions.client_id_metadata_document_supported =
         registration.documents != Documents::Off;
     let assertions = authentication::private_key_jwt::ALGORITHMS;
-    document.token_endpoint_auth_signing_alg_values_supported =
-        assertions.iter().map(|one| one.as_str().to_owned()).collect();
+    let assertions: Vec<_> = assertions.iter().map(|one| one.as_str().to_owned()).collect();
+    let more = &mut document.extensions;
+    more.introspection_endpoint_auth_signing_alg_values_supported.clone_from(&assertions);
+    more.revocation_endpoint_auth_signing_alg_values_supported.clone_from(&assertions);
+    document.token_endpoint_auth_signing_alg_values_supported = assertions;
     let wit = wimse::WIT_SVID_ALGORITHMS;
     document.client_attestation_signing_alg_values_supported =
         wit.iter().map(|one| one.as_str().to_owned()).collect();
     document.client_attestation_pop_signing_alg_values_supported =
         wit.iter().map(|one| one.as_str().to_owned()).collect();
+    if gives_challenges(facts.set().domain()) {
+        let path = crate::token::CHALLENGE;
+        document.extensions.challenge_endpoint = Some(endpoint(&site.issuer, path)?);
+    }
     document.introspection_endpoint = Some(endpoint(&site.issuer, "/introspect")?);
     document.revocation_endpoint = Some(endpoint(&site.issuer, "/revoke")?);
     let more = &mut document.extensions;
     more.device_authorization_endpoint = Some(endpoint(&site.issuer, "/device_authorization")?);
     more.backchannel_authentication_endpoint = Some(endpoint(&site.issuer, "/bc-authorize")?);
-    more.backchannel_token_delivery_modes_supported = vec!["poll".to_owned()];
+    more.backchannel_token_delivery_modes_supported =
+        ["poll", "ping", "push"].map(str::to_owned).to_vec();
+    more.backchannel_user_code_parameter_supported = true;
     more.backchannel_authentication_request_signing_alg_values_supported =
         CIBA_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
     more.transaction_authorization_endpoint = Some(endpoint(&site.issuer, At::Transaction.path())?);
@@ -68,18 +84,27 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
         types.map(|one| one.type_.clone()).collect::<BTreeSet<_>>().into_iter().collect();
     of_browsers(&mut document, &facts, &site.issuer)?;
     document.tls_client_certificate_bound_access_tokens = true;
-    document.mtls_endpoint_aliases = Some(MtlsEndpointAliases {
-        token_endpoint: Some(endpoint(&site.mtls_origin, "/token")?),
-        pushed_authorization_request_endpoint: Some(endpoint(&site.mtls_origin, "/par")?),
-        introspection_endpoint: Some(endpoint(&site.mtls_origin, "/introspect")?),
-        revocation_endpoint: Some(endpoint(&site.mtls_origin, "/revoke")?),
-        ..MtlsEndpointAliases::default()
-    });
+    document.mtls_endpoint_aliases = Some(aliases(&site.mtls_origin)?);
     for resource in facts.set().resources() {
         let parsed = Resource::parse(&resource.audience(&site.gateway));
         document.protected_resources.extend(parsed.ok());
     }
     Ok(document)
+}
+
+/// RFC 8705 §5: what a client may ask with a certificate.
+fn aliases(origin: &str) -> Result<MtlsEndpointAliases, Unavailable> {
+    let at = |path: &str| endpoint(origin, path).map(Some);
+    Ok(MtlsEndpointAliases {
+        token_endpoint: at("/token")?,
+        pushed_authorization_request_endpoint: at("/par")?,
+        introspection_endpoint: at("/introspect")?,
+        revocation_endpoint: at("/revoke")?,
+        device_authorization_endpoint: at("/device_authorization")?,
+        backchannel_authentication_endpoint: at("/bc-authorize")?,
+        userinfo_endpoint: at("/userinfo")?,
+        registration_endpoint: None,
+    })
 }
 
 /// What clients may authenticate by, as policy says.
@@ -89,7 +114,7 @@ fn methods(policy: &RegistrationPolicy) -> Vec<String> {
         methods.retain(|method| *method != Method::TlsClientAuth);
     }
     if !policy.attesters.is_empty() {
-        methods.push(Method::Attestation);
+        methods.extend([Method::Attestation, Method::AttestationDpop]);
     }
     if policy.client_secrets_that_can_be_stolen {
         methods.extend([Method::SecretBasic, Method::SecretPost]);
@@ -149,43 +174,6 @@ pub async fn bundle<W: World>(world: &W, with_wit: bool) -> Result<Value, Unavai
     Ok(if with_wit { own.to_value() } else { own.without_wit().to_value() })
 }
 
-/// What relying parties of OpenID Connect read to verify our JWT-SVIDs (OpenID Connect Discovery
-/// 1.0 §3, as SPIRE's provider has it); `None` where policy names no issuer of JWT-SVIDs.
-pub async fn oidc_discovery<W: World>(world: &W) -> Result<Option<Value>, Unavailable> {
-    let facts = basis(world, Vec::new()).await?;
-    let Some(issuer) = facts.set().domain().jwt_svid.issuer.as_ref() else { return Ok(None) };
-    let base = issuer.as_str().trim_end_matches('/');
-    Ok(Some(json!({
-        // OpenID Connect Discovery 1.0 §4.3: "The issuer value returned MUST be identical to [...]
-        // the iss Claim value".
-        "issuer": issuer.as_str(),
-        "jwks_uri": format!("{base}/keys"),
-        // Required by §3, and there is none: nobody signs in here.
-        "authorization_endpoint": "",
-        "response_types_supported": ["id_token"],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [ALGORITHM.as_str()],
-    })))
-}
-
-/// The keys of JWT-SVIDs alone, for relying parties; `None` where policy names no issuer of them.
-pub async fn oidc_keys<W: World>(world: &W) -> Result<Option<Value>, Unavailable> {
-    let facts = basis(world, Vec::new()).await?;
-    if facts.set().domain().jwt_svid.issuer.is_none() {
-        return Ok(None);
-    }
-    let missing = || Unavailable::of("store", "no bundle of our own yet");
-    let own = facts.trust.bundles.get(&facts.trust.own).ok_or_else(missing)?;
-    let mut set = own.to_jwt_key_set();
-    for key in set.get_mut("keys").and_then(Value::as_array_mut).into_iter().flatten() {
-        // RFC 7517 §4.2: what a relying party knows.
-        if let Some(members) = key.as_object_mut() {
-            members.insert("use".to_owned(), json!("sig"));
-        }
-    }
-    Ok(Some(set))
-}
-
 /// The document of a protected resource at the gateway (RFC 9728 §2); `None` for a name that is
 /// none.
 pub async fn protected_resource<W: World>(
@@ -198,6 +186,8 @@ pub async fn protected_resource<W: World>(
         .map_err(|error| Unavailable::of("settings", error))?;
     let mut document = ProtectedResource::new(id, issuer(world)?);
     document.scopes_supported = resource.scopes.keys().cloned().collect();
+    document.authorization_details_types_supported =
+        resource.details.iter().map(|one| one.type_.clone()).collect();
     document.resource_name = Some(resource.title.clone().unwrap_or_else(|| resource.name.clone()));
     document.tls_client_certificate_bound_access_tokens = resource.proof == Proof::Mtls;
     // RFC 9728 §2: "dpop_bound_access_tokens_required".
@@ -214,10 +204,10 @@ pub fn algorithms() -> impl Iterator<Item = &'static str> {
     ALGORITHMS.iter().map(|one| one.as_str())
 }
 
-fn issuer<W: World>(world: &W) -> Result<Issuer, Unavailable> {
+pub(crate) fn issuer<W: World>(world: &W) -> Result<Issuer, Unavailable> {
     Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))
 }
 
-fn endpoint(origin: &str, path: &str) -> Result<Endpoint, Unavailable> {
+pub(crate) fn endpoint(origin: &str, path: &str) -> Result<Endpoint, Unavailable> {
     Endpoint::parse(&format!("{origin}{path}")).map_err(|error| Unavailable::of("settings", error))
 }

@@ -82,7 +82,7 @@ fn end_grant<W: World>(
         return Ok(Err(Refusal::OtherClient));
     }
     let by = asking.caller.client_id().to_owned();
-    let ending = Ending { by: &by, why: WHY };
+    let ending = Ending::by(&by, WHY);
     change.writes.extend(ends::of_grant(&grant, ending, asking.now));
     change.records.push(ends::told(world, &grant, ending));
     Ok(Ok(()))
@@ -106,7 +106,7 @@ fn end_token<W: World>(
         return Ok(Err(Refusal::OtherClient));
     }
     let by = asking.caller.client_id().to_owned();
-    let ending = Ending { by: &by, why: WHY };
+    let ending = Ending::by(&by, WHY);
     change.writes.extend(ends::of_one(&token, ending, asking.now));
     change.records.push(ends::told_of_one(world, &token, ending));
     Ok(Ok(()))

@@ -5,12 +5,14 @@ pub mod asker;
 mod attested;
 pub(crate) mod brought;
 pub mod client;
+mod hold;
 mod made;
 pub(crate) mod people;
 pub(crate) mod proof;
+pub mod push;
 mod target;
 
-use authentication::{Caller, Once, Who};
+use authentication::{Caller, Method, Once, Who};
 use authorization::granted::GrantRecord;
 use authorization::grants::{self, Context, Redeemed, propose};
 use authorization::presented;
@@ -35,12 +37,14 @@ use crate::issuing;
 use crate::record::{begin, refused, single_use};
 use crate::turns::{TRIES_MAX, overtaken, pause, settled};
 use brought::{Brought, Waiting};
+use hold::Early;
 use made::Made;
 use people::People;
 
 pub use client::ClientRefusal;
 pub(crate) use people::principal;
-pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, nonce};
+pub(crate) use proof::gives_challenges;
+pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, challenge, nonce};
 pub use target::TargetRefusal;
 
 /// A request that reads; nothing in it is believed yet.
@@ -50,8 +54,8 @@ pub struct Call {
     pub request: TokenRequest,
     /// `client_id` and `client_assertion`.
     pub client: PresentedClient,
-    /// `OAuth-Client-Attestation` and its proof.
-    pub attestation: Option<(oauth::TokenText, oauth::TokenText)>,
+    /// `OAuth-Client-Attestation` and its proof, where that is not one of DPoP.
+    pub attestation: Option<(oauth::TokenText, Option<oauth::TokenText>)>,
     /// The values of the `DPoP` field.
     pub dpop: Vec<Vec<u8>>,
     /// The certificates of the channel, in DER, leaf first.
@@ -146,6 +150,8 @@ pub enum Endpoint {
     Token,
     /// The transaction authorization endpoint (draft-rosomakho-oauth-txn-challenge §5.3).
     Transaction,
+    /// Nowhere: tokens are sent to a client that asked for somebody (CIBA Core 1.0 §10.3).
+    Push,
 }
 
 impl Endpoint {
@@ -154,9 +160,13 @@ impl Endpoint {
         match self {
             Self::Token => "/token",
             Self::Transaction => "/transaction-authorization",
+            Self::Push => "/bc-authorize",
         }
     }
 }
+
+/// Where challenges are given, below the issuer.
+pub const CHALLENGE: &str = "/challenge";
 
 /// Answers one request to the token endpoint.
 pub async fn answer<W: World>(world: &W, call: Call) -> Result<End, Unavailable> {
@@ -169,66 +179,103 @@ pub async fn answer_at<W: World>(
     endpoint: Endpoint,
     call: Call,
 ) -> Result<End, Unavailable> {
+    let mut held = None;
     for turn in 0..TRIES_MAX {
-        match attempt(world, endpoint, &call).await? {
-            Some(end) => return Ok(end),
+        match attempt(world, endpoint, &call, held).await? {
+            Tried::Done(end) => return Ok(end),
             // Another request used the same code or refresh token: decided again, by what that
             // left.
-            None => pause(world, turn).await,
+            Tried::Overtaken => pause(world, turn).await,
+            Tried::Early(early) => held = Some(early.hold(world).await?),
         }
     }
     Err(overtaken())
 }
 
-/// One try; `None` when another commit came first.
+/// What came of one try.
+enum Tried {
+    Done(End),
+    /// Another commit came first.
+    Overtaken,
+    /// Nobody answered yet, and the client is made to wait.
+    Early(Early),
+}
+
+/// One try. `held`: when the request came, where it was made to wait.
 async fn attempt<W: World>(
     world: &W,
     endpoint: Endpoint,
     call: &Call,
-) -> Result<Option<End>, Unavailable> {
-    let shown = client::Shown::from(call);
+    held: Option<UnixTime>,
+) -> Result<Tried, Unavailable> {
+    let shown = client::Shown {
+        client: &call.client,
+        attestation: call.attestation.as_ref(),
+        certificates: &call.certificates,
+        dpop: &call.dpop,
+        path: endpoint.path(),
+    };
     let keys = match client::keys(world, shown).await? {
         Ok(keys) => keys,
-        Err(refusal) => return Ok(Some(End::Stranger(refusal))),
+        Err(refusal) => return Ok(Tried::Done(End::Stranger(refusal))),
     };
     let facts = basis(world, keys).await?;
     let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
-    let proved = match client::authenticate(shown, &facts, &issuer, now)? {
+    // What it proved itself with need not outlive the wait.
+    let arrived = held.unwrap_or(now);
+    let proved = match client::authenticate(world, shown, &facts, &issuer, arrived).await? {
         Ok(proved) => proved,
-        Err(refusal) => return Ok(Some(End::Stranger(refusal))),
+        Err(refusal) => return Ok(Tried::Done(End::Stranger(refusal))),
     };
     let mut record = begin(world, Event::TokenIssued);
     describe_caller(&mut record, &proved.caller, &facts);
     let mut spent = Spent::default();
     spent.add(proved.once, Refusal::Replayed);
     let mut asked =
-        Asked { call, caller: &proved.caller, issuer: &issuer, key: None, endpoint, now };
+        Asked { call, caller: &proved.caller, issuer: &issuer, key: None, endpoint, arrived, now };
     let at = proof::At { method: "POST", path: endpoint.path(), access_token: None };
-    let shown = proof::of(world, &facts, &call.dpop, at, now).await?;
-    let (decided, question) = match shown {
+    let shown = proof::of(world, &facts, &call.dpop, at, arrived).await?;
+    let verdict = match shown {
         Ok(shown) => {
             asked.key = shown.as_ref().map(|shown| shown.key);
+            // Where it proved the client, it is spent already.
+            let shown = shown.filter(|_| proved.caller.method() != Method::AttestationDpop);
             spent.add(shown.map(|shown| shown.once), Refusal::DpopReplayed);
             decide(world, &facts, &asked, &mut record).await?
         }
-        Err(refused) => (Err(Box::new(Refused::plain(refused.into()))), None),
+        Err(refused) => no(refused),
     };
+    if let Some(early) = Early::of(&verdict, &asked, &facts).filter(|_| held.is_none()) {
+        return Ok(Tried::Early(early));
+    }
+    let end = finish(world, &facts, &asked, verdict, (record, spent)).await?;
+    Ok(end.map_or(Tried::Overtaken, Tried::Done))
+}
+
+/// Makes what was decided, and commits it; `None` when another commit came first.
+async fn finish<W: World>(
+    world: &W,
+    facts: &Basis,
+    asked: &Asked<'_>,
+    (decided, question): Verdict,
+    (mut record, mut spent): (Record, Spent),
+) -> Result<Option<End>, Unavailable> {
     record.facts = serde_json::to_value(&question).unwrap_or_default();
     let mut change = Change::default();
     let made = match decided {
         Ok(decided) => {
             let Decided { permitted, brought, people } = *decided;
             spent.add(brought.once.clone(), Refusal::AssertionReplayed);
-            let of = (&asked, &brought, &people);
-            made::make(world, &facts, &permitted, of, &mut record).await?.map(|made| {
+            let of = (asked, &brought, &people);
+            made::make(world, facts, &permitted, of, &mut record).await?.map(|made| {
                 let Made { response, writes } = made;
                 change.writes = writes;
                 response
             })
         }
-        Err(no) => Err(put_refused(world, *no, now, &mut change)),
+        Err(no) => Err(put_refused(world, *no, asked.now, &mut change)),
     };
     conclude(&mut record, made.as_ref().err());
     let asked = what_was_asked(&record);
@@ -247,11 +294,11 @@ async fn attempt<W: World>(
 
 /// What a refusal leaves behind: that it was asked for, and the end of a grant that was reused.
 fn put_refused<W: World>(world: &W, no: Refused, now: UnixTime, change: &mut Change) -> Refusal {
-    let Refused { refusal, reused, asked } = no;
+    let Refused { refusal, reused, asked, .. } = no;
     change.writes.extend(asked);
     if let Some(grant) = reused {
         let why = refusal.to_string();
-        let ending = Ending { by: refusal.check(), why: &why };
+        let ending = Ending::by(refusal.check(), &why);
         change.writes.extend(ends::of_grant(&grant, ending, now));
         change.records.push(ends::told(world, &grant, ending));
     }
@@ -317,6 +364,8 @@ pub(crate) struct Asked<'a> {
     /// The key of the DPoP proof.
     pub(crate) key: Option<Thumbprint>,
     pub(crate) endpoint: Endpoint,
+    /// When the request came; before `now`, where it was made to wait.
+    pub(crate) arrived: UnixTime,
     pub(crate) now: UnixTime,
 }
 
@@ -333,11 +382,13 @@ struct Refused {
     reused: Option<Stored<GrantRecord>>,
     /// That the client asked, where it waits.
     asked: Option<Write>,
+    /// The question that it waits for.
+    question: Option<String>,
 }
 
 impl Refused {
     const fn plain(refusal: Refusal) -> Self {
-        Self { refusal, reused: None, asked: None }
+        Self { refusal, reused: None, asked: None, question: None }
     }
 }
 
@@ -400,15 +451,16 @@ async fn decide<W: World>(
             let reused = brought.held.filter(|_| refusal.ends_the_grant());
             let waits = matches!(refusal, grants::Refusal::Wait(_));
             let asked = brought.waiting.as_ref().filter(|_| waits).and_then(Waiting::asked);
+            let question = brought.waiting.as_ref().map(|one| one.approval().id.clone());
             let refusal = refusal.into();
-            return Ok((Err(Box::new(Refused { refusal, reused, asked })), None));
+            return Ok((Err(Box::new(Refused { refusal, reused, asked, question })), None));
         }
     };
     describe_proposal(record, &proposal);
     let agent = people.agent(client_id).map(|one| &*one.value);
     let client = people.client(client_id).map(|one| &*one.value);
     let principal = principal(client_id, agent, client);
-    let circumstances = circumstances(&proposal, &brought, asked);
+    let circumstances = circumstances(&proposal, &brought, asked, facts);
     let (answer, question) = facts.set().pdp().sanction(proposal, principal, circumstances);
     let decided = match answer {
         Ok(permitted) => Ok(Box::new(Decided { permitted, brought, people })),
@@ -456,7 +508,16 @@ pub(crate) fn ring(facts: &Basis, purpose: Purpose) -> Result<Stored<KeyRing>, U
     facts.rows.get::<KeyRing>(purpose.name())?.ok_or_else(missing)
 }
 
-fn circumstances(proposal: &Proposal, brought: &Brought, asked: &Asked<'_>) -> Circumstances {
+fn circumstances(
+    proposal: &Proposal,
+    brought: &Brought,
+    asked: &Asked<'_>,
+    facts: &Basis,
+) -> Circumstances {
+    let rule = facts.set().domain().approvals.at(Some(proposal.audience_name()));
+    let meets = |waiting: &Waiting| {
+        waiting.approval().meets(&rule, proposal.audience(), proposal.subject())
+    };
     let names = |scope: &ScopeSet| scope.iter().map(ToString::to_string).collect();
     let own = proposal.subject() == proposal.client_id();
     let granted = match (&brought.subject, &brought.held) {
@@ -475,7 +536,7 @@ fn circumstances(proposal: &Proposal, brought: &Brought, asked: &Asked<'_>) -> C
         proof: asked.caller.method().name().to_owned(),
         transport: asked.caller.transport().map(ToString::to_string).unwrap_or_default(),
         autonomous: own,
-        approved: brought.waiting.is_some(),
+        approved: brought.waiting.as_ref().is_some_and(meets),
         acr: proposal.authenticated().map(|one| one.acr.as_str().to_owned()),
         ..Circumstances::at(asked.now)
     }

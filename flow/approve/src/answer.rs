@@ -17,6 +17,7 @@ use people::sessions::{self, Signed};
 use crate::Refusal;
 use crate::ask::{describe, tell};
 use crate::device;
+use crate::notify;
 use crate::record::{begin, public_id, refused};
 use crate::turns::{Operator, TRIES_MAX, overtaken, pause, settled};
 
@@ -97,7 +98,13 @@ async fn attempt<W: World>(
         Some(found) => {
             describe(&mut record, found);
             let answered = by.answered(now);
-            decide(found, by, said, answered).map_err(Refusal::from)
+            let may = match by {
+                By::Person(signed) if said.allow && found.whom == Whom::Typed => {
+                    device::may_allow(world, found, signed).await?
+                }
+                _ => Ok(()),
+            };
+            may.and_then(|()| decide(found, by, said, answered).map_err(Refusal::from))
         }
     };
     match (by, &found) {
@@ -119,6 +126,7 @@ async fn attempt<W: World>(
             }
             tell(&mut record, "state", answered.state.name());
             change.writes.push(Write::put(&answered, Expect::Version(found.version)));
+            change.writes.extend(notify::of_answer(world, &answered, now).await?);
             Ok(answered)
         }
         (Err(refusal), _) => {

@@ -1,17 +1,18 @@
 //! Making the one record that stands behind every way to ask.
 
-use approval::{Approval, Asks, Front, Kind, Sought, State, Ticket, Whom, ticket};
+use approval::{Approval, Ask, Asks, Front, Kind, Sought, State, Ticket, Whom, ticket};
 use authentication::session::Acr;
 use authorization::asked::Asked;
-use authorization::granted::Binding;
+use authorization::granted::{Binding, Granted};
 use env::{Change, Entity, Entropy, Expect, Index, Store, Unavailable, World, Write};
 use monitoring::Record;
 use oauth::ScopeSet;
-use pdp::{Circumstances, Decision, Fact, Obligation, Question, Resource};
+use pdp::{Circumstances, Decision, Fact, Obligation, Principal, Question, Resource};
 use time::{Span, UnixTime};
 
 use crate::Refusal;
 use crate::caller::{Asker, Known};
+use crate::facts::Basis;
 use crate::record::public_id;
 use crate::whom;
 
@@ -159,6 +160,16 @@ pub(crate) fn describe(record: &mut Record, approval: &Approval) {
     });
 }
 
+/// Who asks policy for something to be asked of a user.
+pub(crate) struct For<'a> {
+    pub(crate) facts: &'a Basis,
+    pub(crate) principal: &'a Principal,
+    pub(crate) client_id: &'a str,
+    /// The user; empty, where nobody knows yet who it is.
+    pub(crate) user: &'a str,
+    pub(crate) now: UnixTime,
+}
+
 /// Asks policy about each target, for this user: what is left of it, and how strongly they must
 /// authenticate.
 pub(crate) fn permit(
@@ -167,46 +178,77 @@ pub(crate) fn permit(
     user: &str,
     asked: &Asked,
 ) -> Result<(Sought, Option<Acr>), Refusal> {
+    let (facts, now) = (&known.facts, known.now);
+    let by = For { facts, principal: &asker.principal, client_id: &asker.id, user, now };
     let mut sought = Sought { openid: asked.openid.clone(), ..Sought::default() };
-    let mut acr = None;
+    let (mut acr, alone) = (None, asked.targets.len() == 1);
     for target in &asked.targets {
-        let scope = target.scope_set();
-        let mut resource = Resource::audience(&target.audience);
-        resource.attributes.insert("name".to_owned(), Fact::Text(target.name.clone()));
-        let circumstances = Circumstances {
-            scope: scope.iter().map(ToString::to_string).collect(),
-            subject: user.to_owned(),
-            actors: vec![asker.id.clone()],
-            autonomous: false,
-            // What is asked here is asked of a human: that duty is done before a token is given.
-            approved: true,
-            ..Circumstances::at(known.now)
-        };
-        let question = Question {
-            principal: asker.principal.clone(),
-            action: "token.issue".to_owned(),
-            resource,
-            context: circumstances.into(),
-        };
-        let permit = match known.facts.set().pdp().decide(&question).after(true, None) {
-            Decision::Permit(permit) => permit,
-            Decision::Deny(denial) => return Err(Refusal::Denied(Box::new(denial))),
-        };
-        let mut granted = target.granted();
-        for obligation in permit.obligations() {
-            match obligation {
-                Obligation::NarrowScope(most) => {
-                    let most = ScopeSet::parse(most).unwrap_or_default();
-                    granted.scope = granted.scope.intersection(&most);
-                }
-                // A class that is not known cannot be met: then the strongest is asked for.
-                Obligation::StepUp(wanted) => {
-                    acr = acr.max(Some(Acr::parse(wanted).unwrap_or(Acr::HardwarePasskey)));
-                }
-                Obligation::Approval | Obligation::Redact(_) | Obligation::RecordFully => {}
-            }
-        }
+        let wanted = target.granted();
+        let (granted, stepped) = of_target(&by, &target.audience, &target.name, &wanted, alone)?;
+        acr = acr.max(stepped);
         sought.targets.insert(target.audience.clone(), granted);
     }
     Ok((sought, acr))
+}
+
+/// The same of one target. `alone`: whether nothing else is asked beside it.
+pub(crate) fn of_target(
+    by: &For<'_>,
+    audience: &str,
+    name: &str,
+    wanted: &Granted,
+    alone: bool,
+) -> Result<(Granted, Option<Acr>), Refusal> {
+    let mut resource = Resource::audience(audience);
+    resource.attributes.insert("name".to_owned(), Fact::Text(name.to_owned()));
+    let circumstances = Circumstances {
+        scope: wanted.scope.iter().map(ToString::to_string).collect(),
+        subject: by.user.to_owned(),
+        actors: vec![by.client_id.to_owned()],
+        autonomous: false,
+        // What is asked here is asked of a human; whether of the right one stands below.
+        approved: true,
+        ..Circumstances::at(by.now)
+    };
+    let question = Question {
+        principal: by.principal.clone(),
+        action: "token.issue".to_owned(),
+        resource,
+        context: circumstances.into(),
+    };
+    let decide = |approved| by.facts.set().pdp().decide(&question).after(approved, None);
+    let permit = match decide(true) {
+        Decision::Permit(permit) => permit,
+        Decision::Deny(denial) => return Err(Refusal::Denied(Box::new(denial))),
+    };
+    let (mut granted, mut acr) = (wanted.clone(), None);
+    // What policy demands an approval for, the user alone is asked for; and only for that.
+    let duty = match decide(false) {
+        Decision::Permit(permit) => permit.obligations().contains(&Obligation::Approval),
+        Decision::Deny(_) => true,
+    };
+    if duty {
+        let rule = by.facts.set().domain().approvals.at(Some(name));
+        if rule.ask != Ask::Subject || !rule.by_subject {
+            return Err(Refusal::OtherIsAsked { name: name.to_owned(), ask: rule.ask });
+        }
+        if !alone {
+            return Err(Refusal::NotAlone { name: name.to_owned() });
+        }
+        acr = rule.acr;
+    }
+    for obligation in permit.obligations() {
+        match obligation {
+            Obligation::NarrowScope(most) => {
+                let most = ScopeSet::parse(most).unwrap_or_default();
+                granted.scope = granted.scope.intersection(&most);
+            }
+            // A class that is not known cannot be met: then the strongest is asked for.
+            Obligation::StepUp(wanted) => {
+                acr = acr.max(Some(Acr::parse(wanted).unwrap_or(Acr::HardwarePasskey)));
+            }
+            Obligation::Approval | Obligation::Redact(_) | Obligation::RecordFully => {}
+        }
+    }
+    Ok((granted, acr))
 }

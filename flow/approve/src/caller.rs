@@ -1,18 +1,24 @@
 //! The client of a request that gets somebody asked: authenticated as at the token endpoint, in
 //! force, and recorded.
 
+use std::collections::BTreeSet;
+
+use access::documents;
 use access::token::client::{self as proof, ClientRefusal};
 use authentication::{Caller, Once};
 use env::{Change, CommitFault, Key, Recorded, Store, Unavailable, World};
 use identifier::Kind;
-use jose::KeySet;
+use jose::{Algorithm, KeySet};
 use monitoring::{Event, Outcome, Record};
 use oauth::client_assertion::PresentedClient;
 use oauth::form::Form;
+use oauth::registration::DeliveryMode;
 use oauth::token_request::GrantType;
 use oauth::{Issuer, ScopeSet, TokenText};
 use pdp::{Principal, PrincipalKind};
 use people::end::{Check, End};
+use provisioning::Epoch;
+use registry::profile::{Demand, demands};
 use registry::{AgentRecord, ClientRecord};
 use time::UnixTime;
 
@@ -29,8 +35,12 @@ pub struct Call {
     pub form: Form,
     /// `client_id` and `client_assertion`.
     pub client: PresentedClient,
-    /// `OAuth-Client-Attestation` and its proof.
-    pub attestation: Option<(TokenText, TokenText)>,
+    /// `OAuth-Client-Attestation` and its proof, where that is not one of DPoP.
+    pub attestation: Option<(TokenText, Option<TokenText>)>,
+    /// The values of the `DPoP` field.
+    pub dpop: Vec<Vec<u8>>,
+    /// The endpoint, below the issuer.
+    pub path: String,
     /// The certificates of the channel, in DER, leaf first.
     pub certificates: Vec<Vec<u8>>,
     /// Where it comes from, for counting strangers.
@@ -56,8 +66,24 @@ pub(crate) struct Asker {
     pub(crate) widest: Option<ScopeSet>,
     /// What it signs requests with.
     pub(crate) keys: Option<KeySet>,
+    /// What its profiles want of its requests.
+    pub(crate) demands: BTreeSet<Demand>,
+    /// How it wants to be told of an answer that it did not wait for.
+    pub(crate) told: Told,
     /// The grants that it registered; `None` for agents, whose policy decides.
     grants: Option<Vec<GrantType>>,
+}
+
+/// What a client registered of CIBA (CIBA Core 1.0 §4). Agents poll.
+pub(crate) struct Told {
+    pub(crate) mode: DeliveryMode,
+    /// `backchannel_client_notification_endpoint`.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) user_code: bool,
+    /// What it signs each of its requests with.
+    pub(crate) algorithm: Option<Algorithm>,
+    /// Whether its tokens must be bound to a key, which nobody shows where they are pushed.
+    pub(crate) bound: bool,
 }
 
 /// Who asks. `keys`: rows that the request needs besides.
@@ -70,6 +96,8 @@ pub(crate) async fn known<W: World>(
         client: &call.client,
         attestation: call.attestation.as_ref(),
         certificates: &call.certificates,
+        dpop: &call.dpop,
+        path: &call.path,
     };
     let mut all = match proof::keys(world, shown).await? {
         Ok(all) => all,
@@ -80,7 +108,7 @@ pub(crate) async fn known<W: World>(
     let now = issuing::now(world, &facts)?;
     let issuer =
         Issuer::parse(&world.site().issuer).map_err(|error| Unavailable::of("settings", error))?;
-    let proved = proof::authenticate(shown, &facts, &issuer, now)?;
+    let proved = proof::authenticate(world, shown, &facts, &issuer, now).await?;
     Ok(proved.map(|proved| {
         let (caller, once) = (proved.caller, proved.once);
         Known { caller, once, facts, issuer, now }
@@ -96,23 +124,11 @@ impl Known {
         grant: Option<GrantType>,
     ) -> Result<Result<Asker, Refusal>, Unavailable> {
         let id = self.caller.client_id();
-        let keys = [Key::of::<AgentRecord>(id), Key::of::<ClientRecord>(id)];
-        let rows = world.store().snapshot(&keys).await?;
-        let agent = rows.get::<AgentRecord>(id)?;
-        let client = rows.get::<ClientRecord>(id)?;
-        let asker = match (&agent, &client) {
-            (Some(agent), _) => match agent.lifecycle.admits(self.caller.issued()) {
-                Ok(()) => Asker::of_agent(agent),
-                Err(why) => return Ok(Err(Refusal::Unfit(why.to_string()))),
-            },
-            (None, Some(client)) => match client.is_enabled() {
-                Ok(()) => Asker::of_client(client),
-                Err(why) => return Ok(Err(Refusal::Unfit(why.to_string()))),
-            },
-            (None, None) => {
-                return Ok(Err(Refusal::Unfit("it is not in the registry".to_owned())));
-            }
-        };
+        let asker =
+            match Asker::load(world, &self.facts, id, self.caller.issued(), self.now).await? {
+                Ok(asker) => asker,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
         let may = |grant: &GrantType| asker.grants.as_ref().is_none_or(|all| all.contains(grant));
         Ok(match grant.filter(|grant| !may(grant)) {
             Some(grant) => Err(Refusal::GrantNotAllowed(grant)),
@@ -173,6 +189,35 @@ impl Known {
 }
 
 impl Asker {
+    /// The client of that id, if it is in force. `issued`: under which epoch its credential was.
+    pub(crate) async fn load<W: World>(
+        world: &W,
+        facts: &Basis,
+        id: &str,
+        issued: Option<Epoch>,
+        now: UnixTime,
+    ) -> Result<Result<Self, Refusal>, Unavailable> {
+        let keys = [Key::of::<AgentRecord>(id), Key::of::<ClientRecord>(id)];
+        let rows = world.store().snapshot(&keys).await?;
+        let agent = rows.get::<AgentRecord>(id)?;
+        let client = rows.get::<ClientRecord>(id)?;
+        let unfit = |why: String| Ok(Err(Refusal::Unfit(why)));
+        match (&agent, &client) {
+            (Some(agent), _) => match agent.lifecycle.admits(issued) {
+                Ok(()) => Ok(Ok(Self::of_agent(agent))),
+                Err(why) => unfit(why.to_string()),
+            },
+            (None, Some(client)) => match client.is_enabled() {
+                Ok(()) => {
+                    let keys = documents::keys_of(client, &facts.rows, now)?;
+                    Ok(Ok(Self::of_client(client, keys)))
+                }
+                Err(why) => unfit(why.to_string()),
+            },
+            (None, None) => unfit("it is not in the registry".to_owned()),
+        }
+    }
+
     fn of_agent(agent: &AgentRecord) -> Self {
         let entry = &agent.entry;
         let kind = match entry.kind {
@@ -183,10 +228,18 @@ impl Asker {
         let capabilities = entry.capabilities.iter().cloned();
         let principal = Principal::new(kind, &id, &name, &owner, capabilities);
         let widest = entry.client.scope_max.clone();
-        Self { id, name, owner, principal, widest, keys: None, grants: None }
+        let told = Told {
+            mode: DeliveryMode::Poll,
+            endpoint: None,
+            user_code: false,
+            algorithm: None,
+            bound: false,
+        };
+        let demands = BTreeSet::new();
+        Self { id, name, owner, principal, widest, keys: None, demands, told, grants: None }
     }
 
-    fn of_client(client: &ClientRecord) -> Self {
+    fn of_client(client: &ClientRecord, keys: Option<KeySet>) -> Self {
         let (id, metadata) = (client.client_id.clone(), &client.metadata);
         let name = metadata.client_name.clone().unwrap_or_default();
         let principal = Principal::new(PrincipalKind::Client, &id, &name, "", Vec::new());
@@ -196,8 +249,30 @@ impl Asker {
             owner: String::new(),
             principal,
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
-            keys: metadata.jwks().cloned(),
+            keys,
+            demands: demands(&client.profiles),
+            told: Told::of(client),
             grants: Some(metadata.grant_types.clone()),
+        }
+    }
+}
+
+impl Told {
+    fn of(client: &ClientRecord) -> Self {
+        let read = &client.metadata;
+        let wants = demands(&client.profiles);
+        Self {
+            mode: read.backchannel_token_delivery_mode.unwrap_or(DeliveryMode::Poll),
+            endpoint: read
+                .backchannel_client_notification_endpoint
+                .as_ref()
+                .map(|uri| uri.as_str().to_owned()),
+            user_code: read.backchannel_user_code_parameter,
+            algorithm: read.backchannel_authentication_request_signing_alg,
+            bound: read.dpop_bound_access_tokens
+                || read.tls_client_certificate_bound_access_tokens
+                || wants.contains(&Demand::BoundTokens)
+                || wants.contains(&Demand::NoPush),
         }
     }
 }

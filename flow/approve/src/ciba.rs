@@ -1,34 +1,38 @@
 //! Backchannel authentication (CIBA Core 1.0 §7): a client names a user, who is asked where they
-//! are signed in (AUTHZ-17). The client polls for the answer.
+//! are signed in (AUTHZ-17). The client polls for the answer, is told that there is one, or is sent
+//! it, as it registered (§5).
 
-use approval::{Approval, Asks, Front, Kind, Whom};
+use access::documents;
+use access::token::client::ClientRefusal;
+use approval::{Approval, Asks, Front, Kind, Notify, Whom};
 use authentication::session::Acr;
+use authentication::{Once, private_key_jwt};
 use authorization::asked::Wanted;
 use authorization::policy::Proof;
 use credential::{KeyRing, Purpose};
-use env::{Change, Key, Unavailable, World};
-use jose::{Algorithm, KeySet, Unverified};
+use env::{Change, Key, Store, Unavailable, World};
+use jose::{Algorithm, Unverified};
 use oauth::form::Form;
 use oauth::registration::DeliveryMode;
 use oauth::token_request::GrantType;
 use oauth::{ClientId, TokenText};
 use openid::ciba::{
-    self, BackchannelRequest, BackchannelResponse, Hint, Registered, SignedRequest,
+    self, BackchannelRequest, BackchannelResponse, Registered, SignedRequest, UserSecret,
 };
-use openid::id_token::IdToken;
 use people::end::End;
-use registry::UserRecord;
+use people::secrets;
+use registry::profile::{self, Demand, Profile, Unmet};
+use registry::{ClientRecord, UserRecord};
 use time::Span;
 
 use crate::Refusal;
 use crate::ask::{self, Posed};
 use crate::caller::{Asker, Call, Known, known};
-use crate::whom;
+use crate::hint;
+use crate::record::single_use;
 
 /// What signed requests may be signed with. FAPI-CIBA §7.10 leaves ES256 and PS256.
 pub const ALGORITHMS: &[Algorithm] = access::publish::CIBA_ALGORITHMS;
-/// How old an ID token may be that is a hint: it is no proof of anything.
-const HINT_AGE_MAX: Span = Span::from_seconds(30 * 86_400);
 /// Parameters that prove who asks, and ask for nothing.
 const PROOFS: &[&str] = &["client_assertion", "client_assertion_type", "client_secret"];
 
@@ -44,62 +48,206 @@ pub async fn authorize<W: World>(
     };
     let mut record = known.record(world, "ciba.ask");
     let mut change = Change::default();
-    let decided = pose(world, &known, call).await?.map(|approval| {
-        let waits = ask::ticket(world, Kind::Ciba, &approval, None);
+    let decided = pose(world, &known, call).await?.map(|asking| {
+        let Asking { approval, told, once } = asking;
+        if let Some(once) = once {
+            let (use_, used) = single_use(&once.space, &once.value, once.until);
+            change.uses.push(use_);
+            record.used.push(used);
+        }
+        let mut waits = ask::ticket(world, Kind::Ciba, &approval, None);
+        let named = |told| Notify { auth_req_id: waits.text.clone(), ..told };
+        waits.ticket.notify = told.map(named);
         ask::put(&approval, &waits.ticket, &mut change, &mut record);
+        // §7.3: "This parameter will only be present if the Client is registered to use the Poll or
+        // Ping modes."
+        let pushed = waits.ticket.notify.as_ref().is_some_and(|notify| notify.push);
         BackchannelResponse {
             auth_req_id: waits.text,
             expires_in: approval.until.since(known.now).seconds(),
-            interval: Some(waits.ticket.interval.seconds()),
+            interval: (!pushed).then(|| waits.ticket.interval.seconds()),
         }
     });
-    known.finish(world, change, record, decided, Refusal::Replayed).await
+    let again = Refusal::Signed("it was sent before".to_owned());
+    known.finish(world, change, record, decided, again).await
+}
+
+/// What is asked, whom the client is told by, and what the request uses up.
+struct Asking {
+    approval: Approval,
+    told: Option<Notify>,
+    once: Option<Once>,
 }
 
 async fn pose<W: World>(
     world: &W,
     known: &Known,
     call: &Call,
-) -> Result<Result<Approval, Refusal>, Unavailable> {
-    let asker = match known.asker(world, Some(GrantType::Ciba)).await? {
+) -> Result<Result<Asking, Refusal>, Unavailable> {
+    let mut asker = match known.asker(world, Some(GrantType::Ciba)).await? {
         Ok(asker) => asker,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let request = match read(known, &asker, &call.form) {
-        Ok(request) => request,
+    // Policy may say so of a client that registered without.
+    if known.facts.set().domain().approvals.fapi.contains(&asker.id) {
+        asker.demands.extend(profile::demands(&[Profile::FapiCiba]));
+    }
+    if let Err(refusal) = published(world, known, call, &mut asker).await? {
+        return Ok(Err(refusal));
+    }
+    let (request, once) = match read(known, &asker, &call.form) {
+        Ok(read) => read,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let user = match hinted(world, known, &request.hint).await? {
+    let user = match hint::user(world, known, &asker, &request.hint).await? {
         Ok(user) => user,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let posed = question(world, known, asker, &request, &user);
+    if let Err(refusal) = let_in(&user, request.user_code.as_ref()) {
+        return Ok(Err(refusal));
+    }
+    let told = match notified(known, &asker, &request) {
+        Ok(told) => told,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let mut posed = question(world, known, asker, &request, &user);
+    if told.as_ref().is_some_and(|told| told.push) {
+        posed = posed.and_then(|posed| pushable(world, known, posed));
+    }
     match posed {
-        Ok(posed) => ask::approval(world, known, posed).await,
+        Ok(posed) => {
+            let approval = ask::approval(world, known, posed).await?;
+            Ok(approval.map(|approval| Asking { approval, told, once }))
+        }
         Err(refusal) => Ok(Err(refusal)),
     }
 }
 
-/// What is asked, in either form.
-fn read(known: &Known, asker: &Asker, outside: &Form) -> Result<BackchannelRequest, Refusal> {
-    let fapi = known.facts.set().domain().approvals.fapi.contains(&asker.id);
-    let outside = outside.without(PROOFS);
-    let form = match ciba::signed(&outside)? {
-        Some(text) => inside(known, asker, &text, fapi)?,
-        // FAPI-CIBA §5.2.2: "shall require the request object to be signed".
-        None if fapi => return Err(Refusal::Fapi("the request must be signed")),
-        None => outside,
+/// Reads the keys again of a client that publishes them, where it signed the request by one that is
+/// not known yet: it may authenticate by another, or by none of them.
+async fn published<W: World>(
+    world: &W,
+    known: &Known,
+    call: &Call,
+    asker: &mut Asker,
+) -> Result<Result<(), Refusal>, Unavailable> {
+    let Some(kid) = call.form.get("request").and_then(private_key_jwt::named_key) else {
+        return Ok(Ok(()));
     };
-    let registered = Registered { mode: DeliveryMode::Poll, user_code_parameter: false };
-    let request = BackchannelRequest::parse(&form, registered)?;
-    if fapi && !ciba::has_context(&request) {
-        return Err(Refusal::Fapi("`binding_message` or `authorization_details` must be there"));
+    if asker.keys.as_ref().is_some_and(|keys| keys.by_kid(&kid).is_some()) {
+        return Ok(Ok(()));
     }
-    Ok(request)
+    match documents::ready(world, &asker.id, Some(&kid)).await? {
+        Err(unread) => return Ok(Err(ClientRefusal::from(unread).into())),
+        Ok(None) => {}
+        Ok(Some(row)) => {
+            let rows = world.store().snapshot(&[row, Key::of::<ClientRecord>(&asker.id)]).await?;
+            if let Some(client) = rows.get::<ClientRecord>(&asker.id)? {
+                asker.keys = documents::keys_of(&client, &rows, known.now)?;
+            }
+        }
+    }
+    Ok(Ok(()))
 }
 
-/// The parameters of a signed request.
-fn inside(known: &Known, asker: &Asker, text: &TokenText, fapi: bool) -> Result<Form, Refusal> {
+/// Where the client is told of the answer, if it does not only poll.
+fn notified(
+    known: &Known,
+    asker: &Asker,
+    request: &BackchannelRequest,
+) -> Result<Option<Notify>, Refusal> {
+    let told = &asker.told;
+    let push = match told.mode {
+        DeliveryMode::Poll => return Ok(None),
+        DeliveryMode::Ping => false,
+        DeliveryMode::Push => true,
+    };
+    // FAPI-CIBA §5.2.2: "shall not support CIBA push mode".
+    if push && (told.bound || asker.demands.contains(&Demand::NoPush)) {
+        return Err(Refusal::Push("those of this client must be bound to a key"));
+    }
+    // §10.3.1: what is pushed is bound together by the ID token.
+    if push && !request.scope.iter().any(|scope| scope.as_str() == "openid") {
+        return Err(Refusal::Push("the scope `openid` must be asked for"));
+    }
+    let (Some(endpoint), Some(token)) = (&told.endpoint, &request.client_notification_token) else {
+        return Err(Refusal::Push("there is no `backchannel_client_notification_endpoint`"));
+    };
+    Ok(Some(Notify {
+        endpoint: endpoint.clone(),
+        token: token.as_str().to_owned(),
+        auth_req_id: String::new(),
+        push,
+        method: known.caller.method(),
+        tries: 0,
+        next: None,
+        done: None,
+    }))
+}
+
+/// A user who set a code is asked for nobody who does not know it (§7.1, `user_code`: "The code is
+/// used to authorize sending an authentication request to user's authentication device.").
+fn let_in(user: &UserRecord, code: Option<&UserSecret>) -> Result<(), Refusal> {
+    match (&user.user_code, code) {
+        (None, _) => Ok(()),
+        (Some(_), None) => Err(Refusal::NoUserCode),
+        (Some(stored), Some(code)) if secrets::is_user_code(stored, code.expose()) => Ok(()),
+        (Some(_), Some(_)) => Err(Refusal::WrongUserCode),
+    }
+}
+
+/// The question, if what comes of it can be pushed: a token is for one audience, and nobody says
+/// which, nor shows a key, where it is pushed.
+fn pushable<W: World>(world: &W, known: &Known, posed: Posed) -> Result<Posed, Refusal> {
+    if posed.sought.targets.len() > 1 {
+        return Err(Refusal::Push("several resources are asked for, and a token is for one"));
+    }
+    let (set, gateway) = (known.facts.set(), &world.site().gateway);
+    let bound = |audience: &String| {
+        let proof = set.audience(audience, gateway).map(|one| one.proof);
+        matches!(proof, Some(Proof::Dpop | Proof::Mtls))
+    };
+    if posed.sought.targets.keys().any(bound) {
+        return Err(Refusal::Push("those of the resource must be bound to a key"));
+    }
+    Ok(posed)
+}
+
+/// What is asked, in either form.
+fn read(
+    known: &Known,
+    asker: &Asker,
+    outside: &Form,
+) -> Result<(BackchannelRequest, Option<Once>), Refusal> {
+    let mut once = None;
+    let outside = outside.without(PROOFS);
+    let signed = ciba::signed(&outside)?;
+    let form = match &signed {
+        Some(text) => {
+            let (form, serves) = inside(known, asker, text)?;
+            once = Some(serves);
+            form
+        }
+        // CIBA Core 1.0 §4: "When omitted, the Client will not send signed authentication
+        // requests."
+        None if asker.told.algorithm.is_some() => {
+            let why = "the client registered that it signs its requests, and this one is not";
+            return Err(Refusal::Signed(why.to_owned()));
+        }
+        None => outside,
+    };
+    let registered =
+        Registered { mode: asker.told.mode, user_code_parameter: asker.told.user_code };
+    let request = BackchannelRequest::parse(&form, registered)?;
+    let context = ciba::has_context(&request);
+    profile::of_backchannel(&asker.demands, signed.is_some(), context)?;
+    Ok((request, once))
+}
+
+/// The parameters of a signed request, and its id, which serves once (§7.1.1: "jti REQUIRED. The
+/// unique identifier for this authentication request"): who saw one does not ask it again.
+fn inside(known: &Known, asker: &Asker, text: &TokenText) -> Result<(Form, Once), Refusal> {
+    let fapi = asker.demands.contains(&Demand::SignedBackchannel);
     let keys = asker.keys.as_ref().ok_or_else(|| {
         Refusal::Signed("the client registered no keys to verify it with".to_owned())
     })?;
@@ -107,42 +255,20 @@ fn inside(known: &Known, asker: &Asker, text: &TokenText, fapi: bool) -> Result<
     let signed = |error: &dyn std::fmt::Display| Refusal::Signed(error.to_string());
     let token =
         Unverified::<SignedRequest>::parse(text.as_str()).map_err(|error| signed(&error))?;
-    let verified =
-        token.verify(keys, ALGORITHMS, known.now, skew).map_err(|error| signed(&error))?;
+    // §4: "The JWS algorithm "alg" value that the Client will use for signing authentication
+    // requests".
+    let registered = asker.told.algorithm.filter(|one| ALGORITHMS.contains(one));
+    let allowed = registered.as_ref().map_or(ALGORITHMS, std::slice::from_ref);
+    let verified = token.verify(keys, allowed, known.now, skew).map_err(|error| signed(&error))?;
     let id = ClientId::parse(&asker.id).map_err(|error| signed(&error))?;
-    Ok(ciba::check_signed(&verified, &id, &known.issuer, fapi)?)
-}
-
-/// Whom the request means.
-async fn hinted<W: World>(
-    world: &W,
-    known: &Known,
-    hint: &Hint,
-) -> Result<Result<UserRecord, Refusal>, Unavailable> {
-    let unknown = |why: &str| Ok(Err(Refusal::UnknownUser(why.to_owned())));
-    match hint {
-        Hint::Login(hint) => whom::hinted(world, hint).await,
-        Hint::IdToken(text) => match subject(known, text)? {
-            Some(subject) => whom::person(world, &subject).await,
-            None => unknown("it is no ID token of ours"),
-        },
-        // CIBA Core 1.0 §7.1: what is in it is agreed between both; nothing is here.
-        Hint::LoginToken(_) => unknown("`login_hint_token` is not taken here"),
-    }
-}
-
-/// Whom an ID token of ours is about.
-fn subject(known: &Known, text: &TokenText) -> Result<Option<String>, Unavailable> {
-    let Some(ring) = known.facts.rows.get::<KeyRing>(Purpose::IdToken.name())? else {
-        return Ok(None);
+    let form = ciba::check_signed(&verified, &id, &known.issuer, fapi)?;
+    let claims = verified.claims();
+    let once = Once {
+        space: format!("{} backchannel request of {}", known.issuer, asker.id),
+        value: claims.jti.as_str().to_owned(),
+        until: claims.exp.time().plus(skew),
     };
-    let keys: Vec<_> = ring.published(known.now).map(|key| key.public.clone()).collect();
-    let Ok(keys) = KeySet::new(keys) else { return Ok(None) };
-    let algorithms = [basis::sign::ALGORITHM];
-    let token = Unverified::<IdToken>::parse(text.as_str()).ok();
-    let verified =
-        token.and_then(|token| token.verify(&keys, &algorithms, known.now, HINT_AGE_MAX).ok());
-    Ok(verified.map(|token| token.claims().sub.as_str().to_owned()))
+    Ok((form, once))
 }
 
 /// The question, as policy lets it be put to this user.
@@ -164,10 +290,12 @@ fn question<W: World>(
     let bearer = |audience: &String| {
         set.audience(audience, &world.site().gateway).is_some_and(|one| one.proof == Proof::Bearer)
     };
-    if approvals.fapi.contains(&asker.id)
+    // FAPI-CIBA §5.2.2 by way of FAPI 2.0 SP §5.3.2.1: "shall only issue sender-constrained access
+    // tokens": said before anybody is asked.
+    if asker.demands.contains(&Demand::BoundTokens)
         && asked.targets.iter().any(|target| bearer(&target.audience))
     {
-        return Err(Refusal::Fapi("tokens of a target are bearer tokens, and must be bound"));
+        return Err(Unmet(Demand::BoundTokens).into());
     }
     let (mut sought, stepped) = ask::permit(known, &asker, &user.id(), &asked)?;
     sought.message.clone_from(&request.binding_message);

@@ -5,19 +5,21 @@
 //! lives for minutes, guesses are few, the user confirms always, also where the code came with the
 //! link, and sees who asks, from where, and for what.
 
+use approval::approval::NotAllowed;
 use approval::{Approval, Asks, Front, Kind, State, Ticket, Whom, ticket};
 use authorization::asked::Wanted;
-use env::{Clock, Entity, Entropy, Index, Key, Store, Stored, Unavailable, World};
+use env::{Change, Clock, Entity, Entropy, Index, Key, Store, Stored, Unavailable, World};
 use oauth::device::{DeviceRequest, DeviceResponse, UserCode};
 use oauth::token_request::GrantType;
 use people::browser::Browser;
 use people::end::End;
+use people::sessions::Signed;
 use people::throttle::Throttle;
 
 use crate::Refusal;
-use crate::ask::{self, Posed};
-use crate::caller::{Call, Known, known};
-use env::Change;
+use crate::ask::{self, For, Posed};
+use crate::caller::{Asker, Call, Known, known};
+use crate::facts::basis;
 
 /// Where users type codes, below the issuer.
 pub const PAGE: &str = "/device";
@@ -79,8 +81,8 @@ async fn pose<W: World>(
     };
     let set = known.facts.set();
     let read = wanted.read(set.resources(), &world.site().gateway, asker.widest.as_ref());
-    // Who answers is not known yet: policy is asked about nobody now, and about them when the
-    // token is.
+    // Who answers is not known yet: policy is asked about nobody now, and about them when they
+    // answer.
     let permitted = read.map_err(Refusal::from);
     let permitted = permitted.and_then(|asked| ask::permit(known, &asker, "", &asked));
     let (sought, acr) = match permitted {
@@ -163,4 +165,40 @@ pub(crate) async fn of_code<W: World>(
         return world.store().snapshot(&[key]).await?.get::<Approval>(&ticket.approval);
     }
     Ok(None)
+}
+
+/// Asks policy whether this user may allow what the device asks for, before they do: who is told no
+/// at the token endpoint only has allowed something in vain.
+pub(crate) async fn may_allow<W: World>(
+    world: &W,
+    approval: &Approval,
+    signed: &Signed,
+) -> Result<Result<(), Refusal>, Unavailable> {
+    let facts = basis(world, Vec::new()).await?;
+    let (id, now) = (&approval.asks.client_id, world.clock().now());
+    let asker = match Asker::load(world, &facts, id, Some(approval.epoch), now).await? {
+        Ok(asker) => asker,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let user = signed.user.id();
+    let by =
+        For { facts: &facts, principal: &asker.principal, client_id: &asker.id, user: &user, now };
+    let targets = &approval.sought.targets;
+    for (audience, wanted) in targets {
+        let known = facts.set().audience(audience, &world.site().gateway);
+        let name = known.map(|one| one.name).unwrap_or_default();
+        let (granted, acr) = match ask::of_target(&by, audience, &name, wanted, targets.len() == 1)
+        {
+            Ok(answer) => answer,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let found = signed.session.authenticated.acr;
+        if let Some(wanted) = acr.filter(|wanted| !found.satisfies(*wanted)) {
+            return Ok(Err(NotAllowed::TooWeak { found, wanted }.into()));
+        }
+        if granted.scope != wanted.scope {
+            return Ok(Err(Refusal::Less(name)));
+        }
+    }
+    Ok(Ok(()))
 }

@@ -5,6 +5,7 @@ use env::{Change, Clock, Entity, Expect, Index, Store, Unavailable, World, Write
 use monitoring::Event;
 
 use crate::ask::describe;
+use crate::notify;
 use crate::record::begin;
 use crate::turns::settled;
 
@@ -24,7 +25,8 @@ pub async fn expire<W: World>(world: &W) -> Result<usize, Unavailable> {
             let mut record = begin(world, Event::ApprovalEnded);
             record.action = "approval.expire".to_owned();
             describe(&mut record, &over);
-            let writes = vec![Write::put(&over, Expect::Version(row.version))];
+            let mut writes = vec![Write::put(&over, Expect::Version(row.version))];
+            writes.extend(notify::of_answer(world, &over, now).await?);
             let change = Change { writes, uses: Vec::new(), records: vec![record] };
             // Whoever came first ended it too.
             ended += usize::from(settled(world.store().commit(change).await)?.is_some());

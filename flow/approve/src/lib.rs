@@ -15,7 +15,9 @@ pub mod challenge;
 pub mod ciba;
 pub mod device;
 pub mod expire;
+mod hint;
 pub mod list;
+pub mod notify;
 pub mod refusal;
 mod whom;
 

@@ -1,6 +1,7 @@
 //! Why nobody is asked, or an answer does not count: one variant a check.
 
 use access::token::client::ClientRefusal;
+use approval::Ask;
 use approval::approval::NotAllowed;
 use approval::call_detail::NotACall;
 use approval::sought::TooMuch;
@@ -13,6 +14,7 @@ use pdp::Denial;
 use people::end::Check;
 use people::sessions::NotSigned;
 use people::throttle::TooMany;
+use registry::profile::Unmet;
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,12 +51,24 @@ pub enum Refusal {
     /// Nobody is hinted at who can be asked. What of it is so, the client is not told.
     #[error("nobody can be asked by that hint: {0}")]
     UnknownUser(String),
+    /// The hint of somebody else is over.
+    #[error("the `login_hint_token` has expired")]
+    HintExpired,
+    /// The user set a code, and the client does not say it.
+    #[error("this user is asked only with their `user_code`")]
+    NoUserCode,
+    /// The client says another code.
+    #[error("the `user_code` is not that of the user")]
+    WrongUserCode,
     /// An authentication that nobody here can have.
     #[error("none of the `acr_values` `{0}` is known here")]
     NoSuchAcr(String),
-    /// FAPI-CIBA holds for the client.
-    #[error("FAPI-CIBA §5.2.2 holds for this client: {0}")]
-    Fapi(&'static str),
+    /// A profile of the client.
+    #[error(transparent)]
+    Profile(#[from] Unmet),
+    /// Nothing is pushed to this client, or for this.
+    #[error("tokens are not pushed: {0}")]
+    Push(&'static str),
     /// So many questions wait already.
     #[error("{found} questions wait for `{who}` already")]
     TooManyWait {
@@ -78,6 +92,23 @@ pub enum Refusal {
     /// Policy names nobody.
     #[error("policy names nobody who could be asked: {0}")]
     NobodyToAsk(String),
+    /// Policy demands an approval, and not of the user who would be asked here.
+    #[error("policy wants `{ask}` asked about `{name}`, and this way only the user is")]
+    OtherIsAsked {
+        /// Of the resource.
+        name: String,
+        /// Whom policy names.
+        ask: Ask,
+    },
+    /// Policy demands an approval of just that.
+    #[error("policy wants `{name}` approved by itself: ask for nothing beside it")]
+    NotAlone {
+        /// Of the resource.
+        name: String,
+    },
+    /// Policy lets this user allow less than the device asks for.
+    #[error("policy lets this user allow less of `{0}` than is asked for")]
+    Less(String),
     /// Nobody is signed in.
     #[error(transparent)]
     NotSigned(#[from] NotSigned),
@@ -100,19 +131,27 @@ impl Refusal {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Client(_) | Self::Replayed => ErrorCode::InvalidClient,
-            Self::Unfit(_) | Self::GrantNotAllowed(_) => ErrorCode::UnauthorizedClient,
+            Self::Unfit(_) | Self::GrantNotAllowed(_) | Self::Push(_) => {
+                ErrorCode::UnauthorizedClient
+            }
             Self::Parameter { error, .. } => *error,
             Self::Asked(refused) => refused.error,
             Self::UnknownUser(_) => ErrorCode::UnknownUserId,
+            Self::HintExpired => ErrorCode::ExpiredLoginHintToken,
+            Self::NoUserCode => ErrorCode::MissingUserCode,
+            Self::WrongUserCode => ErrorCode::InvalidUserCode,
             Self::NoSuchAcr(_) => ErrorCode::UnmetAuthenticationRequirements,
             Self::Signed(_)
-            | Self::Fapi(_)
+            | Self::Profile(_)
             | Self::Challenge(_)
             | Self::Call(_)
             | Self::ChallengeUsed
             | Self::TooMuch(_) => ErrorCode::InvalidRequest,
             Self::TooManyWait { .. } => ErrorCode::SlowDown,
             Self::Denied(_)
+            | Self::OtherIsAsked { .. }
+            | Self::NotAlone { .. }
+            | Self::Less(_)
             | Self::NobodyToAsk(_)
             | Self::NotSigned(_)
             | Self::Unknown(_)
@@ -135,13 +174,20 @@ impl Check for Refusal {
             Self::Signed(_) => "approve::Signed",
             Self::Denied(_) => "pdp::Denied",
             Self::UnknownUser(_) => "approve::UnknownUser",
+            Self::HintExpired => "approve::HintExpired",
+            Self::NoUserCode => "approve::NoUserCode",
+            Self::WrongUserCode => "approve::WrongUserCode",
             Self::NoSuchAcr(_) => "approve::NoSuchAcr",
-            Self::Fapi(_) => "approve::Fapi",
+            Self::Profile(unmet) => unmet.check(),
+            Self::Push(_) => "approve::Push",
             Self::TooManyWait { .. } => "approve::TooManyWait",
             Self::TooMuch(_) => "approve::TooMuch",
             Self::Challenge(_) => "approve::Challenge",
             Self::Call(_) => "approve::Call",
             Self::ChallengeUsed => "approve::ChallengeUsed",
+            Self::OtherIsAsked { .. } => "approve::OtherIsAsked",
+            Self::NotAlone { .. } => "approve::NotAlone",
+            Self::Less(_) => "approve::Less",
             Self::NobodyToAsk(_) => "approve::NobodyToAsk",
             Self::NotSigned(_) => "approve::NotSigned",
             Self::Unknown(_) => "approve::Unknown",

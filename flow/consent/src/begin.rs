@@ -1,10 +1,11 @@
 //! `GET /authorize` (RFC 6749 §4.1.1): a client sends a user here.
 
+use access::documents;
+use authentication::private_key_jwt;
 use authorization::interaction::{self, Pushed, PushedRefusal};
 use authorization::interaction::{CameBy, INTERACTION_LIFE, Interaction, PARAMETERS_BYTES_MAX};
 use env::{Change, Entropy, Expect, Key, Store, Unavailable, World, Write};
 use jose::TokenHash;
-use oauth::ClientId;
 use oauth::authorization_request::{Arrived, By};
 use oauth::form::Form;
 use people::browser::Browser;
@@ -44,16 +45,26 @@ pub enum Begun {
     Page(PageFault),
 }
 
-/// The facts about a client, read again where it publishes who it is, and what it pushed.
+/// The facts about a client, read again where it publishes who it is, and what it pushed; its keys
+/// where it signed the request.
 async fn known<W: World>(
     world: &W,
-    client_id: &ClientId,
+    arrived: &Arrived,
     pushed: Option<&str>,
 ) -> Result<Result<Basis, Unfit>, Unavailable> {
-    if let Err(unread) = access::documents::ready(world, client_id.as_str(), None).await? {
-        return Ok(Err(Unfit::Published(unread)));
+    let id = arrived.client_id.as_str();
+    let published = match &arrived.by {
+        By::Value(text) => {
+            let kid = private_key_jwt::named_key(text.as_str());
+            documents::ready(world, id, kid.as_ref()).await?
+        }
+        By::Parameters | By::Reference(_) => documents::known(world, id).await?.map(|()| None),
+    };
+    let mut keys = client::keys(id).to_vec();
+    match published {
+        Ok(row) => keys.extend(row),
+        Err(unread) => return Ok(Err(Unfit::Published(unread))),
     }
-    let mut keys = client::keys(client_id.as_str()).to_vec();
     keys.extend(pushed.map(Key::of::<Pushed>));
     keys.push(reply::key());
     basis(world, keys).await.map(Ok)
@@ -74,7 +85,7 @@ pub async fn begin<W: World>(
         By::Reference(uri) => Some(pushed_hash(uri.as_str())),
         By::Parameters | By::Value(_) => None,
     };
-    let facts = match known(world, &arrived.client_id, pushed.as_deref()).await? {
+    let facts = match known(world, &arrived, pushed.as_deref()).await? {
         Ok(facts) => facts,
         Err(unfit) => return Ok(Begun::Page(unfit.into())),
     };
@@ -169,7 +180,7 @@ fn parameters<W: World>(
     Ok(match (&arrived.by, pushed) {
         (By::Value(text), _) => {
             let issuer = reply::issuer(world)?;
-            let inside = pose::object(facts, &issuer, client, text, now);
+            let inside = pose::object(facts, &issuer, client, text, now)?;
             inside.map(|form| (form, CameBy::Object)).map_err(PageFault::from)
         }
         (By::Reference(_), Some(hash)) => match facts.rows.get::<Pushed>(&hash)? {

@@ -1,16 +1,18 @@
 //! The client of a request: an agent of the registry or a registered client, as the authorization
 //! endpoint and its user see it.
 
+use std::collections::BTreeSet;
+
 use access::token::client::ClientRefusal;
 use authorization::client::Redirects;
 use env::{Key, Snapshot, Unavailable};
 use identifier::Kind;
-use jose::KeySet;
 use oauth::redirect_uri::RedirectUri;
 use oauth::token_request::GrantType;
 use oauth::{ClientId, ScopeSet};
 use pdp::{Principal, PrincipalKind};
 use provisioning::NotInForce;
+use registry::profile::{Demand, demands};
 use registry::{AgentRecord, ClientRecord};
 use serde::Serialize;
 
@@ -28,8 +30,8 @@ pub(crate) struct Client {
     pub(crate) widest: Option<ScopeSet>,
     /// Whether it proves nothing but its name.
     pub(crate) is_public: bool,
-    /// What it signs request objects with.
-    pub(crate) keys: Option<KeySet>,
+    /// What its profiles want of its requests.
+    pub(crate) demands: BTreeSet<Demand>,
     /// As the PDP sees it.
     pub(crate) principal: Principal,
     /// As its user sees it.
@@ -120,7 +122,7 @@ impl Client {
             redirects,
             widest: entry.client.scope_max.clone(),
             is_public: false,
-            keys: None,
+            demands: BTreeSet::new(),
             principal,
             asker: Asker { client_id: id.to_string(), name, kind },
             has_code_grant: true,
@@ -140,7 +142,7 @@ impl Client {
             redirects,
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
             is_public,
-            keys: metadata.jwks().cloned(),
+            demands: demands(&client.profiles),
             principal,
             asker: Asker {
                 client_id: id.to_string(),

@@ -1,18 +1,21 @@
 //! The question that a request puts, as of one instant: who asks, where the answer goes, what for.
 //! It is put together anew at each step, so that what changed meanwhile counts.
 
+use access::documents;
 use access::publish::REQUEST_OBJECTS;
 use authentication::session::Acr;
 use authorization::asked::{self, Asked};
 use authorization::interaction::CameBy;
-use env::Site;
-use jose::Unverified;
+use env::{Site, Unavailable};
+use jose::{KeySet, Unverified};
 use oauth::authorization_request::{AuthorizationRequest, ReplyTo, ResponseMode};
 use oauth::form::Form;
 use oauth::parameter::Refused;
 use oauth::redirect_uri::RedirectUri;
 use oauth::request_object::{self, Profile, RequestObject};
 use oauth::{Issuer, TokenText};
+use registry::profile::{AtAuthorization, Demand, STRONG, of_authorization};
+use registry::{ClientRecord, Metadata};
 use time::{Span, UnixTime};
 
 use crate::client::Client;
@@ -86,6 +89,8 @@ fn read(
     by: &CameBy,
     form: &Form,
 ) -> Result<Read, Refusal> {
+    // Before all else: what is wrong by its profile is said in the profile's words.
+    of_authorization(&client.demands, shown(by, form))?;
     let refused = |why: Refused| Refusal::Request(why.into());
     let demands = &facts.set().domain().consent;
     // RFC 9126 §5: "Boolean parameter indicating whether the authorization server accepts
@@ -119,6 +124,18 @@ fn read(
     Ok((request, asked, acr))
 }
 
+/// What a request shows to the profiles of its client.
+fn shown(by: &CameBy, form: &Form) -> AtAuthorization {
+    let mode = form.get("response_mode").and_then(ResponseMode::parse).unwrap_or_default();
+    AtAuthorization {
+        pushed: by.is_pushed(),
+        redirect: form.has("redirect_uri"),
+        signed: by.is_signed(),
+        signed_response: mode.is_signed(),
+        resource: form.has("resource"),
+    }
+}
+
 /// The least of the classes that were asked for; any of them will do (OpenID Connect Core 1.0
 /// §3.1.2.1, `acr_values`).
 fn wanted(request: &AuthorizationRequest) -> Result<Option<Acr>, Refusal> {
@@ -136,11 +153,37 @@ pub(crate) fn object(
     client: &Client,
     text: &TokenText,
     now: UnixTime,
+) -> Result<Result<Form, ObjectFault>, Unavailable> {
+    let registered = facts.rows.get::<ClientRecord>(client.id.as_str())?;
+    let keys = match &registered {
+        Some(registered) => documents::keys_of(registered, &facts.rows, now)?,
+        None => None,
+    };
+    let (Some(keys), Some(registered)) = (keys, registered) else {
+        return Ok(Err(ObjectFault::NoKeys));
+    };
+    Ok(signed_by(facts, issuer, client, (&registered.metadata, &keys), text, now))
+}
+
+fn signed_by(
+    facts: &Basis,
+    issuer: &Issuer,
+    client: &Client,
+    (metadata, keys): (&Metadata, &KeySet),
+    text: &TokenText,
+    now: UnixTime,
 ) -> Result<Form, ObjectFault> {
-    let keys = client.keys.as_ref().ok_or(ObjectFault::NoKeys)?;
+    // OpenID Connect Dynamic Client Registration 1.0 §2, `request_object_signing_alg`: "All Request
+    // Objects from this Client MUST be rejected, if not signed with this algorithm."
+    let registered = metadata.request_object_signing_alg.as_slice();
+    let algorithms = match registered {
+        [] if client.demands.contains(&Demand::StrongAlgorithms) => STRONG,
+        [] => REQUEST_OBJECTS,
+        _ => registered,
+    };
     let skew: Span = facts.set().domain().bounds.clock_skew;
     let token = Unverified::<RequestObject>::parse(text.as_str())?;
-    let verified = token.verify(keys, REQUEST_OBJECTS, now, skew)?;
+    let verified = token.verify(keys, algorithms, now, skew)?;
     let demands = &facts.set().domain().consent;
     let strict = demands.require_signed || client.redirects.require_signed;
     let profile = if strict { Profile::FapiMessageSigning } else { Profile::Jar };

@@ -1,8 +1,10 @@
 //! `POST /par` (RFC 9126): a client that authenticates leaves its request here, and gets a
 //! reference that a browser can carry.
 
+use access::documents;
 use access::token::asker::Asker;
 use access::token::client::{self as proof, ClientRefusal};
+use authentication::private_key_jwt;
 use authorization::interaction::{CameBy, PARAMETERS_BYTES_MAX, PUSHED_LIFE, Pushed};
 use env::{Change, CommitFault, Entropy, Expect, Recorded, Store, Unavailable, World, Write};
 use monitoring::{Event, Outcome, Record};
@@ -83,11 +85,7 @@ pub enum End {
 
 /// Answers one request.
 pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, Unavailable> {
-    let shown = proof::Shown {
-        client: &asker.client,
-        attestation: asker.attestation.as_ref(),
-        certificates: &asker.certificates,
-    };
+    let shown = asker.shown();
     let keys = match proof::keys(world, shown).await? {
         Ok(keys) => keys,
         Err(refusal) => return Ok(End::Stranger(refusal)),
@@ -95,7 +93,7 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
     let facts = basis(world, keys).await?;
     let now = issuing::now(world, &facts)?;
     let issuer = reply::issuer(world)?;
-    let proved = match proof::authenticate(shown, &facts, &issuer, now)? {
+    let proved = match proof::authenticate(world, shown, &facts, &issuer, now).await? {
         Ok(proved) => proved,
         Err(refusal) => return Ok(End::Stranger(refusal)),
     };
@@ -160,7 +158,15 @@ async fn keep<W: World>(
         Ok(what) => what,
         Err(why) => return Ok(Err(PageFault::from(why).into())),
     };
-    let facts = basis(world, client::keys(id).to_vec()).await?;
+    let mut keys = client::keys(id).to_vec();
+    if let What::Object(text) = &what {
+        let kid = private_key_jwt::named_key(text.as_str());
+        match documents::ready(world, id, kid.as_ref()).await? {
+            Ok(row) => keys.extend(row),
+            Err(unread) => return Ok(Err(unfit_client(Unfit::Published(unread)))),
+        }
+    }
+    let facts = basis(world, keys).await?;
     let client_id = ClientId::parse(id).map_err(|error| Unavailable::of("store", error))?;
     let client = match Client::find(&client_id, &facts.rows)? {
         Ok(client) => client,
@@ -168,7 +174,7 @@ async fn keep<W: World>(
     };
     let signed = matches!(what, What::Object(_));
     let form = match &what {
-        What::Object(text) => match pose::object(&facts, issuer, &client, text, now) {
+        What::Object(text) => match pose::object(&facts, issuer, &client, text, now)? {
             Ok(form) => form,
             Err(fault) => return Ok(Err(PageFault::from(fault).into())),
         },

@@ -9,6 +9,7 @@ use oauth::error::ErrorCode;
 use oauth::form::FormError;
 use oauth::parameter::Refused;
 use oauth::request_object::ObjectRefused;
+use registry::profile::Unmet;
 
 use crate::client::Unfit;
 
@@ -96,6 +97,9 @@ pub enum Refusal {
     /// A parameter.
     #[error(transparent)]
     Request(#[from] RequestRefused),
+    /// A profile of the client.
+    #[error(transparent)]
+    Profile(#[from] Unmet),
     /// It may not use this grant.
     #[error("the client did not register the grant `authorization_code` (RFC 6749 §4.1.2.1)")]
     NoCodeGrant,
@@ -133,6 +137,7 @@ impl Refusal {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Request(refused) => refused.error,
+            Self::Profile(_) => ErrorCode::InvalidRequest,
             // RFC 6749 §4.1.2.1: "unauthorized_client: The client is not authorized to request an
             // authorization code using this method."
             Self::NoCodeGrant => ErrorCode::UnauthorizedClient,
@@ -149,6 +154,7 @@ impl Refusal {
     pub const fn check(&self) -> &'static str {
         match self {
             Self::Request(_) => "authorize::Request",
+            Self::Profile(unmet) => unmet.check(),
             Self::NoCodeGrant => "authorize::NoCodeGrant",
             Self::LoginRequired => "authorize::LoginRequired",
             Self::ConsentRequired => "authorize::ConsentRequired",

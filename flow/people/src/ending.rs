@@ -3,10 +3,11 @@
 
 use authentication::notice::Notice;
 use authentication::session::{Session, SignInCode};
-use authorization::granted::{End, Ended, GrantRecord};
+use authorization::granted::GrantRecord;
+use basis::ends::{self, Ending};
 use env::{Change, Entity, Expect, Index, Store, Stored, Unavailable, World, Write};
 use monitoring::Event;
-use time::{Span, UnixTime};
+use time::UnixTime;
 
 use crate::record::begin;
 
@@ -14,8 +15,6 @@ use crate::record::begin;
 const BATCH: usize = 128;
 /// Rows that are looked at in one go.
 const PAGE: usize = 256;
-/// How long an end is remembered: longer than any token lives that came of it.
-const ENDED_KEPT: Span = Span::from_seconds(2 * credential::policy::ACCESS_TOKEN_SECONDS_MAX);
 
 /// Whom and why.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +125,7 @@ pub(crate) fn session<W: World>(
     record.operator = because.operator.map(str::to_owned);
     record.resource = Some(format!("session {}", found.id));
     record.facts = serde_json::json!({
-        "by": because.by, "reason": because.why, "clients": found.clients,
+        "by": because.by, "why": because.why, "clients": found.clients,
     });
     change.records.push(record);
 }
@@ -138,19 +137,9 @@ pub(crate) fn grant<W: World>(
     because: &Because<'_>,
     change: &mut Change,
 ) {
-    let (by, why) = (because.by.to_owned(), because.why.to_owned());
-    let end = End { at: because.now, by, why: why.clone() };
-    let ended = found.after_end(end);
-    change.writes.push(Write::put(&ended, Expect::Version(found.version)));
-    let row = Ended { id: found.id.clone(), until: because.now.plus(ENDED_KEPT), why };
-    change.writes.push(Write::put(&row, Expect::Any));
-    let mut record = begin(world, Event::GrantEnded);
-    record.subject = Some(found.subject.clone());
-    record.agent = Some(found.client_id.clone());
-    record.operator = because.operator.map(str::to_owned);
-    record.root = Some(found.id.clone());
-    record.facts = serde_json::json!({ "by": because.by, "reason": because.why });
-    change.records.push(record);
+    let ending = Ending { by: because.by, operator: because.operator, why: because.why };
+    change.writes.extend(ends::of_grant(found, ending, because.now));
+    change.records.push(ends::told(world, found, ending));
 }
 
 /// Whether a grant ends with the session that it came of.

@@ -16,11 +16,12 @@ mod ending;
 pub mod leave;
 pub mod orders;
 pub mod passkeys;
-mod secrets;
+pub mod secrets;
 pub mod sessions;
 pub mod sign_in;
 pub mod standing;
 pub mod throttle;
 pub mod upstream;
+pub mod user_code;
 
 pub use ending::Count;

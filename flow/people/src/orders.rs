@@ -541,7 +541,7 @@ pub async fn list<W: World>(
     Ok((found, page.next))
 }
 
-fn ordered<W: World>(
+pub(crate) fn ordered<W: World>(
     world: &W,
     event: Event,
     action: &str,

@@ -2,6 +2,7 @@
 
 use authentication::session::hash_of;
 use jose::TokenHash;
+use registry::user_code;
 use zeroize::Zeroizing;
 
 /// Letters of a code: without those that are read as others (Crockford's base 32).
@@ -54,6 +55,22 @@ pub(crate) fn code(random: [u8; 32]) -> Secret {
 /// What a code is stored under. Case, dashes and spaces do not count, and what is easily read as
 /// another letter is that letter. A code is one of one person: for another it is nothing.
 pub(crate) fn code_hash(user: &str, typed: &str) -> Option<String> {
+    let letters = letters(typed)?;
+    Some(hash_of(&format!("aims sign-in code\0{user}\0{}", letters.as_str())))
+}
+
+/// What is stored of a code that clients say to get its user asked (CIBA Core 1.0 §7.1).
+pub(crate) fn user_code_hash(code: &Secret, salt: &[u8; 16]) -> Option<String> {
+    letters(code.expose()).map(|letters| user_code::hashed(&letters, salt))
+}
+
+/// Whether that is stored of the code that was typed.
+pub fn is_user_code(stored: &str, typed: &str) -> bool {
+    letters(typed).is_some_and(|letters| user_code::is_of(stored, &letters))
+}
+
+/// The letters of a code as it was typed.
+fn letters(typed: &str) -> Option<Zeroizing<String>> {
     if typed.len() > TEXT_BYTES_MAX {
         return None;
     }
@@ -69,8 +86,7 @@ pub(crate) fn code_hash(user: &str, typed: &str) -> Option<String> {
         }
         letters.push(letter);
     }
-    let whole = letters.len() == CODE_LETTERS;
-    whole.then(|| hash_of(&format!("aims sign-in code\0{user}\0{}", letters.as_str())))
+    (letters.len() == CODE_LETTERS).then_some(letters)
 }
 
 /// The secret of a link.

@@ -106,7 +106,7 @@ async fn act<W: World>(
         Act::Read => answer(world, client, Some(token), None).map(|told| (Some(told), Vec::new())),
         Act::Delete => {
             // Before the record goes: what a stop leaves is a client without grants.
-            let ending = Ending { by: id, why: "its client deleted itself" };
+            let ending = Ending::by(id, "its client deleted itself");
             ends::end_client(world, id, ending).await?;
             let gone = Write::delete::<ClientRecord>(id, Expect::Version(client.version));
             Ok((None, vec![gone]))
@@ -120,7 +120,7 @@ async fn act<W: World>(
             let policy = &facts.set().domain().registration;
             if !changed.is_empty() && policy.on_change == OnChange::EndGrants {
                 let why = format!("its client changed: {}", changed.join(", "));
-                ends::end_client(world, id, Ending { by: id, why: &why }).await?;
+                ends::end_client(world, id, Ending::by(id, &why)).await?;
             }
             Ok((Some(told), vec![Write::put(&new, Expect::Version(client.version))]))
         }

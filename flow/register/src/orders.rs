@@ -108,7 +108,7 @@ pub async fn set_state<W: World>(
         );
         if let Some(done) = settle(world, record, decided).await? {
             if state == ClientState::Disabled {
-                let ending = Ending { by: &operator.0, why: "its client was disabled" };
+                let ending = Ending::by_operator(&operator.0, "its client was disabled");
                 ends::end_client(world, client_id, ending).await?;
             }
             return Ok(done);

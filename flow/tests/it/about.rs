@@ -123,7 +123,8 @@ impl House {
 /// What a request to the token endpoint shows of its client, for another endpoint.
 fn asker(call: flow::token::Call) -> Asker {
     let flow::token::Call { client, attestation, certificates, source, .. } = call;
-    Asker { client, attestation, certificates, source }
+    let (dpop, path) = (Vec::new(), "/introspect".to_owned());
+    Asker { client, attestation, dpop, path, certificates, source }
 }
 
 async fn introspected(
@@ -276,7 +277,7 @@ fn openid_core_5_3_a_client_learns_of_the_user_what_was_allowed() {
         assert_eq!(info(&other).await.unwrap_err().check(), "gateway::Token");
         assert_eq!(info("a.b.c").await.unwrap_err().check(), "gateway::ForeignToken");
         let token = ask("").await;
-        let ending = flow::ends::Ending { by: ADA, why: "enough" };
+        let ending = flow::ends::Ending::by(ADA, "enough");
         let world = house.domain.server.world();
         flow::ends::end_grant(&*world, "grant-1", ending).await.unwrap().unwrap();
         assert_eq!(info(&token).await.unwrap_err().check(), "gateway::Ended");

@@ -1,8 +1,12 @@
 //! Clients that are not agents at the token endpoint: by what they registered, and no other way.
 
+use authentication::attested_client;
 use flow::clients::Terms;
 use flow::token::{Call, ClientRefusal, Refusal};
-use oauth::client_assertion::SecretWay;
+use jose::{Algorithm, PrivateKey, SigningInput};
+use oauth::attestation_client::ClientAttestation;
+use oauth::client_assertion::{PresentedClient, SecretWay};
+use oauth::client_attestation_pop::ClientAttestationPop;
 use oauth::token_request::TokenRequest;
 use oauth::{ClientId, TokenText};
 use registry::profile::{Demand, Unmet};
@@ -10,8 +14,10 @@ use registry::{ClientState, Profile};
 use serde_json::{Value, json};
 use testkit::Sim;
 use testkit::fixture::{
-    Domain, by_certificate, credentials, files, files_but, registration, story,
+    Domain, DpopKey, ISSUER, by_certificate, credentials, files, files_but, registration, story,
 };
+
+use time::Span;
 
 const TOOLS: &str = "https://gateway.demo.example:8446/invoices";
 
@@ -75,7 +81,8 @@ fn rfc6749_2_3_1_a_secret_counts_as_it_was_registered() {
         assert_eq!(other.check(), "client::OtherMethod");
         // RFC 6749 §2.3: one method a request.
         let mut both = call(post, &secret);
-        both.attestation = Some((TokenText::parse("a").unwrap(), TokenText::parse("b").unwrap()));
+        let text = |text| TokenText::parse(text).unwrap();
+        both.attestation = Some((text("a"), Some(text("b"))));
         assert_eq!(proof(&domain, both).await, Err(ClientRefusal::Several));
         // An agent never has one.
         let agent = named(call(post, &secret), "spiffe://demo.example/agent/clerk");
@@ -165,5 +172,161 @@ fn fapi2_5_3_2_a_profile_demands_more_at_the_token_endpoint() {
         let text = text.replacen('{', r#"{"redirect_uris":["https://a.example/"],"#, 1);
         let done = flow::clients::register(&*world, &operator, &text, &terms).await.unwrap();
         assert_eq!(done.into_value().unwrap_err().check(), "profile::ProvesAKey");
+    });
+}
+
+const ATTESTER: &str = "https://attester.example";
+
+/// An attester that policy trusts, and a client whose instances it vouches for by this method.
+struct Store {
+    domain: Domain,
+    attester: PrivateKey,
+    instance: DpopKey,
+    client: String,
+}
+
+fn sign<K: jose::Kind>(key: &PrivateKey, claims: Value) -> TokenText {
+    let claims: K::Claims = serde_json::from_value(claims).unwrap();
+    let input = SigningInput::<K>::new(Algorithm::Es256, None, &claims).unwrap();
+    let signature = key.sign(input.bytes());
+    TokenText::parse(&input.attach(signature).into_string()).unwrap()
+}
+
+impl Store {
+    async fn open(sim: &Sim, method: &str, nonces: bool) -> Self {
+        let made = aws_lc_rs::signature::EcdsaKeyPair::generate_pkcs8(
+            &aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+            &aws_lc_rs::rand::SystemRandom::new(),
+        );
+        let attester = PrivateKey::from_pkcs8(made.unwrap().as_ref()).unwrap();
+        let jwk = attester.public().to_jwk().to_value();
+        let of = |name: &str| jwk[name].as_str().unwrap().to_owned();
+        let policy = format!(
+            "[[registration.attester]]\nname = \"store\"\nissuer = \"{ATTESTER}\"\n\
+             jwks = {{ keys = [{{ kty = \"EC\", crv = \"P-256\", x = \"{}\", y = \"{}\" }}] }}\n\
+             [bounds]\ndpop_nonces = {nonces}\n",
+            of("x"),
+            of("y")
+        );
+        let domain = open(sim, &policy).await;
+        let method = json!({ "token_endpoint_auth_method": method });
+        let (client, _) = client(&domain, method, &[]).await;
+        let instance = DpopKey::new(&domain);
+        Self { domain, attester, instance, client }
+    }
+
+    /// The word of `signer` about the instance.
+    fn attestation(&self, signer: &PrivateKey) -> TokenText {
+        let until = self.domain.now().seconds() + 600;
+        let cnf = json!({ "jwk": self.instance.key().public().to_jwk().to_value() });
+        let claims = json!({ "iss": ATTESTER, "sub": self.client, "exp": until, "cnf": cnf });
+        sign::<ClientAttestation>(signer, claims)
+    }
+
+    fn pop(&self, jti: &str, challenge: Option<&str>) -> TokenText {
+        let now = self.domain.now().seconds();
+        let mut claims = json!({ "aud": ISSUER, "jti": jti, "iat": now });
+        if let Some(challenge) = challenge {
+            claims["challenge"] = challenge.into();
+        }
+        sign::<ClientAttestationPop>(self.instance.key(), claims)
+    }
+
+    fn dpop(&self, by: &DpopKey, path: &str, nonce: Option<&str>) -> Vec<u8> {
+        let uri = format!("{ISSUER}{path}");
+        by.proof(("POST", &uri), None, nonce, self.domain.now())
+    }
+
+    fn call(&self, attestation: TokenText, pop: Option<TokenText>, dpop: Vec<Vec<u8>>) -> Call {
+        let party = PresentedClient {
+            client_id: Some(ClientId::parse(&self.client).unwrap()),
+            assertion: None,
+            secret: None,
+        };
+        let (source, certificates) = ("192.0.2.7".to_owned(), Vec::new());
+        let attestation = Some((attestation, pop));
+        Call { request: asked(), client: party, attestation, dpop, certificates, source }
+    }
+
+    /// By which proof it was taken for the client; else the check that refused.
+    async fn taken(&self, call: Call) -> Result<String, String> {
+        proof(&self.domain, call).await.map_err(|refusal| refusal.check().to_owned())
+    }
+}
+
+/// req: AUTHN-01 (part)
+#[test]
+fn attestation_5_2_a_proof_of_dpop_is_the_proof_of_the_instance() {
+    story(|sim| async move {
+        let store = Store::open(&sim, "attest_jwt_client_auth_dpop", false).await;
+        let word = || store.attestation(&store.attester);
+        let proof = || store.dpop(&store.instance, "/token", None);
+        let by = "attest_jwt_client_auth_dpop".to_owned();
+        let once = proof();
+        assert_eq!(store.taken(store.call(word(), None, vec![once.clone()])).await, Ok(by));
+        // It is a proof of DPoP all the same: it serves once, for this endpoint, by this key.
+        let again = store.domain.ask(store.call(word(), None, vec![once])).await.unwrap_err();
+        assert_eq!(again.check(), "token::Replayed");
+        let elsewhere = store.dpop(&store.instance, "/par", None);
+        let other = store.dpop(&DpopKey::new(&store.domain), "/token", None);
+        let forged = store.attestation(store.instance.key());
+        let refused = |check: &str| Err(check.to_owned());
+        for (call, check) in [
+            (store.call(word(), None, vec![elsewhere]), "client::Dpop"),
+            (store.call(word(), None, vec![proof(), proof()]), "client::Dpop"),
+            (store.call(word(), None, vec![other]), "client::Attested"),
+            (store.call(word(), None, Vec::new()), "client::Attested"),
+            (store.call(forged, None, vec![proof()]), "client::Attested"),
+            (store.call(word(), Some(store.pop("p1", None)), Vec::new()), "client::OtherMethod"),
+        ] {
+            assert_eq!(store.taken(call).await, refused(check));
+        }
+        // Who registered the other way proves itself that way.
+        let store = Store::open(&sim, "attest_jwt_client_auth", false).await;
+        let word = || store.attestation(&store.attester);
+        let by_pop = store.call(word(), Some(store.pop("p1", None)), Vec::new());
+        assert_eq!(store.taken(by_pop).await, Ok("attest_jwt_client_auth".to_owned()));
+        let combined = store.call(word(), None, vec![store.dpop(&store.instance, "/token", None)]);
+        assert_eq!(store.taken(combined).await, refused("client::OtherMethod"));
+    });
+}
+
+/// Where policy wants proofs that repeat something of ours.
+#[test]
+fn attestation_6_1_both_proofs_repeat_a_challenge_that_is_young() {
+    story(|sim| async move {
+        let store = Store::open(&sim, "attest_jwt_client_auth", true).await;
+        let world = store.domain.server.world();
+        let given = || async { flow::token::challenge(&*world).await.unwrap().unwrap() };
+        let by_pop = |jti: &str, challenge: Option<&str>| {
+            let pop = store.pop(jti, challenge);
+            store.call(store.attestation(&store.attester), Some(pop), Vec::new())
+        };
+        let asks = |refusal: &ClientRefusal| match refusal {
+            ClientRefusal::Attested(attested_client::Refusal::Pop(pop)) => pop.asks_for_challenge(),
+            _ => false,
+        };
+        let first = given().await.attestation_challenge;
+        assert!(proof(&store.domain, by_pop("p1", Some(&first))).await.is_ok());
+        for challenge in [None, Some("AAAA")] {
+            let refused = proof(&store.domain, by_pop("p2", challenge)).await.unwrap_err();
+            assert!(asks(&refused), "{refused}");
+        }
+        store.domain.server.clock().forth(Span::from_seconds(121));
+        let refused = proof(&store.domain, by_pop("p3", Some(&first))).await.unwrap_err();
+        assert!(asks(&refused), "{refused}");
+        let store = Store::open(&sim, "attest_jwt_client_auth_dpop", true).await;
+        let word = || store.attestation(&store.attester);
+        let world = store.domain.server.world();
+        let without = store.call(word(), None, vec![store.dpop(&store.instance, "/token", None)]);
+        let refused = proof(&store.domain, without).await.unwrap_err();
+        assert!(matches!(&refused, ClientRefusal::Dpop(why) if why.asks_for_nonce()), "{refused}");
+        let given = flow::token::challenge(&*world).await.unwrap().unwrap().attestation_challenge;
+        let dpop = store.dpop(&store.instance, "/token", Some(&given));
+        assert!(proof(&store.domain, store.call(word(), None, vec![dpop])).await.is_ok());
+        // Where policy wants none there is none to be had.
+        let store = Store::open(&sim, "attest_jwt_client_auth", false).await;
+        let world = store.domain.server.world();
+        assert_eq!(flow::token::challenge(&*world).await.unwrap(), None);
     });
 }

@@ -79,7 +79,8 @@ impl Counter {
     async fn is_active(&self, token: &str) -> bool {
         let call = by_wit(&self.vault, code_request("aims_ac_x"), self.domain.now());
         let Call { client, attestation, certificates, source, .. } = call;
-        let asker = Asker { client, attestation, certificates, source };
+        let (dpop, path) = (Vec::new(), "/introspect".to_owned());
+        let asker = Asker { client, attestation, dpop, path, certificates, source };
         let request = IntrospectionRequest { token: TokenText::parse(token).unwrap(), hint: None };
         let asked = Question { asker, request, signed: false };
         match introspect::answer(&*self.domain.server.world(), asked).await.unwrap() {

@@ -10,6 +10,7 @@ use jose::{Audience, Kind, NumericDate, Verified, Window};
 use serde::{Deserialize, Serialize};
 use time::{Span, UnixTime};
 
+use crate::dpop::NonceKey;
 use crate::identifier::TokenId;
 
 /// The header field of the attestation.
@@ -57,10 +58,21 @@ impl Kind for ClientAttestationPop {
 pub struct Expected<'a> {
     /// The issuer identifier of the server.
     pub audience: &'a str,
-    /// The challenge that the server gave, if it gave one.
-    pub challenge: Option<&'a str>,
+    /// Which challenge it must repeat.
+    pub challenge: Challenge<'a>,
     /// How old a proof may be.
     pub max_age: Span,
+}
+
+/// The challenge of a proof (§6).
+#[derive(Clone, Copy, Debug)]
+pub enum Challenge<'a> {
+    /// None was given.
+    None,
+    /// This one was.
+    Given(&'a str),
+    /// One that tells when it was given, so that nobody has to remember it.
+    Timed(&'a NonceKey),
 }
 
 /// A proof that is fresh and for this server; its `jti` is to be consumed once.
@@ -104,10 +116,16 @@ pub fn check(
     // §7.2: "If the server provided a challenge value to the client, the challenge claim is
     // present in the Client Attestation PoP JWT and matches the server-provided challenge value."
     match (expected.challenge, claims.challenge.as_deref()) {
-        (Some(_), None) => Err(PopRefused::ChallengeAbsent),
-        (Some(given), Some(found)) if given != found => Err(PopRefused::WrongChallenge),
-        _ => Ok(CheckedPop { jti: claims.jti.clone(), remember_until }),
+        (Challenge::None, _) => {}
+        (_, None) => return Err(PopRefused::ChallengeAbsent),
+        (Challenge::Given(given), Some(found)) if given == found => {}
+        (Challenge::Given(_), Some(_)) => return Err(PopRefused::WrongChallenge),
+        (Challenge::Timed(key), Some(found)) => {
+            let fresh = key.is_fresh(found, expected.max_age, now);
+            fresh.map_err(|_| PopRefused::WrongChallenge)?;
+        }
     }
+    Ok(CheckedPop { jti: claims.jti.clone(), remember_until })
 }
 
 /// Why a verified proof is refused.
@@ -119,6 +137,13 @@ pub enum PopRefused {
     TooOld { iat: UnixTime, now: UnixTime, max_age: Span },
     #[error("proof without the challenge that was given")]
     ChallengeAbsent,
-    #[error("proof with another challenge")]
+    #[error("proof with another challenge than was given, or with an old one")]
     WrongChallenge,
+}
+
+impl PopRefused {
+    /// Whether a challenge of now would help (§7.4, `use_attestation_challenge`).
+    pub const fn asks_for_challenge(&self) -> bool {
+        matches!(self, Self::ChallengeAbsent | Self::WrongChallenge)
+    }
 }

@@ -255,6 +255,24 @@ impl NonceKey {
         URL_SAFE_NO_PAD.encode([&time[..], &code].concat())
     }
 
+    /// Until when a nonce of ours counts, if it does now.
+    pub fn is_fresh(
+        &self,
+        nonce: &str,
+        max_age: Span,
+        now: UnixTime,
+    ) -> Result<UnixTime, ProofRefused> {
+        if nonce.len() > MAX_NONCE_BYTES {
+            return Err(ProofRefused::Nonce);
+        }
+        let given = self.given(nonce).ok_or(ProofRefused::Nonce)?;
+        let until = given.plus(max_age);
+        if until < now || given > now.plus(max_age) {
+            return Err(ProofRefused::OldNonce { given, now });
+        }
+        Ok(until)
+    }
+
     /// When a nonce of ours was given.
     fn given(&self, nonce: &str) -> Option<UnixTime> {
         let octets = URL_SAFE_NO_PAD.decode(nonce).ok()?;
@@ -297,15 +315,7 @@ fn fresh(
             // RFC 9449 §11.3: "A server MUST NOT accept any DPoP proofs without the nonce claim
             // when a DPoP nonce has been provided to the client."
             let nonce = claims.nonce.as_deref().ok_or(ProofRefused::NoNonce)?;
-            if nonce.len() > MAX_NONCE_BYTES {
-                return Err(ProofRefused::Nonce);
-            }
-            let given = key.given(nonce).ok_or(ProofRefused::Nonce)?;
-            let until = given.plus(max_age);
-            if until < now || given > now.plus(max_age) {
-                return Err(ProofRefused::OldNonce { given, now });
-            }
-            Ok(until)
+            key.is_fresh(nonce, max_age, now)
         }
     }
 }

@@ -159,7 +159,8 @@ impl TokenError {
 pub struct Description(String);
 
 impl Description {
-    /// The text, with a `'` for each quotation mark and a `?` for what else must not stand there.
+    /// The text, with a `'` for each quotation mark, `section ` for its sign, and a `?` for what
+    /// else must not stand there.
     pub fn of(text: &str) -> Self {
         // RFC 6749 §5.2: "Values for the "error_description" parameter MUST NOT include
         // characters outside the set %x20-21 / %x23-5B / %x5D-7E."
@@ -168,6 +169,7 @@ impl Description {
             ' '..='!' | '#'..='[' | ']'..='~' => character,
             _ => '?',
         };
+        let text = text.replace('§', "section ");
         Self(text.chars().map(allowed).take(MAX_DESCRIPTION_BYTES).collect())
     }
 
@@ -215,11 +217,11 @@ mod tests {
     #[test]
     fn rfc6749_5_2_answer() {
         let error = TokenError::new(ErrorCode::InvalidScope)
-            .with_description("scope `a` is \"wider\" than \\ é\r\nSet-Cookie: x");
+            .with_description("scope `a` is \"wider\" than \\ é\r\nSet-Cookie: x (RFC 6749 §3.3)");
         insta::assert_snapshot!(serde_json::to_string_pretty(&error).unwrap(), @r#"
         {
           "error": "invalid_scope",
-          "error_description": "scope `a` is 'wider' than ? ???Set-Cookie: x"
+          "error_description": "scope `a` is 'wider' than ? ???Set-Cookie: x (RFC 6749 section 3.3)"
         }
         "#);
         let bare = serde_json::to_string(&TokenError::new(ErrorCode::InvalidRequest)).unwrap();

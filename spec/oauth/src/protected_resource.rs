@@ -26,6 +26,9 @@ pub struct ProtectedResource {
     /// supported."
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer_methods_supported: Option<Vec<String>>,
+    /// RFC 9728 §2: the types of RFC 9396 that mean something there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details_types_supported: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,6 +50,7 @@ impl ProtectedResource {
             jwks_uri: None,
             scopes_supported: Vec::new(),
             bearer_methods_supported: Some(vec!["header".to_owned()]),
+            authorization_details_types_supported: Vec::new(),
             resource_name: None,
             resource_documentation: None,
             tls_client_certificate_bound_access_tokens: false,

@@ -9,6 +9,7 @@ use jose::{Audience, Kind, NumericDate, Verified, Window};
 use oauth::authorization_details::AuthorizationDetails;
 use oauth::error::ErrorCode;
 use oauth::form::Form;
+use oauth::jwt_grant::JwtGrantClaims;
 use oauth::parameter::{Refused, bounded};
 use oauth::registration::DeliveryMode;
 use oauth::request_object::{ObjectRefused, parameters};
@@ -254,6 +255,30 @@ impl Kind for SignedRequest {
 
     fn window(claims: &SignedRequestClaims) -> Window {
         Window { exp: Some(claims.exp), nbf: Some(claims.nbf), iat: Some(claims.iat) }
+    }
+}
+
+/// The kind of a `login_hint_token` (§7.1): "The particular details and security requirements for
+/// the login_hint_token as well as how the End-User is identified by its content are deployment or
+/// profile specific." Here it is a JWT about its `sub`, with a type of its own, so that neither an
+/// assertion nor an ID token is taken for one.
+#[derive(Clone, Copy, Debug)]
+pub struct LoginHint;
+
+impl Kind for LoginHint {
+    const TYPES: &'static [&'static str] = &["login-hint+jwt"];
+    const TYPE_MAY_BE_ABSENT: bool = false;
+    const HEADER_PARAMETERS: Option<&'static [&'static str]> = None;
+    const EXP_REQUIRED: bool = true;
+    type Claims = JwtGrantClaims;
+    type Hint = String;
+
+    fn hint(claims: &JwtGrantClaims) -> String {
+        claims.iss.clone()
+    }
+
+    fn window(claims: &JwtGrantClaims) -> Window {
+        Window { exp: Some(claims.exp), nbf: claims.nbf, iat: claims.iat }
     }
 }
 

@@ -9,6 +9,7 @@ use provisioning::Epoch;
 use serde::{Deserialize, Serialize};
 use time::{Span, UnixTime};
 
+use crate::policy::{Ask, Rule};
 use crate::sought::{Asks, Line, Sought};
 use crate::state::{State, Step, Unmoved};
 
@@ -243,6 +244,33 @@ impl Approval {
         Ok(Self { state, used: Some(now), ..self.clone() })
     }
 
+    /// Whether it is the approval that policy demands for a token for `audience`, given in the name
+    /// of `subject`: of whom policy names, as strongly as it says, and about nothing else. That
+    /// somebody allowed a device or a client something is none by itself.
+    pub fn meets(&self, rule: &Rule, audience: &str, subject: &str) -> bool {
+        let Some(answered) = &self.answered else { return false };
+        if !matches!(self.state, State::Allowed | State::Used) {
+            return false;
+        }
+        let asked = match &rule.ask {
+            Ask::Subject => answered.by == subject,
+            Ask::Owner => match &self.whom {
+                Whom::User(name) | Whom::Role(name) => *name == self.asks.owner,
+                Whom::Typed => false,
+            },
+            Ask::Role(role) => self.whom == Whom::Role(role.clone()),
+        };
+        let strong = match (rule.acr, answered.acr) {
+            (None, _) => true,
+            (Some(wanted), Some(found)) => found.satisfies(wanted),
+            // An operator of the machine has no session.
+            (Some(_), None) => answered.session.is_none(),
+        };
+        let barred = !rule.by_subject && answered.by == subject;
+        let alone = self.sought.targets.keys().eq([audience]);
+        asked && strong && !barred && alone
+    }
+
     fn step(&self, step: Step, now: UnixTime) -> Result<State, Unmoved> {
         self.state_at(now).after(step)
     }
@@ -400,6 +428,44 @@ mod tests {
         // To say no takes no strong sign-in.
         let denied = approval().deny(&ada(Acr::Code, &none), answered(NOW)).unwrap();
         assert_eq!(denied.state, State::Denied);
+    }
+
+    /// req: AUTHZ-31 (part)
+    #[test]
+    fn s10_6_a_duty_is_met_by_an_approval_of_just_that() {
+        let none = BTreeSet::new();
+        let mut asked = approval();
+        asked.sought.targets = [("https://bank.example".to_owned(), Default::default())].into();
+        let asked = asked.sealed();
+        let hash = asked.hash.clone();
+        let mut by = answered(NOW);
+        (by.acr, by.session) = (Some(Acr::Passkey), Some("s".to_owned()));
+        let yes = asked.allow(&ada(Acr::Passkey, &none), &hash, by).unwrap();
+        let rule = Rule { ask: Ask::Subject, by_subject: true, acr: Some(Acr::Passkey) };
+        let check = |edit: &dyn Fn(&mut Approval, &mut Rule), audience: &str, expect: bool| {
+            let (mut one, mut rule) = (yes.clone(), rule.clone());
+            edit(&mut one, &mut rule);
+            assert_eq!(one.meets(&rule, audience, "user:ada"), expect, "{rule:?} {one:?}");
+        };
+        let bank = "https://bank.example";
+        check(&|_, _| {}, bank, true);
+        check(&|one, _| one.state = State::Used, bank, true);
+        check(&|one, _| one.state = State::Pending, bank, false);
+        check(&|one, _| one.answered = None, bank, false);
+        check(&|_, _| {}, "https://other.example", false);
+        let more = ("https://other.example".to_owned(), Default::default());
+        check(&|one, _| one.sought.targets.extend([more.clone()]), bank, false);
+        check(&|_, rule| rule.acr = Some(Acr::HardwarePasskey), bank, false);
+        check(&|_, rule| rule.by_subject = false, bank, false);
+        check(&|_, rule| rule.ask = Ask::Owner, bank, false);
+        let finance = || Ask::Role("finance".to_owned());
+        check(&|_, rule| rule.ask = finance(), bank, false);
+        let of_role = |one: &mut Approval, rule: &mut Rule| {
+            one.whom = Whom::Role("finance".to_owned());
+            one.answered.as_mut().unwrap().by = "user:bob".to_owned();
+            (rule.ask, rule.by_subject) = (finance(), false);
+        };
+        check(&of_role, bank, true);
     }
 
     #[test]

@@ -10,6 +10,9 @@ use time::Span;
 pub const WAIT_SECONDS_MAX: u64 = 86_400;
 /// The longest that a grant may live which an approval gave, in seconds.
 pub const GRANT_SECONDS_MAX: u64 = 90 * 86_400;
+/// The longest that a request is held open, in seconds. CIBA Core 1.0 §10.1: "The OP should not
+/// take longer than 30 seconds to respond to a request, even when using long polling."
+pub const LONG_POLL_SECONDS_MAX: u64 = 25;
 /// Resources with a rule of their own.
 pub const RESOURCES_MAX: usize = 512;
 
@@ -29,6 +32,9 @@ pub struct Approvals {
     pub wait: Span,
     /// How long what a user allowed to a device or by CIBA may be used, in seconds.
     pub grant: Span,
+    /// How long a backchannel client that asks for its answer too early is made to wait for it in
+    /// the same request, in seconds; it is not, where this is 0.
+    pub long_poll: Span,
     /// Clients that FAPI-CIBA holds for, by id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fapi: Vec<String>,
@@ -114,6 +120,7 @@ impl Default for Approvals {
             acr: None,
             wait: Span::from_seconds(300),
             grant: Span::from_seconds(86_400),
+            long_poll: Span::ZERO,
             fapi: Vec::new(),
             resources: Vec::new(),
         }
@@ -158,6 +165,12 @@ impl Approvals {
                 (name, format!("`{name}` is {} seconds; allowed are 1 to {max}", span.seconds()))
             })
             .collect();
+        if self.long_poll.seconds() > LONG_POLL_SECONDS_MAX {
+            let (found, max) = (self.long_poll.seconds(), LONG_POLL_SECONDS_MAX);
+            let message =
+                format!("`approvals.long_poll` is {found} seconds; allowed are 0 to {max}");
+            faults.push(("approvals.long_poll", message));
+        }
         if self.resources.len() > RESOURCES_MAX {
             faults.push(("approvals.resource", format!("more than {RESOURCES_MAX} resources")));
         }
@@ -198,6 +211,8 @@ mod tests {
         // A resource asks for more, never for less.
         assert_eq!((bank.by_subject, bank.acr), (false, Some(Acr::Passkey)));
         assert_eq!(approvals.faults(), Vec::new());
+        let long = Approvals { long_poll: Span::from_seconds(26), ..Approvals::default() };
+        assert_eq!(long.faults().len(), 1);
         let nobody = Approvals { by_subject: false, ..Approvals::default() };
         assert_eq!(nobody.faults().len(), 1);
         for wrong in ["", "role:", "user:ada", "Subject"] {

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use authentication::Method;
 use authorization::granted::{Binding, NotYet};
 use jose::TokenHash;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,14 @@ pub const SLOW_DOWN: Span = Span::from_seconds(oauth::device::SLOW_DOWN_SECONDS)
 pub const INTERVAL: Span = Span::from_seconds(oauth::device::DEFAULT_INTERVAL_SECONDS);
 /// The longest that one may be made to wait.
 pub const INTERVAL_MAX: Span = Span::from_seconds(300);
+/// How often a client is told at most that does not answer.
+pub const NOTIFY_TRIES_MAX: u32 = 8;
+/// The pause after the first of these tries; each later one is twice as long.
+const NOTIFY_PAUSE: Span = Span::from_seconds(2);
+/// The longest of them.
+const NOTIFY_PAUSE_MAX: Span = Span::from_seconds(300);
+/// How long tokens that are on their way are not made again: longer than a try takes.
+const NOTIFY_CLAIM: Span = Span::from_seconds(30);
 /// What clocks and networks may take off an interval without harm.
 const EARLY: Span = Span::from_millis(500);
 
@@ -119,12 +128,41 @@ pub struct Notify {
     pub auth_req_id: String,
     /// Whether the tokens themselves are sent.
     pub push: bool,
+    /// By which proof the client had authenticated when it asked: it does not when it is told.
+    pub method: Method,
     /// How often it was tried.
     #[serde(default)]
     pub tries: u32,
+    /// When it is tried next; `None` as long as there is nothing to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<UnixTime>,
     /// When it was done, or given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<UnixTime>,
+}
+
+impl Notify {
+    /// Whether there is something to tell, now or later.
+    pub const fn is_under_way(&self) -> bool {
+        self.next.is_some() && self.done.is_none()
+    }
+
+    /// After the beginning of one more try: the next, if this one comes to nothing; `None` where
+    /// there were enough.
+    pub fn after_try(&self, now: UnixTime) -> Option<Self> {
+        let doubled = 1_u64.checked_shl(self.tries).unwrap_or(u64::MAX);
+        let pause = NOTIFY_PAUSE.seconds().saturating_mul(doubled).min(NOTIFY_PAUSE_MAX.seconds());
+        let tries = self.tries.saturating_add(1);
+        let next = Some(now.plus(Span::from_seconds(pause)));
+        (tries <= NOTIFY_TRIES_MAX).then(|| Self { tries, next, ..self.clone() })
+    }
+
+    /// Done, or given up. What the client knows us by is forgotten.
+    #[must_use]
+    pub fn after_end(&self, now: UnixTime) -> Self {
+        let (token, auth_req_id) = (String::new(), String::new());
+        Self { token, auth_req_id, done: Some(now), next: None, ..self.clone() }
+    }
 }
 
 impl fmt::Debug for Notify {
@@ -139,8 +177,15 @@ pub fn user_code_hash(letters: &str) -> String {
 }
 
 impl Ticket {
-    /// What the client gets that asks now, and the ticket after that, where it changed.
-    pub fn poll(&self, approval: &Approval, now: UnixTime) -> (Option<Self>, Result<(), NotYet>) {
+    /// What the client gets that asks now, and the ticket after that, where it changed. `arrived`
+    /// is when its request came: CIBA Core 1.0 §10.1: "The polling interval is measured from the
+    /// instant when a polling request is sent."
+    pub fn poll(
+        &self,
+        approval: &Approval,
+        arrived: UnixTime,
+        now: UnixTime,
+    ) -> (Option<Self>, Result<(), NotYet>) {
         if let Some(at) = self.used {
             return (None, Err(NotYet::Used { at }));
         }
@@ -159,8 +204,49 @@ impl Ticket {
             State::Used => {
                 (None, Err(NotYet::Used { at: approval.used.unwrap_or(approval.until) }))
             }
-            State::Pending => self.wait(now),
+            State::Pending => self.wait(arrived),
         }
+    }
+
+    /// What a client gets that is pushed its tokens. They are made anew where it was not reached:
+    /// what was made before, nobody else has.
+    pub fn push(&self, approval: &Approval, now: UnixTime) -> Result<(), NotYet> {
+        // They are on their way already, or were delivered.
+        let due = |one: &Notify| one.is_under_way() && one.next.is_some_and(|next| next <= now);
+        if !self.notify.as_ref().is_some_and(due) {
+            return Err(NotYet::Pushed);
+        }
+        match (approval.state_at(now), self.used) {
+            (State::Allowed, None) | (State::Used, Some(_)) => Ok(()),
+            (State::Allowed, Some(at)) => Err(NotYet::Used { at }),
+            (State::Used, None) => {
+                Err(NotYet::Used { at: approval.used.unwrap_or(approval.until) })
+            }
+            (State::Denied | State::Cancelled, _) => Err(NotYet::Denied),
+            (State::Expired, _) => Err(NotYet::Expired { at: approval.until }),
+            (State::Pending, _) => Err(NotYet::Pending),
+        }
+    }
+
+    /// The ticket, used for tokens that are on their way: nobody else sends them meanwhile.
+    #[must_use]
+    pub fn after_push(&self, now: UnixTime) -> Self {
+        let next = Some(now.plus(NOTIFY_CLAIM));
+        let notify = self.notify.clone().map(|notify| Notify { next, ..notify });
+        Self { notify, used: self.used.or(Some(now)), ..self.clone() }
+    }
+
+    /// The ticket from when there is an answer: its client is to be told, where it wants to be.
+    pub fn after_answer(&self, now: UnixTime) -> Option<Self> {
+        let notify = self.notify.as_ref().filter(|one| one.done.is_none() && one.next.is_none())?;
+        let notify = Some(Notify { next: Some(now), ..notify.clone() });
+        Some(Self { notify, ..self.clone() })
+    }
+
+    /// Whether its client is to be told. Who fetched the tokens knows already.
+    pub fn is_to_tell(&self) -> bool {
+        let told = |one: &Notify| one.is_under_way() && (one.push || self.used.is_none());
+        self.notify.as_ref().is_some_and(told)
     }
 
     /// Nobody answered yet.
@@ -237,11 +323,11 @@ mod tests {
             (47, too_soon(20)),
         ];
         for (at, expect) in story {
-            let (next, found) = ticket.poll(&pending, after(at));
+            let (next, found) = ticket.poll(&pending, after(at), after(at));
             assert_eq!(found, Err(expect), "at {at}");
             ticket = next.unwrap();
         }
-        let (next, found) = ticket.poll(&pending, after(60));
+        let (next, found) = ticket.poll(&pending, after(60), after(60));
         assert_eq!((next, found), (None, Err(NotYet::Expired { at: after(60) })));
     }
 
@@ -249,7 +335,7 @@ mod tests {
     #[test]
     fn ciba_11_each_state_has_its_answer() {
         let check = |state, expect| {
-            let (next, found) = ticket().poll(&approval(state), NOW);
+            let (next, found) = ticket().poll(&approval(state), NOW, NOW);
             assert_eq!((next.is_some(), found), (expect == Ok(()), expect), "{state:?}");
         };
         check(State::Allowed, Ok(()));
@@ -258,19 +344,54 @@ mod tests {
         check(State::Expired, Err(NotYet::Expired { at: after(60) }));
         check(State::Used, Err(NotYet::Used { at: after(60) }));
         let used = ticket().after_use(NOW);
-        let (next, found) = used.poll(&approval(State::Allowed), after(1));
+        let (next, found) = used.poll(&approval(State::Allowed), after(1), after(1));
         assert_eq!((next, found), (None, Err(NotYet::Used { at: NOW })));
         let notify = Notify {
             endpoint: "https://c.example/cb".to_owned(),
             token: "secret".to_owned(),
             auth_req_id: "id".to_owned(),
             push: true,
+            method: Method::PrivateKeyJwt,
             tries: 0,
+            next: None,
             done: None,
         };
         assert!(!format!("{notify:?}").contains("secret"));
         let pushed = Ticket { notify: Some(notify), ..ticket() };
-        assert_eq!(pushed.poll(&approval(State::Allowed), NOW).1, Err(NotYet::Pushed));
+        assert_eq!(pushed.poll(&approval(State::Allowed), NOW, NOW).1, Err(NotYet::Pushed));
+    }
+
+    /// req: AUTHZ-17 (part)
+    #[test]
+    fn ciba_10_2_a_client_is_told_again_with_longer_pauses_and_not_for_ever() {
+        let notify = Notify {
+            endpoint: "https://c.example/cb".to_owned(),
+            token: "secret".to_owned(),
+            auth_req_id: "id".to_owned(),
+            push: false,
+            method: Method::PrivateKeyJwt,
+            tries: 0,
+            next: None,
+            done: None,
+        };
+        let waiting = Ticket { notify: Some(notify), ..ticket() };
+        // Before there is an answer there is nothing to tell.
+        assert!(!waiting.is_to_tell());
+        let told = waiting.after_answer(NOW).unwrap();
+        assert!(told.is_to_tell());
+        assert_eq!(told.after_answer(NOW), None);
+        // Who asked for the tokens meanwhile knows.
+        assert!(!told.after_use(NOW).is_to_tell());
+        let (mut now, mut notify, mut pauses) = (NOW, told.notify.unwrap(), Vec::new());
+        while let Some(later) = notify.after_try(now) {
+            let next = later.next.unwrap();
+            pauses.push(next.since(now).seconds());
+            (now, notify) = (next, later);
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256]);
+        let over = notify.after_end(now);
+        assert_eq!((over.token.as_str(), over.auth_req_id.as_str()), ("", ""));
+        assert!(!over.is_under_way());
     }
 
     /// Defect: a code of one kind was taken where one of another kind was asked for.

@@ -1,9 +1,10 @@
 //! Client authentication by attestation (draft-ietf-oauth-attestation-based-client-auth-10): an
 //! attester that policy trusts vouches for the key of one instance of a client.
 
-use jose::{KeySet, Malformed, Refused, Unverified};
+use jose::{KeySet, Malformed, PublicKey, Refused, Unverified};
 use oauth::attestation_client::{self, AttestationRefused, ClientAttestation};
-use oauth::client_attestation_pop::{self, ClientAttestationPop, Expected, PopRefused};
+use oauth::client_attestation_pop::{self, Challenge, ClientAttestationPop, Expected, PopRefused};
+use oauth::dpop::{NonceKey, Proven};
 use oauth::{ClientId, Issuer};
 use time::{Span, UnixTime};
 
@@ -11,6 +12,15 @@ use crate::caller::{Caller, Method, Who};
 use crate::once::Once;
 use crate::private_key_jwt::ALGORITHMS;
 use crate::proof::Proved;
+
+/// How the instance proves its key.
+#[derive(Clone, Copy, Debug)]
+pub enum Proof<'a> {
+    /// By a proof of its own (§5.1).
+    Jwt(&'a str),
+    /// By the key of a DPoP proof that was verified (§5.2), which serves once as that proof.
+    Dpop(&'a Proven),
+}
 
 /// What it is judged by.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +33,8 @@ pub struct Facts<'a> {
     pub skew: Span,
     /// How old a proof may be.
     pub max_age: Span,
+    /// What challenges are made with, where a proof must repeat one.
+    pub challenges: Option<&'a NonceKey>,
 }
 
 /// Whom an attestation says it is from: to find the attester's keys, and nothing else.
@@ -33,7 +45,7 @@ pub fn attester(attestation: &str) -> Result<Option<String>, Refusal> {
 /// Authenticates the instance of `client_id` by an attestation signed with one of `keys`, and a
 /// proof of the key that it vouches for.
 pub fn authenticate(
-    (attestation, pop): (&str, &str),
+    (attestation, proof): (&str, Proof<'_>),
     client_id: &ClientId,
     keys: &KeySet,
     facts: Facts<'_>,
@@ -41,20 +53,32 @@ pub fn authenticate(
     let token = Unverified::<ClientAttestation>::parse(attestation)?;
     let token = token.verify(keys, ALGORITHMS, facts.now, facts.skew)?;
     let key = attestation_client::instance_key(&token, client_id)?;
-    let pop = Unverified::<ClientAttestationPop>::parse(pop).map_err(Refusal::PopMalformed)?;
-    let pop = pop.verify(&key, ALGORITHMS, facts.now, facts.skew).map_err(Refusal::PopRefused)?;
-    let expected =
-        Expected { audience: facts.issuer.as_str(), challenge: None, max_age: facts.max_age };
-    let pop = client_attestation_pop::check(&pop, &expected, facts.now)?;
     let thumbprint = key.thumbprint();
-    let once = Once {
-        space: format!("{} attestation pop", facts.issuer.as_str()),
-        value: format!("{thumbprint}.{}", pop.jti().as_str()),
-        until: pop.remember_until().plus(facts.skew),
+    let (method, once) = match proof {
+        Proof::Jwt(pop) => (Method::Attestation, Some(possession(pop, &key, facts)?)),
+        Proof::Dpop(proven) => {
+            attestation_client::dpop_combined(&key, proven)?;
+            (Method::AttestationDpop, None)
+        }
     };
     let who = Who::Client(client_id.as_str().to_owned());
-    let caller = Caller::new(who, Method::Attestation, token.claims().exp.time());
-    Ok(Proved { caller: caller.with_key(thumbprint), once: Some(once) })
+    let caller = Caller::new(who, method, token.claims().exp.time());
+    Ok(Proved { caller: caller.with_key(thumbprint), once })
+}
+
+/// Checks a proof of its own, and says what it uses up.
+fn possession(pop: &str, key: &PublicKey, facts: Facts<'_>) -> Result<Once, Refusal> {
+    let pop = Unverified::<ClientAttestationPop>::parse(pop).map_err(Refusal::PopMalformed)?;
+    let pop = pop.verify(key, ALGORITHMS, facts.now, facts.skew).map_err(Refusal::PopRefused)?;
+    let challenge = facts.challenges.map_or(Challenge::None, Challenge::Timed);
+    let (audience, max_age) = (facts.issuer.as_str(), facts.max_age);
+    let expected = Expected { audience, challenge, max_age };
+    let pop = client_attestation_pop::check(&pop, &expected, facts.now)?;
+    Ok(Once {
+        space: format!("{} attestation pop", facts.issuer.as_str()),
+        value: format!("{}.{}", key.thumbprint(), pop.jti().as_str()),
+        until: pop.remember_until().plus(facts.skew),
+    })
 }
 
 /// Why the two fields authenticate no client.
@@ -78,6 +102,9 @@ pub enum Refusal {
     /// The proof is for another server, or old.
     #[error("the proof of possession: {0}")]
     Pop(#[from] PopRefused),
+    /// Neither proof stands beside it.
+    #[error("no proof beside the attestation: `OAuth-Client-Attestation-PoP`, or one of DPoP")]
+    NoProof,
     /// Policy trusts no such attester, for this client.
     #[error("no attester that policy trusts for this client: `{0}`")]
     Attester(String),

@@ -26,6 +26,8 @@ pub enum Method {
     SelfSignedTlsClientAuth,
     /// An attestation of an instance's key, and a signature of it.
     Attestation,
+    /// The same, where the signature is that of a DPoP proof.
+    AttestationDpop,
     /// A shared secret in HTTP Basic authentication: bearer.
     SecretBasic,
     /// A shared secret in the form: bearer.
@@ -64,6 +66,7 @@ impl Method {
             Self::TlsClientAuth => "tls_client_auth",
             Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
             Self::Attestation => "attest_jwt_client_auth",
+            Self::AttestationDpop => "attest_jwt_client_auth_dpop",
             Self::SecretBasic => "client_secret_basic",
             Self::SecretPost => "client_secret_post",
             Self::WitWpt => "wit+wpt",
@@ -106,6 +109,13 @@ impl Caller {
     pub(crate) fn new(who: Who, method: Method, expires: UnixTime) -> Self {
         let client_id = who.to_string();
         Self { who, client_id, method, key: None, transport: None, issued: None, expires }
+    }
+
+    /// A client that is told what came of what it asked. It authenticated by `method` when it
+    /// asked: what it waits with says so, and what is made goes only where it registered (`law`
+    /// lists the uses).
+    pub fn assertion(client_id: String, method: Method, now: UnixTime) -> Self {
+        Self::new(Who::Client(client_id), method, now)
     }
 
     pub(crate) fn with_key(mut self, key: Thumbprint) -> Self {

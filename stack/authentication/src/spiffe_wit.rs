@@ -2,7 +2,7 @@
 //! with the header fields of draft-ietf-oauth-attestation-based-client-auth).
 
 use jose::{Malformed, Refused, Unverified};
-use oauth::client_attestation_pop::{self, ClientAttestationPop, Expected, PopRefused};
+use oauth::client_attestation_pop::{self, Challenge, ClientAttestationPop, Expected, PopRefused};
 use oauth::{ClientId, Issuer};
 use time::{Span, UnixTime};
 use wimse::{TrustAnchors, WIT_SVID_ALGORITHMS, WitError, WitPolicy, WorkloadId, verify_wit};
@@ -44,8 +44,11 @@ pub fn authenticate(
     let pop = Unverified::<ClientAttestationPop>::parse(pop)?;
     let algorithms = [wit.confirmation_algorithm()];
     let pop = pop.verify(wit.confirmation_key(), &algorithms, facts.now, facts.skew)?;
-    let expected =
-        Expected { audience: facts.issuer.as_str(), challenge: None, max_age: facts.max_age };
+    let expected = Expected {
+        audience: facts.issuer.as_str(),
+        challenge: Challenge::None,
+        max_age: facts.max_age,
+    };
     let pop = client_attestation_pop::check(&pop, &expected, facts.now)?;
     let id = wit.workload_id().clone();
     if client_id.as_str() != id.as_str() {

@@ -4,6 +4,7 @@
 use credential::Checked;
 use jose::{Algorithm, KeyId, NumericDate, SigningInput, Unsignable};
 use oauth::{ClientId, Issuer, NotAnIdentifier, SubjectText};
+use openid::half_hash;
 use openid::id_token::{IdToken, IdTokenClaims};
 use time::{Span, UnixTime};
 
@@ -22,6 +23,8 @@ pub struct Order<'a> {
     pub nonce: Option<&'a str>,
     /// The access token that it goes beside.
     pub access_token: &'a str,
+    /// What it binds together where the tokens are pushed to the client.
+    pub pushed: Option<Pushed<'a>>,
     /// Now.
     pub now: UnixTime,
     /// How long it lives.
@@ -30,6 +33,17 @@ pub struct Order<'a> {
     pub kid: &'a KeyId,
     /// What it signs with.
     pub algorithm: Algorithm,
+}
+
+/// What is pushed beside it. CIBA Core 1.0 §10.3.1: "the OP MUST include the hash value of the
+/// Access Token and the auth_req_id within the ID Token [...] In case a Refresh Token is sent to
+/// the Client, the hash value of it MUST also be added to the ID token".
+#[derive(Clone, Copy, Debug)]
+pub struct Pushed<'a> {
+    /// `auth_req_id`.
+    pub auth_req_id: &'a str,
+    /// The refresh token, where there is one.
+    pub refresh_token: Option<&'a str>,
 }
 
 /// Whether the user was signed in for the client: it asked for `openid`.
@@ -57,6 +71,11 @@ fn template(order: &Order<'_>) -> Result<IdTokenClaims, Fault> {
         amr: Some(authenticated.amr.iter().cloned().collect()),
         nonce: order.nonce.map(str::to_owned),
         sid: order.held.session.clone(),
+        auth_req_id: order.pushed.map(|pushed| pushed.auth_req_id.to_owned()),
+        rt_hash: order
+            .pushed
+            .and_then(|pushed| pushed.refresh_token)
+            .map(|text| half_hash(order.algorithm, text)),
         ..new.beside(order.algorithm, order.access_token, None)
     })
 }

@@ -14,7 +14,7 @@ use time::{Span, UnixTime};
 
 use crate::record::{Event, Outcome, Record, RecordId};
 
-pub use render::{Style, render};
+pub use render::{Style, ending, render, words};
 
 /// The most records of one trace; later ones are counted and left out.
 pub const RECORDS_MAX: usize = 10_000;

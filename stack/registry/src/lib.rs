@@ -11,6 +11,7 @@ pub mod client;
 mod node;
 pub mod profile;
 pub mod user;
+pub mod user_code;
 
 pub use admission::RegistrationPolicy;
 pub use agent::{AgentRecord, HANDLE_BYTES_MAX, Registration, RegistrationRefusal};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use api::admin::messages::{GiveOrder, GivenShown, NewUser, UserShown};
+use api::admin::messages::{AskCode, GiveOrder, GivenShown, NewUser, UserShown};
 use api::client::Told;
 use clap::{Args, Subcommand};
 use people::standing::UserAct;
@@ -66,6 +66,18 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span::parse)]
         expires: Span,
     },
+    /// Print a code that clients must say to get this user asked (CIBA `user_code`)
+    #[command(after_help = "Examples:\n  aims user ask-code ada\n  \
+        aims user ask-code ada --off\n\n\
+        The code is shown once. The user says it to clients that may get them asked; one that they \
+        gave before counts no more.")]
+    AskCode {
+        /// The name
+        name: String,
+        /// Take the code away: they are asked without one
+        #[arg(long)]
+        off: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +127,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             let told = server.user_code(&name, &order).await?;
             given(context, &told, "code")
         }
+        Command::AskCode { name, off } => ask_code(context, &name, off).await,
     }
 }
 
@@ -126,6 +139,15 @@ async fn add(context: &Context, args: AddArgs) -> Result<(), Failure> {
     context.told(&told, || format!("{}\n", told.value.link.text))?;
     let (name, until) = (&told.value.user.name, when(told.value.link.until));
     context.output.note(&format!("a link for `{name}`, once, until {until}"));
+    Ok(())
+}
+
+async fn ask_code(context: &Context, name: &str, off: bool) -> Result<(), Failure> {
+    let told = context.server().user_ask_code(name, &AskCode { off }).await?;
+    let text = told.value.text.clone();
+    context.told(&told, || text.map(|text| format!("{text}\n")).unwrap_or_default())?;
+    let what = if off { "is asked without a code" } else { "is asked with this code alone" };
+    context.output.note(&format!("`{name}` {what}"));
     Ok(())
 }
 

@@ -284,7 +284,7 @@ async fn a_relying_party_of_openid_connect_verifies_a_jwt_svid() {
     let https = party.site.https();
     let get = async |path: &str| {
         let url = format!("{}{path}", party.site.url(0));
-        https.send(Method::GET, &url, &[], "").await.unwrap()
+        https.send(Method::GET, &url, &[("host", "oidc.west.example")], "").await.unwrap()
     };
     let token = actor.jwt("https://rp.example").await;
     let said = claims(&token);
@@ -310,7 +310,8 @@ async fn a_relying_party_of_openid_connect_verifies_a_jwt_svid() {
 
     // Without an issuer in policy there is neither document nor claim.
     party.apply(&format!("trust_domain = \"{WEST}\"\n"));
-    assert_eq!(get("/.well-known/openid-configuration").await.status, 404);
+    let document = get("/.well-known/openid-configuration").await.json();
+    assert_eq!(document["issuer"], party.site.url(0), "the provider that signs users in");
     assert_eq!(get("/keys").await.status, 404);
     assert!(claims(&actor.jwt("https://another.example").await)["iss"].is_null());
 }

@@ -54,6 +54,7 @@ const COMMANDS: &[&[&str]] = &[
     &["user", "remove"],
     &["user", "link"],
     &["user", "code"],
+    &["user", "ask-code"],
     &["session"],
     &["session", "list"],
     &["session", "end"],

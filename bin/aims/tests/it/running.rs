@@ -309,7 +309,10 @@ impl Https {
         tokio::spawn(connection);
         let host = format!("localhost:{port}");
         let target = &url[url::Position::BeforePath..];
-        let mut request = Request::builder().method(method).uri(target).header("host", host);
+        let mut request = Request::builder().method(method).uri(target);
+        if fields.iter().all(|(name, _)| *name != "host") {
+            request = request.header("host", host);
+        }
         for (name, value) in fields {
             request = request.header(*name, *value);
         }

@@ -30,8 +30,8 @@ mod status;
 pub use approvals::{ApprovalAnswer, ApprovalShown};
 pub use evidence::{DocumentOrder, DocumentShown, EvidenceShown, ResultShown};
 pub use people::{
-    AccountShown, GiveOrder, GivenShown, NewUser, PasskeyShown, SessionShown, SessionsEnded,
-    UserAdded, UserMoved, UserShown,
+    AccountShown, AskCode, AskCodeShown, GiveOrder, GivenShown, NewUser, PasskeyShown,
+    SessionShown, SessionsEnded, UserAdded, UserMoved, UserShown,
 };
 pub use status::{Status, SuperiorShown};
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::people::orders::{self, CODE_LIFE, Done, Given, LINK_LIFE, PAGE_MAX};
 use ::people::sessions::{self, By};
 use ::people::standing::UserAct;
+use ::people::user_code;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use env::World;
@@ -17,8 +18,8 @@ use time::Span;
 
 use crate::admin::Shared;
 use crate::admin::messages::{
-    GiveOrder, GivenShown, NewUser, Page, Reason, SessionShown, SessionsEnded, UserAdded,
-    UserMoved, UserShown,
+    AskCode, AskCodeShown, GiveOrder, GivenShown, NewUser, Page, Reason, SessionShown,
+    SessionsEnded, UserAdded, UserMoved, UserShown,
 };
 use crate::admin::operator::Uid;
 use crate::admin::problem::Undone;
@@ -108,6 +109,23 @@ pub(crate) async fn code<W: World>(
     let life = order.life_seconds.map_or(CODE_LIFE, Span::from_seconds);
     let uses = order.uses.unwrap_or(1);
     given(orders::code(&*shared.world, &uid.operator(), &name, uses, life).await)
+}
+
+/// The code without which no client gets a user asked: a new one, or none.
+pub(crate) async fn ask_code<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    Extension(uid): Extension<Uid>,
+    At(text): At<String>,
+    request: Request<Body>,
+) -> Ended {
+    let user = name(&text)?;
+    let order: AskCode = query::document(request).await?;
+    let done = user_code::set(&*shared.world, &uid.operator(), &user, !order.off).await;
+    let done = done.map_err(|why| Undone::from(&why))?;
+    let id = done.audit_id();
+    let code = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+    let text = code.map(|code| code.expose().to_owned());
+    Ok(told(StatusCode::OK, &AskCodeShown { user: user.to_string(), text }, id))
 }
 
 fn given(done: Done<Given>) -> Ended {

@@ -1,15 +1,13 @@
 //! Orders about the audit logs: tail, show, find, trace, prove, export.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use env::World;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode, Uri};
-use monitoring::record::{Term, Unreadable};
-use monitoring::trace::{AFTERMATH, RECORDS_MAX, subjects};
-use monitoring::{Cut, Event, Outcome, Record, RecordId};
+use monitoring::record::Term;
+use monitoring::{Cut, RecordId};
 use serde_json::value::RawValue;
 use time::UnixTime;
 
@@ -21,19 +19,10 @@ use crate::admin::router::Ended;
 use crate::answer::{self, NO_STORE};
 use crate::audit::{Audit, AuditFault, Entry};
 use crate::lines::{self, Format, Reading};
+use crate::story::{self, Told, decode};
 
 /// The most records of one page.
 const PAGE_MAX: usize = 1_000;
-/// Entries that are looked at in one go.
-const BATCH: usize = 512;
-/// What operators do that belongs to the story of a task.
-const ACTS: &[Event] = &[
-    Event::PolicyApplied,
-    Event::AgentRegistered,
-    Event::AgentLifecycle,
-    Event::ClientRegistered,
-    Event::UserLifecycle,
-];
 
 /// The end of a log as lines of JSON: `from` an index, or the `last` so many; with `follow` for as
 /// long as somebody reads.
@@ -123,14 +112,20 @@ pub(crate) async fn trace<W: World>(
 ) -> Ended {
     let audit = Arc::clone(&shared.audit);
     let asked = text.clone();
-    let shown = blocking(move || match Story::of(&*audit, &asked)? {
-        Some(shown) => Ok(Ok(shown)),
+    let shown = blocking(move || match story::of(&*audit, &asked)? {
+        Some(told) => shown(told).map(Ok),
         None => cuts(&*audit, |_| true).map(Err),
     });
     let unknown = |cuts| {
         Undone::not_found(format!("nothing has the root, transaction or token `{text}`{cuts}"))
     };
     shown.await?.map(|shown| answer::json(StatusCode::OK, &shown)).map_err(unknown)
+}
+
+fn shown(told: Told) -> Result<TraceShown, AuditFault> {
+    let lines = told.records.into_iter().map(|(log, entry, _)| line(&log, entry));
+    let records = lines.collect::<Result<_, _>>()?;
+    Ok(TraceShown { root: told.root, records, cut: told.cut })
 }
 
 /// A proof that an entry is in its log.
@@ -192,90 +187,4 @@ pub(crate) fn line(log: &str, entry: Entry) -> Result<Line, AuditFault> {
     let text = std::str::from_utf8(&entry.bytes).map_err(|error| damaged(&error))?;
     let record = RawValue::from_string(text.to_owned()).map_err(|error| damaged(&error))?;
     Ok(Line { log: log.to_owned(), index: entry.index, record })
-}
-
-/// Records as they are gathered, each once.
-struct Story<'a> {
-    audit: &'a dyn Audit,
-    found: BTreeMap<(UnixTime, RecordId), (String, Entry, Record)>,
-    cut: bool,
-}
-
-impl<'a> Story<'a> {
-    fn of(audit: &'a dyn Audit, asked: &str) -> Result<Option<TraceShown>, AuditFault> {
-        let mut story = Story { audit, found: BTreeMap::new(), cut: false };
-        let Some(root) = story.root(asked)? else { return Ok(None) };
-        story.gather(Term::Root, &root, |_| true)?;
-        let lineage: Vec<_> = story.found.values().map(|(.., record)| record.clone()).collect();
-        let times = lineage.iter().map(|record| record.time);
-        if let (Some(first), Some(last)) = (times.clone().min(), times.max()) {
-            let until = last.plus(AFTERMATH);
-            let belongs = |record: &Record| {
-                ACTS.contains(&record.event)
-                    && record.outcome != Outcome::Refused
-                    && (first..=until).contains(&record.time)
-            };
-            for subject in subjects(&lineage) {
-                story.gather(Term::Agent, &subject, belongs)?;
-                story.gather(Term::Subject, &subject, belongs)?;
-            }
-            story.gather(Term::Event, Event::PolicyApplied.name(), belongs)?;
-        }
-        let lines = story.found.into_values().map(|(log, entry, _)| line(&log, entry));
-        let records = lines.collect::<Result<_, _>>()?;
-        Ok(Some(TraceShown { root, records, cut: story.cut }))
-    }
-
-    /// The root that a root, a transaction or a token stands for.
-    fn root(&self, asked: &str) -> Result<Option<String>, AuditFault> {
-        for log in self.audit.logs() {
-            for term in [Term::Root, Term::Txn, Term::Jti] {
-                let first = self.audit.by_term(&log, term, asked, None, 1)?;
-                if let Some(entry) = first.first()
-                    && let Some(root) = decode(entry)?.root
-                {
-                    return Ok(Some(root));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    fn gather(
-        &mut self,
-        term: Term,
-        value: &str,
-        wanted: impl Fn(&Record) -> bool,
-    ) -> Result<(), AuditFault> {
-        for log in self.audit.logs() {
-            let mut after = None;
-            loop {
-                let entries = self.audit.by_term(&log, term, value, after, BATCH)?;
-                let count = entries.len();
-                for entry in entries {
-                    after = Some(entry.index);
-                    let record = decode(&entry)?;
-                    if !wanted(&record) {
-                        continue;
-                    }
-                    if self.found.len() >= RECORDS_MAX {
-                        self.cut = true;
-                        return Ok(());
-                    }
-                    let key = (record.time, record.id);
-                    self.found.insert(key, (log.clone(), entry, record));
-                }
-                if count < BATCH {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-pub(crate) fn decode(entry: &Entry) -> Result<Record, AuditFault> {
-    let index = entry.index;
-    Record::decode(&entry.bytes)
-        .map_err(|Unreadable(why)| AuditFault::Unreadable { why: format!("entry {index}: {why}") })
 }

@@ -48,6 +48,7 @@ fn method_router<W: World>(route: &Route<Order>) -> MethodRouter<Arc<Shared<W>>>
         Order::MoveUser => of(route, people::act::<W>),
         Order::GiveLink => of(route, people::link::<W>),
         Order::GiveCode => of(route, people::code::<W>),
+        Order::AskCode => of(route, people::ask_code::<W>),
         Order::EndSessions => of(route, people::end_all::<W>),
         Order::ListSessions => of(route, people::sessions::<W>),
         Order::EndSession => of(route, people::end::<W>),

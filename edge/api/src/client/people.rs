@@ -4,8 +4,8 @@ use ::people::standing::UserAct;
 
 use super::{Client, Fault, Told, paged, segment, with};
 use crate::admin::messages::{
-    GiveOrder, GivenShown, NewUser, Page, Reason, SessionShown, SessionsEnded, UserAdded,
-    UserMoved, UserShown,
+    AskCode, AskCodeShown, GiveOrder, GivenShown, NewUser, Page, Reason, SessionShown,
+    SessionsEnded, UserAdded, UserMoved, UserShown,
 };
 
 impl Client {
@@ -55,6 +55,15 @@ impl Client {
         order: &GiveOrder,
     ) -> Result<Told<GivenShown>, Fault> {
         self.post(&format!("/v1/users/{}/code", segment(name)), order).await
+    }
+
+    /// The code without which no client gets a user asked: a new one, or none.
+    pub async fn user_ask_code(
+        &self,
+        name: &str,
+        order: &AskCode,
+    ) -> Result<Told<AskCodeShown>, Fault> {
+        self.post(&format!("/v1/users/{}/ask-code", segment(name)), order).await
     }
 
     /// A page of live sessions; of one user all of them.

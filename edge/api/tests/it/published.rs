@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use http::{Request, StatusCode};
+use serde_json::json;
 
 use crate::browser::Served;
 
@@ -29,7 +30,11 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
       "revocation_endpoint": "https://localhost:8443/revoke",
       "scopes_supported": [
         "invoices.read",
-        "read"
+        "read",
+        "openid",
+        "profile",
+        "email",
+        "offline_access"
       ],
       "response_types_supported": [
         "code"
@@ -97,7 +102,10 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "token_endpoint": "https://localhost:8444/token",
         "introspection_endpoint": "https://localhost:8444/introspect",
         "revocation_endpoint": "https://localhost:8444/revoke",
-        "pushed_authorization_request_endpoint": "https://localhost:8444/par"
+        "pushed_authorization_request_endpoint": "https://localhost:8444/par",
+        "device_authorization_endpoint": "https://localhost:8444/device_authorization",
+        "backchannel_authentication_endpoint": "https://localhost:8444/bc-authorize",
+        "userinfo_endpoint": "https://localhost:8444/userinfo"
       },
       "protected_resources": [
         "https://localhost:8446/invoices",
@@ -111,6 +119,37 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
         "fragment.jwt",
         "form_post.jwt",
         "jwt"
+      ],
+      "revocation_endpoint_auth_methods_supported": [
+        "spiffe_jwt",
+        "spiffe_x509",
+        "spiffe_wit",
+        "private_key_jwt",
+        "self_signed_tls_client_auth",
+        "none"
+      ],
+      "revocation_endpoint_auth_signing_alg_values_supported": [
+        "ES256",
+        "ES384",
+        "EdDSA",
+        "PS256",
+        "PS384",
+        "RS256"
+      ],
+      "introspection_endpoint_auth_methods_supported": [
+        "spiffe_jwt",
+        "spiffe_x509",
+        "spiffe_wit",
+        "private_key_jwt",
+        "self_signed_tls_client_auth"
+      ],
+      "introspection_endpoint_auth_signing_alg_values_supported": [
+        "ES256",
+        "ES384",
+        "EdDSA",
+        "PS256",
+        "PS384",
+        "RS256"
       ],
       "pushed_authorization_request_endpoint": "https://localhost:8443/par",
       "request_object_signing_alg_values_supported": [
@@ -133,19 +172,58 @@ async fn rfc8414_3_2_metadata_is_published_as_it_is() {
       "device_authorization_endpoint": "https://localhost:8443/device_authorization",
       "backchannel_authentication_endpoint": "https://localhost:8443/bc-authorize",
       "backchannel_token_delivery_modes_supported": [
-        "poll"
+        "poll",
+        "ping",
+        "push"
       ],
       "backchannel_authentication_request_signing_alg_values_supported": [
         "ES256",
         "PS256",
         "EdDSA"
       ],
+      "backchannel_user_code_parameter_supported": true,
       "introspection_signing_alg_values_supported": [
         "ES256"
       ],
       "transaction_authorization_endpoint": "https://localhost:8443/transaction-authorization"
     }
     "#);
+}
+
+/// What clients find that know OpenID Connect alone: all of the other document, and more.
+///
+/// req: AUTHZ-22 (part)
+#[tokio::test]
+async fn openid_discovery_3_the_provider_is_found_by_its_own_name() {
+    let served = Served::start().await;
+    let document = served.get("/.well-known/openid-configuration").await.json();
+    let text = document.to_string();
+    let issuer = oauth::Issuer::parse("https://localhost:8443").unwrap();
+    openid::discovery::Discovery::parse(&text, &issuer).unwrap();
+    let other = served.get("/.well-known/oauth-authorization-server").await.json();
+    for (name, value) in other.as_object().unwrap() {
+        assert_eq!(&document[name], value, "{name}");
+    }
+    // §3: "REQUIRED", and what it says of those that are optional.
+    for (name, value) in [
+        ("subject_types_supported", json!(["public"])),
+        ("id_token_signing_alg_values_supported", json!(["ES256"])),
+        ("userinfo_endpoint", json!("https://localhost:8443/userinfo")),
+        ("request_uri_parameter_supported", json!(false)),
+        ("claim_types_supported", json!(["normal"])),
+        ("prompt_values_supported", json!(["none", "login", "consent", "select_account"])),
+        ("backchannel_logout_supported", json!(true)),
+        ("backchannel_logout_session_supported", json!(true)),
+    ] {
+        assert_eq!(document[name], value, "{name}");
+    }
+    let has =
+        |name: &str, value: &str| document[name].as_array().unwrap().iter().any(|one| one == value);
+    assert!(has("scopes_supported", "openid") && has("claims_supported", "sub"));
+    // Nobody issues JWT-SVIDs to relying parties here.
+    for path in ["/svid/.well-known/openid-configuration", "/keys", "/svid/keys"] {
+        assert_eq!(served.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
 }
 
 #[tokio::test]

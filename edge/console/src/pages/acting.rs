@@ -1,11 +1,12 @@
 //! "Acting for me": what acts in somebody's name, and where they are signed in, each with a button
 //! that ends it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use access::ends::{self, Ending};
 use askama::Template;
-use authorization::granted::GrantRecord;
+use authorization::granted::{GrantRecord, Granted};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -13,6 +14,7 @@ use basis::facts::{Basis, basis};
 use consent::acting::{self, Acting};
 use env::{Clock, World};
 use http::{Request, StatusCode};
+use oauth::ScopeSet;
 use people::sessions::{self, By};
 use time::UnixTime;
 
@@ -20,7 +22,7 @@ use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
 use crate::visit::Visit;
-use crate::words::moment;
+use crate::words::{browser_name, moment};
 
 /// The start page.
 pub(crate) const START: &str = "/console";
@@ -100,10 +102,7 @@ pub(crate) async fn show<W: World>(
                 let action = format!("{START}/sessions/{}/end", one.id);
                 Row {
                     id: one.id.clone(),
-                    browser: match one.browser.as_str() {
-                        "" => "a browser without a name".to_owned(),
-                        name => name.to_owned(),
-                    },
+                    browser: browser_name(&one.browser),
                     at: moment(one.authenticated.at),
                     by: by(one.authenticated.acr),
                     seen: moment(one.seen),
@@ -134,7 +133,7 @@ fn row<W: World>(world: &W, facts: &Basis, visit: &Visit, one: &Acting) -> Live 
         client: one.client.clone(),
         is_agent: one.is_agent,
         way: way(grant),
-        rights: rights(world, facts, grant),
+        rights: rights(world, facts, &grant.targets, &grant.openid),
         created: moment(grant.created),
         used: grant.used.as_ref().map_or_else(
             || "never".to_owned(),
@@ -163,11 +162,16 @@ pub(crate) struct Right {
     pub(crate) audience: String,
 }
 
-/// The rights of a grant. What policy has no words for any more is told as it stands.
-pub(crate) fn rights<W: World>(world: &W, facts: &Basis, grant: &GrantRecord) -> Vec<Right> {
+/// The rights of a grant, or of what is asked for. What policy has no words for any more is told as
+/// it stands.
+pub(crate) fn rights<W: World>(
+    world: &W,
+    facts: &Basis,
+    targets: &BTreeMap<String, Granted>,
+    openid: &ScopeSet,
+) -> Vec<Right> {
     let gateway = &world.site().gateway;
-    let mut rights: Vec<_> = grant
-        .targets
+    let mut rights: Vec<_> = targets
         .iter()
         .map(|(audience, granted)| {
             let policy = facts.set().resource(audience, gateway);
@@ -194,10 +198,9 @@ pub(crate) fn rights<W: World>(world: &W, facts: &Basis, grant: &GrantRecord) ->
             }
         })
         .collect();
-    let openid = authorization::asked::OPENID;
-    let asked: Vec<_> = openid
+    let asked: Vec<_> = authorization::asked::OPENID
         .iter()
-        .filter(|(name, _)| grant.openid.iter().any(|scope| scope.as_str() == *name))
+        .filter(|(name, _)| openid.iter().any(|scope| scope.as_str() == *name))
         .map(|(_, words)| *words)
         .collect();
     if !asked.is_empty() {
@@ -235,7 +238,7 @@ pub(crate) async fn end_grant<W: World>(
         let what = "Perhaps it ended meanwhile. Nothing was done.";
         return visit.refusal(StatusCode::NOT_FOUND, "Nothing of that name acts for you", what);
     }
-    let ending = Ending { by: user, why: "ended by its user" };
+    let ending = Ending::by(user, "ended by its user");
     match ends::end_grant(world, &id, ending).await {
         Ok(_) => visit.answer(page::see_other(&format!("{START}?done=grant"))),
         Err(_) => page::unavailable(),

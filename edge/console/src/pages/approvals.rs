@@ -5,20 +5,23 @@
 
 use std::sync::Arc;
 
-use approval::{Approval, Whom};
+use approval::{Approval, Front, Whom};
 use approve::answer::{self, Said};
 use approve::{Refusal, device, list};
 use askama::Template;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use basis::facts::basis;
 use env::{Clock, World};
 use http::{HeaderName, HeaderValue, Request, StatusCode};
+use oauth::device::UserCode;
 use people::end::{Check, End};
 
 use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
+use crate::pages::acting::{Right, rights};
 use crate::visit::Visit;
 use crate::words::moment;
 
@@ -46,6 +49,7 @@ struct Listed {
 struct Asked {
     frame: Frame,
     one: Row,
+    wants: Vec<Right>,
     lines: Vec<(String, String)>,
     may: bool,
     is_device: bool,
@@ -84,12 +88,23 @@ impl Row {
             id: one.id.clone(),
             who: if asks.name.is_empty() { asks.client_id.clone() } else { asks.name.clone() },
             what,
-            way: one.front.name(),
+            way: way(one.front),
             number: one.number,
             hash: one.hash.clone(),
             state: one.state_at(world.clock().now()).name(),
             until: moment(one.until),
         }
+    }
+}
+
+/// How somebody asks, as people say it.
+const fn way(front: Front) -> &'static str {
+    match front {
+        Front::Device => "asks by the code that a device shows",
+        Front::Ciba => "asks you",
+        Front::Deferred => "waits for your answer to go on",
+        Front::Challenge => "was stopped until you say what you want",
+        Front::AccessRequest => "asks for access",
     }
 }
 
@@ -130,19 +145,27 @@ pub(crate) async fn one<W: World>(
             "No such question",
             "There is no such question for you. It may be somebody else's.",
         ),
-        Ok(Some(found)) => ask(&shared, &visit, &found, ""),
+        Ok(Some(found)) => ask(&shared, &visit, &found, "").await,
     }
 }
 
-/// The question, with everything that is asked, and what can be answered.
-fn ask<W: World>(shared: &Shared<W>, visit: &Visit, found: &Approval, code: &str) -> Response {
+/// The question: what is wanted in the words of policy, then every line that the answer is bound
+/// to, and what can be answered.
+async fn ask<W: World>(
+    shared: &Shared<W>,
+    visit: &Visit,
+    found: &Approval,
+    code: &str,
+) -> Response {
     let is_device = found.whom == Whom::Typed;
     let action = if is_device { DEVICE.to_owned() } else { format!("{LIST}/{}", found.id) };
     let world = shared.world.as_ref();
+    let Ok(facts) = basis(world, Vec::new()).await else { return page::unavailable() };
     let pending = found.state_at(world.clock().now()) == approval::State::Pending;
     let shown = Asked {
         frame: visit.frame("Do you approve this?", "approvals"),
         one: Row::of(world, found),
+        wants: rights(world, &facts, &found.sought.targets, &found.sought.openid),
         lines: found.lines(),
         may: pending,
         is_device,
@@ -213,7 +236,11 @@ pub(crate) async fn connect<W: World>(
     let world = shared.world.as_ref();
     match device::find(world, &shared.throttle, &visit.person(), &code).await {
         Err(_) => page::unavailable(),
-        Ok(Ok(found)) => ask(&shared, &visit, &found, &code),
+        // RFC 8628 §3.3.1 lets users compare: as the device shows it, however it was typed.
+        Ok(Ok(found)) => {
+            let shown = UserCode::parse(&code).map_or(code, |code| code.expose());
+            ask(&shared, &visit, &found, &shown).await
+        }
         Ok(Err(refusal)) => {
             shared.count(visit.source(), refusal.check());
             to_type(&visit, "", &format!("Nothing was done: {refusal}."))
@@ -246,12 +273,28 @@ async fn said<W: World>(
             visit.to_sign_in(LIST)
         }
         Ok(End::Decided(recorded)) => match recorded.into_value() {
-            Ok(_) if allow => {
-                visit.answer(page::done("Allowed", "It may be done once, exactly as you saw it."))
+            Ok(answered) if allow => {
+                let what = may_now(&answered);
+                visit.answer(page::done_in(visit.frame("Allowed", "approvals"), &what))
             }
-            Ok(_) => visit.answer(page::done("Denied", "It will not be done.")),
+            Ok(_) => {
+                let frame = visit.frame("Denied", "approvals");
+                visit.answer(page::done_in(frame, "It will not be done."))
+            }
             Err(refusal) => not_done(visit, &refusal),
         },
+    }
+}
+
+/// What an allowed approval allows: one act, or what a grant says until it ends.
+fn may_now(answered: &Approval) -> String {
+    match answered.grant_until {
+        None => "It may be done once, exactly as you saw it.".to_owned(),
+        Some(until) => format!(
+            "It may be done, exactly as you saw it, until {}. You can end it at any time on your \
+             start page.",
+            moment(until)
+        ),
     }
 }
 

@@ -13,12 +13,11 @@ use consent::{
     Answer, Asker, AskerKind, Asking, Begun, Choice, Ending, PageFault, Reply, Settled, Shown,
 };
 use env::World;
-use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use oauth::authorization_response::Delivery;
 use time::Span;
 
+use crate::form::posted_query;
 use crate::guard::RunsItsForm;
 use crate::page::{self, Frame};
 use crate::visit::{Visit, also};
@@ -26,8 +25,6 @@ use crate::{Shared, words};
 
 /// The authorization endpoint.
 pub(crate) const AUTHORIZE: &str = "/authorize";
-/// Bytes of a request that comes as a form: it goes on as a query.
-const POSTED_BYTES_MAX: usize = 8 * 1_024;
 
 /// `GET /authorize`.
 pub(crate) async fn begin<W: World>(
@@ -63,18 +60,10 @@ pub(crate) async fn post<W: World>(
     State(shared): State<Arc<Shared<W>>>,
     request: Request<Body>,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_form = kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-    let read = Limited::new(body, POSTED_BYTES_MAX).collect().await.ok();
-    let bytes = read.filter(|_| is_form).map(|body| body.to_bytes());
-    let query = bytes.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
-    let plain = query.filter(|query| query.bytes().all(|byte| byte.is_ascii_graphic()));
-    match plain {
-        Some(query) => page::see_other(&format!("{AUTHORIZE}?{query}")),
-        None => {
+    match posted_query(request).await {
+        Ok(query) => page::see_other(&format!("{AUTHORIZE}?{query}")),
+        Err(what) => {
             shared.count("", "authorize::Form");
-            let what = format!("It must be a form of at most {POSTED_BYTES_MAX} bytes.");
             page::refusal(StatusCode::BAD_REQUEST, "The request does not read", &what)
         }
     }

@@ -1,4 +1,8 @@
-//! What operators see: people, agents, clients and grants, a page at a time.
+//! What operators see: grants, approvals, sessions, agents, clients and people, a page at a time,
+//! and the story of a task.
+
+mod rows;
+mod trace;
 
 use std::sync::Arc;
 
@@ -7,17 +11,16 @@ use askama::Template;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use consent::acting;
-use env::{Clock, Unavailable, World};
+use basis::turns::Operator;
+use env::World;
 use http::{Request, StatusCode};
-use people::orders;
+use people::sessions::{self, By};
 
-use super::acting::rights;
 use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
 use crate::visit::Visit;
-use crate::words::moment;
+use rows::Row;
 
 /// The first page.
 pub(crate) const OPERATE: &str = "/console/operate";
@@ -26,8 +29,15 @@ const ROWS_MAX: usize = 50;
 /// Characters of an id in an address.
 const ID_CHARS_MAX: usize = 512;
 /// The lists.
-const LISTS: &[(&str, &str)] =
-    &[("grants", "Grants"), ("agents", "Agents"), ("clients", "Clients"), ("users", "People")];
+const LISTS: &[(&str, &str)] = &[
+    ("grants", "Grants"),
+    ("approvals", "Approvals"),
+    ("sessions", "Sessions"),
+    ("agents", "Agents"),
+    ("clients", "Clients"),
+    ("users", "People"),
+    ("trace", "Audit trace"),
+];
 
 #[derive(Template)]
 #[template(path = "operate.html")]
@@ -42,17 +52,14 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// Name, title, and whether it is this one.
     fn lists(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
-        LISTS.iter().map(|(name, title)| (*name, *title, *name == self.here))
+        lists(self.here)
     }
 }
 
-struct Row {
-    id: String,
-    cells: Vec<String>,
-    /// Action and form of the button that ends it.
-    end: Option<(String, String)>,
+/// Name, title, and whether it is this one.
+fn lists(here: &str) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    LISTS.iter().map(move |(name, title)| (*name, *title, *name == here))
 }
 
 /// `GET /console/operate`.
@@ -79,9 +86,12 @@ pub(crate) async fn list<W: World>(
         return visit.refusal(StatusCode::NOT_FOUND, "There is no such list", text);
     };
     let query = Form::of_query(parts.uri.query().unwrap_or_default());
+    if *here == "trace" {
+        return trace::show(&shared, &visit, query.one("id").unwrap_or_default()).await;
+    }
     let after: String = query.one("after").unwrap_or_default().chars().take(ID_CHARS_MAX).collect();
     let from = Some(after.as_str()).filter(|after| !after.is_empty());
-    let Ok((heads, rows, next)) = rows(&shared, &visit, here, from).await else {
+    let Ok((heads, rows, next)) = rows::of(&shared, &visit, here, from).await else {
         return page::unavailable();
     };
     let next = next.map(|next| {
@@ -89,7 +99,11 @@ pub(crate) async fn list<W: World>(
             form_urlencoded::Serializer::new(String::new()).append_pair("after", &next).finish();
         format!("{OPERATE}/{here}?{after}")
     });
-    let told = if query.one("done") == Some("grant") { "The grant is ended." } else { "" };
+    let told = match query.one("done") {
+        Some("grant") => "The grant is ended.",
+        Some("session") => "The session is ended. Its clients are told.",
+        _ => "",
+    };
     let frame = visit.frame(title, "operate");
     visit.answer(page::show(StatusCode::OK, &Page { frame, here, told, after, next, heads, rows }))
 }
@@ -107,111 +121,17 @@ fn for_others<W>(shared: &Shared<W>, visit: &Visit) -> Option<Response> {
     }
 }
 
-type Rows = (&'static [&'static str], Vec<Row>, Option<String>);
-
-async fn rows<W: World>(
-    shared: &Shared<W>,
-    visit: &Visit,
-    here: &str,
-    after: Option<&str>,
-) -> Result<Rows, Unavailable> {
-    let world = shared.world.as_ref();
-    match here {
-        "agents" => agents(world, after).await,
-        "clients" => clients(world, after).await,
-        "users" => users(world, after).await,
-        _ => grants(world, visit, after).await,
-    }
-}
-
-fn plain(id: String, cells: Vec<String>) -> Row {
-    Row { id, cells, end: None }
-}
-
-async fn agents<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Unavailable> {
-    let (found, next) = flow::agents::list(world, after, ROWS_MAX).await?;
-    let row = |one: registry::AgentRecord| {
-        let state = format!("{:?}", one.lifecycle.state).to_lowercase();
-        let (name, owner) = (one.entry.name.to_string(), one.entry.owner.clone());
-        plain(one.id.to_string(), vec![name, owner, one.id.to_string(), state])
-    };
-    let heads = &["Name", "Run by", "Identifier", "State"];
-    Ok((heads, found.into_iter().map(row).collect(), next))
-}
-
-async fn clients<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Unavailable> {
-    let (found, next) = flow::clients::list(world, after, ROWS_MAX).await?;
-    let row = |one: registry::ClientRecord| {
-        let name = one.metadata.client_name.clone().unwrap_or_default();
-        let state = if one.is_enabled().is_ok() { "enabled" } else { "disabled" };
-        let id = one.client_id.clone();
-        plain(one.client_id, vec![name, id, moment(one.registered), state.to_owned()])
-    };
-    let heads = &["Name", "Identifier", "Registered", "State"];
-    Ok((heads, found.into_iter().map(row).collect(), next))
-}
-
-async fn users<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Unavailable> {
-    let (found, next) = orders::list(world, after, ROWS_MAX).await?;
-    let row = |one: registry::UserRecord| {
-        let roles: Vec<_> = one.roles.iter().cloned().collect();
-        let state = people::standing::active(&one).map_or("disabled", |()| "active");
-        let passkeys = one.passkeys.len().to_string();
-        let (name, state) = (one.display_name.clone(), state.to_owned());
-        plain(one.id(), vec![name, one.id(), roles.join(", "), passkeys, state])
-    };
-    let heads = &["Name", "Identifier", "Roles", "Passkeys", "State"];
-    Ok((heads, found.into_iter().map(row).collect(), next))
-}
-
-async fn grants<W: World>(
-    world: &W,
-    visit: &Visit,
-    after: Option<&str>,
-) -> Result<Rows, Unavailable> {
-    let (found, next) = acting::page(world, after, ROWS_MAX).await?;
-    let now = world.clock().now();
-    let facts = basis::facts::basis(world, Vec::new()).await?;
-    let row = |one: acting::Acting| {
-        let grant = &one.grant;
-        let live = grant.is_live(now);
-        let action = format!("{OPERATE}/grants/{}/end", grant.id);
-        let all = rights(world, &facts, grant).into_iter();
-        let all: Vec<_> = all.map(|right| format!("{}: {}", right.place, right.words)).collect();
-        Row {
-            id: grant.id.clone(),
-            cells: vec![
-                one.client.clone(),
-                grant.subject.clone(),
-                all.join("; "),
-                grant.used.as_ref().map_or("never".to_owned(), |used| moment(used.at)),
-                live.as_ref().map_or_else(ToString::to_string, |()| "live".to_owned()),
-            ],
-            end: live.is_ok().then(|| {
-                let form = visit.browser.form_value(&action);
-                (action, form)
-            }),
-        }
-    };
-    let heads = &["Client", "For", "May", "Last used", "State"];
-    Ok((heads, found.into_iter().map(row).collect(), next))
-}
-
 /// `POST /console/operate/grants/{id}/end`.
 pub(crate) async fn end_grant<W: World>(
     State(shared): State<Arc<Shared<W>>>,
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    let (visit, _) = match Visit::with_form(&shared, request).await {
-        Ok(read) => read,
+    let (visit, by) = match ordered(&shared, request).await {
+        Ok(both) => both,
         Err(answer) => return answer,
     };
-    if let Some(answer) = for_others(&shared, &visit) {
-        return answer;
-    }
-    let by = visit.signed.as_ref().map(|signed| signed.session.user.clone()).unwrap_or_default();
-    let ending = Ending { by: &by, why: "ended by an operator" };
+    let ending = Ending::by_operator(&by.0, "ended by an operator");
     match ends::end_grant(shared.world.as_ref(), &id, ending).await {
         Ok(Some(_)) => visit.answer(page::see_other(&format!("{OPERATE}/grants?done=grant"))),
         Ok(None) => {
@@ -220,4 +140,39 @@ pub(crate) async fn end_grant<W: World>(
         }
         Err(_) => page::unavailable(),
     }
+}
+
+/// `POST /console/operate/sessions/{id}/end`.
+pub(crate) async fn end_session<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let (visit, by) = match ordered(&shared, request).await {
+        Ok(both) => both,
+        Err(answer) => return answer,
+    };
+    let (world, by) = (shared.world.as_ref(), By::Operator(&by));
+    let ended = sessions::end(world, by, &id, "ended by an operator").await;
+    match ended.map(env::Recorded::into_value) {
+        Ok(Ok(_)) => visit.answer(page::see_other(&format!("{OPERATE}/sessions?done=session"))),
+        Ok(Err(refusal)) => {
+            let what = format!("Nothing was done: {refusal}.");
+            visit.refusal(StatusCode::NOT_FOUND, "There is no such session", &what)
+        }
+        Err(_) => page::unavailable(),
+    }
+}
+
+/// The form of an operator, and who it is.
+async fn ordered<W: World>(
+    shared: &Shared<W>,
+    request: Request<Body>,
+) -> Result<(Visit, Operator), Response> {
+    let (visit, _) = Visit::with_form(shared, request).await?;
+    if let Some(answer) = for_others(shared, &visit) {
+        return Err(answer);
+    }
+    let by = visit.signed.as_ref().map(|signed| signed.session.user.clone()).unwrap_or_default();
+    Ok((visit, Operator(by)))
 }

@@ -11,7 +11,6 @@ use http::header::SET_COOKIE;
 use http::{Request, StatusCode};
 use people::browser::Place;
 use people::end::{Check, End};
-use people::sessions::{self, By};
 use people::sign_in::{self, SignedIn, passkey};
 use people::upstream::{self, Came, Offered};
 
@@ -288,8 +287,11 @@ pub(crate) async fn to_provider<W: World>(
     let begun = upstream::begin(world, ceremonies, &visit.person(), &name, &to, signed).await;
     match begun {
         Ok(Ok(to)) => {
+            let Ok(offered) = upstream::offered(world).await else { return page::unavailable() };
+            let title = offered.into_iter().find(|one| one.name == name);
+            let title = title.map_or(name, |one| one.title);
             let frame = visit.frame("On to your provider", "");
-            visit.answer(page::show(StatusCode::OK, &Onward { frame, to, title: name }))
+            visit.answer(page::show(StatusCode::OK, &Onward { frame, to, title }))
         }
         Ok(Err(refusal)) => {
             shared.count(visit.source(), refusal.check());
@@ -329,31 +331,4 @@ pub(crate) async fn by_provider<W: World>(
             visit.refusal(StatusCode::FORBIDDEN, "You were not let in", &what)
         }
     }
-}
-
-/// `POST /sign-out`.
-pub(crate) async fn out<W: World>(
-    State(shared): State<Arc<Shared<W>>>,
-    request: Request<Body>,
-) -> Response {
-    let (visit, _) = match Visit::with_form(&shared, request).await {
-        Ok(read) => read,
-        Err(answer) => return answer,
-    };
-    if let Some(signed) = &visit.signed {
-        let by = By::Owner(&signed.session.user);
-        let id = signed.session.id.clone();
-        let ended = sessions::end(shared.world.as_ref(), by, &id, "signed out").await;
-        if ended.is_err() {
-            return page::unavailable();
-        }
-    }
-    let mut answer = visit.answer(page::done_in(
-        Frame::bare("Signed out"),
-        "You are signed out here. What may go on without you goes on: see it at your next sign-in.",
-    ));
-    if let Some(cookie) = browser::forget_session() {
-        answer.headers_mut().append(SET_COOKIE, cookie);
-    }
-    answer
 }

@@ -20,6 +20,8 @@ fn call(house: &House, client: &Client, more: &str) -> Call {
         form: Form::parse(body.as_bytes()).unwrap(),
         client: client.asks(request, house.domain.now()).client,
         attestation: None,
+        dpop: Vec::new(),
+        path: "/par".to_owned(),
         certificates: Vec::new(),
         source: "192.0.2.7".to_owned(),
     }
@@ -51,11 +53,16 @@ fn s10_6_a_person_sees_exactly_what_is_asked_and_answers_once() {
         let page = question.page();
         assert_eq!(page.text("number"), found.number.to_string());
         assert!(page.text("shown").contains("Order 7"), "{}", page.text("shown"));
+        // First in the words of policy, for people do not read scopes.
+        assert!(page.text("wants").contains("read notices"), "{}", page.text("wants"));
         // It is hers alone, whoever runs the system.
         let mut root = house.signed("root").await;
         assert_eq!(root.get(&place).await.status, StatusCode::NOT_FOUND);
         let answer = ada.send(&question, "answer", &[("answer", "allow")]).await;
         assert_eq!(answer.status, StatusCode::OK);
+        // What she allowed lasts, and the page says so.
+        let told = answer.page().text("notice");
+        assert!(told.contains("until") && !told.contains("once"), "{told}");
         assert_eq!(state(&house), State::Allowed);
         // The back button.
         let again = ada.send(&question, "answer", &[("answer", "deny")]).await;
@@ -85,7 +92,9 @@ fn rfc8628_3_3_a_code_is_typed_shown_and_confirmed() {
         let wrong = ada.send(&typed, "device", &[("user_code", "BBBB-BBBB")]).await;
         assert!(wrong.page().id("told").is_some());
         assert!(house.counted.lock().unwrap().contains(&"approve::NoSuchCode"));
-        let question = ada.send(&typed, "device", &[]).await;
+        // However it is typed, the page shows it as the device does: the user compares.
+        let careless = asked.user_code.to_lowercase().replace('-', " ");
+        let question = ada.send(&typed, "device", &[("user_code", &careless)]).await;
         let page = question.page();
         assert!(page.id("phishing").is_some());
         assert_eq!(page.text("code"), asked.user_code);

@@ -1,9 +1,13 @@
 //! Every page: what is on it, who sees it, and where it may lead.
 
+use authentication::notice::Notice;
+use authentication::session::Session;
 use authorization::granted::Ended;
 use authorization::granted::GrantRecord;
 use env::{Clock, World};
 use http::StatusCode;
+use monitoring::Event;
+use registry::{ClientLogout, ClientRecord};
 use testkit::fixture::story;
 
 use crate::tab::{House, ask};
@@ -130,7 +134,7 @@ fn every_page_is_as_it_must_be() {
         let answer = tab.get("/console/operate").await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
         answer.page();
-        for list in ["grants", "agents", "clients", "users"] {
+        for list in ["grants", "approvals", "sessions", "agents", "clients", "users", "trace"] {
             let answer = root.get(&format!("/console/operate/{list}")).await;
             assert_eq!(answer.status, StatusCode::OK);
             assert!(answer.page().id("main").is_some());
@@ -143,6 +147,106 @@ fn every_page_is_as_it_must_be() {
         // What stands in an address is not shown as ours.
         let answer = tab.get("/console?done=%3Cb%3Eyou%20won").await;
         assert!(!answer.body.contains("you won"));
+    });
+}
+
+/// An operator ends somebody's session, and reads what came of a grant.
+///
+/// req: AUTHZ-18 (part), OBS-09 (part)
+#[test]
+fn s10_6_an_operator_ends_sessions_and_reads_stories() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let mut ada = house.signed("ada").await;
+        let mut root = house.signed("root").await;
+        let consent = ada.open(&ask("invoices.read", "")).await;
+        ada.send(&consent, "consent", &[("answer", "allow")]).await.location();
+        let grant = house.world().store().every::<GrantRecord>()[0].id.clone();
+        let list = root.get("/console/operate/grants").await.page();
+        let to = list.id(&format!("story-{grant}")).unwrap().attributes["href"].clone();
+        let told = root.get(&to).await.page();
+        assert_eq!(told.text("root"), grant);
+        let text = told.text("story");
+        assert!(text.contains("user:ada") && text.contains(crate::tab::CLIENT), "{text}");
+        let unknown = root.get("/console/operate/trace?id=none").await;
+        assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+        assert!(unknown.page().id("missing").is_some());
+        // Not for those who run nothing.
+        assert_eq!(ada.get(&to).await.status, StatusCode::FORBIDDEN);
+        let id = house.world().store().every::<Session>();
+        let id = id.iter().find(|one| one.user == "user:ada").unwrap().id.clone();
+        let sessions = root.get("/console/operate/sessions").await;
+        assert!(sessions.page().text(&format!("row-{id}")).contains("user:ada"));
+        let action = format!("/console/operate/sessions/{id}/end");
+        let page = sessions.page();
+        let form = page.named("form").find(|one| one.attributes["action"] == action).unwrap();
+        let form = page
+            .named("input")
+            .find(|one| one.span.0 > form.span.0 && one.attributes["name"] == "form")
+            .unwrap();
+        let fields = [("form".to_owned(), form.attributes["value"].clone())];
+        // Her own form for the same action is no operator's.
+        let refused = ada.post(&action, &fields, Some(crate::tab::origin())).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        let ended = root.post(&action, &fields, Some(crate::tab::origin())).await;
+        assert_eq!(ended.location(), "/console/operate/sessions?done=session");
+        assert!(ada.get("/console").await.location().starts_with("/sign-in"));
+        let record = house.domain.server.journal().of(Event::SessionEnded).pop().unwrap();
+        assert_eq!(record.operator.as_deref(), Some("user:root"));
+        let again = root.post(&action, &fields, Some(crate::tab::origin())).await;
+        assert_eq!(again.status, StatusCode::NOT_FOUND);
+    });
+}
+
+/// RP-Initiated Logout 1.0 §2: whom a client sends without showing that it means this session is
+/// asked first, and goes on only where the client registered.
+///
+/// req: AUTHN-11 (part)
+#[test]
+fn rp_initiated_2_a_client_sends_somebody_to_sign_out() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let bye = "https://books.example/bye?x=1".to_owned();
+        let (world, id) = (house.world(), crate::tab::CLIENT);
+        let mut client = (*world.store().single::<ClientRecord>(id).unwrap()).clone();
+        client.logout =
+            ClientLogout { backchannel: Some(format!("{bye}&back")), redirect_uris: vec![bye] };
+        world.store().put(&client);
+        let there = "post_logout_redirect_uri=https%3A%2F%2Fbooks.example%2Fbye%3Fx%3D1";
+        let asked = format!("/end-session?client_id={id}&{there}&state=s%201");
+        // Nobody is signed in: there is nothing to end, and they go on.
+        let on = "https://books.example/bye?x=1&state=s%201";
+        assert_eq!(house.tab().get(&asked).await.location(), on);
+        let mut ada = house.signed("ada").await;
+        // The client took part in her session, and will be told.
+        let consent = ada.open(&ask("invoices.read+openid", "")).await;
+        ada.send(&consent, "consent", &[("answer", "allow")]).await.location();
+        let question = ada.get(&asked).await;
+        assert_eq!(question.page().text("leave-user"), "ada");
+        assert!(question.policy().contains("form-action 'self' https://books.example;"));
+        let stay = ada.send(&question, "leave", &[("leave", "no")]).await;
+        assert_eq!(stay.location(), "/console");
+        assert_eq!(ada.get("/console").await.status, StatusCode::OK);
+        // What a page kept is checked again; a place of somebody else is never gone to.
+        let wrong = format!("client_id={id}&post_logout_redirect_uri=https%3A%2F%2Fevil.example");
+        let forged = ada.send(&question, "leave", &[("leave", "yes"), ("query", &wrong)]).await;
+        assert_eq!(forged.status, StatusCode::BAD_REQUEST);
+        assert!(!forged.headers.contains_key("location"));
+        for query in [wrong.as_str(), "id_token_hint=a.b.c", there] {
+            let answer = ada.get(&format!("/end-session?{query}")).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+            assert!(answer.page().text("notice").contains("asked wrongly"), "{query}");
+        }
+        assert_eq!(ada.get("/console").await.status, StatusCode::OK);
+        // A form of the client's own page becomes a question, and ends nothing by itself.
+        let fields = [("client_id".to_owned(), id.to_owned())];
+        let posted = ada.post("/end-session", &fields, Some("https://books.example")).await;
+        assert_eq!(posted.location(), format!("/end-session?client_id={id}"));
+        let answer = ada.send(&question, "leave", &[("leave", "yes")]).await;
+        assert_eq!(answer.location(), on);
+        assert!(!ada.cookies.contains_key("__Host-aims-session"));
+        let told: Vec<_> = world.store().every::<Notice>();
+        assert_eq!(told.iter().map(|one| one.client_id.as_str()).collect::<Vec<_>>(), [id]);
     });
 }
 

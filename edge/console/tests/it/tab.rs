@@ -11,6 +11,7 @@ use env::World;
 use http::header::{CONTENT_SECURITY_POLICY, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
+use monitoring::trace::Trace;
 use people::orders::{self, NewUser};
 use registry::{ClientRecord, Metadata, UserName};
 use testkit::fixture::{Domain, GATEWAY, ISSUER, files};
@@ -38,7 +39,15 @@ impl House {
         let world = domain.server.world();
         let on_refused: console::OnRefused =
             Arc::new(move |_, check| counts.lock().unwrap().push(check));
-        let router = console::router(Parts { world, on_refused });
+        let journal = domain.server.clone();
+        let stories: console::Stories = Arc::new(move |asked| {
+            let records = journal.journal().records();
+            Box::pin(async move {
+                let known = records.iter().any(|one| one.root.as_deref() == Some(&*asked));
+                Ok(known.then(|| Trace::of(&asked, &records)))
+            })
+        });
+        let router = console::router(Parts { world, on_refused, stories });
         let house = Self { domain, router, counted };
         house.client();
         house.add("ada", &[]).await;

@@ -282,6 +282,8 @@ fn an_approval_is_answered_in_one_tab_and_in_time() {
                 form: Form::parse(body.as_bytes()).unwrap(),
                 client: client.asks(none, house.domain.now()).client,
                 attestation: None,
+                dpop: Vec::new(),
+                path: "/bc-authorize".to_owned(),
                 certificates: Vec::new(),
                 source: "192.0.2.7".to_owned(),
             };

@@ -110,3 +110,32 @@ async fn s7_what_is_posted_is_told_to_one_place() {
     assert!(matches!(got, Err(FetchFault::Broken { .. })), "{got:?}");
     assert!(Roots::of_pem("").is_err());
 }
+
+/// CIBA Core 1.0 §10.2: 204 or 200 is an answer, a redirect is not followed, and no body is read.
+#[tokio::test]
+async fn ciba_10_2_who_is_told_answers_with_a_status_alone() {
+    let rig = Rig::new();
+    let fetcher = rig.fetcher(LOOPBACK);
+    let target = Listener::start(rig.web.server(&[HOST], &[]), Act::Say(OK.to_owned())).await;
+    let to = target.url(HOST, "/");
+    let elsewhere = format!("HTTP/1.1 302 T\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n");
+    let endless = "HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\nno end".to_owned();
+    let refused = |status| Err(FetchFault::Status { status });
+    for (answer, expect) in [
+        ("HTTP/1.1 204 No Content\r\n\r\n".to_owned(), Ok(())),
+        (OK.to_owned(), Ok(())),
+        (endless, Ok(())),
+        (elsewhere, refused(302)),
+        (OK.replace("200 OK", "401 Unauthorized"), refused(401)),
+    ] {
+        let listener = Listener::start(rig.web.server(&[HOST], &[]), Act::Say(answer)).await;
+        let got = fetcher.tell(&listener.url(HOST, "/cb"), "secret", "{}".to_owned()).await;
+        assert_eq!(got, expect);
+    }
+    assert_eq!(target.requests(), 0);
+    // No private address, unless an operator lists it.
+    let listener = Listener::start(rig.web.server(&[HOST], &[]), Act::Say(OK.to_owned())).await;
+    let got = rig.fetcher(&[]).tell(&listener.url(HOST, "/cb"), "secret", String::new()).await;
+    assert!(matches!(got, Err(FetchFault::Private { .. })), "{got:?}");
+    assert_eq!(listener.requests(), 0);
+}

@@ -90,6 +90,8 @@ impl<S: Store> House<S> {
             form: Form::parse(body.as_bytes()).unwrap(),
             client: proved.client,
             attestation: None,
+            dpop: Vec::new(),
+            path: "/bc-authorize".to_owned(),
             certificates: Vec::new(),
             source: "192.0.2.7".to_owned(),
         }

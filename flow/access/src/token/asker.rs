@@ -21,12 +21,29 @@ use crate::record::{begin, refused, single_use};
 pub struct Asker {
     /// `client_id` and `client_assertion`.
     pub client: PresentedClient,
-    /// `OAuth-Client-Attestation` and its proof.
-    pub attestation: Option<(oauth::TokenText, oauth::TokenText)>,
+    /// `OAuth-Client-Attestation` and its proof, where that is not one of DPoP.
+    pub attestation: Option<(oauth::TokenText, Option<oauth::TokenText>)>,
+    /// The values of the `DPoP` field.
+    pub dpop: Vec<Vec<u8>>,
+    /// The endpoint, below the issuer.
+    pub path: String,
     /// The certificates of the channel, in DER, leaf first.
     pub certificates: Vec<Vec<u8>>,
     /// Where it comes from, for counting strangers.
     pub source: String,
+}
+
+impl Asker {
+    /// What is believed of it by [`client::authenticate`].
+    pub fn shown(&self) -> Shown<'_> {
+        Shown {
+            client: &self.client,
+            attestation: self.attestation.as_ref(),
+            certificates: &self.certificates,
+            dpop: &self.dpop,
+            path: &self.path,
+        }
+    }
 }
 
 /// Why a client that asks is told nothing.
@@ -85,8 +102,7 @@ impl Asking {
         asker: &Asker,
         others: Vec<env::Key>,
     ) -> Result<Result<Self, ClientRefusal>, Unavailable> {
-        let Asker { client, attestation, certificates, .. } = asker;
-        let shown = Shown { client, attestation: attestation.as_ref(), certificates };
+        let shown = asker.shown();
         let keys = match client::keys(world, shown).await? {
             Ok(keys) => keys.into_iter().chain(others).collect(),
             Err(refusal) => return Ok(Err(refusal)),
@@ -95,7 +111,7 @@ impl Asking {
         let now = issuing::now(world, &facts)?;
         let issuer = Issuer::parse(&world.site().issuer)
             .map_err(|error| Unavailable::of("settings", error))?;
-        let proved = match client::authenticate(shown, &facts, &issuer, now)? {
+        let proved = match client::authenticate(world, shown, &facts, &issuer, now).await? {
             Ok(proved) => proved,
             Err(refusal) => return Ok(Err(refusal)),
         };

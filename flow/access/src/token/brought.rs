@@ -50,12 +50,19 @@ pub(crate) struct Waiting {
     ticket: Stored<Ticket>,
     approval: Stored<Approval>,
     next: Option<Ticket>,
+    /// Whether the tokens are sent to the client, which does not ask for them.
+    pushed: bool,
     pub(crate) waited: Waited,
 }
 
 impl Waiting {
-    fn of(ticket: Stored<Ticket>, approval: Stored<Approval>, now: UnixTime) -> Self {
-        let (next, polled) = ticket.poll(&approval, now);
+    fn of(ticket: Stored<Ticket>, approval: Stored<Approval>, asked: &Asked<'_>) -> Self {
+        let now = asked.now;
+        let pushed = asked.endpoint == Endpoint::Push;
+        let (next, polled) = match pushed {
+            true => (None, ticket.push(&approval, now)),
+            false => ticket.poll(&approval, asked.arrived, now),
+        };
         let branches = matches!(approval.front, Front::Challenge | Front::Deferred);
         let waited = Waited {
             client_id: ticket.client_id.clone(),
@@ -68,7 +75,7 @@ impl Waiting {
                 actors: approval.asks.actors.clone(),
             }),
         };
-        Self { ticket, approval, next, waited }
+        Self { ticket, approval, next, pushed, waited }
     }
 
     /// What asking changes where nothing is given: how long to wait until the next time.
@@ -78,13 +85,18 @@ impl Waiting {
     }
 
     /// Both serve once: whoever commits first has them.
-    pub(super) fn used(&self, now: UnixTime) -> Result<[Write; 2], Unmoved> {
-        let ticket = self.ticket.after_use(now);
-        let approval = self.approval.after_use(now)?;
-        Ok([
-            Write::put(&ticket, Expect::Version(self.ticket.version)),
-            Write::put(&approval, Expect::Version(self.approval.version)),
-        ])
+    pub(super) fn used(&self, now: UnixTime) -> Result<Vec<Write>, Unmoved> {
+        let ticket = match self.pushed {
+            true => self.ticket.after_push(now),
+            false => self.ticket.after_use(now),
+        };
+        let mut writes = vec![Write::put(&ticket, Expect::Version(self.ticket.version))];
+        // What could not be delivered is made again: both are used already.
+        if self.ticket.used.is_none() {
+            let approval = self.approval.after_use(now)?;
+            writes.push(Write::put(&approval, Expect::Version(self.approval.version)));
+        }
+        Ok(writes)
     }
 
     /// The question, for records.
@@ -137,6 +149,12 @@ impl Brought {
             authorization_details: self.details.as_ref(),
             ..Context::bare(self.grant, asked.caller, facet, delegation, lifetimes, asked.now)
         }
+    }
+
+    /// `auth_req_id`, where the tokens are pushed to the client.
+    pub(crate) fn pushed(&self) -> Option<&str> {
+        let waiting = self.waiting.as_ref().filter(|waiting| waiting.pushed)?;
+        waiting.ticket.notify.as_ref().map(|notify| notify.auth_req_id.as_str())
     }
 
     /// Everybody whom the token concerns beside the caller and the target.
@@ -247,7 +265,7 @@ async fn waited<W: World>(
             ended => ended,
         };
     }
-    brought.waiting = Some(Waiting::of(ticket, approval, asked.now));
+    brought.waiting = Some(Waiting::of(ticket, approval, asked));
     Ok(Ok(brought))
 }
 

@@ -1,16 +1,17 @@
 //! Which client asks: the one method it used, verified. The same at every endpoint that clients
 //! authenticate at, so that none skips a check (docs/past-defects.md 8, 17).
 
+use authentication::attested_client::Proof;
 use authentication::{
     Method, Proved, attested_client, client_secret, private_key_jwt, public, spiffe_jwt,
     spiffe_wit, spiffe_x509, tls_client,
 };
 use credential::{KeyRing, Purpose};
-use env::rows::ClientKeys;
 use env::{Key, Stored, Unavailable, World};
 use jose::KeySet;
 use oauth::client_assertion::{AssertionType, PresentedClient, SecretWay};
 use oauth::confirmation::CertificateThumbprint;
+use oauth::dpop::{NonceKey, ProofRefused};
 use oauth::registration::ClientAuthMethod;
 use oauth::{ClientId, Issuer, TokenText};
 use registry::ClientRecord;
@@ -19,6 +20,7 @@ use registry::profile::{self, Demand};
 use time::UnixTime;
 use wimse::TrustAnchors;
 
+use super::proof;
 use crate::documents::{self, Unread};
 use crate::facts::Basis;
 
@@ -85,6 +87,9 @@ pub enum ClientRefusal {
     /// By attestation.
     #[error(transparent)]
     Attested(#[from] attested_client::Refusal),
+    /// By attestation, and a proof of DPoP.
+    #[error(transparent)]
+    Dpop(#[from] ProofRefused),
     /// By a shared secret.
     #[error(transparent)]
     Secret(#[from] client_secret::Refusal),
@@ -106,6 +111,7 @@ impl ClientRefusal {
             Self::PrivateKeyJwt(_) => "client::PrivateKeyJwt",
             Self::Tls(_) => "client::Tls",
             Self::Attested(_) => "client::Attested",
+            Self::Dpop(_) => "client::Dpop",
             Self::Secret(_) => "client::Secret",
         }
     }
@@ -116,17 +122,14 @@ impl ClientRefusal {
 pub struct Shown<'a> {
     /// `client_id`, `client_assertion`, and a secret.
     pub client: &'a PresentedClient,
-    /// `OAuth-Client-Attestation` and its proof.
-    pub attestation: Option<&'a (TokenText, TokenText)>,
+    /// `OAuth-Client-Attestation` and its proof, where that is not one of DPoP.
+    pub attestation: Option<&'a (TokenText, Option<TokenText>)>,
+    /// The values of the `DPoP` field.
+    pub dpop: &'a [Vec<u8>],
+    /// The endpoint, below the issuer.
+    pub path: &'a str,
     /// The certificates of the channel, in DER, leaf first.
     pub certificates: &'a [Vec<u8>],
-}
-
-impl<'a> From<&'a super::Call> for Shown<'a> {
-    fn from(call: &'a super::Call) -> Self {
-        let (attestation, certificates) = (call.attestation.as_ref(), &call.certificates);
-        Self { client: &call.client, attestation, certificates }
-    }
 }
 
 /// Makes ready what a client publishes about itself, and names the rows that authentication needs.
@@ -175,49 +178,43 @@ struct Judge<'a> {
     facts: &'a Basis,
     issuer: &'a Issuer,
     now: UnixTime,
+    /// The proof of DPoP that is also that of an attestation.
+    proof: Option<proof::Shown>,
+    /// What the challenges of other proofs are made with.
+    challenges: Option<NonceKey>,
 }
 
 type Judged = Result<Result<Proved, ClientRefusal>, Unavailable>;
 
 /// Verifies the one method that was used. A certificate beside an assertion or attestation is not a
 /// method: it is what a token may be bound to.
-pub fn authenticate(
+pub async fn authenticate<W: World>(
+    world: &W,
     call: Shown<'_>,
     facts: &Basis,
     issuer: &Issuer,
     now: UnixTime,
 ) -> Result<Result<Proved, ClientRefusal>, Unavailable> {
-    let skew = facts.set().domain().bounds.clock_skew;
-    let client_id = call.client.client_id.as_ref();
-    let bundles = &facts.trust.bundles;
-    let judge = Judge { facts, issuer, now };
-    Ok(match (&call.client.assertion, call.attestation, &call.client.secret) {
-        (Some((AssertionType::SpiffeJwt, text)), None, None) => {
-            spiffe_jwt::authenticate(text.as_str(), client_id, issuer, bundles.spiffe(), now, skew)
-                .map(plain)
-                .map_err(ClientRefusal::from)
-        }
-        (Some((AssertionType::Jwt, text)), None, None) => {
-            let id = claimed(call);
-            return judge.by_assertion(id.as_deref(), client_id, text);
-        }
-        (None, Some((attestation, pop)), None) => {
-            let registered = match client_id {
-                Some(id) => facts.rows.get::<ClientRecord>(id.as_str())?.map(|one| (id, one)),
-                None => None,
-            };
-            match registered {
-                Some((id, client)) => judge.attestation(&client, id, attestation, pop),
-                None => judge.wit(attestation, pop, client_id),
+    let (mut proof, mut challenges) = (None, None);
+    match call.attestation {
+        None => {}
+        Some((_, None)) => {
+            let at = proof::At { method: "POST", path: call.path, access_token: None };
+            match proof::of(world, facts, call.dpop, at, now).await? {
+                Ok(shown) => proof = shown,
+                Err(refused) => return Ok(Err(ClientRefusal::Dpop(refused))),
             }
         }
-        (None, None, Some((way, secret))) => {
-            let proved = judge.secret(client_id, *way, secret)?;
-            proved.map_err(|refusal| by_http(*way, refusal))
+        Some((_, Some(_))) if proof::gives_challenges(facts.set().domain()) => {
+            challenges = Some(proof::nonces(world).await?);
         }
-        (None, None, None) => return judge.channel(client_id, call.certificates),
-        _ => Err(ClientRefusal::Several),
-    })
+        Some((_, Some(_))) => {}
+    }
+    let once = proof.as_ref().map(|proof| proof.once.clone());
+    let judge = Judge { facts, issuer, now, proof, challenges };
+    let proved = judge.by_what_was_used(call)?;
+    // Where the proof of DPoP is what proves the client, it serves once as that.
+    Ok(proved.map(|proved| Proved { once: proved.once.or(once), ..proved }))
 }
 
 /// A client that used HTTP authentication is answered in its terms.
@@ -235,6 +232,48 @@ const fn plain(caller: authentication::Caller) -> Proved {
 }
 
 impl Judge<'_> {
+    fn by_what_was_used(&self, call: Shown<'_>) -> Judged {
+        let client_id = call.client.client_id.as_ref();
+        let bundles = &self.facts.trust.bundles;
+        Ok(match (&call.client.assertion, call.attestation, &call.client.secret) {
+            (Some((AssertionType::SpiffeJwt, text)), None, None) => {
+                let (text, bundles) = (text.as_str(), bundles.spiffe());
+                let (issuer, now, skew) = (self.issuer, self.now, self.skew());
+                spiffe_jwt::authenticate(text, client_id, issuer, bundles, now, skew)
+                    .map(plain)
+                    .map_err(ClientRefusal::from)
+            }
+            (Some((AssertionType::Jwt, text)), None, None) => {
+                let id = claimed(call);
+                return self.by_assertion(id.as_deref(), client_id, text);
+            }
+            (None, Some((attestation, pop)), None) => {
+                let registered = match client_id {
+                    Some(id) => {
+                        self.facts.rows.get::<ClientRecord>(id.as_str())?.map(|one| (id, one))
+                    }
+                    None => None,
+                };
+                match registered {
+                    Some((id, client)) => {
+                        self.attestation(&client, id, (attestation, pop.as_ref()))
+                    }
+                    // draft-ietf-oauth-spiffe-client-auth: a WIT comes with a proof of its own.
+                    None => match pop {
+                        Some(pop) => self.wit(attestation, pop, client_id),
+                        None => Err(attested_client::Refusal::NoProof.into()),
+                    },
+                }
+            }
+            (None, None, Some((way, secret))) => {
+                let proved = self.secret(client_id, *way, secret)?;
+                proved.map_err(|refusal| by_http(*way, refusal))
+            }
+            (None, None, None) => return self.channel(client_id, call.certificates),
+            _ => Err(ClientRefusal::Several),
+        })
+    }
+
     fn by_assertion(
         &self,
         claimed: Option<&str>,
@@ -289,10 +328,14 @@ impl Judge<'_> {
         &self,
         client: &ClientRecord,
         id: &ClientId,
-        attestation: &TokenText,
-        pop: &TokenText,
+        (attestation, pop): (&TokenText, Option<&TokenText>),
     ) -> Result<Proved, ClientRefusal> {
-        registered(client, ClientAuthMethod::Attestation)?;
+        let (used, proof) = match (pop, &self.proof) {
+            (Some(pop), _) => (ClientAuthMethod::Attestation, Proof::Jwt(pop.as_str())),
+            (None, Some(shown)) => (ClientAuthMethod::AttestationDpop, Proof::Dpop(&shown.proven)),
+            (None, None) => return Err(attested_client::Refusal::NoProof.into()),
+        };
+        registered(client, used)?;
         let named = attested_client::attester(attestation.as_str())?;
         // Policy names whose word counts, and for whom: never the attestation itself.
         let trusted = self.facts.set().domain().registration.attesters.iter().find(|one| {
@@ -308,8 +351,9 @@ impl Judge<'_> {
             now: self.now,
             skew: self.skew(),
             max_age: self.facts.set().domain().bounds.proof_lifetime,
+            challenges: self.challenges.as_ref(),
         };
-        let shown = (attestation.as_str(), pop.as_str());
+        let shown = (attestation.as_str(), proof);
         attested_client::authenticate(shown, id, &attester.jwks, facts).map_err(Into::into)
     }
 
@@ -375,13 +419,7 @@ impl Judge<'_> {
 
     /// The keys that the client registered, or publishes.
     fn keys(&self, client: &Stored<ClientRecord>) -> Result<Option<KeySet>, Unavailable> {
-        if let Some(keys) = client.metadata.jwks() {
-            return Ok(Some(keys.clone()));
-        }
-        let Some(url) = client.metadata.jwks_uri() else { return Ok(None) };
-        let published = self.facts.rows.get::<ClientKeys>(&ClientKeys::row(url))?;
-        let fresh = published.filter(|keys| documents::fresh(keys, self.now));
-        Ok(fresh.map(|published| published.keys.clone()))
+        documents::keys_of(client, &self.facts.rows, self.now)
     }
 
     fn skew(&self) -> time::Span {

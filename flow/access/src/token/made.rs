@@ -69,7 +69,9 @@ pub(super) async fn make<W: World>(
                 Err(unmoved) => return Ok(Err(Refusal::Unmakeable(unmoved.to_string()))),
             }
         }
-        match id_token::beside(world, facts, (asked, brought), held, &token).await? {
+        let refresh_token = response.refresh_token.clone();
+        let beside = (&token, refresh_token.as_deref());
+        match id_token::beside(world, facts, (asked, brought), held, beside).await? {
             Ok(id_token) => response.id_token = id_token,
             Err(fault) => return Ok(Err(Refusal::Unmakeable(fault))),
         }
@@ -140,8 +142,10 @@ fn gets_refresh_token(people: &People, held: &GrantRecord) -> bool {
 /// to the respective public key." That of others is bound to how they authenticate: RFC 9449 §5,
 /// "they are already sender-constrained with a different existing mechanism."
 fn binding(asked: &Asked<'_>) -> Option<Binding> {
-    let public = asked.caller.method() == Method::None;
-    asked.key.filter(|_| public).map(|key| Binding::Dpop(key.to_base64url()))
+    // draft-ietf-oauth-attestation-based-client-auth §9.3 wants those of an attested instance bound
+    // to its key, which here is that of the proof.
+    let bound = matches!(asked.caller.method(), Method::None | Method::AttestationDpop);
+    asked.key.filter(|_| bound).map(|key| Binding::Dpop(key.to_base64url()))
 }
 
 /// The token itself.

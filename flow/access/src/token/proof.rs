@@ -4,7 +4,9 @@ use authentication::Once;
 use env::{Clock, Unavailable, World};
 use jose::{Algorithm, Thumbprint};
 use oauth::TokenText;
-use oauth::dpop::{Expected, Freshness, NonceKey, Proof, ProofRefused, target};
+use oauth::attestation_client::ChallengeResponse;
+use oauth::dpop::{Expected, Freshness, NonceKey, Proof, ProofRefused, Proven, target};
+use policy::Domain;
 use time::UnixTime;
 
 use crate::facts::Basis;
@@ -19,6 +21,7 @@ pub const ALGORITHMS: &[Algorithm] =
 pub(crate) struct Shown {
     pub(crate) key: Thumbprint,
     pub(crate) once: Once,
+    pub(crate) proven: Proven,
 }
 
 /// The request that a proof is of: the endpoint, and the token beside it.
@@ -42,7 +45,7 @@ pub(crate) async fn of<W: World>(
     }
     let bounds = &facts.set().domain().bounds;
     let nonces = match bounds.dpop_nonces {
-        true => Some(NonceKey::of(secret::of(world).await?.expose())),
+        true => Some(nonces(world).await?),
         false => None,
     };
     let freshness = match &nonces {
@@ -63,7 +66,8 @@ pub(crate) async fn of<W: World>(
                 let space = format!("{} dpop {}", site.issuer, proven.thumbprint());
                 let value = proven.jti().as_str().to_owned();
                 let once = Once { space, value, until: proven.remember_until() };
-                return Ok(Ok(Some(Shown { key: *proven.thumbprint(), once })));
+                let key = *proven.thumbprint();
+                return Ok(Ok(Some(Shown { key, once, proven })));
             }
             Err(why) => match (&refused, &why) {
                 // The reason that is not only about the other of the two URLs.
@@ -83,6 +87,29 @@ pub async fn nonce<W: World>(world: &W) -> Result<Option<String>, Unavailable> {
     if !facts.set().domain().bounds.dpop_nonces {
         return Ok(None);
     }
-    let key = NonceKey::of(secret::of(world).await?.expose());
-    Ok(Some(key.nonce(world.clock().now())))
+    Ok(Some(nonces(world).await?.nonce(world.clock().now())))
+}
+
+/// A challenge for the proof of an attested instance: it serves as a nonce of DPoP as well, for
+/// that may be the proof. `None` where policy asks for none, or trusts no attester.
+///
+/// draft-ietf-oauth-attestation-based-client-auth §6.1: "If the Authorization Server offers a
+/// challenge endpoint, the Client MUST retrieve a challenge and MUST use this challenge".
+pub async fn challenge<W: World>(world: &W) -> Result<Option<ChallengeResponse>, Unavailable> {
+    let facts = crate::facts::basis(world, Vec::new()).await?;
+    if !gives_challenges(facts.set().domain()) {
+        return Ok(None);
+    }
+    let attestation_challenge = nonces(world).await?.nonce(world.clock().now());
+    Ok(Some(ChallengeResponse { attestation_challenge }))
+}
+
+/// Whether attested instances must repeat a challenge of ours.
+pub(crate) fn gives_challenges(domain: &Domain) -> bool {
+    domain.bounds.dpop_nonces && !domain.registration.attesters.is_empty()
+}
+
+/// What nonces and challenges are made with.
+pub(crate) async fn nonces<W: World>(world: &W) -> Result<NonceKey, Unavailable> {
+    Ok(NonceKey::of(secret::of(world).await?.expose()))
 }

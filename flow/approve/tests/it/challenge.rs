@@ -80,6 +80,8 @@ impl Counter {
             form: Form::parse(body.as_bytes()).unwrap(),
             client: proved.client,
             attestation: proved.attestation,
+            dpop: Vec::new(),
+            path: "/transaction-authorization".to_owned(),
             certificates: Vec::new(),
             source: "192.0.2.7".to_owned(),
         };

@@ -1,18 +1,29 @@
 //! Users who are asked out of band (CIBA Core 1.0).
 
-use approve::{Refusal, list};
+use std::sync::Arc;
+
+use approve::{Refusal, ciba, list};
 use authorization::granted::NotYet;
 use authorization::grants;
-use env::World;
+use env::{Clock, Published, World};
 use flow::token;
+use jose::{Algorithm, SigningInput};
 use oauth::error::ErrorCode;
+use oauth::token_request::GrantType;
+use openid::ciba::{LoginHint, SignedRequest, SignedRequestClaims};
 use people::end::Check;
 use people::sessions;
 use people::standing::UserAct;
-use registry::ClientRecord;
-use testkit::fixture::story;
+use people::user_code;
+use registry::profile::{Demand, Unmet, demands};
+use registry::{ClientRecord, Metadata, Profile};
+use serde_json::{Value, json};
+use testkit::boxed;
+use testkit::fixture::{GATEWAY, ISSUER, story};
+use testkit::web::Web;
+use time::Span;
 
-use crate::house::{House, no, yes};
+use crate::house::{House, ciba_request, name, no, yes};
 
 /// req: AUTHZ-17 (part), AUTHZ-32 (part)
 #[test]
@@ -109,18 +120,331 @@ fn s10_6_an_answer_takes_the_sign_in_that_policy_wants() {
     });
 }
 
-/// FAPI-CIBA §5.2.2, where policy says that it holds.
+/// A request, with or without what a row wants.
+#[derive(Clone, Copy)]
+struct Asks {
+    signed: bool,
+    message: bool,
+    bound: bool,
+    seconds: u64,
+}
+
+const ALL: Asks = Asks { signed: true, message: true, bound: true, seconds: 3_600 };
+
+impl Asks {
+    fn body(self, house: &House) -> String {
+        let target = if self.bound { "reports" } else { "notices" };
+        let mut claims = serde_json::json!({
+            "scope": format!("openid {target}.read"),
+            "resource": format!("{GATEWAY}/{target}"),
+            "login_hint": "ada",
+        });
+        if self.message {
+            claims["binding_message"] = "Order 7".into();
+        }
+        if !self.signed {
+            let pair = |(name, value): (&String, &serde_json::Value)| {
+                format!("{name}={}", value.as_str().unwrap().replace(' ', "+"))
+            };
+            let pairs: Vec<_> = claims.as_object().unwrap().iter().map(pair).collect();
+            return pairs.join("&");
+        }
+        let now = house.domain.now().seconds();
+        for (name, value) in [
+            ("iss", serde_json::json!(house.client.id)),
+            ("aud", serde_json::json!(ISSUER)),
+            ("iat", now.into()),
+            ("nbf", now.into()),
+            ("exp", (now + self.seconds).into()),
+            ("jti", format!("request-{}", house.approvals().len()).into()),
+        ] {
+            claims[name] = value;
+        }
+        let claims: SignedRequestClaims = serde_json::from_value(claims).unwrap();
+        let input = SigningInput::<SignedRequest>::new(Algorithm::Es256, None, &claims).unwrap();
+        let signature = house.client.key().unwrap().sign(input.bytes());
+        format!("request={}", input.attach(signature).into_string())
+    }
+
+    /// The check that refuses.
+    async fn refusal(self, house: &House) -> Option<&'static str> {
+        let call = house.call_of(&house.client, &self.body(house));
+        let end = ciba::authorize(&*house.world(), &call).await.unwrap();
+        end.into_result().err().map(|refusal| refusal.check())
+    }
+}
+
+/// Each row, and a request that lacks what it wants and nothing else.
+const ROWS: &[(Demand, Asks)] = &[
+    (Demand::SignedBackchannel, Asks { signed: false, ..ALL }),
+    (Demand::BindingMessage, Asks { message: false, ..ALL }),
+    (Demand::BoundTokens, Asks { bound: false, ..ALL }),
+];
+
+/// What meets all is taken under every profile; what lacks one thing is refused by its row, and only
+/// where the profile has that row.
+///
+/// req: AUTHZ-17 (part)
 #[test]
-fn fapi_ciba_5_2_2_requests_are_signed() {
+fn fapi_ciba_5_2_2_each_row_refuses_alone() {
+    story(|sim| async move {
+        for profile in Profile::ALL {
+            let house = House::open(&sim).await;
+            let found = house.world().store().single::<ClientRecord>(&house.client.id).unwrap();
+            house.world().store().put(&found.with_profiles([profile].into()));
+            let wants = demands(&[profile]);
+            assert_eq!(ALL.refusal(&house).await, None, "{profile}");
+            for (row, asks) in ROWS {
+                let expect = wants.contains(row).then(|| Unmet(*row).check());
+                assert_eq!(asks.refusal(&house).await, expect, "{profile}");
+            }
+            // "[...] nbf and exp claims that limit the lifetime of the request to no more than 60
+            // minutes".
+            let long = Asks { seconds: 3_601, ..ALL };
+            let signed = wants.contains(&Demand::SignedBackchannel);
+            assert_eq!(long.refusal(&house).await, signed.then_some("approve::Signed"));
+        }
+    });
+}
+
+/// FAPI-CIBA §5.2.2, where policy says that it holds for a client that registered without.
+#[test]
+fn fapi_ciba_5_2_2_policy_may_say_that_it_holds() {
     story(|sim| async move {
         let mut house = House::with_policy(&sim, "[approvals]\nfapi = [\"client-fapi\"]").await;
         house.ciba("&login_hint=ada").await.unwrap();
-        let all = house.world().store().every::<ClientRecord>();
-        let found = all.iter().find(|one| one.client_id == house.client.id).unwrap();
-        let fapi = ClientRecord { client_id: "client-fapi".to_owned(), ..(**found).clone() };
+        let found = house.world().store().single::<ClientRecord>(&house.client.id).unwrap();
+        let fapi = ClientRecord { client_id: "client-fapi".to_owned(), ..(*found).clone() };
         house.world().store().put(&fapi);
         house.client.id = "client-fapi".to_owned();
-        let refused = house.ciba("&login_hint=ada").await.unwrap_err();
-        assert_eq!(refused, Refusal::Fapi("the request must be signed"));
+        for (row, asks) in ROWS {
+            assert_eq!(asks.refusal(&house).await, Some(Unmet(*row).check()));
+        }
+        assert_eq!(ALL.refusal(&house).await, None);
+    });
+}
+
+/// CIBA Core 1.0 §4: a client signs by what it registered, and by keys that it publishes as well as
+/// by those that it brought.
+#[test]
+fn ciba_4_signed_requests_are_verified_by_what_the_client_registered() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let found = house.world().store().single::<ClientRecord>(&house.client.id).unwrap();
+        let edit = |name: &str, value: serde_json::Value| {
+            let mut members = found.metadata.members().clone();
+            members.insert(name.to_owned(), value);
+            if name == "jwks_uri" {
+                members.remove("jwks");
+            }
+            house.world().store().put(&found.with_metadata(Metadata::new(&members).unwrap()));
+        };
+        let name = "backchannel_authentication_request_signing_alg";
+        edit(name, "PS256".into());
+        assert_eq!(ALL.refusal(&house).await, Some("approve::Signed"));
+        edit(name, "ES256".into());
+        assert_eq!(ALL.refusal(&house).await, None);
+        let web = Arc::new(Web::default());
+        house.world().publish(Arc::clone(&web) as Arc<dyn Published>);
+        let keys = found.metadata.members().get("jwks").unwrap();
+        web.put("https://app.example/keys", keys, Some(600));
+        edit("jwks_uri", "https://app.example/keys".into());
+        assert_eq!(ALL.refusal(&house).await, None);
+    });
+}
+
+/// A signed request of the client of this house, edited.
+pub(crate) fn signed(house: &House, edit: &dyn Fn(&mut Value)) -> String {
+    let now = house.domain.now().seconds();
+    let mut claims = json!({
+        "iss": house.client.id, "aud": ISSUER, "jti": "request-1", "iat": now, "nbf": now,
+        "exp": now + 300, "scope": "openid notices.read", "login_hint": "ada",
+        "resource": format!("{GATEWAY}/notices"), "binding_message": "Order 7",
+    });
+    edit(&mut claims);
+    house.client.signs::<SignedRequest>(&serde_json::from_value(claims).unwrap())
+}
+
+/// req: AUTHZ-17 (part)
+#[test]
+fn ciba_7_1_1_a_signed_request_counts_once_as_it_was_signed() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let send = async |text: &str| {
+            let call = house.call_of(&house.client, &format!("request={text}"));
+            approve::ciba::authorize(&*house.world(), &call).await.unwrap().into_result()
+        };
+        let good = signed(&house, &|_| {});
+        send(&good).await.unwrap();
+        assert_eq!(house.approvals()[0].sought.message.as_deref(), Some("Order 7"));
+        // docs/past-defects.md, family 1: what serves once is used up by one commit.
+        let refused = send(&good).await.unwrap_err();
+        assert_eq!(refused, Refusal::Signed("it was sent before".to_owned()));
+        let check = async |edit: &dyn Fn(&mut Value), expect: &str| {
+            let edit = |claims: &mut Value| {
+                claims["jti"] = json!("request-2");
+                edit(claims);
+            };
+            let refused = send(&signed(&house, &edit)).await.unwrap_err();
+            assert_eq!(refused.check(), "approve::Signed", "{expect}: {refused}");
+            assert!(refused.to_string().contains(expect), "{refused}");
+        };
+        check(&|claims| claims["iss"] = json!("client-other"), "request of").await;
+        check(&|claims| claims["aud"] = json!("https://other.example"), "request for").await;
+        check(&|claims| claims["exp"] = json!(1), "expired").await;
+        let other = house.domain.client(&[GrantType::Ciba], false);
+        let own = json!({ "iss": house.client.id });
+        let stolen = signed(&House { client: other, ..House::open(&sim).await }, &|claims| {
+            claims["iss"] = own["iss"].clone();
+        });
+        assert_eq!(send(&stolen).await.unwrap_err().check(), "approve::Signed");
+    });
+}
+
+/// CIBA Core 1.0 §4.
+#[test]
+fn ciba_4_who_registered_to_sign_its_requests_does() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let member = "backchannel_authentication_request_signing_alg";
+        house.registers(&json!({ member: "ES256" }));
+        assert_eq!(house.ciba("&login_hint=ada").await.unwrap_err().check(), "approve::Signed");
+        let text = signed(&house, &|_| {});
+        let send = async |text: &str| {
+            let call = house.call_of(&house.client, &format!("request={text}"));
+            approve::ciba::authorize(&*house.world(), &call).await.unwrap().into_result()
+        };
+        house.registers(&json!({ member: "PS256" }));
+        assert_eq!(send(&text).await.unwrap_err().check(), "approve::Signed");
+        house.registers(&json!({ member: "ES256" }));
+        send(&text).await.unwrap();
+    });
+}
+
+const PARTNER: &str = "https://partner.example";
+
+/// req: AUTHZ-17 (part)
+#[test]
+fn ciba_7_1_a_login_hint_token_is_the_word_of_whom_policy_trusts() {
+    story(|sim| async move {
+        let partner = House::open(&sim).await.client;
+        let jwk = partner.jwk();
+        let policy = format!(
+            "[[delegation.issuer]]\nname = \"partner\"\nissuer = \"{PARTNER}\"\n\
+             jwks = {{ keys = [{jwk}] }}\nscope = \"read\"\n\
+             subjects = {{ \"ada@partner\" = \"user:ada\", \"*\" = \"partner:{{sub}}\" }}"
+        );
+        let house = House::with_policy(&sim, &policy).await;
+        let now = house.domain.now().seconds();
+        let claims = |edit: &dyn Fn(&mut Value)| {
+            let mut claims = json!({
+                "iss": PARTNER, "sub": "ada@partner", "aud": ISSUER, "iat": now, "exp": now + 60,
+                "jti": "hint-1",
+            });
+            edit(&mut claims);
+            claims
+        };
+        let hint = |edit: &dyn Fn(&mut Value)| {
+            let token = partner.signs::<LoginHint>(&serde_json::from_value(claims(edit)).unwrap());
+            format!("&login_hint_token={token}")
+        };
+        house.ciba(&hint(&|_| {})).await.unwrap();
+        assert_eq!(house.approvals()[0].asks.subject, "user:ada");
+        let check = async |hint: String, expect: ErrorCode| {
+            let refused = house.ciba(&hint).await.unwrap_err();
+            assert_eq!(refused.code(), expect, "{refused}");
+        };
+        let (unknown, expired) = (ErrorCode::UnknownUserId, ErrorCode::ExpiredLoginHintToken);
+        check(hint(&|claims| claims["exp"] = json!(now - 60)), expired).await;
+        check(hint(&|claims| claims["sub"] = json!("eve@partner")), unknown).await;
+        check(hint(&|claims| claims["aud"] = json!("https://other.example")), unknown).await;
+        check(hint(&|claims| claims["iss"] = json!("https://other.example")), unknown).await;
+        check(format!("{}A", hint(&|_| {})), unknown).await;
+        // An assertion of the same issuer is none: whoever may name a user need not be let in as
+        // them, and the other way round.
+        let assertion = serde_json::from_value(claims(&|_| {})).unwrap();
+        let assertion = partner.signs::<oauth::jwt_grant::JwtGrant>(&assertion);
+        check(format!("&login_hint_token={assertion}"), unknown).await;
+    });
+}
+
+/// §7.1: "An ID Token previously issued to the Client".
+#[test]
+fn ciba_7_1_an_id_token_is_a_hint_of_the_client_that_it_was_given_to() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let asked = house.ciba("&login_hint=ada").await.unwrap();
+        let cookie = house.sign_in("ada").await;
+        let shown = (*house.approvals()[0]).clone();
+        house.say(&cookie, yes(&shown, None)).await.unwrap();
+        let call = house.client.asks(ciba_request(&asked.auth_req_id), house.domain.now());
+        let id_token = house.domain.ask(call).await.unwrap().id_token.unwrap();
+        let hint = format!("&id_token_hint={id_token}");
+        house.ciba(&hint).await.unwrap();
+        let other = house.domain.client(&[GrantType::Ciba], false);
+        let other = House { client: other, ..house };
+        let refused = other.ciba(&hint).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::UnknownUserId);
+    });
+}
+
+/// §7.1, `user_code`.
+/// req: AUTHZ-17 (part)
+#[test]
+fn ciba_7_1_a_user_with_a_code_is_asked_for_those_who_know_it() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        house.registers(&json!({ "backchannel_user_code_parameter": true }));
+        let (world, operator) = (house.world(), house.domain.operator());
+        let set = async |on| {
+            let done = user_code::set(&*world, &operator, &name("ada"), on).await;
+            done.unwrap().into_value().unwrap().map(|code| code.expose().to_owned())
+        };
+        let ask = async |code: &str| house.ciba(&format!("&login_hint=ada{code}")).await;
+        ask("").await.unwrap();
+        let code = set(true).await.unwrap();
+        assert_eq!(ask("").await.unwrap_err().code(), ErrorCode::MissingUserCode);
+        let wrong = ask("&user_code=7KQ2-9MXA-F3TN").await.unwrap_err();
+        assert_eq!(wrong.code(), ErrorCode::InvalidUserCode);
+        ask(&format!("&user_code={code}")).await.unwrap();
+        ask(&format!("&user_code={}", code.to_lowercase().replace('-', ""))).await.unwrap();
+        // A new code takes the place of the old one.
+        let next = set(true).await.unwrap();
+        let old = ask(&format!("&user_code={code}")).await.unwrap_err();
+        assert_eq!(old.code(), ErrorCode::InvalidUserCode);
+        let records = house.domain.server.journal().records();
+        assert!(records.iter().all(|one| !format!("{one:?}").contains(&next)));
+        assert_eq!(set(false).await, None);
+        ask("").await.unwrap();
+    });
+}
+
+/// CIBA Core 1.0 §10.1.
+/// req: AUTHZ-17 (part)
+#[test]
+fn ciba_10_1_a_request_that_comes_too_early_is_held_open() {
+    story(|sim| async move {
+        let house = House::with_policy(&sim, "[approvals]\nlong_poll = 20").await;
+        let asked = house.ciba("&login_hint=ada").await.unwrap();
+        let id = asked.auth_req_id.as_str();
+        let began = house.domain.now();
+        let pending = token::Refusal::Grant(grants::Refusal::Wait(NotYet::Pending));
+        assert_eq!(house.poll_ciba(id).await.unwrap_err(), pending);
+        let held = house.domain.now().since(began).seconds();
+        assert!((20..=21).contains(&held), "{held}");
+        // "If the interval has passed when the response is received, then the client may
+        // immediately send out the next request."
+        let cookie = house.sign_in("ada").await;
+        let shown = (*house.approvals()[0]).clone();
+        let began = house.domain.now();
+        let answer = async {
+            house.world().clock().sleep(Span::from_seconds(7)).await;
+            house.say(&cookie, yes(&shown, None)).await.map(|_| String::new()).unwrap();
+            Ok(String::new())
+        };
+        let both = sim.all(vec![boxed(house.poll_ciba(id)), boxed(answer)]).await;
+        assert!(both.iter().all(Result::is_ok), "{both:?}");
+        let held = house.domain.now().since(began).seconds();
+        assert!((7..=8).contains(&held), "{held}");
     });
 }

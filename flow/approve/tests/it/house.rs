@@ -20,7 +20,7 @@ use people::sign_in;
 use people::standing::UserAct;
 use people::throttle::Throttle;
 use policy::Files;
-use registry::UserName;
+use registry::{ClientRecord, Metadata, UserName};
 use testkit::fixture::{Client, Domain, GATEWAY, files, files_but};
 use testkit::{Sim, SimWorld};
 use time::Span;
@@ -49,6 +49,11 @@ impl House {
         let domain = files().get("domain.toml").unwrap().to_owned();
         let domain = format!("{domain}\n{tables}");
         Self::with(sim, files_but(&[("domain.toml", &domain)])).await
+    }
+
+    /// With these files in place of those of their names.
+    pub(crate) async fn with_files(sim: &Sim, others: &[(&str, &str)]) -> Self {
+        Self::with(sim, files_but(others)).await
     }
 
     pub(crate) async fn with(sim: &Sim, files: Files) -> Self {
@@ -104,6 +109,8 @@ impl House {
             form: Form::parse(body.as_bytes()).unwrap(),
             client: proved.client,
             attestation: None,
+            dpop: Vec::new(),
+            path: "/device_authorization".to_owned(),
             certificates: Vec::new(),
             source: "192.0.2.7".to_owned(),
         }
@@ -121,6 +128,23 @@ impl House {
         ciba::authorize(&*self.world(), &call).await.unwrap().into_result()
     }
 
+    /// Policy becomes that of these files.
+    pub(crate) async fn applies(&self, others: &[(&str, &str)]) {
+        let (world, operator) = (self.world(), self.domain.operator());
+        let (files, reason) = (files_but(others), "a story".to_owned());
+        let applied = flow::apply_policy::apply(&*world, &operator, files, reason, None);
+        applied.await.unwrap().into_value().unwrap();
+    }
+
+    /// A backchannel request for these resources.
+    pub(crate) async fn ciba_of(&self, names: &[&str]) -> Result<BackchannelResponse, Refusal> {
+        let mut body = "login_hint=ada&scope=openid".to_owned();
+        names.iter().for_each(|name| body.push_str(&format!("+{name}.read")));
+        names.iter().for_each(|name| body.push_str(&format!("&resource={GATEWAY}/{name}")));
+        let call = self.call_of(&self.client, &body);
+        ciba::authorize(&*self.world(), &call).await.unwrap().into_result()
+    }
+
     pub(crate) async fn find(&self, typed: &str) -> Result<Approval, Refusal> {
         let here = browser("b", None);
         device::find(&*self.world(), &self.throttle, &here, typed).await.unwrap()
@@ -129,6 +153,19 @@ impl House {
     pub(crate) async fn say(&self, cookie: &str, said: Said<'_>) -> Result<Approval, Refusal> {
         let here = browser("b", Some(cookie));
         answer::answer(&*self.world(), &here, said).await.unwrap().into_result()
+    }
+
+    /// The client registers these members besides; null takes one away.
+    pub(crate) fn registers(&self, members: &serde_json::Value) {
+        let all = self.world().store().every::<ClientRecord>();
+        let found = all.iter().find(|one| one.client_id == self.client.id).unwrap();
+        let mut metadata = found.metadata.members().clone();
+        for (name, value) in members.as_object().unwrap() {
+            metadata.insert(name.clone(), value.clone());
+        }
+        metadata.retain(|_, value| !value.is_null());
+        let metadata = Metadata::new(&metadata).unwrap();
+        self.world().store().put(&found.with_metadata(metadata));
     }
 
     /// Asks for the tokens of a device.

@@ -9,8 +9,12 @@ mod defects;
 #[cfg(test)]
 mod device;
 #[cfg(test)]
+mod duties;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod matrix;
+#[cfg(test)]
+mod notify;
 #[cfg(test)]
 mod races;

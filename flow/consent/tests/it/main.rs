@@ -7,6 +7,10 @@ mod defects;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod profiles;
+#[cfg(test)]
 mod pushes;
+#[cfg(test)]
+mod redeemed;
 #[cfg(test)]
 mod requests;

@@ -19,7 +19,7 @@ use crate::house::{BACK, CHALLENGE, CLIENT, House, browser, invoices, part, quer
 
 const MANY: usize = 100;
 
-fn key() -> PrivateKey {
+pub(crate) fn key() -> PrivateKey {
     let made = aws_lc_rs::signature::EcdsaKeyPair::generate_pkcs8(
         &aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED_SIGNING,
         &aws_lc_rs::rand::SystemRandom::new(),
@@ -39,7 +39,7 @@ async fn open(sim: &testkit::Sim, key: &PrivateKey) -> House {
 }
 
 /// Lets the client prove itself by this key, and sign with it.
-fn with_key(client: &mut ClientRecord, key: &PrivateKey) {
+pub(crate) fn with_key(client: &mut ClientRecord, key: &PrivateKey) {
     let mut members = client.metadata.members().clone();
     members.insert("token_endpoint_auth_method".to_owned(), "private_key_jwt".into());
     members.insert("jwks".to_owned(), serde_json::to_value(keys(key)).unwrap());
@@ -47,33 +47,35 @@ fn with_key(client: &mut ClientRecord, key: &PrivateKey) {
     *client = client.with_metadata(Metadata::new(&members).unwrap());
 }
 
-async fn push(house: &House, key: &PrivateKey, jti: &str, body: &str) -> End {
+pub(crate) async fn push(house: &House, key: &PrivateKey, jti: &str, body: &str) -> End {
     let now = house.domain.now();
     let proof = by_key(CLIENT, key, jti, credentials("https://a.example", "x"), now);
     let asker = Asker {
         client: proof.client,
         attestation: None,
+        dpop: Vec::new(),
+        path: "/par".to_owned(),
         certificates: Vec::new(),
         source: "192.0.2.1".to_owned(),
     };
     push::push(&*house.world(), asker, Form::parse(body.as_bytes()).unwrap()).await.unwrap()
 }
 
-fn kept(end: End) -> PushedResponse {
+pub(crate) fn kept(end: End) -> PushedResponse {
     match end {
         End::Decided(recorded) => recorded.into_value().unwrap(),
         End::Stranger(refusal) => panic!("{refusal}"),
     }
 }
 
-fn refused(end: End) -> push::Refusal {
+pub(crate) fn refused(end: End) -> push::Refusal {
     match end {
         End::Decided(recorded) => recorded.into_value().unwrap_err(),
         End::Stranger(refusal) => panic!("{refusal}"),
     }
 }
 
-fn by_reference(response: &PushedResponse) -> String {
+pub(crate) fn by_reference(response: &PushedResponse) -> String {
     format!("client_id={CLIENT}&request_uri={}", response.request_uri.as_str())
 }
 

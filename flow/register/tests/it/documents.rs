@@ -1,52 +1,21 @@
 //! Clients that publish a document about themselves, and keys at a URL.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use access::documents::{self, Unread};
 use authorization::granted::GrantRecord;
-use env::{Published, PublishedPage, Reading, Wanted, World};
+use env::{Published, World};
 use jose::KeyId;
 use registry::ClientState;
 use registry::client::Origin;
 use serde_json::{Value, json};
 use testkit::boxed;
 use testkit::fixture::story;
-use time::Span;
+use testkit::web::Web;
 
 use crate::desk::Desk;
 
 const URL: &str = "https://app.example/client.json";
-
-/// The web, as far as clients publish there.
-#[derive(Default)]
-struct Web {
-    pages: Mutex<BTreeMap<String, (String, Option<Span>)>>,
-    asked: AtomicUsize,
-}
-
-impl Web {
-    fn put(&self, url: &str, page: &Value, keep: Option<u64>) {
-        let page = (page.to_string(), keep.map(Span::from_seconds));
-        self.pages.lock().unwrap().insert(url.to_owned(), page);
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
-    }
-}
-
-impl Published for Web {
-    fn read<'a>(&'a self, wanted: &'a Wanted) -> Reading<'a> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        let page = self.pages.lock().unwrap().get(&wanted.url).cloned();
-        Box::pin(async move {
-            let (text, keep) = page.ok_or("nothing is there")?;
-            Ok(PublishedPage { text, keep })
-        })
-    }
-}
 
 fn page() -> Value {
     json!({

@@ -4,7 +4,7 @@ use jose::Audience;
 use oauth::client_assertion::{
     AssertionRefused, AssertionType, ClientAssertion, PresentedClient, PresentedClientError, check,
 };
-use oauth::client_attestation_pop::{self, ClientAttestationPop, Expected, PopRefused};
+use oauth::client_attestation_pop::{self, Challenge, ClientAttestationPop, Expected, PopRefused};
 use oauth::form::Form;
 use oauth::{ClientId, Issuer, NotATokenText};
 use serde_json::json;
@@ -106,7 +106,8 @@ fn rfc7521_4_2_parameters() {
     let jwt = of(AssertionType::Jwt);
     let saml = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
     for (body, expect) in [
-        ("client_id=c&client_secret=a%20b", PresentedClientError::Secret),
+        // RFC 6749 appendix A.2: "client-secret = *VSCHAR".
+        ("client_id=c&client_secret=a%7F", PresentedClientError::Secret),
         (
             &format!("client_secret=a%0A&client_assertion_type={jwt}&client_assertion=a"),
             PresentedClientError::Secret,
@@ -133,6 +134,7 @@ fn attestation_7_2_each_refusal() {
     let pop = json!({"aud": ISSUER, "jti": "j", "iat": 900, "challenge": "n"});
     let check = |changes: Value, challenge: Option<&str>| {
         let token = proven::<ClientAttestationPop>(&changed(&pop, &changes));
+        let challenge = challenge.map_or(Challenge::None, Challenge::Given);
         let expected = Expected { audience: ISSUER, challenge, max_age: Span::from_seconds(100) };
         client_attestation_pop::check(&token, &expected, NOW)
     };

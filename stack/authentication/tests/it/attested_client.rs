@@ -1,6 +1,6 @@
 //! draft-ietf-oauth-attestation-based-client-auth: an attester's word, and the proof of a key.
 
-use authentication::attested_client::{Facts, Refusal, attester, authenticate};
+use authentication::attested_client::{Facts, Proof, Refusal, attester, authenticate};
 use authentication::{Method, Proved};
 use jose::{Audience, KeySet, NumericDate, PrivateKey};
 use oauth::attestation_client::{AttestationRefused, ClientAttestation, ClientAttestationClaims};
@@ -42,8 +42,8 @@ fn pop(audience: &str, at: UnixTime, signer: &PrivateKey) -> String {
 fn ask(attestation: &str, pop: &str, id: &str, now: UnixTime) -> Result<Proved, Refusal> {
     let keys = KeySet::new(vec![authority().public().to_jwk().with_kid(kid("key-1"))]).unwrap();
     let issuer = issuer();
-    let facts = Facts { issuer: &issuer, now, skew: SKEW, max_age: MAX_AGE };
-    authenticate((attestation, pop), &client(id), &keys, facts)
+    let facts = Facts { issuer: &issuer, now, skew: SKEW, max_age: MAX_AGE, challenges: None };
+    authenticate((attestation, Proof::Jwt(pop)), &client(id), &keys, facts)
 }
 
 /// req: AUTHN-01 (part)

@@ -131,7 +131,7 @@ fn line(node: &Node, names: &Names<'_>) -> String {
 }
 
 /// What happened, in words.
-fn words(record: &Record) -> String {
+pub fn words(record: &Record) -> String {
     match record.event {
         Event::CallFinished => "call finished".to_owned(),
         _ => plain(&record.action.replace(['.', '_'], " ")),
@@ -144,7 +144,8 @@ fn behalf<'a>(node: &'a Node, who: Option<&String>) -> Option<&'a String> {
     (node.place != Place::Meanwhile && Some(subject) != who).then_some(subject)
 }
 
-fn ending(record: &Record) -> String {
+/// How it ended, by which rules, and why: one line, as text that steers nothing.
+pub fn ending(record: &Record) -> String {
     let mut text = record.outcome.name().to_owned();
     if let Some(status) = record.facts.get("status").and_then(serde_json::Value::as_u64) {
         let _ = write!(text, ", status {status}");

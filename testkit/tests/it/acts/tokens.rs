@@ -98,7 +98,11 @@ impl Town {
         subject: Option<&Token>,
     ) -> Result<Token, String> {
         let (asked, newest) = (self.now(), self.domain.server.clock().recorded());
-        let proof = call.attestation.as_ref().map(|(_, pop)| pop.as_str().to_owned());
+        let proof = call
+            .attestation
+            .as_ref()
+            .and_then(|(_, pop)| pop.as_ref())
+            .map(|pop| pop.as_str().to_owned());
         match token::answer(&*self.domain.server.world(), call).await {
             Err(why) => Err(format!("unavailable: {}", why.part)),
             Ok(token::End::Stranger(refusal)) => Err(refusal.check().to_owned()),

@@ -13,7 +13,7 @@ use time::{Span, UnixTime};
 use tokio::net::TcpStream;
 
 use crate::commands::Context;
-use crate::commands::doctor::Finding;
+use crate::commands::doctor::{Finding, clients};
 use crate::exit::Failure;
 use crate::output::when;
 use crate::span;
@@ -52,6 +52,7 @@ pub(crate) async fn look(
     let set = policy.as_ref().and_then(|row| PolicySet::compile(row.files.clone()).ok());
     if let Some(set) = &set {
         findings.extend(of_feeds(&status, set.domain().revocation.feed_lost_after));
+        findings.extend(clients::of_policy(set.domain(), &status.issuer));
         let life = set.domain().lifetimes.component;
         let mut after = None::<String>;
         loop {

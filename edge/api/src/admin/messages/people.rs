@@ -153,6 +153,31 @@ impl From<&Given> for GivenShown {
     }
 }
 
+/// `POST /v1/users/{name}/ask-code`: a new code in the place of the one before, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskCode {
+    /// Whether the user is asked without one from now on.
+    #[serde(default)]
+    pub off: bool,
+}
+
+/// The code that clients must say to get a user asked: the only time that it is shown.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct AskCodeShown {
+    /// Whose.
+    pub user: String,
+    /// The code; none, where they are asked without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+impl fmt::Debug for AskCodeShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AskCodeShown(for {}, one: {})", self.user, self.text.is_some())
+    }
+}
+
 /// `POST /v1/users/{name}/{act}`: the user after it, and what ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserMoved {

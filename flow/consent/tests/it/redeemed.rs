@@ -1,0 +1,223 @@
+//! Registered clients from the authorization endpoint to the token endpoint: what a user allowed
+//! becomes tokens of the client that asked, and of no other.
+
+use std::sync::Arc;
+
+use consent::{Begun, PageFault};
+use env::{Published, World};
+use flow::clients::{Terms, endpoint, register};
+use flow::token::{Call, Refusal};
+use jose::{Algorithm, KeyId, PrivateKey, SigningInput};
+use oauth::pkce::CodeVerifier;
+use oauth::request_object::{RequestObject, RequestObjectClaims};
+use oauth::token_request::{Asked, AuthorizationCode, TokenRequest};
+use oauth::token_response::{TokenResponse, TokenUse};
+use oauth::{ClientId, TokenText};
+use policy::Files;
+use registry::{ClientRecord, ClientState};
+use serde_json::{Value, json};
+use testkit::fixture::{
+    DpopKey, GATEWAY, ISSUER, VERIFIER, by_key, files, files_but, refresh_request, story, with_dpop,
+};
+use testkit::web::Web;
+
+use crate::house::{BACK, CHALLENGE, CLIENT, House, browser, part, query};
+use crate::pushes::key;
+
+const LEDGER: &str = r#"
+    name = "ledger"
+    upstream = "http://127.0.0.1:9004"
+    protocol = "http"
+    proof = "dpop"
+    [scopes]
+    "ledger.read" = "read the ledger"
+    [[action]]
+    method = "GET"
+    path = "/*"
+    scope = "ledger.read"
+    read_only = true
+"#;
+const TOKEN: (&str, &str) = ("POST", "https://aims.demo.example:8443/token");
+const KEYS: &str = "https://books.example/keys";
+
+fn with_ledger() -> Files {
+    let domain = files().get("domain.toml").unwrap().to_owned();
+    let domain = format!("{domain}\n[registration]\ndynamic = \"open\"");
+    files_but(&[("resources/ledger.toml", LEDGER), ("domain.toml", &domain)])
+}
+
+/// The request of `client` for this resource.
+fn wants(client: &str, resource: &str, scope: &str) -> String {
+    query(&format!("&resource={GATEWAY}/{resource}&scope={scope}")).replace(CLIENT, client)
+}
+
+/// What `ada` allowed: the code.
+async fn allowed(house: &House, query: &str) -> String {
+    let cookie = house.sign_in(&browser("a", None), "ada").await;
+    let location = house.allow(&browser("a", Some(&cookie)), query).await;
+    part(&location, "code").unwrap().to_owned()
+}
+
+fn redeems(code: &str) -> TokenRequest {
+    TokenRequest::AuthorizationCode(Box::new(AuthorizationCode {
+        code: TokenText::parse(code).unwrap(),
+        redirect_uri: Some(BACK.to_owned()),
+        code_verifier: Some(CodeVerifier::parse(VERIFIER).unwrap()),
+        asked: Asked::default(),
+    }))
+}
+
+/// A request of a client that proves nothing but its name.
+fn public(house: &House, client: &str, request: TokenRequest) -> Call {
+    let mut call = by_key(client, &key(), "none", request, house.domain.now());
+    call.client.assertion = None;
+    call.client.client_id = Some(ClientId::parse(client).unwrap());
+    call
+}
+
+fn payload(response: &TokenResponse) -> Value {
+    use base64::Engine as _;
+    let middle = response.access_token.split('.').nth(1).unwrap();
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(middle).unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// A stranger's app, from its registration to a second token.
+///
+/// req: AUTHZ-06 (part), AUTHZ-22 (part)
+#[test]
+fn s10_3_1_an_app_that_registered_itself_gets_tokens_bound_to_its_key() {
+    story(|sim| async move {
+        let house = House::with(&sim, with_ledger()).await;
+        let metadata = json!({
+            "client_name": "App", "redirect_uris": [BACK], "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code", "refresh_token"],
+        });
+        let request = endpoint::Request::new(metadata.to_string(), None);
+        let end = endpoint::register(&*house.world(), &request).await.unwrap();
+        let told = endpoint::decided(end).unwrap().into_value().unwrap();
+        let id = told.registered.client_id.to_string();
+        let dpop = DpopKey::new(&house.domain);
+        let query = wants(&id, "ledger", "ledger.read+offline_access");
+        let query = format!("{query}&prompt=consent&dpop_jkt={}", dpop.thumbprint());
+        let code = allowed(&house, &query).await;
+        let proof = |key: &DpopKey| key.proof(TOKEN, None, None, house.domain.now());
+        // RFC 9449 §10: the code is for the key that was named with the request.
+        let other = DpopKey::new(&house.domain);
+        let call = with_dpop(public(&house, &id, redeems(&code)), proof(&other));
+        assert!(matches!(house.domain.ask(call).await, Err(Refusal::Grant(_))));
+        // That was no use of the code: who has the key still gets what was allowed.
+        let call = with_dpop(public(&house, &id, redeems(&code)), proof(&dpop));
+        let first = house.domain.ask(call).await.unwrap();
+        assert_eq!(first.token_type, TokenUse::Dpop);
+        let claims = payload(&first);
+        assert_eq!(claims["sub"], "user:ada");
+        assert_eq!(claims["client_id"], id.as_str());
+        assert_eq!(claims["aud"], format!("{GATEWAY}/ledger"));
+        assert_eq!(claims["cnf"]["jkt"], dpop.thumbprint());
+        // RFC 9449 §5: so is the refresh token of a public client.
+        let refresh = first.refresh_token.unwrap();
+        let again = || refresh_request(&refresh, &format!("{GATEWAY}/ledger"), "");
+        let call = with_dpop(public(&house, &id, again()), proof(&other));
+        assert!(house.domain.ask(call).await.is_err());
+        let call = public(&house, &id, again());
+        assert!(house.domain.ask(call).await.is_err());
+        let call = with_dpop(public(&house, &id, again()), proof(&dpop));
+        house.domain.ask(call).await.unwrap();
+        // docs/past-defects.md 8: an operator ends it, for codes and refresh tokens alike.
+        let operator = house.domain.operator();
+        let state = ClientState::Disabled;
+        let done = flow::clients::set_state(&*house.world(), &operator, &id, state).await.unwrap();
+        done.into_value().unwrap();
+        let call = with_dpop(public(&house, &id, again()), proof(&dpop));
+        assert!(house.domain.ask(call).await.is_err());
+        let begun = house.begin(&browser("b", None), &query).await;
+        assert!(matches!(begun, Begun::Page(PageFault::Client(_))), "{begun:?}");
+    });
+}
+
+/// The keys at a URL, each with its id.
+fn published(keys: &[(&str, &PrivateKey)]) -> Value {
+    let named = keys.iter().map(|(kid, key)| {
+        let kid = KeyId::parse(kid).unwrap();
+        key.public().to_jwk().with_kid(kid).to_value()
+    });
+    json!({ "keys": named.collect::<Vec<_>>() })
+}
+
+/// A request object of this client for notices, signed by the key of that id.
+fn object(client: &str, kid: &str, key: &PrivateKey) -> String {
+    let claims = json!({
+        "client_id": client, "iss": client, "aud": ISSUER, "response_type": "code",
+        "redirect_uri": BACK, "state": "signed", "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256", "scope": "notices.read",
+        "resource": format!("{GATEWAY}/notices"),
+    });
+    let claims: RequestObjectClaims = serde_json::from_value(claims).unwrap();
+    let kid = KeyId::parse(kid).unwrap();
+    let input = SigningInput::<RequestObject>::new(Algorithm::Es256, Some(&kid), &claims).unwrap();
+    let signature = key.sign(input.bytes());
+    input.attach(signature).into_string()
+}
+
+/// A client of an operator that publishes its keys: the request that it signs, the code, the token;
+/// and no other client has anything of it.
+///
+/// req: AUTHZ-06 (part), CRED-10 (part)
+#[test]
+fn s10_3_1_a_client_with_published_keys_gets_what_was_allowed_and_nobody_else_does() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let web = Arc::new(Web::default());
+        house.world().publish(Arc::clone(&web) as Arc<dyn Published>);
+        let first = key();
+        web.put(KEYS, &published(&[("one", &first)]), Some(3_600));
+        let metadata = json!({
+            "client_name": "Books", "redirect_uris": [BACK], "jwks_uri": KEYS,
+            "token_endpoint_auth_method": "private_key_jwt",
+            "grant_types": ["authorization_code", "refresh_token"],
+        });
+        let new = async || {
+            let (operator, text) = (house.domain.operator(), metadata.to_string());
+            let terms = Terms::default();
+            let done = register(&*house.world(), &operator, &text, &terms).await.unwrap();
+            done.into_value().unwrap().0.client_id
+        };
+        let (id, other) = (new().await, new().await);
+        let signed = format!("client_id={id}&request={}", object(&id, "one", &first));
+        // A request that is not signed makes nobody read keys.
+        house.begun(&browser("a", None), &wants(&id, "notices", "notices.read")).await;
+        assert_eq!(web.asked(), 0);
+        let code = allowed(&house, &signed).await;
+        assert_eq!(web.asked(), 1);
+        let now = house.domain.now();
+        let stolen = by_key(&other, &first, "j0", redeems(&code), now);
+        assert!(matches!(house.domain.ask(stolen).await, Err(Refusal::Grant(_))));
+        // It was no use of the code.
+        let call = by_key(&id, &first, "j1", redeems(&code), house.domain.now());
+        let response = house.domain.ask(call).await.unwrap();
+        let claims = payload(&response);
+        assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("user:ada"), &json!(id)));
+        assert_eq!(claims["aud"], format!("{GATEWAY}/notices"));
+        let refresh = response.refresh_token.unwrap();
+        let again = refresh_request(&refresh, &format!("{GATEWAY}/notices"), "");
+        let call = by_key(&id, &first, "j2", again, house.domain.now());
+        house.domain.ask(call).await.unwrap();
+        // A new key at the same URL, for requests too: read again for a key that is not known, once
+        // a minute at most.
+        let second = key();
+        web.put(KEYS, &published(&[("one", &first), ("two", &second)]), Some(3_600));
+        let query = format!("client_id={id}&request={}", object(&id, "two", &second));
+        let begun = house.begin(&browser("a", None), &query).await;
+        assert!(matches!(begun, Begun::Page(PageFault::Object(_))), "{begun:?}");
+        house.forth(61);
+        house.begun(&browser("a", None), &query).await;
+        assert_eq!(web.asked(), 2);
+        // Who signs by a key that is not there is not the client.
+        let query = format!("client_id={id}&request={}", object(&id, "two", &first));
+        let begun = house.begin(&browser("a", None), &query).await;
+        assert!(matches!(begun, Begun::Page(PageFault::Object(_))), "{begun:?}");
+        let all = house.world().store().every::<ClientRecord>();
+        assert_eq!(all.iter().filter(|one| one.metadata.jwks_uri() == Some(KEYS)).count(), 2);
+    });
+}

@@ -1,0 +1,97 @@
+# Debian's Chromium, driven by Playwright, with a virtual authenticator: a person's first sign-in by
+# link and passkey, consent to less than was asked, an answer to a question, the end of a grant; and
+# axe-core on every page, wide and narrow, light and dark.
+#
+# PEER_SHOTS: a folder for a picture of each page; none are taken without it.
+# req: AUTHN-11 (part), AUTHZ-06 (part), AUTHZ-17 (part), AUTHZ-18 (part)
+set -euo pipefail
+. "$PEERS/need.bash"
+. "$PEERS/up.bash"
+need_node playwright-core
+need_node axe-core
+need_node openid-client
+command -v chromium >/dev/null || not_here "this machine has no Chromium"
+command -v certutil >/dev/null || not_here "this machine has no certutil (libnss3-tools)"
+
+domain=people.example
+clerk="spiffe://$domain/agent/clerk"
+audience="https://localhost:$((AIMS_PORT_BASE + 3))/notes"
+new_policy "$domain"
+cat >>"$POLICY/domain.toml" <<END
+
+[registration]
+dynamic = "open"
+methods = ["private_key_jwt"]
+grants = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code", "urn:openid:params:grant-type:ciba"]
+END
+cat >"$POLICY/resources/notes.toml" <<END
+name = "notes"
+title = "Notes of the team"
+upstream = "http://127.0.0.1:$((AIMS_PORT_BASE + 8))"
+protocol = "http"
+proof = "bearer"
+
+[scopes]
+"notes:read" = "Read your notes"
+"notes:write" = "Change your notes"
+
+[[action]]
+method = "GET"
+path = "/*"
+scope = "notes:read"
+read_only = true
+
+[[action]]
+method = "POST"
+path = "/*"
+scope = "notes:write"
+
+[[authorization_details]]
+type = "payment"
+[[authorization_details.member]]
+name = "amount"
+required = true
+shape = "text"
+[[authorization_details.member]]
+name = "recipient"
+required = true
+shape = "text"
+END
+cat >"$POLICY/agents/clerk.toml" <<END
+name = "clerk"
+kind = "agent"
+owner = "team-ledger"
+capabilities = ["invoices", "payments"]
+
+[rule]
+class = "standard"
+selectors = ["unix:uid:$(id -u)", "unix:path:$AIMS_BIN", "unix:sha256:$(sha256sum "$AIMS_BIN" | cut -d' ' -f1)"]
+
+[client]
+scope_max = "notes:read notes:write"
+
+[client.redirects]
+redirect_uris = ["https://clerk.example/back"]
+END
+cat >"$POLICY/access/main.cedar" <<END
+@id("whoever-asks-people")
+permit(
+  principal,
+  action == Aims::Action::"token.issue",
+  resource
+);
+END
+start_up "$domain"
+
+# Passkeys do not work on a page whose certificate is not believed, so Chromium is told of our CA, in
+# the profile of this test alone.
+export HOME="$PEER_DIR/home"
+mkdir -p "$HOME/.pki/nssdb"
+certutil -N --empty-password -d "sql:$HOME/.pki/nssdb"
+certutil -A -n aims -t C,, -i "$CA" -d "sql:$HOME/.pki/nssdb"
+
+LINK=$(aims user add ada --display-name "Ada Lovelace" --role operator)
+aims user add grace --display-name "Grace Hopper" >/dev/null
+export LINK
+NODE_EXTRA_CA_CERTS="$CA" node "$PEERS/node/console.mjs" "$ISSUER" "$audience" "$clerk" \
+    $((AIMS_PORT_BASE + 9))

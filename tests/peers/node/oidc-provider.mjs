@@ -1,0 +1,61 @@
+// The identity provider of a company: whoever types a name is it.
+//
+//   node oidc-provider.mjs PROVIDER ISSUER FILES      with FILES.key and FILES.pem
+import { readFileSync } from "node:fs";
+import { createServer } from "node:https";
+import { exportJWK, generateKeyPair } from "jose";
+import { Provider } from "oidc-provider";
+
+const [provider, issuer, files] = process.argv.slice(2);
+const own = `${issuer}/sign-in/upstream/company`;
+const signing = async (alg) => {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true });
+  return { ...(await exportJWK(privateKey)), alg, use: "sig" };
+};
+const op = new Provider(provider, {
+  clients: [
+    {
+      client_id: "aims",
+      token_endpoint_auth_method: "private_key_jwt",
+      token_endpoint_auth_signing_alg: "ES256",
+      jwks_uri: `${issuer}/jwks`,
+      redirect_uris: [own],
+      id_token_signed_response_alg: "ES256",
+      backchannel_logout_uri: `${own}/logout`,
+      backchannel_logout_session_required: true,
+    },
+  ],
+  jwks: { keys: [await signing("RS256"), await signing("ES256")] },
+  cookies: { keys: ["of this test"] },
+  claims: {
+    openid: ["sub"],
+    profile: ["name", "preferred_username"],
+    email: ["email", "email_verified"],
+  },
+  findAccount: (_ctx, sub) => ({
+    accountId: sub,
+    claims: () => ({
+      sub,
+      name: `${sub} of Example Inc.`,
+      preferred_username: sub,
+      email: `${sub}@example.com`,
+      email_verified: true,
+    }),
+  }),
+  pkce: { required: () => true },
+  // Like ours, it reaches no private address by itself.
+  fetch: (url, { dispatcher: _guard, ...options }) => fetch(url, options),
+  features: {
+    backchannelLogout: { enabled: true },
+    rpInitiatedLogout: {
+      logoutSource: (ctx, form) => {
+        ctx.body = form.replace("</form>", '<button name="logout" value="yes">Sign out</button></form>');
+      },
+    },
+  },
+});
+op.on("backchannel.error", (_ctx, fault) => console.log(`back-channel logout failed: ${fault}`));
+op.on("grant.error", (_ctx, fault) => console.log("token request refused:", fault));
+op.on("server_error", (_ctx, fault) => console.log(fault));
+const tls = { key: readFileSync(`${files}.key`), cert: readFileSync(`${files}.pem`) };
+createServer(tls, op.callback()).listen(Number(new URL(provider).port), "localhost", () => console.log("listening"));
