@@ -20,10 +20,10 @@ pub(crate) struct Subject<'a> {
     pub(crate) what: &'a str,
     /// Which signatures one request costs.
     pub(crate) set: Set,
-    /// The part of the signatures' rate that is wanted.
-    pub(crate) least: f64,
-    /// About how many a second and core docs/design.md §9 has in mind.
-    pub(crate) orientation: f64,
+    /// The part of the signatures' rate that is wanted, where docs/design.md §9 says one.
+    pub(crate) least: Option<f64>,
+    /// About how many a second and core it has in mind.
+    pub(crate) orientation: Option<f64>,
 }
 
 /// Compares. `prepare` makes the requests of a round, `each` does one.
@@ -56,21 +56,25 @@ where
         subject.set,
         cores()
     );
-    let about = format!("a second and core (about {:.0} in mind)", subject.orientation);
-    let wanted = Target::AtLeast(subject.least);
+    let about = match subject.orientation {
+        Some(about) => format!("a second and core (about {about:.0} in mind)"),
+        None => "a second and core".to_owned(),
+    };
+    let wanted = |row: Row| match subject.least {
+        Some(least) => row.against(Target::AtLeast(least)),
+        None => row,
+    };
     let rows = vec![
-        Row::of(
+        wanted(Row::of(
             "its signatures' part of its processor time",
             of(&|load, alone| alone.cpu / load.cpu_each()),
             "",
-        )
-        .against(wanted),
-        Row::of(
+        )),
+        wanted(Row::of(
             "its rate, of the rate of its signatures alone",
             of(&|load, alone| load.rate() / alone.rate),
             "",
-        )
-        .against(wanted),
+        )),
         Row::of(about, of(&|load, _| load.rate()) / count(cores()), "/s"),
         Row::of(
             "processor time each, threads of store and log too",

@@ -15,8 +15,8 @@ pub(crate) async fn measure(all: &Installation) -> Measured {
     let subject = Subject {
         what: "token exchange with actor token, by WIT and proof",
         set: Set { verified: 4, made: 1 },
-        least: 0.5,
-        orientation: 2_500.0,
+        least: Some(0.5),
+        orientation: Some(2_500.0),
     };
     let (clerk, tools) = (&all.clerk, all.tools());
     let task = all.token(&all.other, &clerk.id, SCOPE).await?;

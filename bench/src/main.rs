@@ -15,6 +15,7 @@ mod compare;
 mod decisions;
 mod exchange;
 mod gateway;
+mod grants;
 mod herd;
 mod https;
 mod installation;
@@ -29,6 +30,7 @@ mod start;
 mod svid;
 mod table;
 mod token;
+mod versus;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -56,6 +58,12 @@ struct Arguments {
     /// Where the installation's folder is made: on the disk whose syncs count.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// The command that starts the other server of `versus`.
+    #[arg(long)]
+    peer: Option<PathBuf>,
+    /// Is the server of `versus` that is ours.
+    #[arg(long, hide = true)]
+    serve: bool,
 }
 
 /// What can be measured.
@@ -67,6 +75,12 @@ enum Name {
     Token,
     /// Token exchange.
     Exchange,
+    /// Each grant of users, introspection and the authorization endpoint, a thousand grants stored.
+    Grants,
+    /// The same with a million: not unless it is named.
+    MillionGrants,
+    /// Beside another authorization server (`--peer`): not unless it is named.
+    Versus,
     /// X.509-SVIDs from requests.
     Svid,
     /// Policy decisions in process.
@@ -90,7 +104,13 @@ enum Name {
 impl Name {
     /// Whether it wants a running installation.
     const fn needs_installation(self) -> bool {
-        !matches!(self, Self::Signatures | Self::Pdp | Self::Start)
+        !matches!(self, Self::Signatures | Self::Pdp | Self::Start | Self::Versus)
+    }
+
+    /// What is measured where nothing is named.
+    fn all() -> Vec<Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|name| !matches!(name, Self::MillionGrants | Self::Versus)).collect()
     }
 }
 
@@ -102,6 +122,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
+    if arguments.serve {
+        let served = runtime.block_on(versus::serve(&folder(&arguments)));
+        return served.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
+    }
     match runtime.block_on(measure(&arguments)) {
         Ok(found) => {
             println!("{}", table::render(&found, arguments.output));
@@ -116,12 +140,16 @@ fn failed(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
+fn folder(arguments: &Arguments) -> PathBuf {
+    arguments.dir.clone().unwrap_or_else(std::env::temp_dir)
+}
+
 /// All that was asked for; what cannot be measured is told, and the rest goes on.
 async fn measure(arguments: &Arguments) -> Measured {
-    let dir = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let dir = folder(arguments);
     let names = match arguments.names.as_slice() {
-        [] => Name::value_variants(),
-        some => some,
+        [] => Name::all(),
+        some => some.to_vec(),
     };
     let installation = match names.iter().any(|name| name.needs_installation()) {
         true => Some(Installation::start(&dir).await?),
@@ -130,7 +158,11 @@ async fn measure(arguments: &Arguments) -> Measured {
     let mut found = Vec::new();
     for name in names {
         eprintln!("measuring {name:?} …");
-        match one(*name, installation.as_ref(), &dir).await {
+        let measured = match name {
+            Name::Versus => versus::measure(&dir, arguments.peer.as_deref()).await,
+            name => one(name, installation.as_ref(), &dir).await,
+        };
+        match measured {
             Ok(measured) => found.extend(measured),
             Err(error) => eprintln!("bench: {name:?} was not measured: {error}"),
         }
@@ -148,6 +180,8 @@ async fn one(name: Name, installation: Option<&Installation>, dir: &Path) -> Mea
         (Name::Start, _) => start::measure(dir).await,
         (Name::Token, Some(all)) => token::measure(all).await,
         (Name::Exchange, Some(all)) => exchange::measure(all).await,
+        (Name::Grants, Some(all)) => grants::measure(all, grants::FEW).await,
+        (Name::MillionGrants, Some(all)) => grants::measure(all, grants::MANY).await,
         (Name::Svid, Some(all)) => svid::measure(all).await,
         (Name::Gateway, Some(all)) => gateway::measure(all).await,
         (Name::Commits, Some(all)) => commits::measure(all, dir).await,
@@ -155,6 +189,6 @@ async fn one(name: Name, installation: Option<&Installation>, dir: &Path) -> Mea
         (Name::Rotation, Some(all)) => rotation::measure(all).await,
         (Name::Attestation, Some(all)) => joining::measure(all).await,
         (Name::Herd, Some(all)) => herd::measure(all).await,
-        (_, None) => Err("no installation was started".into()),
+        (Name::Versus, _) | (_, None) => Err("no installation was started".into()),
     }
 }

@@ -27,7 +27,8 @@ pub(crate) async fn measure(all: &Installation) -> Measured {
     let mut found = Vec::new();
     for (what, set, kind) in kinds {
         found.push(
-            issued(all, Subject { what, set, least: 0.6, orientation: 8_000.0 }, kind).await?,
+            issued(all, Subject { what, set, least: Some(0.6), orientation: Some(8_000.0) }, kind)
+                .await?,
         );
     }
     Ok(found)

@@ -31,8 +31,8 @@ async fn by_wit(all: &Installation) -> Result<Measurement, Failure> {
     let subject = Subject {
         what: "token endpoint, client credentials by WIT and proof",
         set: Set { verified: 2, made: 1 },
-        least: 0.6,
-        orientation: 6_000.0,
+        least: Some(0.6),
+        orientation: Some(6_000.0),
     };
     let tools = all.tools();
     let prepare = || {
@@ -47,8 +47,8 @@ async fn by_jwt_svid(all: &Installation) -> Result<Measurement, Failure> {
     let subject = Subject {
         what: "token endpoint, client credentials by JWT-SVID",
         set: Set { verified: 1, made: 1 },
-        least: 0.6,
-        orientation: 6_000.0,
+        least: Some(0.6),
+        orientation: Some(6_000.0),
     };
     let node = all.node();
     let attested = workload::attest(&**node, process("clerk"), true).await?.into_value()?;
