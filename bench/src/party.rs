@@ -182,6 +182,7 @@ pub(crate) fn exchange(
         requested_token_type: None,
         subject: typed(subject)?,
         actor: Some(typed(actor)?),
+        requested_cnf: None,
         request_context: None,
         request_details: None,
     })))

@@ -46,6 +46,13 @@ pub enum Asks {
         /// Our secret at this provider.
         secret: Option<SharedSecret>,
     },
+    /// The same at a token endpoint, where a refusal of what is redeemed is an answer too.
+    Redeem {
+        /// `application/x-www-form-urlencoded`.
+        body: String,
+        /// Our secret at this provider.
+        secret: Option<SharedSecret>,
+    },
     /// Something is told, with a token that the one who is told knows us by. What the answer says
     /// is not read.
     Told {
@@ -62,6 +69,7 @@ impl fmt::Debug for Asks {
             Self::Document { .. } => "Document",
             Self::Bearer(_) => "Bearer(…)",
             Self::Form { .. } => "Form(…)",
+            Self::Redeem { .. } => "Redeem(…)",
             Self::Told { .. } => "Told(…)",
         })
     }

@@ -32,7 +32,7 @@ pub use people::{
     TO_NOTIFY, account_handle, email_handle, passkey_handle, role_handle, upstream_handle,
 };
 pub use superior::{Failing, KeyAbove, RootTainted, SuperiorRow};
-pub use tokens::{OpaqueToken, ServerSecret};
+pub use tokens::{OpaqueToken, ServerSecret, StatusEntry};
 
 /// How long a join token's row outlives the token, so that a late second use is told for what it
 /// is.

@@ -74,11 +74,13 @@ pub enum Table {
     Notices,
     /// What lets a client register itself, by the hash of the token.
     Invitations,
+    /// Places of tokens in status lists, by list and place.
+    Statuses,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Agents,
         Self::Names,
         Self::Clients,
@@ -107,6 +109,7 @@ impl Table {
         Self::Documents,
         Self::Notices,
         Self::Invitations,
+        Self::Statuses,
     ];
 
     /// The name that a database file shows.
@@ -139,6 +142,7 @@ impl Table {
             Self::Tokens => "tokens",
             Self::Documents => "documents",
             Self::Invitations => "invitations",
+            Self::Statuses => "statuses",
             Self::Notices => "notices",
         }
     }

@@ -6,7 +6,7 @@
 //! here: any decision (`stack`), enrolment (`flow/enrol`), any socket, table or file (`edge`).
 
 pub use access::{
-    call, delegate, discovery, ends, feed, introspect, publish, revoke, token, userinfo,
+    call, delegate, discovery, ends, feed, introspect, publish, revoke, status, token, userinfo,
 };
 pub use basis::{facts, issuing, record, sign, turns};
 

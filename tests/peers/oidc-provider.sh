@@ -1,6 +1,7 @@
 # npm's `oidc-provider` as the company's identity provider: people come by it, it proves to us who they
-# are and we to it by `private_key_jwt`, and its back-channel logout ends what came of it.
-# req: AUTHN-11 (part)
+# are and we to it by `private_key_jwt`, and its back-channel logout ends what came of it. Then as an
+# authorization server that our command line gets tokens of.
+# req: AUTHN-11 (part), AUTHZ-06 (part)
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"
@@ -41,3 +42,7 @@ grep -q '"user": *"grace"' "$PEER_DIR/sessions.json" && ! grep -q '"user": *"ada
     cat "$PEER_DIR/sessions.json"
     exit 1
 }
+
+# And as an authorization server that is not ours, for our command line.
+NODE_EXTRA_CA_CERTS="$PEER_DIR/provider.pem" node "$PEERS/node/foreign.mjs" "$AIMS_BIN" "$provider" \
+    "$PEER_DIR/provider.pem"

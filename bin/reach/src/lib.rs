@@ -2,11 +2,12 @@
 //! how it is told when that fails (docs/design.md §4 has the exit codes).
 //!
 //! In scope: one HTTP/1.1 exchange, over TLS with the instance's own CA; the caller's identity;
-//! what people and scripts are shown, lengths of time as people write them, and the folder of files
-//! that programs read. Not here: the operators' socket, whose client is `api::admin::Client`, and
-//! the commands.
+//! tokens in a person's name; what people and scripts are shown, lengths of time as people write
+//! them, and the folder of files that programs read. Not here: the operators' socket, whose client
+//! is `api::admin::Client`, and the commands.
 
 pub mod base64;
+pub mod behalf;
 pub mod enrol;
 pub mod exit;
 pub mod files;

@@ -76,6 +76,11 @@ impl Output {
         }
     }
 
+    /// Says what somebody must do for the command to go on: in every format, beside the answer.
+    pub fn ask(self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{}", plain(text));
+    }
+
     /// Says why the command was not done.
     pub fn fail(self, failure: &Failure) {
         if failure.problem().message.is_empty() {

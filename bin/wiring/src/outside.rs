@@ -89,12 +89,12 @@ impl<N: Names + Clone> Outsiders<N> {
                 told.map(|()| String::new()).map_err(fault)
             }
             Asks::Form { body, secret } => {
-                let (mut body, mut basic) = (body.clone(), None);
-                if let Some(secret) = secret {
-                    let text = self.secret(&secret.provider)?;
-                    basic = proven(secret, &text, &mut body);
-                }
+                let (body, basic) = self.proven(body, secret.as_ref())?;
                 fetcher.form(&url, basic.as_ref(), body).await.map_err(fault)
+            }
+            Asks::Redeem { body, secret } => {
+                let (body, basic) = self.proven(body, secret.as_ref())?;
+                fetcher.redeem(&url, basic.as_ref(), body).await.map_err(fault)
             }
         }
     }
@@ -122,6 +122,18 @@ impl<N: Names + Clone> Outsiders<N> {
         }
         remembered.insert(url.to_string(), (now, text.clone()));
         Ok(text)
+    }
+
+    /// The form, and what goes into the header, with our secret where there is one.
+    fn proven(
+        &self,
+        body: &str,
+        secret: Option<&SharedSecret>,
+    ) -> Result<(String, Option<Basic>), Unavailable> {
+        let mut body = body.to_owned();
+        let Some(secret) = secret else { return Ok((body, None)) };
+        let basic = proven(secret, &self.secret(&secret.provider)?, &mut body);
+        Ok((body, basic))
     }
 
     fn secret(&self, provider: &str) -> Result<SecretText, Unavailable> {

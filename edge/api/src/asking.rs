@@ -84,7 +84,7 @@ pub(crate) async fn transaction<W: World>(
         certificates: call.certificates,
         source: call.source,
     };
-    token::given(&shared, &source, Endpoint::Transaction, call).await
+    token::given(&shared, &source, (Endpoint::Transaction, token::Waits(false)), call).await
 }
 
 /// The form, and what the request shows of its client.
@@ -135,7 +135,7 @@ async fn ended<W: World, T: Serialize>(
 
 /// The one table from refusals to the wire. CIBA Core 1.0 §13: 400, but for `invalid_client`, 401,
 /// and `access_denied`, 403.
-fn of_refusal(refusal: &Refusal) -> Wire {
+pub(crate) fn of_refusal(refusal: &Refusal) -> Wire {
     let code = refusal.code();
     let status = match code {
         ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,

@@ -297,6 +297,7 @@ fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>
         Public::UpstreamLogout => of(route, left::serve::<W>),
         Public::Metadata => of(route, documents::metadata::<W>),
         Public::Jwks => of(route, documents::jwks::<W>),
+        Public::StatusList => of(route, documents::status_list::<W>),
         Public::OidcDiscovery => of(route, documents::oidc_discovery::<W>),
         Public::OidcKeys => of(route, documents::oidc_keys::<W>),
         Public::Identifier => of(route, identifier::serve::<W>),

@@ -3,20 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use approve::deferred::Deferral;
 use authentication::client_secret::{self, NotBasic};
 use axum::body::Body;
 use axum::extract::State;
 use env::{Unavailable, World};
 use flow::token::asker::Asker;
-use flow::token::{Call, ClientRefusal, End, Endpoint, GRANTS};
+use flow::token::{Call, ClientRefusal, End, Endpoint, GRANTS, Refusal, Wanting};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use oauth::TokenText;
 use oauth::client_assertion::{PresentedClient, SecretWay};
+use oauth::error::ErrorCode;
 use oauth::form::Form;
-use oauth::token_request::{TokenRequest, TokenRequestError};
+use oauth::token_request::{TokenRequest, TokenRequestError, may_be_deferred};
+use serde::Serialize;
 
 use crate::accept::Peer;
 use crate::answer::{self, Answer};
@@ -140,8 +143,9 @@ fn read(
     body: &[u8],
     certificates: Vec<Vec<u8>>,
     source: &Source,
-) -> Result<Call, Unread> {
+) -> Result<(Call, Waits), Unread> {
     let form = Form::parse(body)?;
+    let waits = Waits(may_be_deferred(&form).map_err(TokenRequestError::from)?);
     let client = presented(headers, &form)?;
     let request = TokenRequest::parse(&form)?;
     if !GRANTS.contains(&request.grant_type()) {
@@ -149,8 +153,13 @@ fn read(
         return Err(TokenRequestError::UnsupportedGrantType { found }.into());
     }
     let (attestation, source) = (attestation(headers)?, source.to_string());
-    Ok(Call { request, client, attestation, dpop: dpop(headers), certificates, source })
+    let dpop = dpop(headers);
+    Ok((Call { request, client, attestation, dpop, certificates, source }, waits))
 }
+
+/// Whether the client says that it can wait for somebody's approval (`completion_mode=deferred`).
+#[derive(Clone, Copy)]
+pub(crate) struct Waits(pub(crate) bool);
 
 /// What the form and the `Authorization` field show of the client: in one place alone.
 pub(crate) fn presented(headers: &HeaderMap, form: &Form) -> Result<PresentedClient, Unread> {
@@ -221,20 +230,20 @@ fn field(headers: &HeaderMap, name: &'static str) -> Result<TokenText, Unread> {
 async fn finish<W: World>(
     shared: &Shared<W>,
     source: &Source,
-    read: Result<Call, Unread>,
+    read: Result<(Call, Waits), Unread>,
 ) -> Answer {
-    let call = match read {
-        Ok(call) => call,
+    let (call, waits) = match read {
+        Ok(read) => read,
         Err(unread) => return refused(shared, source, &unread),
     };
-    given(shared, source, Endpoint::Token, call).await
+    given(shared, source, (Endpoint::Token, waits), call).await
 }
 
 /// The answer to a request that reads.
 pub(crate) async fn given<W: World>(
     shared: &Shared<W>,
     source: &Source,
-    endpoint: Endpoint,
+    (endpoint, waits): (Endpoint, Waits),
     call: Call,
 ) -> Answer {
     match flow::token::answer_at(&*shared.world, endpoint, call).await {
@@ -242,6 +251,9 @@ pub(crate) async fn given<W: World>(
         Ok(End::Decided(recorded)) => {
             let id = recorded.audit_id();
             let mut answer = match recorded.into_value() {
+                Err(Refusal::Unapproved(wanting)) if waits.0 => {
+                    return deferred(shared, *wanting).await;
+                }
                 Ok(response) => {
                     shared.metrics.token("issued", "");
                     let mut answer = answer::json(StatusCode::OK, &response);
@@ -269,6 +281,34 @@ pub(crate) async fn stranger<W: World>(
 ) -> Answer {
     let answer = refused(shared, source, &Unread::Stranger(Box::new(refusal)));
     with_nonce(shared, answer).await
+}
+
+/// The answer to a client that waits for somebody's approval (Deferred Token Response, a draft).
+async fn deferred<W: World>(shared: &Shared<W>, wanting: Wanting) -> Answer {
+    let recorded = match approve::deferred::defer(&*shared.world, wanting).await {
+        Ok(recorded) => recorded,
+        Err(unavailable) => return down(shared, &unavailable),
+    };
+    let id = recorded.audit_id();
+    let mut answer = match recorded.into_value() {
+        Ok(deferral) => {
+            let code = ErrorCode::AuthorizationPending.as_str();
+            shared.metrics.token("deferred", code);
+            answer::json(StatusCode::BAD_REQUEST, &Deferred { error: code, deferral })
+        }
+        Err(refusal) => crate::asking::of_refusal(&refusal).into_answer(),
+    };
+    wire::not_kept(answer.headers_mut());
+    answer::name_record(answer.headers_mut(), id);
+    with_nonce(shared, answer).await
+}
+
+/// The body of that answer.
+#[derive(Serialize)]
+struct Deferred {
+    error: &'static str,
+    #[serde(flatten)]
+    deferral: Deferral,
 }
 
 /// The answer with a nonce for the next proof, where policy asks for nonces (RFC 9449 §8).

@@ -235,7 +235,7 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Wire {
         // RFC 8693 §2.2.2: "If the authorization server is unwilling or unable to issue a token for
         // any target service indicated by the "resource" or "audience" parameters, the
         // "invalid_target" error code SHOULD be used".
-        Refusal::Denied(_) => Wire::bad(ErrorCode::InvalidTarget, refusal),
+        Refusal::Denied(_) | Refusal::Unapproved(_) => Wire::bad(ErrorCode::InvalidTarget, refusal),
         Refusal::Unmakeable(_) => Wire::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             ErrorCode::ServerError,
@@ -297,6 +297,9 @@ fn of_grant(refusal: &grants::Refusal) -> ErrorCode {
         | R::SubjectForOther { .. }
         | R::SubjectNotInForce { .. }
         | R::MayNotAct { .. }
+        | R::CnfNotAllowed(_)
+        | R::CnfUnfit(_)
+        | R::CnfIsOther
         | R::ActorIsOther { .. }
         | R::TooDeep { .. }
         | R::NoActor

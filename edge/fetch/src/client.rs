@@ -234,6 +234,27 @@ impl<N: Names> Fetcher<N> {
         basic: Option<&Basic>,
         body: String,
     ) -> Result<String, FetchFault> {
+        self.send_form(url, basic, body, &[StatusCode::OK, StatusCode::NO_CONTENT]).await
+    }
+
+    /// The same at a token endpoint, which refuses what it is shown with 400 (RFC 6749 §5.2): that
+    /// is an answer too.
+    pub async fn redeem(
+        &self,
+        url: &Url,
+        basic: Option<&Basic>,
+        body: String,
+    ) -> Result<String, FetchFault> {
+        self.send_form(url, basic, body, &[StatusCode::OK, StatusCode::BAD_REQUEST]).await
+    }
+
+    async fn send_form(
+        &self,
+        url: &Url,
+        basic: Option<&Basic>,
+        body: String,
+        wanted: &[StatusCode],
+    ) -> Result<String, FetchFault> {
         let config = self.config(&Peer::Web)?;
         let basic = basic.map(|basic| header(&basic.0)).transpose()?;
         self.timed(async {
@@ -245,8 +266,7 @@ impl<N: Names> Fetcher<N> {
                 request = request.header(AUTHORIZATION, basic);
             }
             let answer = exchange(tls, request, url.as_str(), body).await?;
-            let wanted = [StatusCode::OK, StatusCode::NO_CONTENT];
-            text(answer.read(&wanted, self.limits).await?)
+            text(answer.read(wanted, self.limits).await?)
         })
         .await
     }

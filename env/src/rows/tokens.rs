@@ -39,6 +39,44 @@ impl Entity for OpaqueToken {
     }
 }
 
+/// The place of a token in a status list (draft-ietf-oauth-status-list), with what the token says:
+/// whether it still counts is looked up, and nowhere written down twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusEntry {
+    /// Its row: the list and the place in it. Two tokens never have one.
+    pub row: String,
+    /// The list.
+    pub list: String,
+    /// The place.
+    pub index: u64,
+    /// What the token says.
+    pub claims: AccessTokenClaims,
+}
+
+impl Entity for StatusEntry {
+    const TABLE: Table = Table::Statuses;
+
+    fn id(&self) -> String {
+        self.row.clone()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Unreadable::to_json(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Unreadable::from_json(bytes)
+    }
+
+    fn terms(&self) -> Vec<(Index, String)> {
+        vec![(Index::Handle, self.list.clone())]
+    }
+
+    fn expires(&self) -> Option<UnixTime> {
+        Some(self.claims.exp.time())
+    }
+}
+
 /// The secret of this installation: DPoP nonces and pairwise identifiers are made with it. It never
 /// leaves the component.
 #[derive(Clone, Serialize, Deserialize)]

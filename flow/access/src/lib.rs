@@ -21,5 +21,6 @@ pub mod publish;
 pub mod revoke;
 pub mod secret;
 mod shown;
+pub mod status;
 pub mod token;
 pub mod userinfo;

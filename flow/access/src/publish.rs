@@ -12,6 +12,7 @@ use jose::{Algorithm, KeySet};
 use oauth::authorization_request::ResponseMode;
 use oauth::metadata::{Endpoint, Metadata, MtlsEndpointAliases};
 use oauth::protected_resource::ProtectedResource;
+use oauth::token_request::GrantType;
 use oauth::{Issuer, Resource};
 use registry::RegistrationPolicy;
 use registry::admission::{Documents, Dynamic};
@@ -36,7 +37,10 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
     document.scopes_supported.extend(discovery::openid_scopes());
     // RFC 8414 §2: absent `grant_types_supported` means the code and implicit grants, so it is
     // always there.
-    document.grant_types_supported = GRANTS.iter().map(|grant| grant.as_str().to_owned()).collect();
+    let deferred = facts.set().domain().approvals.deferred;
+    let served = GRANTS.iter().filter(|grant| deferred || **grant != GrantType::Deferred);
+    document.grant_types_supported = served.map(|grant| grant.as_str().to_owned()).collect();
+    document.extensions.deferred_token_response_supported = deferred;
     let registration = &facts.set().domain().registration;
     let methods = methods(registration);
     // Who asks about tokens proves something; whoever has a token may take it back.

@@ -5,14 +5,17 @@ pub mod asker;
 mod attested;
 pub(crate) mod brought;
 pub mod client;
+mod describe;
 mod hold;
 mod made;
 pub(crate) mod people;
 pub(crate) mod proof;
 pub mod push;
+mod subject_grant;
 mod target;
+mod wanting;
 
-use authentication::{Caller, Method, Once, Who};
+use authentication::{Caller, Method, Once};
 use authorization::granted::GrantRecord;
 use authorization::grants::{self, Context, Redeemed, propose};
 use authorization::presented;
@@ -20,13 +23,13 @@ use authorization::{Audience, Proposal};
 use credential::{KeyRing, Purpose};
 use env::{Change, CommitFault, Recorded, Store, Stored, Unavailable, World, Write};
 use jose::Thumbprint;
-use monitoring::{Event, Outcome, Record};
+use monitoring::{Event, Record};
 use oauth::client_assertion::PresentedClient;
 use oauth::dpop::ProofRefused;
 use oauth::token_request::{GrantType, TokenRequest};
 use oauth::token_response::TokenResponse;
-use oauth::{Issuer, ScopeSet, TokenType};
-use pdp::{Circumstances, Denial, Permitted, Question};
+use oauth::{Issuer, TokenType};
+use pdp::{Denial, Permitted, Question};
 use registry::ClientRecord;
 use registry::profile::{AtToken, Unmet, demands, of_token_request};
 use time::UnixTime;
@@ -34,9 +37,12 @@ use time::UnixTime;
 use crate::ends::{self, Ending};
 use crate::facts::{Basis, basis};
 use crate::issuing;
-use crate::record::{begin, refused, single_use};
+use crate::record::{begin, single_use};
 use crate::turns::{TRIES_MAX, overtaken, pause, settled};
 use brought::{Brought, Waiting};
+use describe::{
+    circumstances, conclude, describe_brought, describe_caller, describe_proposal, refuse,
+};
 use hold::Early;
 use made::Made;
 use people::People;
@@ -46,6 +52,7 @@ pub(crate) use people::principal;
 pub(crate) use proof::gives_challenges;
 pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, challenge, nonce};
 pub use target::TargetRefusal;
+pub use wanting::Wanting;
 
 /// A request that reads; nothing in it is believed yet.
 #[derive(Clone, Debug)]
@@ -106,6 +113,9 @@ pub enum Refusal {
     /// Policy.
     #[error("{0}")]
     Denied(Box<Denial>),
+    /// Policy permits it once a human approved it.
+    #[error("{}", .0.denial)]
+    Unapproved(Box<Wanting>),
     /// What was permitted cannot be made into a token.
     #[error("the token cannot be made: {0}")]
     Unmakeable(String),
@@ -128,7 +138,7 @@ impl Refusal {
             Self::Target(_) => "token::Target",
             Self::Grant(refusal) => refusal.check(),
             Self::Profile(unmet) => unmet.check(),
-            Self::Denied(_) => "pdp::Denied",
+            Self::Denied(_) | Self::Unapproved(_) => "pdp::Denied",
             Self::Unmakeable(_) => "token::Unmakeable",
         }
     }
@@ -461,12 +471,21 @@ async fn decide<W: World>(
     let client = people.client(client_id).map(|one| &*one.value);
     let principal = principal(client_id, agent, client);
     let circumstances = circumstances(&proposal, &brought, asked, facts);
+    let asking = proposal.clone();
     let (answer, question) = facts.set().pdp().sanction(proposal, principal, circumstances);
     let decided = match answer {
         Ok(permitted) => Ok(Box::new(Decided { permitted, brought, people })),
-        Err(denial) => Err(Box::new(Refused::plain(Refusal::Denied(Box::new(denial))))),
+        Err(denial) => Err(Box::new(Refused::plain(denied(denial, &asking, &brought, asked)))),
     };
     Ok((decided, Some(question)))
+}
+
+/// What policy refuses; where it is for want of an approval, what somebody would have to approve.
+fn denied(denial: Denial, asking: &Proposal, brought: &Brought, asked: &Asked<'_>) -> Refusal {
+    match Wanting::of(&denial, asking, brought.grant, asked) {
+        Some(wanting) => Refusal::Unapproved(Box::new(wanting)),
+        None => Refusal::Denied(Box::new(denial)),
+    }
 }
 
 /// What a request shows to the profiles of its client.
@@ -501,99 +520,10 @@ pub const GRANTS: &[GrantType] = &[
     GrantType::JwtBearer,
     GrantType::DeviceCode,
     GrantType::Ciba,
+    GrantType::Deferred,
 ];
 
 pub(crate) fn ring(facts: &Basis, purpose: Purpose) -> Result<Stored<KeyRing>, Unavailable> {
     let missing = || Unavailable::of("store", format!("no {} keys yet", purpose.name()));
     facts.rows.get::<KeyRing>(purpose.name())?.ok_or_else(missing)
-}
-
-fn circumstances(
-    proposal: &Proposal,
-    brought: &Brought,
-    asked: &Asked<'_>,
-    facts: &Basis,
-) -> Circumstances {
-    let rule = facts.set().domain().approvals.at(Some(proposal.audience_name()));
-    let meets = |waiting: &Waiting| {
-        waiting.approval().meets(&rule, proposal.audience(), proposal.subject())
-    };
-    let names = |scope: &ScopeSet| scope.iter().map(ToString::to_string).collect();
-    let own = proposal.subject() == proposal.client_id();
-    let granted = match (&brought.subject, &brought.held) {
-        (Some(subject), _) => names(subject.scope()),
-        (None, Some(held)) => {
-            let granted = held.targets.get(proposal.audience());
-            granted.map(|granted| names(&granted.scope)).unwrap_or_default()
-        }
-        (None, None) => brought.assertion.as_ref().map(|one| names(&one.scope)).unwrap_or_default(),
-    };
-    Circumstances {
-        scope: names(proposal.scope()),
-        granted,
-        subject: if own { String::new() } else { proposal.subject().to_owned() },
-        actors: proposal.act().iter().flat_map(|act| act.iter()).map(str::to_owned).collect(),
-        proof: asked.caller.method().name().to_owned(),
-        transport: asked.caller.transport().map(ToString::to_string).unwrap_or_default(),
-        autonomous: own,
-        approved: brought.waiting.as_ref().is_some_and(meets),
-        acr: proposal.authenticated().map(|one| one.acr.as_str().to_owned()),
-        ..Circumstances::at(asked.now)
-    }
-}
-
-fn describe_caller(record: &mut Record, caller: &Caller, facts: &Basis) {
-    record.agent = Some(caller.client_id().to_owned());
-    record.proof = Some(caller.method().name().to_owned());
-    record.transport = caller.transport().map(ToString::to_string);
-    record.policy = Some(facts.version());
-    record.epoch = Some(facts.epoch.0);
-    if let Who::Client(_) = caller.who() {
-        record.attestation.insert("client".to_owned(), "registered key".to_owned());
-    }
-}
-
-fn describe_brought(record: &mut Record, brought: &Brought) {
-    record.action = brought.grant.action().to_owned();
-    if let Some(subject) = &brought.subject {
-        record.root = Some(subject.root().to_owned());
-        record.parent = Some(subject.jti().to_owned());
-        record.subject = Some(subject.subject().to_owned());
-        record.txn = subject.txn().map(str::to_owned);
-    }
-    if let Some(held) = &brought.held {
-        record.root = Some(held.id.clone());
-        record.subject = Some(held.subject.clone());
-    }
-    if let Some(waiting) = &brought.waiting {
-        let approval = waiting.approval();
-        record.root = Some(approval.root.clone());
-        record.txn.clone_from(&approval.sought.txn);
-        record.attestation.insert("approval".to_owned(), approval.id.clone());
-    }
-}
-
-fn describe_proposal(record: &mut Record, proposal: &Proposal) {
-    record.subject = Some(proposal.subject().to_owned());
-    record.actors = proposal.act().iter().flat_map(|act| act.iter()).map(str::to_owned).collect();
-    record.resource = Some(proposal.audience().to_owned());
-}
-
-/// Whether it was permitted.
-fn conclude(record: &mut Record, refusal: Option<&Refusal>) {
-    match refusal {
-        None => record.outcome = Outcome::Permitted,
-        Some(refusal) => refuse(record, refusal),
-    }
-}
-
-fn refuse(record: &mut Record, refusal: &Refusal) {
-    let needs = match refusal {
-        Refusal::Denied(denial) => {
-            record.rules.clone_from(&denial.rules);
-            (!denial.needs.is_empty()).then(|| denial.needs.join("; or "))
-        }
-        _ => None,
-    };
-    refused(record, refusal.check(), refusal, needs);
 }

@@ -33,6 +33,7 @@ pub(crate) struct Posed {
     /// The lineage that it belongs to, where it begins none.
     pub(crate) root: Option<String>,
     pub(crate) parent: Option<String>,
+    pub(crate) above: Vec<String>,
     pub(crate) wait: Span,
     pub(crate) grant_until: Option<UnixTime>,
 }
@@ -40,14 +41,14 @@ pub(crate) struct Posed {
 /// The approval of a question, if it can be put.
 pub(crate) async fn approval<W: World>(
     world: &W,
-    known: &Known,
+    (facts, now): (&Basis, UnixTime),
     posed: Posed,
 ) -> Result<Result<Approval, Refusal>, Unavailable> {
     if let Err(much) = posed.sought.fits() {
         return Ok(Err(much.into()));
     }
     if let Some(who) = whom::handle(&posed.whom) {
-        let found = waiting(world, &who, known.now).await?;
+        let found = waiting(world, &who, now).await?;
         if found >= WAITING_MAX {
             return Ok(Err(Refusal::TooManyWait { who, found }));
         }
@@ -64,12 +65,13 @@ pub(crate) async fn approval<W: World>(
         sought: posed.sought,
         hash: String::new(),
         number: Approval::number_of([low, high]),
-        policy: known.facts.version(),
+        policy: facts.version(),
         front: posed.front,
         parent: posed.parent,
-        epoch: known.facts.epoch,
-        created: known.now,
-        until: known.now.plus(posed.wait),
+        above: posed.above,
+        epoch: facts.epoch,
+        created: now,
+        until: now.plus(posed.wait),
         grant_until: posed.grant_until,
         state: State::Pending,
         answered: None,

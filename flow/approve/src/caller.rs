@@ -129,9 +129,8 @@ impl Known {
                 Ok(asker) => asker,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-        let may = |grant: &GrantType| asker.grants.as_ref().is_none_or(|all| all.contains(grant));
-        Ok(match grant.filter(|grant| !may(grant)) {
-            Some(grant) => Err(Refusal::GrantNotAllowed(grant)),
+        Ok(match grant {
+            Some(grant) => asker.may(grant).map(|()| asker),
             None => Ok(asker),
         })
     }
@@ -189,6 +188,14 @@ impl Known {
 }
 
 impl Asker {
+    /// Refuses a grant that the client did not register.
+    pub(crate) fn may(&self, grant: GrantType) -> Result<(), Refusal> {
+        match &self.grants {
+            Some(all) if !all.contains(&grant) => Err(Refusal::GrantNotAllowed(grant)),
+            _ => Ok(()),
+        }
+    }
+
     /// The client of that id, if it is in force. `issued`: under which epoch its credential was.
     pub(crate) async fn load<W: World>(
         world: &W,

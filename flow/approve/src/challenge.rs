@@ -111,6 +111,7 @@ async fn pose<W: World>(world: &W, known: &Known, call: &Call) -> Result<Read, U
         front: Front::Challenge,
         root: Some(claims.aims_root.as_str().to_owned()),
         parent: Some(claims.aims_parent.as_str().to_owned()),
+        above: Vec::new(),
         wait: known.facts.set().domain().approvals.wait,
         grant_until: None,
     };
@@ -119,7 +120,9 @@ async fn pose<W: World>(world: &W, known: &Known, call: &Call) -> Result<Read, U
         value: claims.jti.as_str().to_owned(),
         until: claims.exp.time().plus(known.facts.set().domain().bounds.clock_skew),
     };
-    Ok(ask::approval(world, known, posed).await?.map(|approval| (approval, once)))
+    Ok(ask::approval(world, (&known.facts, known.now), posed)
+        .await?
+        .map(|approval| (approval, once)))
 }
 
 /// The scope that the one call needs.

@@ -116,7 +116,7 @@ async fn pose<W: World>(
     }
     match posed {
         Ok(posed) => {
-            let approval = ask::approval(world, known, posed).await?;
+            let approval = ask::approval(world, (&known.facts, known.now), posed).await?;
             Ok(approval.map(|approval| Asking { approval, told, once }))
         }
         Err(refusal) => Ok(Err(refusal)),
@@ -317,6 +317,7 @@ fn question<W: World>(
         front: Front::Ciba,
         root: None,
         parent: None,
+        above: Vec::new(),
         wait: wait.map_or(longest, |wait| wait.min(longest)),
         grant_until: Some(known.now.plus(approvals.grant)),
     })

@@ -99,10 +99,11 @@ async fn pose<W: World>(
         front: Front::Device,
         root: None,
         parent: None,
+        above: Vec::new(),
         wait: approvals.wait,
         grant_until: Some(known.now.plus(approvals.grant)),
     };
-    ask::approval(world, known, posed).await
+    ask::approval(world, (&known.facts, known.now), posed).await
 }
 
 /// A code that no device shows.

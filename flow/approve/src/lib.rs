@@ -13,6 +13,7 @@ mod ask;
 pub mod caller;
 pub mod challenge;
 pub mod ciba;
+pub mod deferred;
 pub mod device;
 pub mod expire;
 mod hint;

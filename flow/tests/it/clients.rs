@@ -5,17 +5,18 @@ use flow::clients::Terms;
 use flow::token::{Call, ClientRefusal, Refusal};
 use jose::{Algorithm, PrivateKey, SigningInput};
 use oauth::attestation_client::ClientAttestation;
-use oauth::client_assertion::{PresentedClient, SecretWay};
+use oauth::client_assertion::{AssertionType, ClientAssertion, PresentedClient, SecretWay};
 use oauth::client_attestation_pop::ClientAttestationPop;
 use oauth::token_request::TokenRequest;
 use oauth::{ClientId, TokenText};
 use registry::profile::{Demand, Unmet};
 use registry::{ClientState, Profile};
 use serde_json::{Value, json};
-use testkit::Sim;
 use testkit::fixture::{
-    Domain, DpopKey, ISSUER, by_certificate, credentials, files, files_but, registration, story,
+    Domain, DpopKey, ISSUER, by_certificate, by_key, credentials, files, files_but, registration,
+    story,
 };
+use testkit::{Sim, boxed};
 
 use time::Span;
 
@@ -328,5 +329,69 @@ fn attestation_6_1_both_proofs_repeat_a_challenge_that_is_young() {
         let store = Store::open(&sim, "attest_jwt_client_auth", false).await;
         let world = store.domain.server.world();
         assert_eq!(flow::token::challenge(&*world).await.unwrap(), None);
+    });
+}
+
+/// docs/past-defects.md 17: of many uses of one assertion at once one counts, and what it says of
+/// whom it is for is compared.
+///
+/// req: CRED-10 (part)
+#[test]
+fn past_defect_17_one_use_of_an_assertion_counts_and_for_this_server_alone() {
+    story(|sim| async move {
+        let domain = open(&sim, "").await;
+        let key = DpopKey::new(&domain);
+        let members = json!({
+            "token_endpoint_auth_method": "private_key_jwt",
+            "jwks": { "keys": [key.key().public().to_jwk().to_value()] },
+        });
+        let (id, _) = client(&domain, members, &[]).await;
+        let now = domain.now();
+        let calls = (0..100).map(|_| boxed(domain.ask(by_key(&id, key.key(), "j1", asked(), now))));
+        let ends = sim.all(calls.collect()).await;
+        let (won, lost): (Vec<_>, Vec<_>) =
+            ends.into_iter().partition(|end| !matches!(end, Err(Refusal::Replayed)));
+        assert_eq!((won.len(), lost.len()), (1, 99));
+        let seconds = now.seconds();
+        for (at, aud) in [
+            json!("https://other.example"),
+            json!(format!("{ISSUER}/")),
+            json!(format!("{ISSUER}/token")),
+            json!([ISSUER, "https://other.example"]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let claims = json!({
+                "iss": id, "sub": id, "aud": aud, "exp": seconds + 60, "jti": format!("a{at}"),
+            });
+            let assertion = sign::<ClientAssertion>(key.key(), claims);
+            let mut call = by_key(&id, key.key(), "j2", asked(), now);
+            call.client.assertion = Some((AssertionType::Jwt, assertion));
+            let refused = proof(&domain, call).await.unwrap_err();
+            assert_eq!(refused.check(), "client::PrivateKeyJwt", "{aud}: {refused}");
+        }
+    });
+}
+
+/// docs/past-defects.md 14: a certificate that ended, or that vouches for another name or key,
+/// is nobody's.
+#[test]
+fn past_defect_14_a_certificate_counts_within_its_dates() {
+    story(|sim| async move {
+        let domain = open(&sim, "").await;
+        let party = domain.party("/opt/clerk").await;
+        let by = by_certificate(&party, asked());
+        let leaf = x509::Certificate::parse(by.certificates.first().unwrap()).unwrap();
+        let key = jose::PublicKey::from_spki_der(leaf.spki_der()).unwrap();
+        let members = json!({
+            "token_endpoint_auth_method": "self_signed_tls_client_auth",
+            "jwks": { "keys": [key.to_jwk().to_value()] },
+        });
+        let (id, _) = client(&domain, members, &[]).await;
+        assert!(proof(&domain, named(by.clone(), &id)).await.is_ok());
+        domain.server.clock().forth(Span::from_seconds(2 * 86_400));
+        let refused = proof(&domain, named(by, &id)).await.unwrap_err();
+        assert_eq!(refused.check(), "client::Tls", "{refused}");
     });
 }

@@ -5,14 +5,15 @@ use authorization::grants;
 use env::World;
 use flow::token::Refusal;
 use jose::Unverified;
+use oauth::TokenType;
 use oauth::token_request::{GrantType, TokenRequest};
 use oauth::token_response::{TokenResponse, TokenUse};
 use openid::id_token::IdToken;
 use provisioning::Act;
 use registry::{ClientRecord, ClientState, UserRecord};
 use testkit::fixture::{
-    ADA, Client, Domain, DpopKey, GATEWAY, ISSUER, VERIFIER, code_request, files_but, http_call,
-    refresh_request, story, with_dpop,
+    ADA, Client, Domain, DpopKey, GATEWAY, ISSUER, VERIFIER, code_request, exchange, files_but,
+    http_call, refresh_request, story, with_dpop,
 };
 use testkit::{Sim, boxed};
 use time::Span;
@@ -20,7 +21,8 @@ use time::Span;
 const NOTICES: &str = "https://gateway.demo.example:8446/notices";
 const TOKEN: (&str, &str) = ("POST", "https://aims.demo.example:8443/token");
 const MANY: usize = 100;
-const BOTH: &[GrantType] = &[GrantType::AuthorizationCode, GrantType::RefreshToken];
+const BOTH: &[GrantType] =
+    &[GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::TokenExchange];
 
 /// A domain with a person, and a client that she allowed to read notices.
 pub(crate) struct House {
@@ -96,6 +98,62 @@ fn s10_3_1_a_code_becomes_tokens_of_the_user_and_the_client() {
             (issued.root.as_deref(), issued.subject.as_deref()),
             (Some("grant-1"), Some(ADA))
         );
+    });
+}
+
+/// req: AUTHZ-11 (part)
+#[test]
+fn rfc8693_3_refresh_and_id_tokens_stand_for_their_grant_where_policy_says_so() {
+    story(|sim| async move {
+        let house = House::open(&sim, false).await;
+        let tokens = house.redeem().await;
+        let (refresh, id_token) = (tokens.refresh_token.unwrap(), tokens.id_token.unwrap());
+        let ask = async |token: &str, kind: TokenType| {
+            let TokenRequest::TokenExchange(mut request) = exchange(token, NOTICES, "") else {
+                unreachable!()
+            };
+            request.subject.token_type = kind;
+            house.domain.ask(house.asks(TokenRequest::TokenExchange(request))).await
+        };
+        let both = [(&refresh, TokenType::RefreshToken), (&id_token, TokenType::IdToken)];
+        for (token, kind) in both {
+            let refused = ask(token, kind).await.unwrap_err();
+            assert_eq!(refused, Refusal::TokenType(kind));
+        }
+        let policy = "trust_domain = \"demo.example\"\n[delegation]\n\
+                      subject_tokens = [\"refresh_token\", \"id_token\"]";
+        let (world, operator) = (house.domain.server.world(), house.domain.operator());
+        let files = files_but(&[("domain.toml", policy)]);
+        let applied =
+            flow::apply_policy::apply(&*world, &operator, files, "a story".to_owned(), None);
+        applied.await.unwrap().into_value().unwrap();
+        for (token, kind) in both {
+            let answer = ask(token, kind).await.unwrap();
+            let read = house.domain.read(&answer.access_token).unwrap();
+            assert_eq!((read.subject(), read.client_id()), (ADA, house.client.id.as_str()));
+            assert_eq!((read.root(), read.parent()), ("grant-1", Some("grant-1")));
+            assert_eq!(read.scope().to_string(), "notices.read");
+            assert_eq!((answer.refresh_token, answer.id_token), (None, None));
+            // One of another kind, and one of another client, is none.
+            let swapped = match kind {
+                TokenType::IdToken => TokenType::RefreshToken,
+                _ => TokenType::IdToken,
+            };
+            assert_eq!(ask(token, swapped).await.unwrap_err().check(), "token::Subject");
+            let other = house.domain.client(&[GrantType::TokenExchange], false);
+            let TokenRequest::TokenExchange(mut request) = exchange(token, NOTICES, "") else {
+                unreachable!()
+            };
+            request.subject.token_type = kind;
+            let call = other.asks(TokenRequest::TokenExchange(request), house.domain.now());
+            assert_eq!(house.domain.ask(call).await.unwrap_err().check(), "token::Subject");
+        }
+        // What ends the grant ends what stands for it.
+        let ending = flow::ends::Ending::by("user:ada", "done");
+        flow::ends::end_grant(&*world, "grant-1", ending).await.unwrap();
+        for (token, kind) in both {
+            assert_eq!(ask(token, kind).await.unwrap_err().check(), "token::Subject");
+        }
     });
 }
 

@@ -51,6 +51,8 @@ mod races;
 #[cfg(test)]
 mod reassess;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod superior;
 #[cfg(test)]
 mod token;

@@ -14,6 +14,7 @@ use crate::identifier::{ClientId, LineageId, SubjectText, TokenId, TransactionId
 use crate::issuer::Issuer;
 use crate::may_act::MayAct;
 use crate::scope::ScopeSet;
+use crate::status::Status;
 
 /// The kind `at+jwt`.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,9 @@ pub struct AccessTokenClaims {
     /// What the attestation of the agent came to, for resources whose policy asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aims_attestation: Option<Map<String, Value>>,
+    /// Where one can read whether it still counts, for resources whose policy asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
     /// What this token, and all that came of it, began with.
     pub aims_root: LineageId,
     /// `jti` of the token that it came from; absent at the root.

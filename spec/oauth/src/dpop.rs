@@ -1,17 +1,17 @@
 //! Proofs of possession at the application layer (RFC 9449): a client shows with each request that
 //! it has the key which its token is bound to.
 //!
-//! In scope: the proof, its checks in the order of §4.3, the nonce that a server gives without
-//! remembering it, and what must be remembered of a proof. Not here: whether the proof was seen
-//! before, and which requests need one.
+//! In scope: the proof from both sides, its checks in the order of §4.3, the nonce that a server
+//! gives without remembering it, and what must be remembered of a proof. Not here: whether the
+//! proof was seen before, and which requests need one.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jose::{
-    Algorithm, Jwk, JwkError, Kind, Malformed, NumericDate, PublicKey, Thumbprint, TokenHash,
-    Unverified, Window, json,
+    Algorithm, Jwk, JwkError, Kind, Malformed, NumericDate, PublicKey, Signature, Thumbprint,
+    TokenHash, Unverified, Window, json,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -22,6 +22,8 @@ use crate::identifier::TokenId;
 use crate::parameter::evidence;
 use crate::token_text::{NotATokenText, TokenText};
 
+/// `typ` of a proof (RFC 9449 §4.2).
+const TYPE: &str = "dpop+jwt";
 /// The header field of the proof.
 pub const FIELD: &str = "dpop";
 /// The header field that gives a nonce.
@@ -61,7 +63,7 @@ pub struct DpopClaims {
 
 impl Kind for DpopProof {
     // RFC 9449 §4.3: "the typ JOSE header parameter has the value dpop+jwt".
-    const TYPES: &'static [&'static str] = &["dpop+jwt"];
+    const TYPES: &'static [&'static str] = &[TYPE];
     const TYPE_MAY_BE_ABSENT: bool = false;
     const HEADER_PARAMETERS: Option<&'static [&'static str]> = None;
     const EXP_REQUIRED: bool = false;
@@ -290,6 +292,38 @@ impl NonceKey {
 impl std::fmt::Debug for NonceKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("NonceKey(…)")
+    }
+}
+
+/// A proof that is made, before its signature.
+#[derive(Clone, Debug)]
+pub struct ProofInput(String);
+
+impl ProofInput {
+    /// What the holder of `key` says with it.
+    pub fn new(
+        key: &PublicKey,
+        algorithm: Algorithm,
+        claims: &DpopClaims,
+    ) -> Result<Self, serde_json::Error> {
+        // RFC 9449 §4.2: `typ`, `alg`, and `jwk`, "representing the public key chosen by the
+        // client".
+        let header = serde_json::json!({
+            "typ": TYPE, "alg": algorithm.as_str(), "jwk": key.to_jwk().to_value(),
+        });
+        let header = URL_SAFE_NO_PAD.encode(header.to_string());
+        let claims = URL_SAFE_NO_PAD.encode(serde_json::to_string(claims)?);
+        Ok(Self(format!("{header}.{claims}")))
+    }
+
+    /// What is signed.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// The proof, signed by that key.
+    pub fn attach(self, signature: &Signature) -> String {
+        format!("{}.{}", self.0, URL_SAFE_NO_PAD.encode(signature.as_bytes()))
     }
 }
 

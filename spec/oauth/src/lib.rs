@@ -70,6 +70,7 @@ pub mod request_object;
 mod resource;
 pub mod revocation;
 mod scope;
+pub mod status;
 pub mod step_up;
 pub mod token_request;
 pub mod token_response;

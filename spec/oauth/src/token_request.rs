@@ -12,9 +12,10 @@ use jose::json::{self, NotStrict};
 use serde_json::{Map, Value};
 
 use crate::authorization_details::AuthorizationDetails;
+use crate::confirmation::Confirmation;
 use crate::error::ErrorCode;
 use crate::form::Form;
-use crate::parameter::Refused;
+use crate::parameter::{Refused, bounded};
 use crate::pkce::CodeVerifier;
 use crate::resource::{AudienceName, NotAResource, NotAnAudience, Resource};
 use crate::scope::{NotAScope, ScopeSet};
@@ -25,6 +26,8 @@ use crate::token_type::TokenType;
 const MAX_TARGETS: usize = 8;
 /// Bytes of `request_context` and of `request_details`, each.
 const MAX_CONTEXT_BYTES: usize = 4_096;
+/// Bytes of `requested_cnf`: one member with one hash.
+const MAX_CONFIRMATION_BYTES: usize = 128;
 /// Bytes of `redirect_uri`: of one that can be registered.
 const MAX_REDIRECT_URI_BYTES: usize = 2_048;
 /// Bytes of what an error repeats.
@@ -165,6 +168,10 @@ pub struct TokenExchange {
     pub requested_token_type: Option<TokenType>,
     pub subject: TypedToken,
     pub actor: Option<TypedToken>,
+    /// `requested_cnf`: the key of whoever will use the token, where that is not the client
+    /// (draft-ietf-oauth-identity-chaining appendix B.3 has it as a claim, a parameter by
+    /// extension).
+    pub requested_cnf: Option<Confirmation>,
     /// `request_context`, for `rctx` of a transaction token.
     pub request_context: Option<Map<String, Value>>,
     /// `request_details`, for `tctx` of a transaction token.
@@ -308,6 +315,7 @@ impl TokenExchange {
                 token_type: token_type(form, "subject_token_type")?,
             },
             actor: actor(form)?,
+            requested_cnf: confirmation(form)?,
             request_context: context(form, "request_context")?,
             request_details: context(form, "request_details")?,
         };
@@ -412,6 +420,20 @@ fn resources(form: &Form) -> Result<Vec<Resource>, TokenRequestError> {
 
 fn audiences(form: &Form) -> Result<Vec<AudienceName>, TokenRequestError> {
     Ok(form.all("audience").map(AudienceName::parse).collect::<Result<_, _>>()?)
+}
+
+fn confirmation(form: &Form) -> Result<Option<Confirmation>, TokenRequestError> {
+    const NAME: &str = "requested_cnf";
+    const RULE: &str = "draft-ietf-oauth-identity-chaining appendix B.3";
+    let Some(text) = bounded(form, NAME, RULE, MAX_CONFIRMATION_BYTES)? else { return Ok(None) };
+    let refused = |why: &dyn fmt::Display| {
+        TokenRequestError::from(Refused::form(NAME, RULE, why.to_string()))
+    };
+    let members = json::parse(text).map_err(|why| refused(&why))?;
+    match serde_json::from_value(Value::Object(members)).map_err(|why| refused(&why))? {
+        Confirmation::Jwk(_) => Err(refused(&"a key is named by its thumbprint alone")),
+        thumbprint => Ok(Some(thumbprint)),
+    }
 }
 
 fn actor(form: &Form) -> Result<Option<TypedToken>, TokenRequestError> {

@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jose::{Kind, NumericDate, Verified, Window};
+pub use oauth::status::{Status, StatusReference};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -20,19 +21,6 @@ pub const VALID: u8 = 0;
 pub const INVALID: u8 = 1;
 /// §7.1.
 pub const SUSPENDED: u8 = 2;
-
-/// `status` of a token whose status is in a list (§6.1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    pub status_list: StatusReference,
-}
-
-/// Which place of which list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusReference {
-    pub idx: u64,
-    pub uri: String,
-}
 
 /// Bits of one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -49,6 +49,9 @@ pub struct Approval {
     /// The token that what was asked came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// The tokens between the root and that one, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<String>,
     /// The epoch that it was asked under.
     pub epoch: Epoch,
     /// When it was asked.
@@ -343,6 +346,7 @@ mod tests {
             front: Front::Challenge,
             root: "root-1".to_owned(),
             parent: None,
+            above: Vec::new(),
             epoch: Epoch(1),
             created: NOW,
             until: NOW.plus(Span::from_seconds(300)),

@@ -35,6 +35,9 @@ pub struct Approvals {
     /// How long a backchannel client that asks for its answer too early is made to wait for it in
     /// the same request, in seconds; it is not, where this is 0.
     pub long_poll: Span,
+    /// Whether clients may wait for an approval at the token endpoint (Deferred Token Response, a
+    /// draft).
+    pub deferred: bool,
     /// Clients that FAPI-CIBA holds for, by id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fapi: Vec<String>,
@@ -121,6 +124,7 @@ impl Default for Approvals {
             wait: Span::from_seconds(300),
             grant: Span::from_seconds(86_400),
             long_poll: Span::ZERO,
+            deferred: false,
             fapi: Vec::new(),
             resources: Vec::new(),
         }

@@ -5,6 +5,7 @@ use credential::Checked;
 use jose::{Algorithm, Audience, KeyId, NumericDate, SigningInput, Unsignable};
 use oauth::access_token::{AccessToken, AccessTokenClaims};
 use oauth::confirmation::Confirmation;
+use oauth::status::Status;
 use oauth::{ClientId, Issuer, LineageId, NotAnIdentifier, SubjectText, TokenId, TransactionId};
 use time::UnixTime;
 
@@ -20,6 +21,8 @@ pub struct Issuing<'a> {
     pub jti: String,
     /// The id of a lineage that begins here.
     pub fresh_root: String,
+    /// Its place in a status list, where its audience asks for one.
+    pub status: Option<Status>,
     /// The number of revocations so far.
     pub epoch: u64,
     /// Now.
@@ -99,6 +102,7 @@ fn template(proposal: &Proposal, issuing: &Issuing<'_>) -> Result<AccessTokenCla
         amr: authenticated.map(|one| one.amr.iter().cloned().collect()),
         authorization_details: proposal.authorization_details.clone(),
         aims_attestation: attested(proposal),
+        status: issuing.status.clone(),
         aims_root: LineageId::parse(root)?,
         aims_parent: parent.map(TokenId::parse).transpose()?,
         aims_above: above(&proposal.lineage)?,
@@ -254,6 +258,7 @@ mod tests {
             issuer: &issuer,
             jti: "new-token".to_owned(),
             fresh_root: "new-root".to_owned(),
+            status: None,
             epoch: 9,
             now: NOW,
             kid: &kid,

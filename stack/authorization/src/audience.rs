@@ -22,6 +22,8 @@ pub struct Audience {
     pub subject: SubjectKind,
     /// Whether its tokens say what the attestation of the agent came to.
     pub attestation: bool,
+    /// Whether its tokens have a place in a status list.
+    pub status: bool,
     /// The types of `authorization_details` that it knows.
     pub schemas: Vec<Schema>,
     /// Whether it is our own UserInfo endpoint.
@@ -44,6 +46,7 @@ impl Audience {
             format: resource.token,
             subject: resource.subject,
             attestation: resource.attestation,
+            status: resource.status,
             schemas: resource.schemas(),
             is_userinfo: false,
         }
@@ -68,6 +71,7 @@ impl Audience {
             format: Format::Jwt,
             subject: SubjectKind::Public,
             attestation: false,
+            status: false,
             schemas: Vec::new(),
             is_userinfo: true,
         }

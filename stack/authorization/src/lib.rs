@@ -20,6 +20,7 @@ pub mod policy;
 pub mod presented;
 pub mod proposal;
 pub mod signed_response;
+pub mod status;
 pub mod txn_token;
 
 pub use audience::Audience;

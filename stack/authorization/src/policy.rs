@@ -25,9 +25,24 @@ pub struct Delegation {
     /// Who may appear as somebody else altogether (RFC 8693 §1.1, "impersonation"): without a rule
     /// by name, nobody.
     pub impersonation: Vec<Impersonation>,
+    /// What else than access tokens may be exchanged: refresh tokens and ID tokens of ours, for
+    /// what their grants permit.
+    pub subject_tokens: BTreeSet<SubjectToken>,
+    /// Clients that may ask for a token which another holds the key of (`requested_cnf`).
+    pub requested_cnf: BTreeSet<String>,
     /// Whose assertions are taken for grants.
     #[serde(rename = "issuer")]
     pub issuers: Vec<TrustedIssuer>,
+}
+
+/// A token that stands for a grant, where policy lets it be exchanged (RFC 8693 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectToken {
+    /// One that is not rotated: a use of it here would be its end there.
+    RefreshToken,
+    /// One that was given to the client which brings it.
+    IdToken,
 }
 
 /// One rule of `[[delegation.issuer]]`: whose assertions are taken (RFC 7523).
@@ -162,7 +177,13 @@ pub const DEPTH_MAX: usize = oauth::act::MAX_ACTORS;
 
 impl Default for Delegation {
     fn default() -> Self {
-        Self { depth_max: 4, impersonation: Vec::new(), issuers: Vec::new() }
+        Self {
+            depth_max: 4,
+            impersonation: Vec::new(),
+            subject_tokens: BTreeSet::new(),
+            requested_cnf: BTreeSet::new(),
+            issuers: Vec::new(),
+        }
     }
 }
 
@@ -298,6 +319,10 @@ pub struct ResourcePolicy {
     /// Whether its tokens say what the attestation of the agent came to (S4 §10.2).
     #[serde(default)]
     pub attestation: bool,
+    /// Whether its tokens, where they are signed, say where one can read whether they still count
+    /// (draft-ietf-oauth-status-list).
+    #[serde(default)]
+    pub status: bool,
     /// The types of `authorization_details` that it knows (RFC 9396 §2.1).
     #[serde(default, rename = "authorization_details")]
     pub details: Vec<DetailType>,
@@ -570,6 +595,7 @@ mod tests {
             subject: SubjectKind::Public,
             introspect: BTreeSet::new(),
             attestation: false,
+            status: false,
             details: Vec::new(),
             scopes: BTreeMap::from([(Scope::parse("read").unwrap(), "read".to_owned())]),
             actions,

@@ -3,16 +3,19 @@
 use authentication::Caller;
 use authentication::session::{Acr, Authenticated};
 use credential::KeyRing;
-use jose::{Algorithm, Thumbprint, Unverified, Verified};
+use jose::{Algorithm, Audience, NumericDate, Thumbprint, Unverified, Verified};
 use oauth::access_token::{self, AccessToken, AccessTokenClaims};
 use oauth::act::Act;
 use oauth::authorization_details::AuthorizationDetails;
 use oauth::confirmation::Confirmation;
 use oauth::txn_token::{self, TxnToken, TxnTokenClaims};
-use oauth::{Issuer, ScopeSet, SubjectText};
+use oauth::{ClientId, Issuer, LineageId, ScopeSet, SubjectText, TokenId};
 use provisioning::Epoch;
 use serde_json::{Map, Value};
 use time::{Span, UnixTime};
+
+use crate::granted::GrantRecord;
+use crate::grants::refresh_token;
 
 /// What our own tokens are signed with.
 pub const ALGORITHMS: &[Algorithm] = &[Algorithm::Es256];
@@ -62,6 +65,50 @@ impl Presented {
             return Err(jose::Refused::Expired { exp, now }.into());
         }
         Self::of_claims(claims, issuer)
+    }
+
+    /// What a grant stands for at one of its targets, where a refresh token or an ID token of it is
+    /// exchanged: the client that holds it, as for a token that was given to it.
+    pub fn of_grant(
+        held: &GrantRecord,
+        target: &str,
+        issuer: &Issuer,
+        now: UnixTime,
+        life: Span,
+    ) -> Result<Self, Refusal> {
+        held.is_live(now).map_err(|over| Refusal::NoGrant(over.to_string()))?;
+        let none = || Refusal::NoGrant(format!("`{target}` is not among what was granted"));
+        let granted = held.targets.get(target).ok_or_else(none)?;
+        let broken = |error: &dyn std::fmt::Display| Refusal::NoGrant(error.to_string());
+        let authenticated = held.authenticated.as_ref();
+        Self::of_claims(
+            AccessTokenClaims {
+                iss: issuer.clone(),
+                exp: NumericDate::from_time(now.plus(life).min(held.until)),
+                aud: Audience::one(held.client_id.clone()),
+                sub: SubjectText::parse(&held.subject).map_err(|error| broken(&error))?,
+                client_id: ClientId::parse(&held.client_id).map_err(|error| broken(&error))?,
+                iat: NumericDate::from_time(now),
+                nbf: None,
+                jti: TokenId::parse(&held.id).map_err(|error| broken(&error))?,
+                scope: granted.scope.clone(),
+                act: None,
+                may_act: None,
+                cnf: None,
+                txn: None,
+                auth_time: authenticated.map(|one| NumericDate::from_time(one.at)),
+                acr: authenticated.map(|one| one.acr.as_str().to_owned()),
+                amr: authenticated.map(|one| one.amr.iter().cloned().collect()),
+                authorization_details: refresh_token::stored(&granted.details),
+                aims_attestation: None,
+                status: None,
+                aims_root: LineageId::parse(&held.id).map_err(|error| broken(&error))?,
+                aims_parent: None,
+                aims_above: Vec::new(),
+                aims_epoch: held.epoch.0,
+            },
+            issuer,
+        )
     }
 
     fn of_claims(claims: AccessTokenClaims, issuer: &Issuer) -> Result<Self, Refusal> {
@@ -329,6 +376,9 @@ pub enum Refusal {
     /// An opaque token that nobody was given, or whose time is long over.
     #[error("this is no token of this server")]
     Unknown,
+    /// It stands for no grant that holds, of this client and for this target.
+    #[error("it stands for no grant: {0}")]
+    NoGrant(String),
     /// It is for somebody else.
     #[error("token for `{found}`, not for `{expected}`")]
     OtherAudience {

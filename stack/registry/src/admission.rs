@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use jose::KeySet;
+use jose::{Algorithm, KeySet};
 use oauth::ScopeSet;
 use oauth::redirect_uri::{RedirectKind, RedirectUri};
 use oauth::registration::{ApplicationType, ClientAuthMethod, Registration};
@@ -201,6 +201,9 @@ impl RegistrationPolicy {
     }
 }
 
+/// What ID tokens are signed with.
+const SIGNED_BY: Algorithm = Algorithm::Es256;
+
 /// Whether a registration is taken. What an operator brings is bound by less: they answer for it.
 pub fn admit(
     read: &Registration,
@@ -209,6 +212,11 @@ pub fn admit(
 ) -> Result<(), Unadmitted> {
     let method = read.token_endpoint_auth_method;
     the_method_can_be_served(read, policy)?;
+    // OpenID Connect Registration 1.0 §2: "JWS alg algorithm REQUIRED for signing the ID Token
+    // issued to this Client." Who names another than ours would refuse what it gets.
+    if let Some(named) = read.id_token_signed_response_alg.filter(|one| *one != SIGNED_BY) {
+        return Err(Unadmitted::IdTokenAlgorithm(named));
+    }
     // RFC 6749 §4.4: "The client credentials grant type MUST only be used by confidential clients."
     let needs_user = |grant: &&GrantType| {
         matches!(
@@ -294,6 +302,9 @@ pub enum Unadmitted {
     /// A grant that is not open to it.
     #[error("`grant_types`: `{0}` is not open to clients that register themselves")]
     Grant(&'static str),
+    /// ID tokens by another algorithm than ours.
+    #[error("`id_token_signed_response_alg`: ID tokens are signed with ES256, not with `{0}`")]
+    IdTokenAlgorithm(Algorithm),
     /// A scheme of its own, in a client that is no app.
     #[error("`redirect_uris`: `{0}` is for `application_type` `native` alone")]
     NotNative(String),
@@ -317,6 +328,7 @@ impl Unadmitted {
             Self::NoAttester => "registration::NoAttester",
             Self::PublicGrant(_) => "registration::PublicGrant",
             Self::Grant(_) => "registration::Grant",
+            Self::IdTokenAlgorithm(_) => "registration::IdTokenAlgorithm",
             Self::NotNative(_) => "registration::NotNative",
             Self::Scope { .. } => "registration::Scope",
         }
@@ -364,6 +376,20 @@ mod tests {
             ("native app", &native, Open, &policy, None),
             ("scope", &with(r#""scope":"write""#), Open, &narrow, Some("registration::Scope")),
             ("scope within", &with(r#""scope":"read""#), Open, &narrow, None),
+            (
+                "ID tokens by RS256",
+                &with(r#""id_token_signed_response_alg":"RS256""#),
+                Operator,
+                &policy,
+                Some("registration::IdTokenAlgorithm"),
+            ),
+            (
+                "ID tokens by ES256",
+                &with(r#""id_token_signed_response_alg":"ES256""#),
+                Open,
+                &policy,
+                None,
+            ),
         ];
         for (name, text, origin, policy, expect) in cases {
             let admitted = admit(&read(text), *origin, policy);

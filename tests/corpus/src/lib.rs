@@ -8,6 +8,7 @@
 
 mod agentic;
 mod attestation;
+mod authentication;
 mod authzen;
 mod bom;
 mod enrolment;
@@ -40,6 +41,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("agentic_headers", agentic::headers),
     ("agentic_message", agentic::message),
     ("attestation_discovery", attestation::discovery),
+    ("authentication_basic", authentication::basic),
     ("authzen_evaluations", authzen::evaluations),
     ("authzen_response", authzen::response),
     ("bom_advisories", bom::advisories),

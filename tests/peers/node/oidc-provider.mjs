@@ -12,6 +12,8 @@ const signing = async (alg) => {
   const { privateKey } = await generateKeyPair(alg, { extractable: true });
   return { ...(await exportJWK(privateKey)), alg, use: "sig" };
 };
+// Its forms have their buttons elsewhere on the page; here within them.
+const pressed = (form, button = "<button>Go on</button>") => form.replace("</form>", `${button}</form>`);
 const op = new Provider(provider, {
   clients: [
     {
@@ -23,6 +25,15 @@ const op = new Provider(provider, {
       id_token_signed_response_alg: "ES256",
       backchannel_logout_uri: `${own}/logout`,
       backchannel_logout_session_required: true,
+    },
+    // Our command line, where somebody else is the authorization server.
+    {
+      client_id: "cli",
+      application_type: "native",
+      token_endpoint_auth_method: "none",
+      redirect_uris: ["http://127.0.0.1/callback"],
+      grant_types: ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"],
+      id_token_signed_response_alg: "ES256",
     },
   ],
   jwks: { keys: [await signing("RS256"), await signing("ES256")] },
@@ -47,9 +58,15 @@ const op = new Provider(provider, {
   fetch: (url, { dispatcher: _guard, ...options }) => fetch(url, options),
   features: {
     backchannelLogout: { enabled: true },
+    deviceFlow: {
+      enabled: true,
+      userCodeInputSource: (ctx, form) => void (ctx.body = pressed(form)),
+      userCodeConfirmSource: (ctx, form) => void (ctx.body = pressed(form)),
+      successSource: (ctx) => void (ctx.body = "Connected"),
+    },
     rpInitiatedLogout: {
       logoutSource: (ctx, form) => {
-        ctx.body = form.replace("</form>", '<button name="logout" value="yes">Sign out</button></form>');
+        ctx.body = pressed(form, '<button name="logout" value="yes">Sign out</button>');
       },
     },
   },

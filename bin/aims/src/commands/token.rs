@@ -17,10 +17,16 @@ use crate::https::Https;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Get an access token on the caller's own behalf (client credentials)
-    #[command(after_help = "Example:\n  aims token get --resource https://localhost:8446/files \
-        --scope files:read\n\n\
-        The caller proves who it is with its SVID from the Workload API. The token is on stdout.")]
+    /// Get an access token on the caller's own behalf (client credentials), or on a person's
+    #[command(after_help = "Examples:\n  aims token get --resource https://localhost:8446/files \
+        --scope files:read\n  aims token get --user --client-id client-0193… --scope openid\n  \
+        aims token get --device --client-id client-0193… --issuer https://as.example \
+        --ca /etc/ssl/certs/ca-certificates.crt\n\n\
+        The caller proves who it is with its SVID from the Workload API. The token is on stdout.\n\
+        With --user or --device a person allows it, to a public client that is registered at the\n\
+        issuer with http://127.0.0.1/callback (--user) or the device grant (--device). The token\n\
+        is bound to a key that ends with the command, where the server does that: --bearer\n\
+        asks for one that is not.")]
     Get(Box<GetArguments>),
     /// Exchange a token for one for somebody further down (RFC 8693)
     #[command(after_help = "Example:\n  aims token exchange --subject-token token.jwt \
@@ -37,6 +43,18 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArguments {
+    /// In the name of whoever signs in with a browser of this machine
+    #[arg(long, requires = "client_id", conflicts_with = "device")]
+    user: bool,
+    /// In the name of whoever allows it on another device
+    #[arg(long, requires = "client_id")]
+    device: bool,
+    /// The public client that asks in a person's name
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    /// Have the token bound to no key: whoever sees it can use it
+    #[arg(long)]
+    bearer: bool,
     #[command(flatten)]
     client: ClientArguments,
     #[command(flatten)]

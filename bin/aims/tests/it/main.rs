@@ -10,6 +10,7 @@
 
 mod actor;
 mod audit;
+mod clients;
 mod clock;
 mod confidential;
 mod endings;

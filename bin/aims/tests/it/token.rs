@@ -42,6 +42,7 @@ fn token(exp: u64) -> String {
         aims_above: Vec::new(),
         authorization_details: None,
         aims_attestation: None,
+        status: None,
         aims_epoch: 3,
     };
     let key = PrivateKey::from_jwk_private_text(KEY).unwrap();

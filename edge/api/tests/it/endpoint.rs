@@ -23,13 +23,18 @@ pub(crate) struct KeyClient {
 
 impl KeyClient {
     pub(crate) async fn register(world: &TestWorld) -> Self {
+        Self::register_for(world, &["client_credentials"]).await
+    }
+
+    /// One that registered these grants.
+    pub(crate) async fn register_for(world: &TestWorld, grants: &[&str]) -> Self {
         let key = PrivateKey::from_pkcs8(&new_key()).unwrap();
         let public = jose::PublicKey::from_spki_der(key.public().spki_der()).unwrap();
         let kid = KeyId::parse("k1").unwrap();
         let jwk = public.for_algorithm(Algorithm::Es256).unwrap().to_jwk().with_kid(kid);
         let metadata = serde_json::json!({
             "token_endpoint_auth_method": "private_key_jwt",
-            "grant_types": ["client_credentials"],
+            "grant_types": grants,
             "jwks": { "keys": [jwk] },
         });
         let (operator, terms) = (TestWorld::operator(), flow::clients::Terms::default());

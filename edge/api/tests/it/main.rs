@@ -28,4 +28,6 @@ mod relations;
 #[cfg(test)]
 mod verifier;
 #[cfg(test)]
+mod waiting;
+#[cfg(test)]
 mod world;

@@ -73,3 +73,24 @@ async fn rfc9111_5_2_2_a_document_says_how_long_it_may_be_kept() {
         assert_eq!(got.keep.map(|keep| keep.as_secs()), expect, "{headers}");
     }
 }
+
+/// A refusal is an answer of a token endpoint (§5.2), and of nobody else who is told something.
+#[tokio::test]
+async fn rfc6749_5_2_a_token_endpoint_answers_with_a_refusal_too() {
+    let rig = Rig::new();
+    for (status, told, redeemed) in [
+        (200, true, true),
+        (204, true, false),
+        (302, false, false),
+        (400, false, true),
+        (401, false, false),
+        (500, false, false),
+    ] {
+        let act = Act::Say(format!("HTTP/1.1 {status} Told\r\ncontent-length: 0\r\n\r\n"));
+        let listener = Listener::start(rig.web.server(&[HOST], &[]), act).await;
+        let (url, fetcher) = (listener.url(HOST, "/token"), rig.fetcher(LOOPBACK));
+        let form = fetcher.form(&url, None, "a=1".to_owned()).await;
+        let redeem = fetcher.redeem(&url, None, "a=1".to_owned()).await;
+        assert_eq!((form.is_ok(), redeem.is_ok()), (told, redeemed), "{status}");
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use approval::{Approval, State};
 use approve::answer::{self, Said};
-use approve::{ciba, device};
+use approve::{ciba, device, notify};
 use authorization::granted::{GrantRecord, refresh};
 use env::{Change, Clock, Entity, Entropy, Expect, Index, Journal, Key, Store, World, Write};
 use flow::token::{self, Refusal};
@@ -20,7 +20,7 @@ use people::end::Check;
 use people::orders::{self, NewUser};
 use people::sign_in;
 use people::throttle::Throttle;
-use registry::UserName;
+use registry::{ClientRecord, Metadata, UserName};
 use store::{Memory, Sqlite};
 use testkit::fixture::{
     ADA, Client, GATEWAY, client_row, code_request, code_row, files, grant_row, refresh_request,
@@ -112,7 +112,12 @@ impl<S: Store> House<S> {
 
     /// An `auth_req_id`, and what Ada is asked by it.
     async fn backchannel(&self) -> (String, Approval) {
-        let body = format!("scope=openid+notices.read&resource={GATEWAY}/notices&login_hint=ada");
+        self.backchannel_with("").await
+    }
+
+    async fn backchannel_with(&self, more: &str) -> (String, Approval) {
+        let asked = "scope=openid+notices.read&login_hint=ada";
+        let body = format!("{asked}&resource={GATEWAY}/notices{more}");
         let asked = ciba::authorize(&*self.server, &self.call(&body)).await.unwrap();
         let asked = asked.into_result().unwrap().auth_req_id;
         let (table, all) = (Approval::TABLE, Index::All);
@@ -334,6 +339,42 @@ async fn of_one_auth_req_id<S: Store>(house: House<S>) {
     let (given, refused) = ask_at_once(&house, &house.keyed, &ciba_request(&id)).await;
     assert_eq!(given.len(), 1);
     assert_eq!(refused, BTreeMap::from([("grants::WaitUsed", MANY - 1)]));
+}
+
+/// Of many servers that find the same answer, one makes the tokens that are pushed.
+/// req: AUTHZ-17 (part)
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ciba_10_3_1_of_many_pushes_of_one_answer_one_is_made_by_every_store() {
+    of_one_push(House::open(memory(), Seed(7)).await).await;
+    let dir = tempfile::tempdir().unwrap();
+    of_one_push(House::open(sqlite(dir.path()), Seed(7)).await).await;
+}
+
+async fn of_one_push<S: Store>(house: House<S>) {
+    let id = &house.keyed.id;
+    let rows = house.server.store().snapshot(&[Key::of::<ClientRecord>(id)]).await.unwrap();
+    let client = rows.get::<ClientRecord>(id).unwrap().unwrap().value;
+    let mut members = client.metadata.members().clone();
+    for (name, value) in [
+        ("backchannel_token_delivery_mode", "push"),
+        ("backchannel_client_notification_endpoint", "https://client.example/notified"),
+    ] {
+        members.insert(name.to_owned(), value.into());
+    }
+    let client = client.with_metadata(Metadata::new(&members).unwrap());
+    put(&house.server, vec![Write::put(&client, Expect::Any)]).await;
+    let (_, shown) = house.backchannel_with("&client_notification_token=8d67dc78").await;
+    let allowed = say(&house.server, &house.cookie, &shown, true, None).await;
+    assert_eq!(allowed, Ok(State::Allowed));
+    let due = notify::agenda(&*house.server).await.unwrap().due;
+    let [ticket] = due.as_slice() else { panic!("{due:?}") };
+    let ends = race(|_| {
+        let (server, ticket) = (Arc::clone(&house.server), ticket.clone());
+        async move { token::push::push(&*server, &ticket).await.unwrap() }
+    });
+    let made: Vec<_> = ends.await.into_iter().flatten().collect();
+    let [one] = made.as_slice() else { panic!("{} were made", made.len()) };
+    assert!(one.value().as_ref().is_ok_and(|tokens| tokens.id_token.is_some()), "{one:?}");
 }
 
 async fn of_one_approval<S: Store>(house: House<S>) {

@@ -119,6 +119,7 @@ pub(super) async fn swap<W: World>(
         issuer: &issuer,
         jti: public_id(world),
         fresh_root: public_id(world),
+        status: None,
         epoch: asked.facts.epoch.0,
         now,
         kid: &leave.kid,

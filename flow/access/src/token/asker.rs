@@ -10,7 +10,7 @@ use oauth::client_assertion::PresentedClient;
 use time::UnixTime;
 
 use super::client::{self, ClientRefusal, Shown};
-use super::describe_caller;
+use super::describe::describe_caller;
 use super::people::People;
 use crate::facts::{Basis, basis};
 use crate::issuing;

@@ -16,12 +16,13 @@ use env::rows::OpaqueToken;
 use env::{Entropy, Expect, Key, Store, Stored, Unavailable, World, Write};
 use jose::{Algorithm, Unverified};
 use oauth::authorization_details::AuthorizationDetails;
+use oauth::confirmation::Confirmation;
 use oauth::jwt_grant::JwtGrant;
 use oauth::token_request::{Asked as Wanted, TokenExchange, TokenRequest, TypedToken};
 use oauth::{Resource, ScopeSet, TokenType};
 use time::UnixTime;
 
-use super::{Asked, Endpoint, Refusal, ring};
+use super::{Asked, Endpoint, Refusal, ring, subject_grant};
 use crate::facts::Basis;
 use crate::{ends, opaque};
 
@@ -40,6 +41,7 @@ pub(crate) struct Brought {
     pub(crate) held: Option<Stored<GrantRecord>>,
     pub(crate) refresh: Option<Result<Shown, refresh::Refusal>>,
     pub(crate) assertion: Option<Asserted>,
+    pub(crate) requested_cnf: Option<Confirmation>,
     pub(crate) waiting: Option<Waiting>,
     pub(crate) ended: Option<Ended>,
     pub(crate) once: Option<Once>,
@@ -71,6 +73,7 @@ impl Waiting {
             branch: branches.then(|| Branch {
                 root: approval.root.clone(),
                 parent: approval.parent.clone(),
+                above: approval.above.clone(),
                 txn: approval.sought.txn.clone(),
                 actors: approval.asks.actors.clone(),
             }),
@@ -117,6 +120,7 @@ impl Brought {
             held: None,
             refresh: None,
             assertion: None,
+            requested_cnf: None,
             waiting: None,
             ended: None,
             once: None,
@@ -147,6 +151,7 @@ impl Brought {
             waited: self.waiting.as_ref().map(|waiting| &waiting.waited),
             assertion: self.assertion.as_ref(),
             authorization_details: self.details.as_ref(),
+            requested_cnf: self.requested_cnf.as_ref(),
             ..Context::bare(self.grant, asked.caller, facet, delegation, lifetimes, asked.now)
         }
     }
@@ -258,7 +263,8 @@ async fn waited<W: World>(
     let (Some(ticket), Some(approval)) = found else { return Ok(Ok(brought)) };
     if let Some(grant) = approval.grant.clone() {
         hold(world, &mut brought, &grant).await?;
-        let above = [approval.root.as_str()].into_iter().chain(approval.parent.as_deref());
+        let between = approval.above.iter().map(String::as_str).chain(approval.parent.as_deref());
+        let above = [approval.root.as_str()].into_iter().chain(between);
         let rows = world.store().snapshot(&ends::keys(above.clone())).await?;
         brought.ended = match brought.ended.take() {
             None => ends::first(&rows, above)?,
@@ -289,7 +295,13 @@ async fn exchange<W: World>(
         Some(other) => return Ok(Err(Refusal::TokenType(other))),
     };
     let mut brought = Brought::bare(grant, exchange.scope.clone());
-    let subject = match presented(world, facts, asked, &exchange.subject).await? {
+    brought.requested_cnf.clone_from(&exchange.requested_cnf);
+    let of_grant = subject_grant::read(world, facts, asked, exchange).await?;
+    let read = match of_grant {
+        Some(read) => read.map_err(|refusal| -> Blame { Box::new(move |_| refusal) }),
+        None => presented(world, facts, asked, &exchange.subject).await?,
+    };
+    let subject = match read {
         Ok(subject) => subject,
         Err(refusal) => return Ok(Err(refusal(Refusal::Subject))),
     };

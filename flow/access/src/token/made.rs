@@ -5,13 +5,15 @@ use authorization::access_token::{self, Issuing};
 use authorization::granted::refresh::{Refresh, Shown};
 use authorization::granted::{Binding, Code, GrantRecord, Way};
 use authorization::policy::Format;
+use authorization::status::Place;
 use authorization::{Proposal, Sanctioned, TokenKind, txn_token};
 use credential::{AuthorityKey, Purpose, TokenText};
-use env::rows::OpaqueToken;
+use env::rows::{OpaqueToken, StatusEntry};
 use env::{Entropy, Expect, Stored, Unavailable, World, Write};
 use monitoring::Record;
 use oauth::TokenType;
 use oauth::confirmation::Confirmation;
+use oauth::status::{Status, StatusReference};
 use oauth::token_request::{GrantType, TokenRequest};
 use oauth::token_response::{TokenResponse, TokenUse};
 use pdp::Permitted;
@@ -22,7 +24,7 @@ use super::{Asked, Refusal, ring};
 use crate::facts::Basis;
 use crate::record::public_id;
 use crate::sign::{self, ALGORITHM};
-use crate::{id_token, opaque};
+use crate::{id_token, opaque, status};
 
 /// An answer, and the rows that are written with its record.
 pub(super) struct Made {
@@ -164,7 +166,12 @@ async fn token<W: World>(
     };
     let ring = ring(facts, purpose)?;
     let key = sign::signer(&ring, asked.now)?;
-    let issuing = issuing(world, facts, asked, key);
+    let mut issuing = issuing(world, facts, asked, key);
+    let place = place(world, facts, proposal, asked);
+    issuing.status = place.as_ref().map(|place| {
+        let uri = Place::uri(&place.list, asked.issuer.as_str());
+        Status { status_list: StatusReference { idx: place.index, uri } }
+    });
     let handle = sign::handle(purpose, key);
     let made = match (proposal.kind(), proposal.format()) {
         (TokenKind::Transaction, _) => {
@@ -178,7 +185,19 @@ async fn token<W: World>(
             }
         }
         (TokenKind::Access, Format::Jwt) => match access_token::build(permitted, &issuing) {
-            Ok(checked) => sign::token(world, &handle, checked).await?,
+            Ok(checked) => {
+                if let Some(place) = place {
+                    let claims = match access_token::claims(permitted, &issuing) {
+                        Ok(claims) => claims.into_inner(),
+                        Err(fault) => return Ok(Err(fault)),
+                    };
+                    let (row, list, index) = (place.row(), place.list, place.index);
+                    let entry = StatusEntry { row, list, index, claims };
+                    // Where the place is taken, all is decided again, with another.
+                    writes.push(Write::put(&entry, Expect::Absent));
+                }
+                sign::token(world, &handle, checked).await?
+            }
             Err(fault) => return Ok(Err(fault)),
         },
         (TokenKind::Access, Format::Opaque) => match access_token::claims(permitted, &issuing) {
@@ -200,6 +219,19 @@ async fn token<W: World>(
     Ok(Ok(made))
 }
 
+/// The place in a status list, for a signed token whose audience asks for one.
+fn place<W: World>(
+    world: &W,
+    facts: &Basis,
+    proposal: &Proposal,
+    asked: &Asked<'_>,
+) -> Option<Place> {
+    let signed = (proposal.kind(), proposal.format()) == (TokenKind::Access, Format::Jwt);
+    let audience = facts.set().audience(proposal.audience(), &world.site().gateway);
+    let wanted = signed && audience.is_some_and(|audience| audience.status);
+    wanted.then(|| status::place(world, asked.now))
+}
+
 fn issuing<'a, W: World>(
     world: &W,
     facts: &Basis,
@@ -210,6 +242,7 @@ fn issuing<'a, W: World>(
         issuer: asked.issuer,
         jti: public_id(world),
         fresh_root: public_id(world),
+        status: None,
         epoch: facts.epoch.0,
         now: asked.now,
         kid: &key.kid,

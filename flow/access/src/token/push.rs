@@ -16,7 +16,8 @@ use oauth::token_response::TokenResponse;
 use oauth::{Issuer, Resource, TokenText};
 use registry::ClientRecord;
 
-use super::{Asked, Call, End, Endpoint, Refusal, Spent, decide, describe_caller, finish};
+use super::describe::describe_caller;
+use super::{Asked, Call, End, Endpoint, Refusal, Spent, decide, finish};
 use crate::facts::basis;
 use crate::issuing;
 use crate::record::begin;

@@ -16,7 +16,7 @@ use people::sessions;
 use people::standing::UserAct;
 use people::user_code;
 use registry::profile::{Demand, Unmet, demands};
-use registry::{ClientRecord, Metadata, Profile};
+use registry::{ClientRecord, ClientState, Metadata, Profile};
 use serde_json::{Value, json};
 use testkit::boxed;
 use testkit::fixture::{GATEWAY, ISSUER, story};
@@ -181,8 +181,8 @@ const ROWS: &[(Demand, Asks)] = &[
     (Demand::BoundTokens, Asks { bound: false, ..ALL }),
 ];
 
-/// What meets all is taken under every profile; what lacks one thing is refused by its row, and only
-/// where the profile has that row.
+/// What meets all is taken under every profile; what lacks one thing is refused by its row, and
+/// only where the profile has that row.
 ///
 /// req: AUTHZ-17 (part)
 #[test]
@@ -446,5 +446,21 @@ fn ciba_10_1_a_request_that_comes_too_early_is_held_open() {
         assert!(both.iter().all(Result::is_ok), "{both:?}");
         let held = house.domain.now().since(began).seconds();
         assert!((7..=8).contains(&held), "{held}");
+    });
+}
+
+/// docs/past-defects.md 8: whoever is disabled gets nobody asked, by whatever front.
+#[test]
+fn past_defect_08_a_disabled_client_gets_nobody_asked() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let found = house.world().store().single::<ClientRecord>(&house.client.id).unwrap();
+        let state = ClientState::Disabled;
+        house.world().store().put(&ClientRecord { state, ..(*found).clone() });
+        let refused = house.ciba("&login_hint=ada").await.unwrap_err();
+        assert_eq!(refused.check(), "approve::Unfit", "{refused}");
+        let refused = house.device("").await.unwrap_err();
+        assert_eq!(refused.check(), "approve::Unfit", "{refused}");
+        assert!(house.approvals().is_empty());
     });
 }

@@ -9,7 +9,7 @@ use testkit::fixture::{files, story};
 
 use crate::house::{House, no, yes};
 
-const DUTY: &str = r#"
+pub(crate) const DUTY: &str = r#"
     @id("duty")
     @obligations("approval")
     permit(principal, action == Aims::Action::"token.issue", resource)

@@ -7,6 +7,8 @@ mod ciba;
 #[cfg(test)]
 mod defects;
 #[cfg(test)]
+mod deferred;
+#[cfg(test)]
 mod device;
 #[cfg(test)]
 mod duties;

@@ -174,11 +174,11 @@ impl Office {
         for by in [By::Agent, By::Client] {
             let world = self.house.world();
             let scope = format!("scope=openid+notices.read&resource={NOTICES}");
-            let call = self.asking(&by, "/device_authorization", &scope);
+            let call = self.asking(&by, &scope);
             let asked = device::authorize(&*world, &call).await.unwrap().into_result().unwrap();
             let shown = self.house.find(&asked.user_code).await.unwrap();
             self.house.say(cookie, yes(&shown, Some(&asked.user_code))).await.unwrap();
-            let call = self.asking(&by, "/bc-authorize", &format!("{scope}&login_hint=ada"));
+            let call = self.asking(&by, &format!("{scope}&login_hint=ada"));
             let waits = ciba::authorize(&*world, &call).await.unwrap().into_result().unwrap();
             let approvals = self.house.approvals();
             let shown = approvals.iter().find(|one| one.state == approval::State::Pending);
@@ -196,14 +196,14 @@ impl Office {
     }
 
     /// A request of the agent or the client that gets somebody asked.
-    fn asking(&self, by: &By, path: &str, body: &str) -> approve::caller::Call {
+    fn asking(&self, by: &By, body: &str) -> approve::caller::Call {
         let proved = self.call(by, device_request("none"));
         approve::caller::Call {
             form: Form::parse(body.as_bytes()).unwrap(),
             client: proved.client,
             attestation: proved.attestation,
             dpop: Vec::new(),
-            path: path.to_owned(),
+            path: "/bc-authorize".to_owned(),
             certificates: Vec::new(),
             source: "192.0.2.7".to_owned(),
         }
@@ -232,8 +232,7 @@ impl Office {
         let End::Refused(refused) = domain.call(call).await.unwrap() else { panic!("let through") };
         let signed = refused.into_value().transaction.unwrap();
         let world = self.house.world();
-        let path = Endpoint::Transaction.path();
-        let call = self.asking(&By::Agent, path, &format!("transaction_challenge={signed}"));
+        let call = self.asking(&By::Agent, &format!("transaction_challenge={signed}"));
         let waits = challenge::authorize(&*world, &call).await.unwrap().into_result().unwrap();
         let approvals = self.house.approvals();
         let shown = approvals.iter().find(|one| one.state == approval::State::Pending).unwrap();
@@ -284,7 +283,7 @@ impl Office {
             let id = &self.house.client.id;
             clients::set_state(&*world, &operator, id, state).await.unwrap().into_value().unwrap();
         };
-        let ending = Ending { by: ADA, operator: None, why: "enough" };
+        let ending = Ending::by(ADA, "enough");
         match ends {
             Ends::Nothing => {}
             Ends::AgentSuspended => drop(domain.act("clerk", Act::Suspend).await),
@@ -316,11 +315,10 @@ impl Office {
             Ends::UserRemoved => self.house.act("ada", UserAct::Remove).await,
             Ends::OwnerDisabled => self.house.act("bob", UserAct::Disable).await,
             Ends::Session => {
-                let all = world.store().every::<Session>();
-                for session in all.iter().filter(|one| one.user == ADA) {
-                    let by = sessions::By::Owner(ADA);
-                    let ended = sessions::end(&*world, by, &session.id, "enough").await.unwrap();
-                    ended.into_value().unwrap();
+                for session in world.store().every::<Session>() {
+                    let by = sessions::By::Owner(&session.user);
+                    let done = sessions::end(&*world, by, &session.id, "enough").await.unwrap();
+                    done.into_value().unwrap();
                 }
             }
             Ends::Grants => {

@@ -10,7 +10,7 @@ use monitoring::{Event, Outcome};
 use oauth::form::Form;
 use oauth::pushed::PushedResponse;
 use oauth::request_object::{RequestObject, RequestObjectClaims};
-use registry::{ClientRecord, Metadata};
+use registry::{ClientRecord, ClientState, Metadata};
 use serde_json::{Value, json};
 use testkit::boxed;
 use testkit::fixture::{GATEWAY, ISSUER, by_key, credentials, story};
@@ -244,5 +244,21 @@ fn rfc9101_6_3_what_the_client_signed_is_what_counts() {
         house.begun(&here, &format!("client_id={CLIENT}&request={whole}")).await;
         let pushed = kept(push(&house, &key, "j1", &format!("request={whole}")).await);
         house.begun(&here, &by_reference(&pushed)).await;
+    });
+}
+
+/// docs/past-defects.md 8.
+#[test]
+fn past_defect_08_a_disabled_client_pushes_nothing() {
+    story(|sim| async move {
+        let key = key();
+        let house = open(&sim, &key).await;
+        house.client(|client| {
+            with_key(client, &key);
+            client.state = ClientState::Disabled;
+        });
+        let refusal = refused(push(&house, &key, "j1", &invoices("invoices.read")).await);
+        assert_eq!(refusal.check(), "authorize::Client", "{refusal}");
+        assert!(house.world().store().every::<Pushed>().is_empty());
     });
 }

@@ -6,6 +6,7 @@ use credential::{KeyRing, Purpose};
 use env::{Asks, Outbound, Reach, SharedSecret, Unavailable, World};
 use jose::{Algorithm, KeySet, Kind, Refused as TokenRefused, Unverified, Verified, json};
 use oauth::client_assertion::AssertionType;
+use oauth::error::TokenError;
 use oauth::metadata::{Endpoint, WELL_KNOWN_OPENID};
 use oauth::pkce::CodeVerifier;
 use oauth::redirect_uri::RedirectUri;
@@ -86,7 +87,11 @@ impl<'a, W: World> Provider<'a, W> {
             }),
         };
         let url = self.discovery.metadata.token_endpoint.as_str().to_owned();
-        let text = ask(self.world, self.policy, url, Asks::Form { body, secret }).await?;
+        let text = ask(self.world, self.policy, url, Asks::Redeem { body, secret }).await?;
+        // RFC 6749 §5.2: a code that was used before, or too late, is refused so.
+        if let Ok(refused) = json::parse::<TokenError>(&text) {
+            return Ok(Err(Refusal::Denied(refused.error.to_string())));
+        }
         Ok(json::parse::<TokenResponse>(&text).map_err(|error| Refusal::Answer(error.to_string())))
     }
 

@@ -124,7 +124,7 @@ impl Company {
             ("/me", Asks::Bearer(token)) if token == "access-1" => {
                 self.inner.lock().unwrap().userinfo.clone().map(|u| u.to_string()).ok_or_default()
             }
-            ("/token", Asks::Form { body, secret: None }) => self.redeem(body),
+            ("/token", Asks::Redeem { body, secret: None }) => self.redeem(body),
             (_, Asks::Form { body, .. }) => {
                 let mut inner = self.inner.lock().unwrap();
                 inner.forms.push((question.url.clone(), body.clone()));
@@ -139,7 +139,9 @@ impl Company {
         let get = |name: &str| form.get(name).unwrap_or_default().to_owned();
         let (authorized, ours, now) = {
             let mut inner = self.inner.lock().unwrap();
-            let authorized = inner.codes.remove(&get("code")).ok_or("no such code")?;
+            let Some(authorized) = inner.codes.remove(&get("code")) else {
+                return Ok(json!({ "error": "invalid_grant" }).to_string());
+            };
             (authorized, inner.ours.clone().unwrap(), UnixTime::from_seconds(inner.now))
         };
         let verifier = CodeVerifier::parse(&get("code_verifier")).map_err(|e| e.to_string())?;
@@ -405,6 +407,20 @@ fn openid_3_1_of_many_answers_one_counts() {
             .filter(|end| matches!(end, Ok(End::Decided(recorded)) if recorded.value().is_ok()));
         assert_eq!(entered.count(), 1);
         assert_eq!(branch.house.world().store().every::<UserRecord>().len(), 1);
+    });
+}
+
+/// The back button brings the same answer again: the provider refuses its code, which is told as a
+/// refusal, not as if it were away.
+#[test]
+fn rfc6749_5_2_a_code_that_the_provider_refuses_lets_nobody_in() {
+    story(|sim| async move {
+        let branch = Branch::open(&sim, "create = true").await;
+        let here = browser("here", None);
+        let query = branch.sent(&here, "s-1", known_as("ada"), None).await;
+        branch.back(&here, &query).await.unwrap().into_result().unwrap();
+        let again = branch.back(&here, &query).await.unwrap().into_result().err().unwrap();
+        assert_eq!(again, Refusal::Denied("invalid_grant".to_owned()));
     });
 }
 

@@ -8,3 +8,5 @@ mod documents;
 mod endpoint;
 #[cfg(test)]
 mod manage;
+#[cfg(test)]
+mod statements;

@@ -27,6 +27,8 @@ pub struct Branch {
     pub root: String,
     /// The token that the action was asked with.
     pub parent: Option<String>,
+    /// The tokens between the root and that one, the oldest first.
+    pub above: Vec<String>,
     /// The transaction that was approved.
     pub txn: Option<String>,
     /// Everybody who acts, the last one first.

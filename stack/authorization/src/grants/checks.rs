@@ -64,6 +64,7 @@ pub const CHECKS: &[(Check, &[Grant])] = &[
     (check("details_are_within", details_are_within), &[C, E, T, A, R, J, D, B, F, H]),
     (check("chain_is_short_enough", chain_is_short_enough), &[E, F, H]),
     (check("lineage_is_short_enough", lineage_is_short_enough), &[E, T]),
+    (check("requested_cnf_fits", requested_cnf_fits), &[E, T]),
     (check("proof_is_possible", proof_is_possible), &[C, E, A, R, J, D, B, F, H]),
 ];
 
@@ -362,6 +363,31 @@ fn chain_is_short_enough(context: &Context<'_>) -> Result<(), Refusal> {
 fn lineage_is_short_enough(context: &Context<'_>) -> Result<(), Refusal> {
     let depth = context.subject.map_or(0, |subject| subject.above().len()) + 1;
     if depth > ABOVE_MAX { Err(Refusal::TooDeep { depth, allowed: ABOVE_MAX }) } else { Ok(()) }
+}
+
+/// draft-ietf-oauth-identity-chaining appendix B.3: who asks conveys the key of whoever will use
+/// the token. That hands a right on, so policy says who may.
+fn requested_cnf_fits(context: &Context<'_>) -> Result<(), Refusal> {
+    let (Some(asked), Some(target)) = (context.requested_cnf, context.target) else {
+        return Ok(());
+    };
+    let client = context.caller.client_id();
+    if !context.delegation.requested_cnf.contains(client) {
+        return Err(Refusal::CnfNotAllowed(client.to_owned()));
+    }
+    let fits = match (target.proof, asked) {
+        (Proof::Dpop | Proof::Bearer, Confirmation::Key(_))
+        | (Proof::Mtls, Confirmation::Certificate(_)) => context.grant == E,
+        _ => false,
+    };
+    if !fits {
+        return Err(Refusal::CnfUnfit(target.proof.name()));
+    }
+    // RFC 9449 §5: a proof binds the token to its own key.
+    match (context.key, asked) {
+        (Some(shown), Confirmation::Key(key)) if shown != *key => Err(Refusal::CnfIsOther),
+        _ => Ok(()),
+    }
 }
 
 fn proof_is_possible(context: &Context<'_>) -> Result<(), Refusal> {

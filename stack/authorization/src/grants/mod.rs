@@ -188,6 +188,8 @@ pub struct Context<'a> {
     pub assertion: Option<&'a Asserted>,
     /// `authorization_details` of the request.
     pub authorization_details: Option<&'a AuthorizationDetails>,
+    /// `requested_cnf`: the key of whoever will use the token.
+    pub requested_cnf: Option<&'a Confirmation>,
     /// The key of the request's DPoP proof.
     pub key: Option<Thumbprint>,
     /// The certificate of the caller's channel, as RFC 8705 §3.1 names it.
@@ -231,6 +233,7 @@ impl<'a> Context<'a> {
             waited: None,
             assertion: None,
             authorization_details: None,
+            requested_cnf: None,
             key: None,
             certificate: None,
             attested: BTreeMap::new(),
@@ -244,6 +247,9 @@ impl<'a> Context<'a> {
 impl Context<'_> {
     /// The key that the client shows, or that the issuer of its assertion says it has.
     fn shown_key(&self) -> Option<Thumbprint> {
+        if let Some(Confirmation::Key(key)) = self.requested_cnf {
+            return Some(*key);
+        }
         self.key.or_else(|| match self.assertion?.cnf {
             Some(Confirmation::Key(key)) => Some(key),
             _ => None,
@@ -252,6 +258,9 @@ impl Context<'_> {
 
     /// The same of its certificate. What an assertion says comes before what the channel shows.
     fn shown_certificate(&self) -> Option<CertificateThumbprint> {
+        if let Some(Confirmation::Certificate(certificate)) = self.requested_cnf {
+            return Some(*certificate);
+        }
         match self.assertion.and_then(|asserted| asserted.cnf.as_ref()) {
             Some(Confirmation::Certificate(certificate)) => Some(*certificate),
             _ => self.certificate,
@@ -396,6 +405,15 @@ pub enum Refusal {
         /// Who presents it.
         client: String,
     },
+    /// Policy lets the client ask for no key but its own.
+    #[error("policy lets `{0}` ask for no token that another holds the key of (`requested_cnf`)")]
+    CnfNotAllowed(String),
+    /// The target demands another proof than the requested one.
+    #[error("`requested_cnf` does not fit: the target demands `{0}`")]
+    CnfUnfit(&'static str),
+    /// Another key was shown than is asked for.
+    #[error("`requested_cnf` is not the key of the DPoP proof")]
+    CnfIsOther,
     /// The chain would be too long.
     #[error("{depth} actors in the chain, policy allows {allowed}")]
     TooDeep {
@@ -535,6 +553,9 @@ impl Refusal {
             Self::SubjectForOther { .. } => "grants::SubjectForOther",
             Self::SubjectNotInForce { .. } => "grants::SubjectNotInForce",
             Self::MayNotAct { .. } => "grants::MayNotAct",
+            Self::CnfNotAllowed(_) => "grants::CnfNotAllowed",
+            Self::CnfUnfit(_) => "grants::CnfUnfit",
+            Self::CnfIsOther => "grants::CnfIsOther",
             Self::ActorIsOther { .. } => "grants::ActorIsOther",
             Self::TooDeep { .. } => "grants::TooDeep",
             Self::NoActor => "grants::NoActor",

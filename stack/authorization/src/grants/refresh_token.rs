@@ -80,6 +80,6 @@ pub(super) fn granted(held: &GrantRecord, target: &Audience) -> Result<Granted, 
 }
 
 /// `authorization_details` as they are stored: they were read when they were granted.
-pub(super) fn stored(details: &[Value]) -> Option<AuthorizationDetails> {
+pub(crate) fn stored(details: &[Value]) -> Option<AuthorizationDetails> {
     AuthorizationDetails::of_value(&Value::Array(details.to_vec())).ok()
 }

@@ -16,6 +16,7 @@ pub const PARAMETERS: &[&str] = &[
     "subject_token_type",
     "actor_token",
     "actor_token_type",
+    "requested_cnf",
 ];
 
 /// The same facts give the same answer.

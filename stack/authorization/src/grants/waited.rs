@@ -26,7 +26,7 @@ pub(super) fn decide(context: &Context<'_>) -> Result<Proposal, Refusal> {
     let lineage = Lineage::Child {
         root: branch.root.clone(),
         parent: held.id.clone(),
-        above: branch.parent.iter().cloned().collect(),
+        above: branch.above.iter().chain(&branch.parent).cloned().collect(),
         txn: branch.txn.clone(),
         epoch: held.epoch.0,
     };

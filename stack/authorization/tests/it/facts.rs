@@ -20,7 +20,7 @@ use oauth::access_token::{AccessToken, AccessTokenClaims};
 use oauth::act::Act;
 use oauth::authorization_details::{Absent, AuthorizationDetails, Member, Schema, Shape};
 use oauth::client_assertion::{ClientAssertion, ClientAssertionClaims};
-use oauth::confirmation::CertificateThumbprint;
+use oauth::confirmation::{CertificateThumbprint, Confirmation};
 use oauth::pkce::CodeVerifier;
 use oauth::token_request::GrantType;
 use oauth::txn_token::{TxnToken, TxnTokenClaims};
@@ -138,6 +138,7 @@ pub(crate) fn access_claims() -> AccessTokenClaims {
         aims_above: Vec::new(),
         authorization_details: None,
         aims_attestation: None,
+        status: None,
         aims_epoch: 4,
     }
 }
@@ -333,6 +334,7 @@ pub(crate) struct Facts {
     pub(crate) waited: Option<Waited>,
     pub(crate) assertion: Option<Asserted>,
     pub(crate) details: Option<AuthorizationDetails>,
+    pub(crate) requested_cnf: Option<Confirmation>,
     pub(crate) key: Option<Thumbprint>,
     pub(crate) certificate: Option<CertificateThumbprint>,
     pub(crate) delegation: Delegation,
@@ -379,6 +381,7 @@ impl Facts {
             }),
             assertion: (grant == Grant::JwtBearer).then(asserted),
             details: None,
+            requested_cnf: None,
             key: None,
             certificate: None,
             delegation: Delegation::default(),
@@ -414,6 +417,7 @@ impl Facts {
             waited: self.waited.as_ref(),
             assertion: self.assertion.as_ref(),
             authorization_details: self.details.as_ref(),
+            requested_cnf: self.requested_cnf.as_ref(),
             key: self.key,
             certificate: self.certificate,
             attested: std::collections::BTreeMap::new(),
@@ -459,6 +463,7 @@ pub(crate) fn issuing<'a>(issuer: &'a Issuer, kid: &'a KeyId, epoch: u64) -> Iss
         issuer,
         jti: "new-token".to_owned(),
         fresh_root: "new-root".to_owned(),
+        status: None,
         epoch,
         now: NOW,
         kid,

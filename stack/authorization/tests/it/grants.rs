@@ -5,7 +5,7 @@ use authorization::grants::{Grant, Refusal};
 use authorization::policy::{DEPTH_MAX, Delegation};
 use authorization::{Audience, Lineage, Proof, TokenKind};
 use oauth::ScopeSet;
-use oauth::confirmation::CertificateThumbprint;
+use oauth::confirmation::{CertificateThumbprint, Confirmation};
 use oauth::may_act::MayAct;
 use time::Span;
 
@@ -65,6 +65,21 @@ fn s10_2_2_whom_the_subject_lets_act_may_act() {
     claims.may_act = Some(MayAct { sub: sub(AGENT), iss: Some(crate::facts::issuer()) });
     facts.subject = Some(access(&claims));
     assert!(facts.ask(Grant::Exchange).is_ok());
+}
+
+/// draft-ietf-oauth-identity-chaining appendix B.3: the token is bound to the key of whoever will
+/// use it, where policy lets the client ask for that.
+/// req: AUTHZ-11 (part), AUTHZ-10 (part)
+#[test]
+fn chaining_b_3_a_token_may_be_for_the_key_of_another() {
+    let key = jose::Thumbprint::from_bytes([7; 32]);
+    let mut facts = Facts::of(Grant::Exchange);
+    facts.delegation.requested_cnf.insert(AGENT.to_owned());
+    facts.target = Some(ledger(Proof::Dpop));
+    facts.requested_cnf = Some(Confirmation::Key(key));
+    let given = facts.ask(Grant::Exchange).unwrap();
+    assert_eq!(given.binding(), Some(&Confirmation::Key(key)));
+    assert_eq!(actors(given.act())[0], AGENT);
 }
 
 /// An actor token that is the caller's own says nothing new, and is taken.

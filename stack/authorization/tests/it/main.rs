@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, helpers of tests among it"
 )]
 
+mod edits;
 mod facts;
 mod grants;
 mod lineage;

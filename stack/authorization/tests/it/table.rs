@@ -11,7 +11,7 @@ use authorization::grants::jwt_bearer::NotAccepted;
 use authorization::grants::{CHECKS, Grant, Refusal};
 use authorization::policy::Delegation;
 use oauth::authorization_details::AuthorizationDetails;
-use oauth::confirmation::Confirmation;
+use oauth::confirmation::{CertificateThumbprint, Confirmation};
 use oauth::may_act::MayAct;
 use oauth::pkce::{CodeVerifier, PkceRefused};
 use oauth::token_request::GrantType;
@@ -19,6 +19,7 @@ use oauth::{ClientId, Issuer};
 use provisioning::{Act, Epoch, Lifecycle, NotInForce, State};
 use time::UnixTime;
 
+use crate::edits::{key_of, refused_refresh, set_concerned, set_subject, unknown_details};
 use crate::facts::{
     AGENT, BATCH, CALLBACK, DOMAIN, Facts, LEDGER, NEXT, NOW, Stands, access, access_claims, chain,
     known, ledger, registered, scope, sub, workload,
@@ -414,7 +415,7 @@ const CASES: &[Case] = &[
             set_subject(facts, |claims| claims.act = chain(&[BATCH, NEXT]));
             let actors = [AGENT, BATCH, NEXT].map(str::to_owned).to_vec();
             let (root, parent, txn) = ("root-1".to_owned(), None, None);
-            let branch = Branch { root, parent, txn, actors };
+            let branch = Branch { root, parent, above: Vec::new(), txn, actors };
             facts.waited.iter_mut().for_each(|one| one.branch = Some(branch.clone()));
             facts.delegation = Delegation { depth_max: 2, ..Delegation::default() };
         },
@@ -427,6 +428,39 @@ const CASES: &[Case] = &[
             set_subject(facts, |claims| claims.aims_above = above.collect());
         },
         |_| Refusal::TooDeep { depth: 17, allowed: 16 },
+    ),
+    case(
+        "requested_cnf_fits",
+        |facts| {
+            facts.target = Some(ledger(Proof::Dpop));
+            facts.requested_cnf = Some(key_of(1));
+        },
+        |_| Refusal::CnfNotAllowed(AGENT.to_owned()),
+    ),
+    case(
+        "requested_cnf_fits",
+        |facts| {
+            facts.delegation.requested_cnf.insert(AGENT.to_owned());
+            facts.target = Some(ledger(Proof::Dpop));
+            facts.key = Some(jose::Thumbprint::from_bytes([2; 32]));
+            let certificate = CertificateThumbprint::from_bytes([1; 32]);
+            facts.requested_cnf = Some(Confirmation::Certificate(certificate));
+        },
+        |_| Refusal::CnfUnfit("dpop"),
+    ),
+    case(
+        "requested_cnf_fits",
+        |facts| {
+            facts.delegation.requested_cnf.insert(AGENT.to_owned());
+            facts.target = Some(ledger(Proof::Dpop));
+            facts.requested_cnf = Some(key_of(1));
+            facts.key = Some(jose::Thumbprint::from_bytes([2; 32]));
+        },
+        |grant| match grant {
+            Grant::Exchange => Refusal::CnfIsOther,
+            // A transaction token is bound to nothing.
+            _ => Refusal::CnfUnfit("dpop"),
+        },
     ),
     case(
         "proof_is_possible",
@@ -458,38 +492,6 @@ const CASES: &[Case] = &[
         |_| Refusal::NoWorkload,
     ),
 ];
-
-fn refused_refresh(facts: &mut Facts, refusal: refresh::Refusal) {
-    if facts.refresh.is_some() {
-        facts.refresh = Some(Err(refusal));
-    }
-}
-
-fn unknown_details(text: &str) -> Refusal {
-    let details = AuthorizationDetails::parse(text).unwrap();
-    let refused = details.check(&ledger(Proof::Wit).schemas).unwrap_err();
-    Refusal::DetailsUnknown(refused.to_string())
-}
-
-/// Changes the subject token, where the grant has one.
-fn set_subject(facts: &mut Facts, edit: impl FnOnce(&mut oauth::access_token::AccessTokenClaims)) {
-    if facts.subject.is_some() {
-        let mut claims = access_claims();
-        edit(&mut claims);
-        facts.subject = Some(access(&claims));
-    }
-}
-
-fn set_concerned(facts: &mut Facts, stands: Stands) {
-    for (who, standing) in &mut facts.concerned {
-        if who == BATCH {
-            *standing = stands.clone();
-        }
-    }
-    if facts.subject.is_none() {
-        facts.concerned.insert(0, (BATCH.to_owned(), stands));
-    }
-}
 
 fn columns(check: &str) -> &'static [Grant] {
     CHECKS.iter().find(|(one, _)| one.name == check).unwrap().1

@@ -118,6 +118,7 @@ fn swapped() -> Proposal {
         aims_above: Vec::new(),
         authorization_details: None,
         aims_attestation: None,
+        status: None,
         aims_epoch: 4,
     };
     let input = SigningInput::<AccessToken>::new(Algorithm::Es256, Some(&kid()), &claims).unwrap();

@@ -1,10 +1,12 @@
 //! One request to the token endpoint, and what came of it.
 
 use http::StatusCode;
+use oauth::device::DeviceResponse;
 use oauth::metadata::{Metadata, WELL_KNOWN};
 use oauth::token_request::GrantType;
 use oauth::token_response::TokenResponse;
 use oauth::{Issuer, TokenType};
+use reach::behalf::{Asked, Server};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -19,10 +21,39 @@ use crate::span;
 
 /// `aims token get` (RFC 6749 §4.4).
 pub(crate) async fn get(context: &Context, args: &GetArguments) -> Result<(), Failure> {
-    let mut form = vec![("grant_type", GrantType::ClientCredentials.as_str())];
     let scope = scope(&args.wanted);
+    if let Some(client_id) = args.client_id.as_deref().filter(|_| args.user || args.device) {
+        let resources = &args.wanted.resources;
+        return behalf(context, args, Asked { client_id, resources, scope: &scope }).await;
+    }
+    let mut form = vec![("grant_type", GrantType::ClientCredentials.as_str())];
     wanted(&mut form, &args.wanted, &scope);
     show(context, &ask(context, &args.client, form).await?)
+}
+
+/// In a person's name. What they must do is told beside the token, not on stdout.
+async fn behalf(context: &Context, args: &GetArguments, asked: Asked<'_>) -> Result<(), Failure> {
+    let arguments = &args.client.issuer;
+    let issuer = context.place.issuer(arguments.issuer.as_deref())?;
+    let server = Server::find(arguments.https(context)?, issuer, args.bearer).await?;
+    let tell = |text: &str| context.output.ask(text);
+    let answer = match args.user {
+        true => server.by_browser(asked, |url| tell(&format!("open in a browser: {url}"))).await?,
+        false => {
+            let told = |device: &DeviceResponse| {
+                let DeviceResponse { user_code, verification_uri, .. } = device;
+                tell(&format!("go to {verification_uri} and type {user_code}"));
+            };
+            server.by_device(asked, told).await?
+        }
+    };
+    show(context, &issued(&answer)?)?;
+    if server.is_bound() {
+        context
+            .output
+            .note("the token is bound to a key that ends now; `--bearer` asks for one without");
+    }
+    Ok(())
 }
 
 /// `aims token exchange` (RFC 8693 §2.1).
