@@ -1,7 +1,7 @@
 # The official MCP client, unmodified, that nobody registered: from a 401 at the gateway it finds the
 # authorization server, is known there by the document at its own URL, sends a person to consent, and
 # calls a protected tool in that person's name.
-# req: AUTHZ-26 (part), AUTHZ-22 (part), AUTHZ-06 (part)
+# req: AUTHZ-26, AUTHZ-22 (part), AUTHZ-06 (part)
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"

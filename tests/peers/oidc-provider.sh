@@ -1,7 +1,7 @@
 # npm's `oidc-provider` as the company's identity provider: people come by it, it proves to us who they
 # are and we to it by `private_key_jwt`, and its back-channel logout ends what came of it. Then as an
 # authorization server that our command line gets tokens of.
-# req: AUTHN-11 (part), AUTHZ-06 (part)
+# req: AUTHN-10, AUTHN-11 (part), AUTHZ-06 (part)
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"

@@ -1,7 +1,7 @@
 # npm's `openid-client` registers itself and acts for a person: pushed requests, codes, tokens bound by
 # DPoP with nonces, through the gateway, refreshed, taken back; a device; a backchannel request. The
 # person is a browser without script.
-# req: AUTHZ-01 (part), AUTHZ-06 (part), AUTHZ-10 (part), AUTHZ-17 (part), AUTHZ-19 (part), AUTHZ-22 (part)
+# req: AUTHZ-01 (part), AUTHZ-06, AUTHZ-10 (part), AUTHZ-17 (part), AUTHZ-19 (part), AUTHZ-22 (part)
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"

@@ -1,6 +1,6 @@
 # npm's `oauth4webapi` as an app on a person's device: registered by itself, rotated refresh tokens, the
 # second use of one, and how the resource server is told of it by introspection in both forms.
-# req: AUTHZ-04 (part), AUTHZ-06 (part), AUTHZ-09 (part), AUTHZ-22 (part)
+# req: AUTHZ-04, AUTHZ-06 (part), AUTHZ-09 (part), AUTHZ-22 (part)
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"

@@ -32,26 +32,17 @@ pub(crate) async fn jwks<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answ
 }
 
 /// draft-ietf-oauth-status-list-20 §8.1: "In the case of "application/statuslist+jwt", the response
-/// MUST be of type JWT". It may be kept for a second: within that an end is seen.
+/// MUST be of type JWT".
 pub(crate) async fn status_list<W: World>(
     State(shared): State<Arc<Shared<W>>>,
     Path(list): Path<String>,
 ) -> Answer {
-    match flow::status::list(&*shared.world, &list).await {
-        Ok(Some(token)) => {
-            let mut answer = answer::bytes(StatusCode::OK, STATUS_LIST, token.into_bytes());
-            answer.headers_mut().insert(CACHE_CONTROL, STATUS_KEPT);
-            answer
-        }
+    match shared.status_lists.get(&*shared.world, &list).await {
+        Ok(Some(answer)) => answer,
         Ok(None) => not_found(),
         Err(unavailable) => document::<()>(Err(unavailable)),
     }
 }
-
-/// The media type of a list.
-const STATUS_LIST: HeaderValue = HeaderValue::from_static("application/statuslist+jwt");
-/// As its `ttl`.
-const STATUS_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=1");
 
 /// OpenID Connect Discovery 1.0 §4.2: for clients that sign users in, and for relying parties that
 /// take JWT-SVIDs as ID tokens, each at its issuer's URL.

@@ -30,6 +30,7 @@ mod push;
 mod refused;
 mod registration;
 mod routes;
+mod status_lists;
 pub mod story;
 mod tiles;
 mod token;

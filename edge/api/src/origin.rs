@@ -37,6 +37,7 @@ use crate::push;
 use crate::refused::{OnRefused, Source, Unread};
 use crate::registration;
 use crate::routes::{PUBLIC, Public, Route};
+use crate::status_lists::StatusLists;
 use crate::tiles::Tiles;
 use crate::token;
 use crate::verify::{self, Verifications};
@@ -105,6 +106,7 @@ impl<W: World> Origin<W> {
             sessions,
             enrolments,
             verifications,
+            status_lists: StatusLists::default(),
             requests,
         });
         let router = router(&shared).merge(pages.layer(map_response(of_pages)));
@@ -158,6 +160,7 @@ pub(crate) struct Shared<W> {
     pub(crate) sessions: Sessions,
     pub(crate) enrolments: Places,
     pub(crate) verifications: Verifications,
+    pub(crate) status_lists: StatusLists,
     requests: Places,
 }
 

@@ -114,6 +114,8 @@ async fn provider<W: World>(world: &W, facts: &Basis) -> Result<Discovery, Unava
     document.claims_supported = CLAIMS.iter().map(|one| (*one).to_owned()).collect();
     document.claim_types_supported = vec!["normal".to_owned()];
     document.prompt_values_supported = PROMPTS.iter().map(|one| (*one).to_owned()).collect();
+    // OpenID Connect RP-Initiated Logout 1.0 §2.1.
+    document.end_session_endpoint = Some(endpoint(&site.issuer, "/end-session")?);
     // OpenID Connect Back-Channel Logout 1.0 §2.1.
     document.backchannel_logout_supported = true;
     document.backchannel_logout_session_supported = true;

@@ -38,6 +38,8 @@ pub(crate) enum Command {
     )]
     Taint {
         /// Its id
+        // A thumbprint is base64url: one in 64 begins with a dash.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Although no other key is ready
         #[arg(long)]
@@ -52,6 +54,8 @@ pub(crate) enum Command {
         An agent that was cut off meanwhile has nothing until its node is back.")]
     Revoke {
         /// Its id
+        // A thumbprint is base64url: one in 64 begins with a dash.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Why; it stands in the audit log
         #[arg(long)]

@@ -212,6 +212,7 @@ async fn openid_discovery_3_the_provider_is_found_by_its_own_name() {
         ("request_uri_parameter_supported", json!(false)),
         ("claim_types_supported", json!(["normal"])),
         ("prompt_values_supported", json!(["none", "login", "consent", "select_account"])),
+        ("end_session_endpoint", json!("https://localhost:8443/end-session")),
         ("backchannel_logout_supported", json!(true)),
         ("backchannel_logout_session_supported", json!(true)),
     ] {

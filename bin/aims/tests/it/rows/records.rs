@@ -52,7 +52,8 @@ async fn s11_what_is_open_ends_with_the_right_to_it() {
         begun.elapsed()
     };
     let refused = async {
-        while actor.call(&token).await.status == 200 {
+        // An answer may be cut on its way.
+        while actor.try_call(&token).await.is_none_or(|answer| answer.status == 200) {
             assert!(begun.elapsed() < LONG, "it is called on");
         }
         begun.elapsed()
