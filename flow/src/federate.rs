@@ -12,7 +12,7 @@ use credential::federation::{
 };
 use env::rows::TrustRow;
 use env::{
-    Change, Clock, Entity, Entropy, Expect, Index, Key, Recorded, Seq, Store, Stored, Unavailable,
+    Change, Clock, Entity, Entropy, Expect, Index, Key, Recorded, Store, Stored, Unavailable,
     World, Write,
 };
 use monitoring::{Event, Outcome, Record, Why};
@@ -232,15 +232,7 @@ pub struct Due {
 }
 
 /// What the job is to do.
-#[derive(Clone, Debug)]
-pub struct Agenda {
-    /// The endpoints to ask now.
-    pub due: Vec<Due>,
-    /// When the next one is due, if there is one.
-    pub next: Option<UnixTime>,
-    /// The state of the store that this was read from, for a wait until it changes.
-    pub seq: Seq,
-}
+pub type Agenda = basis::agenda::Agenda<Due>;
 
 /// Reads what is due.
 pub async fn agenda<W: World>(world: &W) -> Result<Agenda, Unavailable> {

@@ -3,18 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use env::{Clock, Store, World};
+use env::{Clock, World};
 use fetch::{Fetcher, Limits, Network, Peer, Roots};
 use flow::federate::{self, Came, Due, NotFetched};
-use time::Span;
-use tokio::task::JoinSet;
 
+use super::agenda::{self, LOOK_MAX};
 use super::layout::Settings;
-
-/// The shortest pause between two looks at what is due, however often the state changes.
-const LOOK_MIN: Span = Span::from_seconds(1);
-/// The longest.
-const LOOK_MAX: Span = Span::from_seconds(60);
 
 /// The client, as the settings say.
 pub fn fetcher(settings: &Settings) -> Result<Fetcher, String> {
@@ -33,34 +27,14 @@ pub fn roots(settings: &Settings) -> Result<Roots, String> {
     }
 }
 
-/// Asks whatever is due, for ever. An endpoint that stalls holds up no other.
+/// Asks whatever is due, for ever.
 pub async fn follow<W: World>(world: Arc<W>, fetcher: Fetcher) {
-    loop {
-        let agenda = match federate::agenda(world.as_ref()).await {
-            Ok(agenda) => agenda,
-            Err(error) => {
-                tracing::error!(%error, "federation: what is due cannot be read");
-                world.clock().sleep(LOOK_MAX).await;
-                continue;
-            }
-        };
-        if agenda.due.is_empty() {
-            let now = world.clock().now();
-            let pause = agenda.next.map_or(LOOK_MAX, |next| next.since(now).min(LOOK_MAX));
-            // A relation that begins is asked at once.
-            tokio::select! {
-                () = world.clock().sleep(pause.max(LOOK_MIN)) => {}
-                _ = world.store().past(agenda.seq) => world.clock().sleep(LOOK_MIN).await,
-            }
-            continue;
-        }
-        let mut asking = JoinSet::new();
-        for due in agenda.due {
-            let (world, fetcher) = (Arc::clone(&world), fetcher.clone());
-            asking.spawn(async move { ask(world.as_ref(), &fetcher, due).await });
-        }
-        while asking.join_next().await.is_some() {}
-    }
+    let look = async |world: Arc<W>| federate::agenda(world.as_ref()).await;
+    agenda::follow(world, "federation", look, |world, due| {
+        let fetcher = fetcher.clone();
+        async move { ask(world.as_ref(), &fetcher, due).await }
+    })
+    .await;
 }
 
 async fn ask<W: World>(world: &W, fetcher: &Fetcher, due: Due) {

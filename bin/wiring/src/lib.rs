@@ -6,6 +6,7 @@
 //! any decision (`stack`), the order of a request (`flow`), the command line (`bin/aims`).
 
 pub mod after;
+mod agenda;
 pub mod brokers;
 pub mod devid;
 pub mod evidence;

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use approve::notify;
 use authentication::policy::Proof;
-use env::{Asks, Clock, Outbound, Outside, Replying, Seq, SharedSecret, Store, Unavailable, World};
+use env::{Asks, Clock, Outbound, Outside, Replying, SharedSecret, Unavailable, World};
 use fetch::{Basic, Fetcher, Limits, Names, Network, Peer, Roots, SystemNames};
 use people::leave;
 use time::{Span, UnixTime};
-use tokio::task::JoinSet;
 use url::Url;
 use workload::SecretText;
 
+use super::agenda::{self, LOOK_MAX};
 use super::layout::Settings;
 use super::world::SystemClock;
 
@@ -39,11 +39,6 @@ const FRESH_AGAIN: Span = Span::from_seconds(5);
 const SECRET_BYTES_MAX: u64 = 4 * 1024;
 /// Where secrets for identity providers are.
 const SECRETS_FOLDER: &str = "upstream-secrets";
-/// The shortest pause between two looks at what is due, and the longest.
-const LOOK_MIN: Span = Span::from_seconds(1);
-const LOOK_MAX: Span = Span::from_seconds(60);
-/// Clients that are told at once.
-const TOLD_AT_ONCE: usize = 16;
 
 /// The client of the server for what belongs to somebody else.
 #[derive(Clone)]
@@ -185,75 +180,24 @@ impl<N: Names + Clone> Outside for Outsiders<N> {
     }
 }
 
-/// Tells clients that sessions ended, for ever. One that stalls holds up no other for longer than
-/// its bound.
+/// Tells clients that sessions ended, for ever.
 pub async fn follow<W: World>(world: Arc<W>) {
-    loop {
-        let agenda = match leave::agenda(world.as_ref()).await {
-            Ok(agenda) => agenda,
-            Err(error) => {
-                tracing::error!(%error, "logout: what is due cannot be read");
-                world.clock().sleep(LOOK_MAX).await;
-                continue;
-            }
-        };
-        if agenda.due.is_empty() {
-            rest(world.as_ref(), agenda.next, agenda.seq).await;
-            continue;
-        }
-        let mut telling = JoinSet::new();
-        for notice in agenda.due {
-            if telling.len() >= TOLD_AT_ONCE {
-                telling.join_next().await;
-            }
-            let world = Arc::clone(&world);
-            telling.spawn(async move {
-                let told = leave::tell(world.as_ref(), &notice).await;
-                report(world.as_ref(), "logout", &notice.client_id, told).await;
-            });
-        }
-        while telling.join_next().await.is_some() {}
-    }
+    let look = async |world: Arc<W>| leave::agenda(world.as_ref()).await;
+    agenda::follow(world, "logout", look, |world, notice| async move {
+        let told = leave::tell(world.as_ref(), &notice).await;
+        report(world.as_ref(), "logout", &notice.client_id, told).await;
+    })
+    .await;
 }
 
-/// Tells clients that somebody answered, or what, for ever; in the same way.
+/// Tells clients that somebody answered, or what, for ever.
 pub async fn follow_answers<W: World>(world: Arc<W>) {
-    loop {
-        let agenda = match notify::agenda(world.as_ref()).await {
-            Ok(agenda) => agenda,
-            Err(error) => {
-                tracing::error!(%error, "ciba: what is due cannot be read");
-                world.clock().sleep(LOOK_MAX).await;
-                continue;
-            }
-        };
-        if agenda.due.is_empty() {
-            rest(world.as_ref(), agenda.next, agenda.seq).await;
-            continue;
-        }
-        let mut telling = JoinSet::new();
-        for ticket in agenda.due {
-            if telling.len() >= TOLD_AT_ONCE {
-                telling.join_next().await;
-            }
-            let world = Arc::clone(&world);
-            telling.spawn(async move {
-                let told = notify::tell(world.as_ref(), &ticket).await;
-                report(world.as_ref(), "ciba", &ticket.client_id, told).await;
-            });
-        }
-        while telling.join_next().await.is_some() {}
-    }
-}
-
-/// Waits until something is due, or ends: that is told at once.
-async fn rest<W: World>(world: &W, next: Option<UnixTime>, seq: Seq) {
-    let now = world.clock().now();
-    let pause = next.map_or(LOOK_MAX, |next| next.since(now).min(LOOK_MAX));
-    tokio::select! {
-        () = world.clock().sleep(pause.max(LOOK_MIN)) => {}
-        _ = world.store().past(seq) => world.clock().sleep(LOOK_MIN).await,
-    }
+    let look = async |world: Arc<W>| notify::agenda(world.as_ref()).await;
+    agenda::follow(world, "ciba", look, |world, ticket| async move {
+        let told = notify::tell(world.as_ref(), &ticket).await;
+        report(world.as_ref(), "ciba", &ticket.client_id, told).await;
+    })
+    .await;
 }
 
 /// Says what came of telling a client.

@@ -7,8 +7,8 @@ use access::token;
 use approval::{Approval, Front, State, Ticket};
 use env::rows::TO_NOTIFY;
 use env::{
-    Asks, Change, Clock, Entity, Expect, Index, Key, Outbound, Reach, Seq, Store, Stored,
-    Unavailable, World, Write,
+    Asks, Change, Clock, Entity, Expect, Index, Key, Outbound, Reach, Store, Stored, Unavailable,
+    World, Write,
 };
 use monitoring::record::Why;
 use monitoring::{Event, Outcome};
@@ -53,15 +53,7 @@ pub(crate) async fn of_answer<W: World>(
 }
 
 /// What is to be told to clients.
-#[derive(Debug)]
-pub struct Agenda {
-    /// Now.
-    pub due: Vec<Stored<Ticket>>,
-    /// When the next one is.
-    pub next: Option<UnixTime>,
-    /// The store's position as of then.
-    pub seq: Seq,
-}
+pub type Agenda = basis::agenda::Agenda<Stored<Ticket>>;
 
 /// What is due. It needs no lease: to be pinged twice does a client no harm, and what is pushed is
 /// made by the server whose commit comes first.

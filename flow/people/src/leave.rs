@@ -5,8 +5,8 @@ use authentication::logout_token;
 use authentication::notice::Notice;
 use credential::{KeyRing, Purpose};
 use env::{
-    Asks, Change, Clock, Entity, Expect, Index, Key, Outbound, Reach, Seq, Store, Stored,
-    Unavailable, World, Write,
+    Asks, Change, Clock, Entity, Expect, Index, Key, Outbound, Reach, Store, Stored, Unavailable,
+    World, Write,
 };
 use jose::{Algorithm, Jwk, KeySet, Unverified};
 use monitoring::{Event, Outcome, Why};
@@ -14,7 +14,7 @@ use oauth::{ClientId, Issuer, TokenId};
 use openid::id_token::{IdToken, IdTokenClaims};
 use openid::logout::LogoutRequest;
 use registry::ClientRecord;
-use time::{Span, UnixTime};
+use time::Span;
 
 use crate::browser::Browser;
 use crate::ending::every;
@@ -154,15 +154,7 @@ async fn hinted<W: World>(
 }
 
 /// What is to be told to clients.
-#[derive(Debug)]
-pub struct Agenda {
-    /// Now.
-    pub due: Vec<Stored<Notice>>,
-    /// When the next one is.
-    pub next: Option<UnixTime>,
-    /// The store's position as of then.
-    pub seq: Seq,
-}
+pub type Agenda = basis::agenda::Agenda<Stored<Notice>>;
 
 /// What is due. It needs no lease: two servers that both tell a client tell it the same.
 pub async fn agenda<W: World>(world: &W) -> Result<Agenda, Unavailable> {
