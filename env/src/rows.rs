@@ -1,5 +1,43 @@
 //! What is stored in which table, and under what it is found.
 
+/// An entity that is stored as plain JSON: its table and its id; where it has some, the indexes
+/// that it stands under, and when it may be swept.
+macro_rules! entity {
+    ($type:ty, $table:expr, $self:ident => $id:expr) => {
+        entity!($type, $table, $self => $id, Vec::new(), None);
+    };
+    ($type:ty, $table:expr, $self:ident => $id:expr, $terms:expr, $expires:expr) => {
+        impl $crate::store::Entity for $type {
+            const TABLE: $crate::store::Table = $table;
+
+            fn id(&self) -> String {
+                let $self = self;
+                $id
+            }
+
+            fn encode(&self) -> Vec<u8> {
+                $crate::store::Unreadable::to_json(self)
+            }
+
+            fn decode(bytes: &[u8]) -> Result<Self, $crate::store::Unreadable> {
+                $crate::store::Unreadable::from_json(bytes)
+            }
+
+            fn terms(&self) -> Vec<($crate::store::Index, String)> {
+                let $self = self;
+                let _ = $self;
+                $terms
+            }
+
+            fn expires(&self) -> Option<time::UnixTime> {
+                let $self = self;
+                let _ = $self;
+                $expires
+            }
+        }
+    };
+}
+
 mod clients;
 mod consent;
 mod enrolment;
@@ -38,27 +76,6 @@ pub use tokens::{OpaqueToken, ServerSecret, StatusEntry};
 /// is.
 const TOKEN_KEPT: Span = Span::from_seconds(86_400);
 
-macro_rules! json_entity {
-    ($type:ty, $table:expr, $self:ident => $id:expr) => {
-        impl Entity for $type {
-            const TABLE: Table = $table;
-
-            fn id(&self) -> String {
-                let $self = self;
-                $id
-            }
-
-            fn encode(&self) -> Vec<u8> {
-                Unreadable::to_json(self)
-            }
-
-            fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-                Unreadable::from_json(bytes)
-            }
-        }
-    };
-}
-
 impl Entity for AgentRecord {
     const TABLE: Table = Table::Agents;
 
@@ -85,65 +102,33 @@ impl Entity for AgentRecord {
     }
 }
 
-impl Entity for JoinToken {
-    const TABLE: Table = Table::JoinTokens;
+entity!(
+    JoinToken, Table::JoinTokens, one => one.hash.clone(),
+    Vec::new(),
+    Some(one.expires.plus(TOKEN_KEPT))
+);
 
-    fn id(&self) -> String {
-        self.hash.clone()
-    }
+entity!(
+    Hosted, Table::Hosted, one => Self::id_of(&one.node, &one.agent),
+    vec![(Index::Node, one.node.clone())],
+    Some(one.until)
+);
 
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        Some(self.expires.plus(TOKEN_KEPT))
-    }
-}
-
-impl Entity for Hosted {
-    const TABLE: Table = Table::Hosted;
-
-    fn id(&self) -> String {
-        Self::id_of(&self.node, &self.agent)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn terms(&self) -> Vec<(Index, String)> {
-        vec![(Index::Node, self.node.clone())]
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        Some(self.until)
-    }
-}
-
-json_entity!(Assignment, Table::Names, one => one.name.to_string());
-json_entity!(NodeRecord, Table::Nodes, one => one.id.to_string());
-json_entity!(KeyRing, Table::Authorities, one => one.purpose.name().to_owned());
-json_entity!(Relation, Table::Relations, one => one.terms.trust_domain.to_string());
-json_entity!(Holding, Table::Holdings, one => one.agent.clone());
-json_entity!(Documents, Table::Evidence, one => one.agent.clone());
-json_entity!(DomainEpoch, Table::Singles, _one => Self::ID.to_owned());
-json_entity!(Feed, Table::Singles, _one => Self::ID.to_owned());
-json_entity!(Told, Table::Singles, _one => Self::ID.to_owned());
-json_entity!(Taints, Table::Singles, _one => Self::ID.to_owned());
-json_entity!(Discarded, Table::Singles, _one => Self::ID.to_owned());
-json_entity!(Alarms, Table::Singles, _one => Self::ID.to_owned());
-json_entity!(Troubles, Table::Singles, _one => Self::ID.to_owned());
-json_entity!(SuperiorRow, Table::Singles, _one => Self::ID.to_owned());
-json_entity!(LogMark, Table::Singles, one => one.log.clone());
+entity!(Assignment, Table::Names, one => one.name.to_string());
+entity!(NodeRecord, Table::Nodes, one => one.id.to_string());
+entity!(KeyRing, Table::Authorities, one => one.purpose.name().to_owned());
+entity!(Relation, Table::Relations, one => one.terms.trust_domain.to_string());
+entity!(Holding, Table::Holdings, one => one.agent.clone());
+entity!(Documents, Table::Evidence, one => one.agent.clone());
+entity!(DomainEpoch, Table::Singles, _one => Self::ID.to_owned());
+entity!(Feed, Table::Singles, _one => Self::ID.to_owned());
+entity!(Told, Table::Singles, _one => Self::ID.to_owned());
+entity!(Taints, Table::Singles, _one => Self::ID.to_owned());
+entity!(Discarded, Table::Singles, _one => Self::ID.to_owned());
+entity!(Alarms, Table::Singles, _one => Self::ID.to_owned());
+entity!(Troubles, Table::Singles, _one => Self::ID.to_owned());
+entity!(SuperiorRow, Table::Singles, _one => Self::ID.to_owned());
+entity!(LogMark, Table::Singles, one => one.log.clone());
 
 /// A policy set as stored: its files, and who applied it.
 #[derive(Debug)]

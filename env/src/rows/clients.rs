@@ -6,47 +6,11 @@ use registry::client::Invitation;
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
 
-use crate::store::{Entity, Index, Table, Unreadable};
+use crate::store::{Index, Table};
 
-impl Entity for ClientRecord {
-    const TABLE: Table = Table::Clients;
+entity!(ClientRecord, Table::Clients, one => one.client_id.clone(), Vec::new(), one.until);
 
-    fn id(&self) -> String {
-        self.client_id.clone()
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        self.until
-    }
-}
-
-impl Entity for Invitation {
-    const TABLE: Table = Table::Invitations;
-
-    fn id(&self) -> String {
-        self.hash.clone()
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        Some(self.until)
-    }
-}
+entity!(Invitation, Table::Invitations, one => one.hash.clone(), Vec::new(), Some(one.until));
 
 /// Until when the document of a client counts. What it says stands in the client's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,46 +52,14 @@ impl ClientKeys {
     }
 }
 
-impl Entity for ClientDocument {
-    const TABLE: Table = Table::Documents;
+entity!(
+    ClientDocument, Table::Documents, one => Self::row(&one.url),
+    vec![(Index::Client, one.url.clone())],
+    Some(one.fresh_until)
+);
 
-    fn id(&self) -> String {
-        Self::row(&self.url)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn terms(&self) -> Vec<(Index, String)> {
-        vec![(Index::Client, self.url.clone())]
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        Some(self.fresh_until)
-    }
-}
-
-impl Entity for ClientKeys {
-    const TABLE: Table = Table::Documents;
-
-    fn id(&self) -> String {
-        Self::row(&self.url)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        Some(self.fresh_until)
-    }
-}
+entity!(
+    ClientKeys, Table::Documents, one => Self::row(&one.url),
+    Vec::new(),
+    Some(one.fresh_until)
+);

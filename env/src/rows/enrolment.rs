@@ -8,7 +8,7 @@ use attestation::verifier::Summary;
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
 
-use crate::store::{Entity, Index, Table, Unreadable};
+use crate::store::{Index, Table};
 
 /// An instance of an agent that enrolled from no host of ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,26 +53,8 @@ pub struct Enrolment {
     pub given: BTreeMap<String, UnixTime>,
 }
 
-impl Entity for Enrolment {
-    const TABLE: Table = Table::Enrolments;
-
-    fn id(&self) -> String {
-        self.handle.clone()
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn terms(&self) -> Vec<(Index, String)> {
-        vec![(Index::Agent, self.agent.clone())]
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        Some(self.until)
-    }
-}
+entity!(
+    Enrolment, Table::Enrolments, one => one.handle.clone(),
+    vec![(Index::Agent, one.agent.clone())],
+    Some(one.until)
+);

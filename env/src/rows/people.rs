@@ -7,47 +7,14 @@ use authentication::notice::Notice;
 use authentication::session::{Session, SignInCode};
 use authorization::granted::{Code, Ended, GrantRecord, code};
 use registry::UserRecord;
-use time::{Span, UnixTime};
+use time::Span;
 
-use crate::store::{Entity, Index, Table, Unreadable};
+use crate::store::{Index, Table};
 
 /// How long the row of an ended session stays, for its owner to see.
 const SESSION_KEPT: Span = Span::from_seconds(86_400);
 /// How long a code's row outlives it, so that a late second use is told for what it is.
 const CODE_KEPT: Span = Span::from_seconds(86_400);
-
-macro_rules! entity {
-    ($type:ty, $table:expr, $self:ident => $id:expr, $terms:expr, $expires:expr) => {
-        impl Entity for $type {
-            const TABLE: Table = $table;
-
-            fn id(&self) -> String {
-                let $self = self;
-                $id
-            }
-
-            fn encode(&self) -> Vec<u8> {
-                Unreadable::to_json(self)
-            }
-
-            fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-                Unreadable::from_json(bytes)
-            }
-
-            fn terms(&self) -> Vec<(Index, String)> {
-                let $self = self;
-                let _ = $self;
-                $terms
-            }
-
-            fn expires(&self) -> Option<UnixTime> {
-                let $self = self;
-                let _ = $self;
-                $expires
-            }
-        }
-    };
-}
 
 entity!(UserRecord, Table::Users, one => one.id(), account_terms(one), None);
 entity!(

@@ -2,9 +2,8 @@
 
 use oauth::access_token::AccessTokenClaims;
 use serde::{Deserialize, Serialize};
-use time::UnixTime;
 
-use crate::store::{Entity, Index, Table, Unreadable};
+use crate::store::{Index, Table};
 
 /// What an opaque access token stands for. The token itself is known by its hash alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,29 +14,11 @@ pub struct OpaqueToken {
     pub claims: AccessTokenClaims,
 }
 
-impl Entity for OpaqueToken {
-    const TABLE: Table = Table::Tokens;
-
-    fn id(&self) -> String {
-        self.hash.clone()
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn terms(&self) -> Vec<(Index, String)> {
-        Vec::new()
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        Some(self.claims.exp.time())
-    }
-}
+entity!(
+    OpaqueToken, Table::Tokens, one => one.hash.clone(),
+    Vec::new(),
+    Some(one.claims.exp.time())
+);
 
 /// The place of a token in a status list (draft-ietf-oauth-status-list), with what the token says:
 /// whether it still counts is looked up, and nowhere written down twice.
@@ -53,29 +34,11 @@ pub struct StatusEntry {
     pub claims: AccessTokenClaims,
 }
 
-impl Entity for StatusEntry {
-    const TABLE: Table = Table::Statuses;
-
-    fn id(&self) -> String {
-        self.row.clone()
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-
-    fn terms(&self) -> Vec<(Index, String)> {
-        vec![(Index::Handle, self.list.clone())]
-    }
-
-    fn expires(&self) -> Option<UnixTime> {
-        Some(self.claims.exp.time())
-    }
-}
+entity!(
+    StatusEntry, Table::Statuses, one => one.row.clone(),
+    vec![(Index::Handle, one.list.clone())],
+    Some(one.claims.exp.time())
+);
 
 /// The secret of this installation: DPoP nonces and pairwise identifiers are made with it. It never
 /// leaves the component.
@@ -105,18 +68,4 @@ impl std::fmt::Debug for ServerSecret {
     }
 }
 
-impl Entity for ServerSecret {
-    const TABLE: Table = Table::Singles;
-
-    fn id(&self) -> String {
-        Self::ID.to_owned()
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        Unreadable::to_json(self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Unreadable::from_json(bytes)
-    }
-}
+entity!(ServerSecret, Table::Singles, _one => Self::ID.to_owned());
