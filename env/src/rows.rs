@@ -68,6 +68,7 @@ pub use enrolment::Enrolment;
 pub use evidence::{Documents, Given, KeptDocument, ResultRow, Standing};
 pub use people::{
     TO_NOTIFY, account_handle, email_handle, passkey_handle, role_handle, upstream_handle,
+    waits_handle,
 };
 pub use superior::{Failing, KeyAbove, RootTainted, SuperiorRow};
 pub use tokens::{OpaqueToken, ServerSecret, StatusEntry};

@@ -47,6 +47,13 @@ pub(crate) fn may_come_again(status: StatusCode) -> bool {
     matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
 }
 
+/// A document, with the record of what it tells of.
+pub(crate) fn recorded(status: StatusCode, shown: &impl Serialize, id: Option<RecordId>) -> Answer {
+    let mut answer = json(status, shown);
+    name_record(answer.headers_mut(), id);
+    answer
+}
+
 /// Names the record of the decision.
 pub(crate) fn name_record(headers: &mut HeaderMap, id: Option<RecordId>) {
     if let Some(value) = id.and_then(|id| HeaderValue::try_from(id.to_string()).ok()) {

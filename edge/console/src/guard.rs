@@ -34,6 +34,9 @@ impl FormsAlsoLeadTo {
     pub fn of(redirect_uri: &str) -> Option<Self> {
         let url = Url::parse(redirect_uri).ok()?;
         let source = match url.origin() {
+            // CSP Level 3 §2.3.1: a `host-source` has no IPv6 address, and native apps listen at
+            // `[::1]`.
+            url::Origin::Tuple(scheme, url::Host::Ipv6(_), _) => format!("{scheme}:"),
             origin @ url::Origin::Tuple(..) => origin.ascii_serialization(),
             url::Origin::Opaque(_) => format!("{}:", url.scheme()),
         };
@@ -164,6 +167,7 @@ mod tests {
         let also = |uri: &str| FormsAlsoLeadTo::of(uri).map(|also| also.0);
         assert_eq!(also("https://app.example/cb?x=1").as_deref(), Some("https://app.example"));
         assert_eq!(also("http://127.0.0.1:4711/cb").as_deref(), Some("http://127.0.0.1:4711"));
+        assert_eq!(also("http://[::1]:4711/cb").as_deref(), Some("http:"));
         assert_eq!(also("com.example.app:/cb").as_deref(), Some("com.example.app:"));
         assert_eq!(also("no url"), None);
         let mut headers = HeaderMap::new();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use approval::{Approval, Ticket, Whom, ticket};
+use approval::{Approval, State, Ticket, Whom, ticket};
 use authentication::notice::Notice;
 use authentication::session::{Session, SignInCode};
 use authorization::granted::{Code, Ended, GrantRecord, code};
@@ -96,6 +96,11 @@ pub fn role_handle(role: &str) -> String {
     format!("role:{role}")
 }
 
+/// Where the questions are found that wait for somebody: a person, or a role.
+pub fn waits_handle(handle: &str) -> String {
+    format!("waits {handle}")
+}
+
 /// An approval is found by who is asked, in whose name it is, who asks, and how it stands.
 fn approval_terms(one: &Approval) -> Vec<(Index, String)> {
     let mut terms = vec![
@@ -107,6 +112,9 @@ fn approval_terms(one: &Approval) -> Vec<(Index, String)> {
         Whom::Role(role) => BTreeSet::from([role_handle(role)]),
         Whom::Typed => BTreeSet::new(),
     };
+    if one.state == State::Pending {
+        terms.extend(users.iter().map(|handle| (Index::Handle, waits_handle(handle))));
+    }
     users.extend(one.answered.as_ref().map(|answered| answered.by.clone()));
     users.extend(Some(one.asks.subject.clone()).filter(|subject| !subject.is_empty()));
     terms.extend(users.into_iter().map(|user| (Index::User, user)));

@@ -4,6 +4,7 @@ use approval::{Approval, Ask, Asks, Front, Kind, Sought, State, Ticket, Whom, ti
 use authentication::session::Acr;
 use authorization::asked::Asked;
 use authorization::granted::{Binding, Granted};
+use env::rows::waits_handle;
 use env::{Change, Entity, Entropy, Expect, Index, Store, Unavailable, World, Write};
 use monitoring::Record;
 use oauth::ScopeSet;
@@ -19,6 +20,8 @@ use crate::whom;
 /// Questions that wait for one person, or for the people of one role: more would teach them to
 /// click.
 pub(crate) const WAITING_MAX: usize = 32;
+/// Of these, how many one client may have put: the others can still ask.
+pub(crate) const OF_CLIENT_MAX: usize = 8;
 /// Rows that are looked at to count them.
 const LOOKED_AT_MAX: usize = 1_024;
 
@@ -48,9 +51,9 @@ pub(crate) async fn approval<W: World>(
         return Ok(Err(much.into()));
     }
     if let Some(who) = whom::handle(&posed.whom) {
-        let found = waiting(world, &who, now).await?;
-        if found >= WAITING_MAX {
-            return Ok(Err(Refusal::TooManyWait { who, found }));
+        let (all, of_client) = waiting(world, &who, &posed.asks.client_id, now).await?;
+        if all >= WAITING_MAX || of_client >= OF_CLIENT_MAX {
+            return Ok(Err(Refusal::TooManyWait { who, found: all }));
         }
     }
     let id = public_id(world);
@@ -81,17 +84,25 @@ pub(crate) async fn approval<W: World>(
     Ok(Ok(one.sealed()))
 }
 
-/// The questions that wait there.
-async fn waiting<W: World>(world: &W, who: &str, now: UnixTime) -> Result<usize, Unavailable> {
-    let (table, index) = (Approval::TABLE, Index::User);
-    let page = world.store().scan(table, index, who, None, LOOKED_AT_MAX).await?;
-    let mut count = 0;
+/// The questions that wait there, of all clients and of this one. What was answered or ended before
+/// is not looked at: nobody is silenced by what is over.
+async fn waiting<W: World>(
+    world: &W,
+    who: &str,
+    client_id: &str,
+    now: UnixTime,
+) -> Result<(usize, usize), Unavailable> {
+    let (table, index) = (Approval::TABLE, Index::Handle);
+    let page = world.store().scan(table, index, &waits_handle(who), None, LOOKED_AT_MAX).await?;
+    let (mut all, mut of_client) = (0, 0);
     for row in &page.rows {
         let read = row.value::<Approval>().map_err(|error| Unavailable::of("store", error))?;
-        count += usize::from(read.is_some_and(|one| one.state_at(now) == State::Pending));
+        let waits = read.filter(|one| one.state_at(now) == State::Pending);
+        all += usize::from(waits.is_some());
+        of_client += usize::from(waits.is_some_and(|one| one.asks.client_id == client_id));
     }
-    // Whoever has more rows than are looked at is asked nothing new.
-    Ok(if page.next.is_some() { WAITING_MAX.max(count) } else { count })
+    // More than are looked at wait to be ended, in a moment.
+    Ok(if page.next.is_some() { (WAITING_MAX.max(all), of_client) } else { (all, of_client) })
 }
 
 /// What the client waits with.

@@ -31,6 +31,8 @@ use crate::caller::{Asker, Call, Known, known};
 use crate::hint;
 use crate::record::single_use;
 
+/// The shortest time that a question waits, whatever is asked for: nobody answers sooner.
+const WAIT_MIN: Span = Span::from_seconds(30);
 /// What signed requests may be signed with. FAPI-CIBA §7.10 leaves ES256 and PS256.
 pub const ALGORITHMS: &[Algorithm] = access::publish::CIBA_ALGORITHMS;
 /// Parameters that prove who asks, and ask for nothing.
@@ -301,7 +303,7 @@ fn question<W: World>(
     sought.message.clone_from(&request.binding_message);
     let acr = wanted_acr(&request.acr_values)?;
     let longest = approvals.wait;
-    let wait = request.requested_expiry.map(Span::from_seconds);
+    let wait = request.requested_expiry.map(|wanted| Span::from_seconds(wanted).max(WAIT_MIN));
     Ok(Posed {
         whom: Whom::User(user.id()),
         by_subject: true,

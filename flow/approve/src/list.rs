@@ -2,7 +2,7 @@
 
 use approval::approval::Answerer;
 use approval::{Approval, State, Whom};
-use env::rows::role_handle;
+use env::rows::{role_handle, waits_handle};
 use env::{Clock, Entity, Index, Key, Store, Unavailable, World};
 use people::sessions::Signed;
 
@@ -26,9 +26,12 @@ pub async fn of_person<W: World>(world: &W, signed: &Signed) -> Result<Theirs, U
     let mut handles = vec![user.clone()];
     handles.extend(signed.user.roles.iter().map(|role| role_handle(role)));
     let mut found: Vec<Approval> = Vec::new();
-    for handle in handles {
-        let (table, index) = (Approval::TABLE, Index::User);
-        let page = world.store().scan(table, index, &handle, None, LOOKED_AT_MAX).await?;
+    // What waits comes first: however much is over, it is seen.
+    let waiting = handles.iter().map(|handle| (Index::Handle, waits_handle(handle)));
+    let places: Vec<_> =
+        waiting.chain(handles.iter().map(|handle| (Index::User, handle.clone()))).collect();
+    for (index, value) in places {
+        let page = world.store().scan(Approval::TABLE, index, &value, None, LOOKED_AT_MAX).await?;
         for row in &page.rows {
             let read = row.value::<Approval>().map_err(|error| Unavailable::of("store", error))?;
             let new = read.filter(|one| !found.iter().any(|other| other.id == one.id));

@@ -147,7 +147,8 @@ impl Refusal {
             | Self::Call(_)
             | Self::ChallengeUsed
             | Self::TooMuch(_) => ErrorCode::InvalidRequest,
-            Self::TooManyWait { .. } => ErrorCode::SlowDown,
+            // CIBA Core 1.0 §13 has no other for what may be asked again later.
+            Self::TooManyWait { .. } => ErrorCode::AccessDenied,
             Self::Denied(_)
             | Self::OtherIsAsked { .. }
             | Self::NotAlone { .. }

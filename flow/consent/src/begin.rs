@@ -228,6 +228,11 @@ async fn tell<W: World>(
 ) -> Result<Begun, Unavailable> {
     let Some(user) = user else {
         let Refused { client, to, facts, now } = refused;
+        // RFC 9700 §4.11.2: the server "MUST take precautions": whoever registers itself is sent
+        // nobody who does not show that they are a user here, or this is an open redirector.
+        if !client.is_known {
+            return Ok(Begun::Page(PageFault::Stranger(Box::new(refusal))));
+        }
         let reply = reply::with_error(world, facts, client, to, &refusal, now).await?;
         return Ok(Begun::Refused { reply, counted: Some(refusal.check()) });
     };

@@ -12,6 +12,7 @@ use oauth::token_request::GrantType;
 use oauth::{ClientId, ScopeSet};
 use pdp::{Principal, PrincipalKind};
 use provisioning::NotInForce;
+use registry::client::Origin;
 use registry::profile::{Demand, demands};
 use registry::{AgentRecord, ClientRecord};
 use serde::Serialize;
@@ -38,6 +39,8 @@ pub(crate) struct Client {
     pub(crate) asker: Asker,
     /// Whether it registered the code grant.
     pub(crate) has_code_grant: bool,
+    /// Whether somebody here let it in, and with it the places that browsers are sent to.
+    pub(crate) is_known: bool,
 }
 
 /// Who asks, for the page.
@@ -126,6 +129,7 @@ impl Client {
             principal,
             asker: Asker { client_id: id.to_string(), name, kind },
             has_code_grant: true,
+            is_known: true,
         })
     }
 
@@ -149,6 +153,7 @@ impl Client {
                 name,
                 kind: AskerKind::Registered { is_public },
             },
+            is_known: matches!(client.origin, Origin::Operator | Origin::Invited),
             has_code_grant: metadata.grant_types.contains(&GrantType::AuthorizationCode),
         })
     }

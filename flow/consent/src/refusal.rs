@@ -37,6 +37,9 @@ pub enum PageFault {
     /// Where the answer would go.
     #[error("{0} (RFC 6749 §3.1.2.3)")]
     Redirect(#[from] NoRedirect),
+    /// A client that nobody here let in, and nobody is signed in (RFC 9700 §4.11.2).
+    #[error("{0}; the application registered itself, and is told nothing before you sign in")]
+    Stranger(Box<Refusal>),
     /// The request is longer than is stored.
     #[error("the request has {length} bytes, more than {max}")]
     TooLong {
@@ -70,6 +73,7 @@ impl PageFault {
         match self {
             Self::Client(_) => ErrorCode::InvalidClient,
             Self::Object(_) => ErrorCode::InvalidRequestObject,
+            Self::Stranger(refusal) => refusal.code(),
             Self::Pushed(_) => ErrorCode::InvalidRequestUri,
             Self::Form(_) | Self::Parameter(_) | Self::Redirect(_) | Self::TooLong { .. } => {
                 ErrorCode::InvalidRequest
@@ -87,6 +91,7 @@ impl PageFault {
             Self::Object(_) => "authorize::Object",
             Self::Redirect(_) => "authorize::Redirect",
             Self::TooLong { .. } => "authorize::TooLong",
+            Self::Stranger(_) => "authorize::Stranger",
         }
     }
 }

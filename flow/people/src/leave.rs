@@ -90,7 +90,9 @@ pub async fn asked<W: World>(
         None => None,
     };
     let to = match destination(request, client.as_deref()) {
-        Ok(to) => to,
+        // §3: without a hint only where the request is known to be meant "by other means": by
+        // somebody who is signed in, and is asked.
+        Ok(to) => to.filter(|_| hint.is_some() || signed.is_some()),
         Err(refusal) => return Ok(Err(refusal)),
     };
     // §2: the provider "MUST ask the End-User this question if an id_token_hint was not provided or

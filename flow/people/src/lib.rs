@@ -11,6 +11,7 @@ use basis::{facts, issuing, record, sign, turns};
 
 pub mod browser;
 pub mod ceremony;
+pub mod change;
 pub mod end;
 mod ending;
 pub mod leave;

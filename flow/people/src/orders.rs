@@ -178,20 +178,7 @@ fn decide_add(
         return Err(Refusal::Taken { name: new.name.clone(), state, since });
     }
     let display_name = new.display_name.clone().unwrap_or_else(|| new.name.to_string());
-    fits("display_name", &display_name)?;
-    if let Some(email) = &new.email {
-        fits("email", email)?;
-        if !email.contains('@') {
-            let why = format!("`{email}` is no address");
-            return Err(Refusal::Unfit { what: "email", why });
-        }
-    }
-    if new.roles.len() > ROLES_MAX {
-        return Err(Refusal::Unfit { what: "roles", why: format!("more than {ROLES_MAX}") });
-    }
-    for role in &new.roles {
-        fits("roles", role)?;
-    }
+    fits_whole(&display_name, new.email.as_deref(), &new.roles)?;
     Ok(UserRecord {
         name: new.name.clone(),
         display_name,
@@ -203,6 +190,26 @@ fn decide_add(
         accounts: Vec::new(),
         user_code: None,
     })
+}
+
+/// What operators say of somebody.
+pub(crate) fn fits_whole(
+    display_name: &str,
+    email: Option<&str>,
+    roles: &BTreeSet<String>,
+) -> Result<(), Refusal> {
+    fits("display_name", display_name)?;
+    if let Some(email) = email {
+        fits("email", email)?;
+        if !email.contains('@') {
+            let why = format!("`{email}` is no address");
+            return Err(Refusal::Unfit { what: "email", why });
+        }
+    }
+    if roles.len() > ROLES_MAX {
+        return Err(Refusal::Unfit { what: "roles", why: format!("more than {ROLES_MAX}") });
+    }
+    roles.iter().try_for_each(|role| fits("roles", role))
 }
 
 /// A text that people read.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use authentication::session::Acr;
 use jose::TokenHash;
+use oauth::parameter::steers;
 use provisioning::Epoch;
 use serde::{Deserialize, Serialize};
 use time::{Span, UnixTime};
@@ -159,6 +160,12 @@ impl Approval {
         }
         lines.push(until("answer before", self.until));
         lines.push(("number".to_owned(), self.number.to_string()));
+        // What is not seen, or turns its neighbours, is written out: what is read is what is bound.
+        for (_, value) in &mut lines {
+            if value.chars().any(steers) {
+                *value = value.chars().map(written_out).collect();
+            }
+        }
         lines
     }
 
@@ -315,6 +322,10 @@ pub enum NotAllowed {
     Unmoved(#[from] Unmoved),
 }
 
+fn written_out(letter: char) -> String {
+    if steers(letter) { letter.escape_unicode().collect() } else { letter.to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,7 +388,7 @@ mod tests {
         action: "tool.call"
         on: "pay"
         with.sum.eur: "5"
-        with.to: "Bob\nscope: \"all\""
+        with.to: "Bob\\u{a}scope: \"all\""
         sha-256 of the arguments: "h"
         serves: "once"
         answer before: "2023-11-14T22:18:20.000Z"

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oauth::authorization_details::{AuthorizationDetails, Detail};
 use oauth::authorization_request::{AuthorizationRequest, RequestRefused};
 use oauth::error::ErrorCode;
-use oauth::parameter::Refused;
+use oauth::parameter::{Refused, steers};
 use oauth::{Resource, Scope, ScopeSet};
 use serde::Serialize;
 use serde_json::Value;
@@ -348,12 +348,7 @@ fn walk(name: &str, value: &Value, depth: usize, lines: &mut Vec<(String, String
 
 /// A value without what could disorder the page: control characters and marks of direction.
 fn cut(text: &str) -> String {
-    let hidden = |character: &char| {
-        character.is_control()
-            || matches!(*character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
-            || matches!(*character, '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    let shown: String = text.chars().filter(|one| !hidden(one)).take(VALUE_CHARS_MAX).collect();
+    let shown: String = text.chars().filter(|one| !steers(*one)).take(VALUE_CHARS_MAX).collect();
     match text.chars().count() > VALUE_CHARS_MAX {
         true => format!("{shown}… (cut short)"),
         false => shown,

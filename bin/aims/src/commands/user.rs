@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use api::admin::messages::{AskCode, GiveOrder, GivenShown, NewUser, UserShown};
+use api::admin::messages::{AskCode, GiveOrder, GivenShown, NewUser, UserChange, UserShown};
 use api::client::Told;
 use clap::{Args, Subcommand};
 use people::standing::UserAct;
@@ -33,6 +33,13 @@ pub(crate) enum Command {
         /// The name
         name: String,
     },
+    /// Change what is said of a user; it counts at their next request
+    #[command(
+        after_help = "Examples:\n  aims user change ada --role operator --reason \"on call\"\n  \
+        aims user change ada --not-role operator --reason \"off call\"\n  \
+        aims user change ada --email \"\" --reason \"moved\""
+    )]
+    Change(ChangeArgs),
     /// Let a user in no longer: sessions, grants and tokens end at once
     #[command(after_help = "Example:\n  aims user disable ada --reason \"left\"")]
     Disable(Moved),
@@ -96,6 +103,27 @@ pub(crate) struct AddArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    /// The name
+    name: String,
+    /// What pages call them
+    #[arg(long, value_name = "TEXT")]
+    display_name: Option<String>,
+    /// Where they are written to; empty: nowhere
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
+    /// A role that they get; may be given several times
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<String>,
+    /// A role that they lose; may be given several times
+    #[arg(long = "not-role", value_name = "ROLE")]
+    not_roles: Vec<String>,
+    /// Why: it is recorded
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Moved {
     /// The name
     name: String,
@@ -113,6 +141,13 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Show { name } => {
             let user = server.user(&name).await?;
             context.output.show(&user, || one(&user))
+        }
+        Command::Change(args) => {
+            let ChangeArgs { name, display_name, email, roles, not_roles, reason } = args;
+            let (roles, not_roles) = (roles.into_iter().collect(), not_roles.into_iter().collect());
+            let order = UserChange { display_name, email, roles, not_roles, reason };
+            let told = server.change_user(&name, &order).await?;
+            context.told(&told, || one(&told.value))
         }
         Command::Disable(moved) => act(context, &moved, UserAct::Disable).await,
         Command::Enable(moved) => act(context, &moved, UserAct::Enable).await,

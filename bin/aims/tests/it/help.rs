@@ -49,6 +49,7 @@ const COMMANDS: &[&[&str]] = &[
     &["user", "add"],
     &["user", "list"],
     &["user", "show"],
+    &["user", "change"],
     &["user", "disable"],
     &["user", "enable"],
     &["user", "remove"],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use env::{Recorded, World};
+use env::World;
 use flow::agents::{self, PAGE_MAX, Refusal};
 use http::{Request, StatusCode, Uri};
 use identifier::AgentName;
@@ -14,7 +14,7 @@ use registry::{AgentRecord, Registration};
 use crate::admin::Shared;
 use crate::admin::messages::{Page, Reason};
 use crate::admin::operator::Uid;
-use crate::admin::problem::Undone;
+use crate::admin::problem::{Done, Undone, decided};
 use crate::admin::query::{self, At, Query};
 use crate::admin::router::Ended;
 use crate::answer;
@@ -26,7 +26,7 @@ pub(crate) async fn register<W: World>(
 ) -> Ended {
     let entry: Registration = query::document(request).await?;
     let done = agents::register(&*shared.world, &uid.operator(), entry).await;
-    ended(StatusCode::CREATED, done.map_err(|why| Undone::from(&why))?)
+    ended(StatusCode::CREATED, done)
 }
 
 pub(crate) async fn list<W: World>(State(shared): State<Arc<Shared<W>>>, uri: Uri) -> Ended {
@@ -60,17 +60,14 @@ pub(crate) async fn act<W: World>(
     let Reason { reason } = query::document(request).await?;
     let reason = query::reason(reason)?;
     let done = agents::act(&*shared.world, &uid.operator(), &name, act, reason).await;
-    ended(StatusCode::OK, done.map_err(|why| Undone::from(&why))?)
+    ended(StatusCode::OK, done)
 }
 
 fn name(text: &str) -> Result<AgentName, Undone> {
     AgentName::parse(text).map_err(Undone::misused)
 }
 
-fn ended(status: StatusCode, done: Recorded<Result<AgentRecord, Refusal>>) -> Ended {
-    let id = done.audit_id();
-    let agent = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
-    let mut answer = answer::json(status, &agent);
-    answer::name_record(answer.headers_mut(), id);
-    Ok(answer)
+fn ended(status: StatusCode, done: Done<AgentRecord, Refusal>) -> Ended {
+    let (agent, id) = decided(done)?;
+    Ok(answer::recorded(status, &agent, id))
 }

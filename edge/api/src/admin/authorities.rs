@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use credential::{KeyRing, Purpose};
-use env::{Recorded, World};
+use env::World;
 use flow::authorities::{self, Act, Refusal};
 use http::{Request, StatusCode};
 use jose::KeyId;
@@ -14,7 +14,7 @@ use time::Span;
 use crate::admin::Shared;
 use crate::admin::messages::{KeyOrder, RingShown, RotateOrder};
 use crate::admin::operator::Uid;
-use crate::admin::problem::Undone;
+use crate::admin::problem::{Done, Undone, decided};
 use crate::admin::query::{self, At};
 use crate::admin::router::Ended;
 use crate::answer;
@@ -60,10 +60,8 @@ pub(crate) async fn act<W: World>(
     told(authorities::act(&*shared.world, &uid.operator(), &kid, act, reason).await)
 }
 
-fn told(done: Result<Recorded<Result<KeyRing, Refusal>>, env::Unavailable>) -> Ended {
-    let done = done.map_err(|why| Undone::from(&why))?;
-    let id = done.audit_id();
-    let ring = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+fn told(done: Done<KeyRing, Refusal>) -> Ended {
+    let (ring, id) = decided(done)?;
     let mut answer = answer::json(StatusCode::OK, &RingShown::from(&ring));
     answer::name_record(answer.headers_mut(), id);
     Ok(answer)

@@ -18,7 +18,7 @@ use time::Span;
 use crate::admin::Shared;
 use crate::admin::messages::{ClientInformation, ClientTokenShown, NewClientToken, Page};
 use crate::admin::operator::Uid;
-use crate::admin::problem::Undone;
+use crate::admin::problem::{Undone, decided};
 use crate::admin::query::{self, At, Query};
 use crate::admin::router::Ended;
 use crate::answer::{self, Answer, NO_STORE};
@@ -37,10 +37,7 @@ pub(crate) async fn register<W: World>(
     let text = query::text(request).await?;
     let (terms, text) = terms(&text)?;
     let done = clients::register(&*shared.world, &uid.operator(), &text, &terms).await;
-    let done = done.map_err(|why| Undone::from(&why))?;
-    let id = done.audit_id();
-    let (client, told) =
-        done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+    let ((client, told), id) = decided(done)?;
     let mut information = ClientInformation::from(client);
     information.client_secret = told.secret.map(|secret| secret.expose().to_owned());
     information.client_secret_expires_at = information.client_secret.as_ref().map(|_| 0);
@@ -123,9 +120,7 @@ pub(crate) async fn invite<W: World>(
     let life = order.life_seconds.map_or(INVITATION_LIFE, Span::from_seconds);
     let uses = order.uses.unwrap_or(1);
     let done = clients::invite(&*shared.world, &uid.operator(), uses, life).await;
-    let done = done.map_err(|why| Undone::from(&why))?;
-    let id = done.audit_id();
-    let (made, token) = done.into_value().map_err(|why| Undone::from(&why).recorded(id))?;
+    let ((made, token), id) = decided(done)?;
     let token = token.expose().to_owned();
     let shown = ClientTokenShown { token, uses: made.uses, expires: made.until };
     Ok(answered(StatusCode::CREATED, &shown, id))

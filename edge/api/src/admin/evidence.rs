@@ -5,7 +5,7 @@ use std::sync::Arc;
 use attestation::evidence as documents;
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use env::{Recorded, World};
+use env::World;
 use flow::evidence::{self, Order, Refusal};
 use http::{Request, StatusCode};
 use identifier::AgentName;
@@ -13,7 +13,7 @@ use identifier::AgentName;
 use crate::admin::Shared;
 use crate::admin::messages::{DocumentOrder, DocumentShown, EvidenceShown, ResultShown};
 use crate::admin::operator::Uid;
-use crate::admin::problem::Undone;
+use crate::admin::problem::{Done, Undone, decided};
 use crate::admin::query::{self, At};
 use crate::admin::router::Ended;
 use crate::answer;
@@ -54,17 +54,14 @@ pub(crate) async fn change<W: World>(
         }
     };
     let done = evidence::change(&*shared.world, &uid.operator(), &name, order).await;
-    ended(done.map_err(|why| Undone::from(&why))?)
+    ended(done)
 }
 
 fn name(text: &str) -> Result<AgentName, Undone> {
     AgentName::parse(text).map_err(Undone::misused)
 }
 
-fn ended(done: Recorded<Result<env::rows::Documents, Refusal>>) -> Ended {
-    let id = done.audit_id();
-    let kept = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
-    let mut answer = answer::json(StatusCode::OK, &DocumentShown::all(&kept));
-    answer::name_record(answer.headers_mut(), id);
-    Ok(answer)
+fn ended(done: Done<env::rows::Documents, Refusal>) -> Ended {
+    let (kept, id) = decided(done)?;
+    Ok(answer::recorded(StatusCode::OK, &DocumentShown::all(&kept), id))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use credential::federation::{Relation, Terms};
-use env::{Recorded, World};
+use env::World;
 use flow::federate::{self, Refusal, Shown};
 use http::{Request, StatusCode};
 use spiffe::TrustDomain;
@@ -13,7 +13,7 @@ use spiffe::TrustDomain;
 use crate::admin::Shared;
 use crate::admin::messages::RelationShown;
 use crate::admin::operator::Uid;
-use crate::admin::problem::Undone;
+use crate::admin::problem::{Done, Undone, decided};
 use crate::admin::query::{self, At};
 use crate::admin::router::Ended;
 use crate::answer;
@@ -25,7 +25,7 @@ pub(crate) async fn add<W: World>(
 ) -> Ended {
     let terms: Terms = query::document(request).await?;
     let done = federate::add(&*shared.world, &uid.operator(), terms).await;
-    ended(StatusCode::CREATED, done.map_err(|why| Undone::from(&why))?)
+    ended(StatusCode::CREATED, done)
 }
 
 pub(crate) async fn list<W: World>(State(shared): State<Arc<Shared<W>>>) -> Ended {
@@ -57,18 +57,15 @@ pub(crate) async fn act<W: World>(
         "remove" => federate::remove(world, &operator, &domain).await,
         other => return Err(Undone::not_found(format!("relations know no `{other}`"))),
     };
-    ended(StatusCode::OK, done.map_err(|why| Undone::from(&why))?)
+    ended(StatusCode::OK, done)
 }
 
 fn domain(text: &str) -> Result<TrustDomain, Undone> {
     TrustDomain::parse(text).map_err(|error| Undone::misused(format!("`{text}`: {error}")))
 }
 
-fn ended(status: StatusCode, done: Recorded<Result<Relation, Refusal>>) -> Ended {
-    let id = done.audit_id();
-    let relation = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+fn ended(status: StatusCode, done: Done<Relation, Refusal>) -> Ended {
+    let (relation, id) = decided(done)?;
     let shown = RelationShown::from(Shown { relation, keys: None });
-    let mut answer = answer::json(status, &shown);
-    answer::name_record(answer.headers_mut(), id);
-    Ok(answer)
+    Ok(answer::recorded(status, &shown, id))
 }

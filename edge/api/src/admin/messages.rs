@@ -31,7 +31,7 @@ pub use approvals::{ApprovalAnswer, ApprovalShown};
 pub use evidence::{DocumentOrder, DocumentShown, EvidenceShown, ResultShown};
 pub use people::{
     AccountShown, AskCode, AskCodeShown, GiveOrder, GivenShown, NewUser, PasskeyShown,
-    SessionShown, SessionsEnded, UserAdded, UserMoved, UserShown,
+    SessionShown, SessionsEnded, UserAdded, UserChange, UserMoved, UserShown,
 };
 pub use status::{Status, SuperiorShown};
 

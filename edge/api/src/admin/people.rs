@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::people::change::{self, Changes};
 use ::people::orders::{self, CODE_LIFE, Done, Given, LINK_LIFE, PAGE_MAX};
 use ::people::sessions::{self, By};
 use ::people::standing::UserAct;
@@ -19,10 +20,10 @@ use time::Span;
 use crate::admin::Shared;
 use crate::admin::messages::{
     AskCode, AskCodeShown, GiveOrder, GivenShown, NewUser, Page, Reason, SessionShown,
-    SessionsEnded, UserAdded, UserMoved, UserShown,
+    SessionsEnded, UserAdded, UserChange, UserMoved, UserShown,
 };
 use crate::admin::operator::Uid;
-use crate::admin::problem::Undone;
+use crate::admin::problem::{Undone, decided};
 use crate::admin::query::{self, At, Query};
 use crate::admin::router::Ended;
 use crate::answer::{self, NO_STORE};
@@ -36,9 +37,7 @@ pub(crate) async fn add<W: World>(
     let NewUser { display_name, email, roles, .. } = order;
     let new = orders::NewUser { name: name(&order.name)?, display_name, email, roles };
     let done = orders::add(&*shared.world, &uid.operator(), &new).await;
-    let done = done.map_err(|why| Undone::from(&why))?;
-    let id = done.audit_id();
-    let added = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+    let (added, id) = decided(done)?;
     let (user, link) = (UserShown::from(&added.0), GivenShown::from(&added.1));
     Ok(told(StatusCode::CREATED, &UserAdded { user, link }, id))
 }
@@ -62,6 +61,21 @@ pub(crate) async fn show<W: World>(
     Ok(answer::json(StatusCode::OK, &UserShown::from(&found)))
 }
 
+pub(crate) async fn change<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    Extension(uid): Extension<Uid>,
+    At(text): At<String>,
+    request: Request<Body>,
+) -> Ended {
+    let (name, order) = (name(&text)?, query::document(request).await?);
+    let UserChange { display_name, email, roles, not_roles, reason } = order;
+    let reason = query::reason(reason)?;
+    let changes = Changes { display_name, email, roles, not_roles };
+    let done = change::change(&*shared.world, &uid.operator(), &name, &changes, &reason).await;
+    let (user, id) = decided(done)?;
+    Ok(told(StatusCode::OK, &UserShown::from(&user), id))
+}
+
 /// Disable, enable, remove.
 pub(crate) async fn act<W: World>(
     State(shared): State<Arc<Shared<W>>>,
@@ -75,9 +89,7 @@ pub(crate) async fn act<W: World>(
     let Reason { reason } = query::document(request).await?;
     let reason = query::reason(reason)?;
     let done = orders::act(&*shared.world, &uid.operator(), &name, act, &reason).await;
-    let done = done.map_err(|why| Undone::from(&why))?;
-    let id = done.audit_id();
-    let moved = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+    let (moved, id) = decided(done)?;
     let (user, count) = (UserShown::from(&moved.0), moved.1);
     let (sessions_ended, grants_ended) = (count.sessions, count.grants);
     Ok(told(StatusCode::OK, &UserMoved { user, sessions_ended, grants_ended }, id))
@@ -121,17 +133,13 @@ pub(crate) async fn ask_code<W: World>(
     let user = name(&text)?;
     let order: AskCode = query::document(request).await?;
     let done = user_code::set(&*shared.world, &uid.operator(), &user, !order.off).await;
-    let done = done.map_err(|why| Undone::from(&why))?;
-    let id = done.audit_id();
-    let code = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+    let (code, id) = decided(done)?;
     let text = code.map(|code| code.expose().to_owned());
     Ok(told(StatusCode::OK, &AskCodeShown { user: user.to_string(), text }, id))
 }
 
 fn given(done: Done<Given>) -> Ended {
-    let done = done.map_err(|why| Undone::from(&why))?;
-    let id = done.audit_id();
-    let given = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+    let (given, id) = decided(done)?;
     Ok(told(StatusCode::CREATED, &GivenShown::from(&given), id))
 }
 
@@ -165,9 +173,7 @@ pub(crate) async fn end<W: World>(
     let Reason { reason } = query::document(request).await?;
     let (operator, reason) = (uid.operator(), query::reason(reason)?);
     let done = sessions::end(&*shared.world, By::Operator(&operator), &id, &reason).await;
-    let done = done.map_err(|why| Undone::from(&why))?;
-    let id = done.audit_id();
-    let count = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+    let (count, id) = decided(done)?;
     let (sessions_ended, grants_ended) = (count.sessions, count.grants);
     Ok(told(StatusCode::OK, &SessionsEnded { sessions_ended, grants_ended }, id))
 }
@@ -187,8 +193,8 @@ pub(crate) async fn end_all<W: World>(
         return Err(Undone::from(&orders::Refusal::Unknown { name }));
     }
     let by = By::Operator(&operator);
-    let count = sessions::end_all(world, by, &name.id(), None, &reason).await;
-    let count = count.map_err(unavailable)?;
+    let ended = sessions::end_all(world, by, &name.id(), None, &reason).await;
+    let count = ended.map_err(unavailable)?;
     let (sessions_ended, grants_ended) = (count.sessions, count.grants);
     Ok(told(StatusCode::OK, &SessionsEnded { sessions_ended, grants_ended }, None))
 }
@@ -199,8 +205,7 @@ fn name(text: &str) -> Result<UserName, Undone> {
 
 /// Secrets are shown once, and kept by nobody on the way.
 fn told(status: StatusCode, shown: &impl Serialize, id: Option<RecordId>) -> answer::Answer {
-    let mut answer = answer::json(status, shown);
-    answer::name_record(answer.headers_mut(), id);
+    let mut answer = answer::recorded(status, shown, id);
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     answer
 }

@@ -12,7 +12,7 @@ use http::{Request, StatusCode};
 use crate::admin::Shared;
 use crate::admin::messages::{PolicyApplied, PolicyFiles, PolicyInForce, PolicyOrder, PolicyPlan};
 use crate::admin::operator::Uid;
-use crate::admin::problem::Undone;
+use crate::admin::problem::{Undone, decided};
 use crate::admin::query;
 use crate::admin::router::Ended;
 use crate::answer;
@@ -37,9 +37,7 @@ pub(crate) async fn apply<W: World>(
     let reason = query::reason(reason)?;
     let operator = uid.operator();
     let done = apply_policy::apply(&*shared.world, &operator, files, reason, expected).await;
-    let done = done.map_err(|why| Undone::from(&why))?;
-    let id = done.audit_id();
-    let plan = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+    let (plan, id) = decided(done)?;
     let mut answer = answer::json(StatusCode::OK, &PolicyPlan::from(plan));
     answer::name_record(answer.headers_mut(), id);
     Ok(answer)

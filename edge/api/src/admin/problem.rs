@@ -2,6 +2,7 @@
 
 use ::people::end::Check as _;
 use ::people::{orders, sessions};
+use env::{Recorded, Unavailable};
 use flow::{agents, apply_policy, authorities, clients, evidence, federate, nodes};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
@@ -19,6 +20,20 @@ use crate::refused::Unread;
 pub(crate) struct Undone {
     pub(crate) status: StatusCode,
     pub(crate) problem: Box<Problem>,
+}
+
+/// The end of an order, as flows say it.
+pub(crate) type Done<T, R> = Result<Recorded<Result<T, R>>, Unavailable>;
+
+/// What an order did, and its record; or why it was refused, with the same.
+pub(crate) fn decided<T, R>(done: Done<T, R>) -> Result<(T, Option<RecordId>), Undone>
+where
+    for<'a> Undone: From<&'a R>,
+{
+    let done = done.map_err(|why| <Undone as From<&Unavailable>>::from(&why))?;
+    let id = done.audit_id();
+    let value = done.into_value().map_err(|refusal| Undone::from(&refusal).recorded(id))?;
+    Ok((value, id))
 }
 
 impl Undone {

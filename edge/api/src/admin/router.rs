@@ -46,6 +46,7 @@ fn method_router<W: World>(route: &Route<Order>) -> MethodRouter<Arc<Shared<W>>>
         Order::ListUsers => of(route, people::list::<W>),
         Order::ShowUser => of(route, people::show::<W>),
         Order::MoveUser => of(route, people::act::<W>),
+        Order::ChangeUser => of(route, people::change::<W>),
         Order::GiveLink => of(route, people::link::<W>),
         Order::GiveCode => of(route, people::code::<W>),
         Order::AskCode => of(route, people::ask_code::<W>),

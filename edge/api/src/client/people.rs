@@ -5,7 +5,7 @@ use ::people::standing::UserAct;
 use super::{Client, Fault, Told, paged, segment, with};
 use crate::admin::messages::{
     AskCode, AskCodeShown, GiveOrder, GivenShown, NewUser, Page, Reason, SessionShown,
-    SessionsEnded, UserAdded, UserMoved, UserShown,
+    SessionsEnded, UserAdded, UserChange, UserMoved, UserShown,
 };
 
 impl Client {
@@ -26,6 +26,15 @@ impl Client {
     /// One user.
     pub async fn user(&self, name: &str) -> Result<UserShown, Fault> {
         self.get(&format!("/v1/users/{}", segment(name))).await
+    }
+
+    /// Changes what is said of a user.
+    pub async fn change_user(
+        &self,
+        name: &str,
+        order: &UserChange,
+    ) -> Result<Told<UserShown>, Fault> {
+        self.post(&format!("/v1/users/{}/change", segment(name)), order).await
     }
 
     /// Disables, enables or removes a user.

@@ -7,6 +7,7 @@ use authorization::granted::GrantRecord;
 use env::{Clock, World};
 use http::StatusCode;
 use monitoring::Event;
+use registry::client::Origin;
 use registry::{ClientLogout, ClientRecord};
 use testkit::fixture::story;
 
@@ -150,6 +151,40 @@ fn every_page_is_as_it_must_be() {
     });
 }
 
+/// RFC 9700 §4.11.2: an application that let itself in is sent nobody who does not show that they
+/// are a user here; one that somebody here let in is.
+///
+/// req: AUTHZ-09 (part)
+#[test]
+fn rfc9700_4_11_2_who_registers_itself_is_sent_no_strangers() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let wrong = ask("invoices.read", "").replace("response_type=code", "response_type=foo");
+        let silent = ask("invoices.read", "&prompt=none");
+        let there = crate::tab::BACK;
+        for path in [&wrong, &silent] {
+            assert!(house.tab().get(path).await.location().starts_with(there));
+        }
+        let (world, id) = (house.world(), crate::tab::CLIENT);
+        let mut client = (*world.store().single::<ClientRecord>(id).unwrap()).clone();
+        for origin in [Origin::Open, Origin::Document] {
+            client.origin = origin;
+            world.store().put(&client);
+            for path in [&wrong, &silent] {
+                let answer = house.tab().get(path).await;
+                assert_eq!(
+                    (answer.status, answer.headers.get("location")),
+                    (StatusCode::BAD_REQUEST, None)
+                );
+                assert!(answer.page().text("what").contains("registered itself"));
+            }
+            assert!(house.counted.lock().unwrap().contains(&"authorize::Stranger"));
+            let mut ada = house.signed("ada").await;
+            assert!(ada.get(&wrong).await.location().starts_with(there));
+        }
+    });
+}
+
 /// An operator ends somebody's session, and reads what came of a grant.
 ///
 /// req: AUTHZ-18 (part), OBS-09 (part)
@@ -214,9 +249,10 @@ fn rp_initiated_2_a_client_sends_somebody_to_sign_out() {
         world.store().put(&client);
         let there = "post_logout_redirect_uri=https%3A%2F%2Fbooks.example%2Fbye%3Fx%3D1";
         let asked = format!("/end-session?client_id={id}&{there}&state=s%201");
-        // Nobody is signed in: there is nothing to end, and they go on.
+        // Nobody is signed in and nothing shows that the client means it: nobody is sent on.
         let on = "https://books.example/bye?x=1&state=s%201";
-        assert_eq!(house.tab().get(&asked).await.location(), on);
+        let nobody = house.tab().get(&asked).await;
+        assert_eq!((nobody.status, nobody.headers.get("location")), (StatusCode::OK, None));
         let mut ada = house.signed("ada").await;
         // The client took part in her session, and will be told.
         let consent = ada.open(&ask("invoices.read+openid", "")).await;

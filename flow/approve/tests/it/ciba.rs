@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use approve::{Refusal, ciba, list};
+use approval::Approval;
+use approve::{Refusal, ciba, expire, list};
 use authorization::granted::NotYet;
 use authorization::grants;
 use env::{Clock, Published, World};
@@ -19,7 +20,7 @@ use registry::profile::{Demand, Unmet, demands};
 use registry::{ClientRecord, ClientState, Metadata, Profile};
 use serde_json::{Value, json};
 use testkit::boxed;
-use testkit::fixture::{GATEWAY, ISSUER, story};
+use testkit::fixture::{Client, GATEWAY, ISSUER, story};
 use testkit::web::Web;
 use time::Span;
 
@@ -88,17 +89,43 @@ fn defect_9_who_is_disabled_is_not_asked() {
     });
 }
 
-/// Many questions teach people to click.
+/// Many questions teach people to click; and no client takes from the others that they are heard.
 #[test]
 fn ciba_14_nobody_is_asked_more_than_they_can_read() {
     story(|sim| async move {
         let house = House::open(&sim).await;
-        for _ in 0..32 {
-            house.ciba("&login_hint=ada").await.unwrap();
+        let ask = async |client: &Client, who: &str| {
+            let body =
+                format!("scope=openid+notices.read&resource={GATEWAY}/notices&login_hint={who}");
+            let call = house.call_of(client, &body);
+            ciba::authorize(&*house.world(), &call).await.unwrap().into_result()
+        };
+        let clients: Vec<_> =
+            (0..5).map(|_| house.domain.client(&[GrantType::Ciba], false)).collect();
+        for client in clients.iter().take(4) {
+            for _ in 0..8 {
+                ask(client, "ada").await.unwrap();
+            }
+            let refused = ask(client, "ada").await.unwrap_err();
+            assert!(matches!(refused, Refusal::TooManyWait { .. }), "{refused}");
+            assert_eq!(refused.code(), ErrorCode::AccessDenied);
         }
-        let refused = house.ciba("&login_hint=ada").await.unwrap_err();
+        let refused = ask(&clients[4], "ada").await.unwrap_err();
         assert!(matches!(refused, Refusal::TooManyWait { found: 32, .. }), "{refused}");
-        house.ciba("&login_hint=bob").await.unwrap();
+        ask(&clients[0], "bob").await.unwrap();
+        // However much is over, whoever asks now is heard, and it is seen.
+        house.forth(301);
+        expire::expire(&*house.world()).await.unwrap();
+        let over = (*house.approvals()[0]).clone();
+        for n in 0..1_100 {
+            let id = format!("0-{n:04}");
+            house.world().store().put(&Approval { id, ..over.clone() });
+        }
+        ask(&clients[4], "ada").await.unwrap();
+        let cookie = house.sign_in("ada").await;
+        let world = house.world();
+        let signed = sessions::of_cookie(&*world, &cookie).await.unwrap().unwrap();
+        assert_eq!(list::of_person(&*world, &signed).await.unwrap().waiting.len(), 1);
     });
 }
 

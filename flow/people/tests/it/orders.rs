@@ -8,6 +8,8 @@ use env::rows::DomainEpoch;
 use env::{Clock, World};
 use monitoring::{Event, Outcome};
 use oauth::ScopeSet;
+use people::change::Changes;
+use people::end::Check;
 use people::orders::{self, NewUser, Refusal};
 use people::sessions;
 use people::standing::UserAct;
@@ -241,5 +243,52 @@ fn a_new_link_takes_the_place_of_the_one_before() {
         house.follow(&browser("a", None), &second).await.unwrap().into_result().unwrap();
         let again = refused(house.follow(&browser("a", None), &second).await);
         assert_eq!(again.to_string(), "the link was used already");
+    });
+}
+
+/// What an operator changes counts at the next request; what is not named stays.
+#[test]
+fn s10_6_an_operator_changes_what_is_said_of_somebody() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let world = house.world();
+        house.add("ada").await;
+        let operator = house.domain.operator();
+        let ada = UserName::parse("ada").unwrap();
+        let set = |roles: &[&str]| roles.iter().map(|role| (*role).to_owned()).collect();
+        let change = async |changes: Changes| {
+            let done = people::change::change(&*world, &operator, &ada, &changes, "a test").await;
+            done.unwrap().into_value()
+        };
+        let before = change(Changes { roles: set(&["operator"]), ..Changes::default() }).await;
+        let before = before.unwrap();
+        assert!(before.is_operator());
+        let email = Some("ada@example.org".to_owned());
+        let after = change(Changes { email: email.clone(), ..Changes::default() }).await.unwrap();
+        assert_eq!((after.email.clone(), &after.roles), (email, &before.roles));
+        let after = change(Changes {
+            email: Some(String::new()),
+            not_roles: set(&["operator"]),
+            ..Changes::default()
+        });
+        let after = after.await.unwrap();
+        assert_eq!((after.email.as_deref(), after.is_operator()), (None, false));
+        for (changes, why) in [
+            (Changes { not_roles: set(&["operator"]), ..Changes::default() }, "no role `operator`"),
+            (
+                Changes { roles: set(&["x"]), not_roles: set(&["x"]), ..Changes::default() },
+                "to be given and to be taken away",
+            ),
+            (Changes { email: Some("x".to_owned()), ..Changes::default() }, "is no address"),
+            (Changes { display_name: Some(" ".to_owned()), ..Changes::default() }, "bytes"),
+        ] {
+            let refused = change(changes).await.unwrap_err();
+            assert!(refused.to_string().contains(why), "{refused}");
+        }
+        house.act("ada", UserAct::Disable).await;
+        let late = change(Changes { roles: set(&["operator"]), ..Changes::default() }).await;
+        assert_eq!(late.unwrap_err().check(), "provisioning::Standing");
+        let told = house.domain.server.journal().of(Event::UserChanged);
+        assert_eq!(told.len(), 8, "what was refused, too");
     });
 }

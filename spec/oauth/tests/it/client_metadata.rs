@@ -84,6 +84,10 @@ fn rfc7591_3_2_2_each_refusal_names_its_member() {
         (json!({"dpop_bound_access_tokens": true}), unsupported("dpop_bound_access_tokens")),
         (json!({"client_name": ""}), form("client_name")),
         (json!({"client_name": "a\u{7}"}), form("client_name")),
+        // What is not seen, or turns what stands beside it.
+        (json!({"client_name": "\u{202e}knaB"}), form("client_name")),
+        (json!({"client_name": "\u{200b}\u{3164}"}), form("client_name")),
+        (json!({"client_name": "  "}), form("client_name")),
         (json!({"client_name": "n".repeat(257)}), form("client_name")),
         (json!({"scope": "a  b"}), form("scope")),
     ] {

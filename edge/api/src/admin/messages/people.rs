@@ -153,6 +153,26 @@ impl From<&Given> for GivenShown {
     }
 }
 
+/// `POST /v1/users/{name}/change`: what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserChange {
+    /// What pages call them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// Where they are written to; empty: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Roles that they get.
+    #[serde(default)]
+    pub roles: BTreeSet<String>,
+    /// Roles that they lose.
+    #[serde(default)]
+    pub not_roles: BTreeSet<String>,
+    /// Why.
+    pub reason: String,
+}
+
 /// `POST /v1/users/{name}/ask-code`: a new code in the place of the one before, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
