@@ -25,7 +25,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server as Transport;
 
 use self::service::Api;
@@ -133,7 +132,7 @@ pub async fn serve<B: Brokers>(
         .max_concurrent_streams(u32::try_from(BROKER_CALLS_MAX).ok())
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .timeout(CALL_TIME_MAX)
-        .add_service(InterceptedService::new(api, service::demand_header))
+        .add_service(api)
         .serve_with_incoming_shutdown(
             ReceiverStream::new(connections).map(Ok::<_, std::io::Error>),
             async move {

@@ -10,6 +10,7 @@ use prost_types::Any;
 use socket::Budget;
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
 use super::connection::Shown;
@@ -29,12 +30,15 @@ const PID_REFERENCE: &str = "/spiffe.broker.WorkloadPIDReference";
 const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 
 /// Lets a request pass that has the header, once, with its one value.
-pub(super) fn demand_header(request: Request<()>) -> Result<Request<()>, Status> {
+///
+/// It is looked at when the message was read: an answer before that ends a stream that the client
+/// still writes to, and some (curl 7.88) then drop the answer.
+fn demand_header(metadata: &MetadataMap) -> Result<(), Status> {
     // Broker Endpoint §3: "every client request to the SPIFFE Broker Endpoint MUST include the
     // static gRPC metadata key `broker.spiffe.io` with a value of `true` (case sensitive)."
-    let mut values = request.metadata().get_all(HEADER).iter();
+    let mut values = metadata.get_all(HEADER).iter();
     match (values.next(), values.next()) {
-        (Some(value), None) if value.as_encoded_bytes() == HEADER_VALUE.as_bytes() => Ok(request),
+        (Some(value), None) if value.as_encoded_bytes() == HEADER_VALUE.as_bytes() => Ok(()),
         // Broker Endpoint §6: "MUST respond with gRPC status code "InvalidArgument"."
         _ => Err(Status::invalid_argument(format!(
             "the request must have the header `{HEADER}: {HEADER_VALUE}`, once"
@@ -108,6 +112,7 @@ impl<B: Brokers> Api<B> {
         request: &Request<T>,
         reference: Option<&api::WorkloadReference>,
     ) -> Result<(Call<B::Peer>, B::Answers), Status> {
+        demand_header(request.metadata())?;
         let shown = request.extensions().get::<Shown>().cloned();
         let shown = shown.ok_or_else(|| Status::unauthenticated("no client certificate"))?;
         let answers = self.brokers.admit(&shown.chain).await.map_err(|why| match why {
