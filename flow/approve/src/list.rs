@@ -52,7 +52,7 @@ pub async fn of_person<W: World>(world: &W, signed: &Signed) -> Result<Theirs, U
     Ok(Theirs { waiting, others })
 }
 
-/// One approval, for who is asked or in whose name it is.
+/// One approval, for who is asked, who answered, or in whose name it is.
 pub async fn one_of<W: World>(
     world: &W,
     signed: &Signed,
@@ -63,7 +63,8 @@ pub async fn one_of<W: World>(
     let found = one(world, id).await?;
     Ok(found.filter(|one| {
         let asked = one.whom != Whom::Typed && one.is_asked(&answerer).is_ok();
-        asked || one.asks.subject == user
+        let answered = one.answered.as_ref().is_some_and(|answered| answered.by == user);
+        asked || answered || one.asks.subject == user
     }))
 }
 

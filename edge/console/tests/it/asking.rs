@@ -101,5 +101,12 @@ fn rfc8628_3_3_a_code_is_typed_shown_and_confirmed() {
         let answer = ada.send(&question, "answer", &[("answer", "allow")]).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         assert_eq!(state(&house), State::Allowed);
+        // What she answered stays hers to look at, and nobody else's.
+        let place =
+            format!("/console/approvals/{}", house.world().store().every::<Approval>()[0].id);
+        assert!(ada.get("/console/approvals").await.body.contains(&place));
+        assert_eq!(ada.get(&place).await.status, StatusCode::OK);
+        let mut root = house.signed("root").await;
+        assert_eq!(root.get(&place).await.status, StatusCode::NOT_FOUND);
     });
 }
