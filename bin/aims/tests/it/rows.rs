@@ -6,6 +6,7 @@ mod codes;
 mod credentials;
 mod ends;
 mod exchange;
+mod forged;
 mod identifiers;
 mod people;
 mod proxy;

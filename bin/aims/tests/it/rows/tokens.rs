@@ -60,7 +60,7 @@ impl Dpop {
 
 impl Stage {
     /// A token for a resource, got on its own behalf with these fields beside.
-    async fn own(&self, name: &str, fields: &[(&str, &str)]) -> crate::running::Answer {
+    pub(super) async fn own(&self, name: &str, fields: &[(&str, &str)]) -> crate::running::Answer {
         let (https, actor) = (&self.actor.https, &self.actor);
         let resource = format!("{}/{name}", actor.gateway);
         let svid = actor.jwt(&actor.issuer).await;
