@@ -1,5 +1,7 @@
-//! A client of the issuer's HTTPS origins, which trusts the authority in `ca.pem` and no other.
+//! A client of the issuer's HTTPS origins, which trusts the authority in `ca.pem` and no other; and
+//! of what is developed on this very machine, in plain HTTP.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request};
 use http_body_util::Full;
 use hyper::body::Bytes;
+use oauth::discovery::WebUrl;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -25,6 +28,7 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 pub struct Https {
     roots: Arc<RootCertStore>,
     identity: Option<Arc<Identity>>,
+    public_only: bool,
 }
 
 /// A chain (DER, leaf first) and its key (PKCS #8).
@@ -55,12 +59,43 @@ impl Https {
             let added = roots.add(CertificateDer::from(certificate.into_bytes()));
             added.map_err(|error| Failure::file(ca, error).hint(hint))?;
         }
-        Ok(Self { roots: Arc::new(roots), identity: None })
+        Ok(Self { roots: Arc::new(roots), identity: None, public_only: false })
+    }
+
+    /// A client that trusts the authority in `own`, where that is, and else those of the system:
+    /// whom anybody's browser trusts.
+    pub fn own_or_system(own: &Path) -> Result<Self, Failure> {
+        if own.exists() {
+            return Self::trusting(own);
+        }
+        let mut roots = RootCertStore::empty();
+        let texts =
+            fetch::SYSTEM_FILES.iter().filter_map(|path| std::fs::read_to_string(path).ok());
+        for text in texts.take(1) {
+            let read = x509::CertificateDer::from_pem_many(&text).unwrap_or_default();
+            let certificates = read.into_iter().map(|one| CertificateDer::from(one.into_bytes()));
+            roots.add_parsable_certificates(certificates);
+        }
+        Ok(Self { roots: Arc::new(roots), identity: None, public_only: false })
+    }
+
+    /// The same client, for URLs that somebody else chose who is on the public Internet: it talks
+    /// to nobody who is not.
+    #[must_use]
+    pub fn to_public(&self) -> Self {
+        Self { public_only: true, ..self.clone() }
+    }
+
+    /// Whether whoever answers this URL is on the public Internet.
+    pub async fn is_public(&self, url: &str) -> Result<bool, Failure> {
+        let target = Target::parse(url)?;
+        let addresses = self.addresses(&target).await.map_err(|error| unreachable(url, &error))?;
+        Ok(addresses.iter().all(|address| fetch::is_public(address.ip())))
     }
 
     /// The same client, showing an identity where the server asks for one.
     pub fn with_identity(&self, identity: Identity) -> Self {
-        Self { roots: Arc::clone(&self.roots), identity: Some(Arc::new(identity)) }
+        Self { identity: Some(Arc::new(identity)), ..self.clone() }
     }
 
     /// Reads a document. Anything but 200 is a failure.
@@ -89,6 +124,12 @@ impl Https {
         self.send(Method::POST, url, fields, Bytes::from(body)).await
     }
 
+    /// Sends a JSON document.
+    pub async fn post_json(&self, url: &str, document: String) -> Result<Answer, Failure> {
+        let fields = vec![(CONTENT_TYPE.as_str(), HeaderValue::from_static("application/json"))];
+        self.send(Method::POST, url, fields, Bytes::from(document)).await
+    }
+
     /// Sends any request.
     pub async fn send(
         &self,
@@ -112,18 +153,41 @@ impl Https {
             let seconds = CONNECT_TIME_MAX.as_secs();
             unreachable(url, &format!("no connection within {seconds} seconds"))
         })?;
-        let stream = stream.map_err(|error| unreachable(url, &error))?;
-        exchange(stream, request).await.map_err(|error| unreachable(url, &error))
+        let answer = match stream.map_err(|error| unreachable(url, &error))? {
+            Stream::Tls(stream) => exchange(stream, request).await,
+            Stream::Plain(stream) => exchange(stream, request).await,
+        };
+        answer.map_err(|error| unreachable(url, &error))
     }
 
-    async fn connect(
-        &self,
-        target: &Target,
-    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    async fn connect(&self, target: &Target) -> std::io::Result<Stream> {
+        let addresses = self.addresses(target).await?;
+        if target.is_plain {
+            return Ok(Stream::Plain(TcpStream::connect(&addresses[..]).await?));
+        }
         let config = self.config().map_err(std::io::Error::other)?;
         let name = ServerName::try_from(target.host.clone()).map_err(std::io::Error::other)?;
-        let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        let stream = TcpStream::connect(&addresses[..]).await?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+
+    /// Where the host is, as far as it may be called: the addresses that were looked at are those
+    /// that are connected to.
+    async fn addresses(&self, target: &Target) -> std::io::Result<Vec<SocketAddr>> {
+        let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await?;
+        let found: Vec<_> = found.collect();
+        let may = |address: &&SocketAddr| {
+            (!target.is_plain || address.ip().is_loopback())
+                && (!self.public_only || fetch::is_public(address.ip()))
+        };
+        let addresses: Vec<_> = found.iter().filter(may).copied().collect();
+        if addresses.is_empty() {
+            let found: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
+            let why = format!("{} may not be called for this", found.join(", "));
+            return Err(std::io::Error::other(why));
+        }
+        Ok(addresses)
     }
 
     fn config(&self) -> Result<ClientConfig, rustls::Error> {
@@ -138,8 +202,15 @@ impl Https {
     }
 }
 
+/// A connection.
+enum Stream {
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Plain(TcpStream),
+}
+
 /// Where a URL leads.
 struct Target {
+    is_plain: bool,
     host: String,
     port: u16,
     authority: String,
@@ -150,8 +221,9 @@ impl Target {
     fn parse(text: &str) -> Result<Self, Failure> {
         let misused = |why: &str| Failure::misused(format!("`{text}`: {why}"));
         let url = Url::parse(text).map_err(|error| misused(&error.to_string()))?;
-        if url.scheme() != "https" {
-            return Err(misused("only https is spoken"));
+        let is_plain = url.scheme() == "http" && WebUrl::parse(text).is_ok();
+        if url.scheme() != "https" && !is_plain {
+            return Err(misused("only https is spoken, and http with this machine"));
         }
         let host = url.host_str().ok_or_else(|| misused("no host"))?;
         let port = url.port_or_known_default().unwrap_or(443);
@@ -164,7 +236,7 @@ impl Target {
             None => host.to_owned(),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { host, port, authority, path })
+        Ok(Self { is_plain, host, port, authority, path })
     }
 }
 
@@ -181,14 +253,29 @@ mod tests {
     #[test]
     fn a_url_is_taken_apart_as_it_stands() {
         let check = |url: &str, expect: (&str, u16, &str, &str)| {
-            let Target { host, port, authority, path } = Target::parse(url).ok().unwrap();
+            let Target { host, port, authority, path, .. } = Target::parse(url).ok().unwrap();
             assert_eq!((host.as_str(), port, authority.as_str(), path.as_str()), expect, "{url}");
         };
         check("https://localhost:8443/token", ("localhost", 8443, "localhost:8443", "/token"));
         check("https://as.example", ("as.example", 443, "as.example", "/"));
         check("https://[::1]:1/a?b=c", ("::1", 1, "[::1]:1", "/a?b=c"));
-        assert!(Target::parse("http://localhost/").is_err());
+        check("http://localhost:3000/mcp", ("localhost", 3_000, "localhost:3000", "/mcp"));
+        assert!(Target::parse("http://as.example/").is_err());
+        assert!(Target::parse("ftp://localhost/").is_err());
         assert!(Target::parse("localhost").is_err());
+    }
+
+    #[tokio::test]
+    async fn who_is_on_the_internet_does_not_lead_home() {
+        let https =
+            Https { roots: Arc::new(RootCertStore::empty()), identity: None, public_only: false };
+        let refused = |failure: Failure| failure.problem().message.contains("may not be called");
+        for url in ["https://127.0.0.1:1/", "https://10.0.0.1:1/", "https://[::1]:1/"] {
+            assert_eq!(https.is_public(url).await.ok(), Some(false), "{url}");
+            assert!(refused(https.to_public().get(url).await.unwrap_err()), "{url}");
+        }
+        assert_eq!(https.is_public("https://9.9.9.9/").await.ok(), Some(true));
+        assert!(!refused(https.get("http://127.0.0.1:1/").await.unwrap_err()));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //! how it is told when that fails (docs/design.md §4 has the exit codes).
 //!
 //! In scope: one HTTP/1.1 exchange, over TLS with the instance's own CA; the caller's identity;
-//! tokens in a person's name; what people and scripts are shown, lengths of time as people write
-//! them, and the folder of files that programs read. Not here: the operators' socket, whose client
-//! is `api::admin::Client`, and the commands.
+//! tokens of any authorization server, and the way there from a resource; what people and scripts
+//! are shown, lengths of time as people write them, and the folder of files that programs read. Not
+//! here: the operators' socket, whose client is `api::admin::Client`, and the commands.
 
+pub mod at;
 pub mod base64;
 pub mod behalf;
 pub mod enrol;
@@ -15,6 +16,7 @@ pub mod folder;
 pub mod http1;
 pub mod https;
 pub mod identity;
+pub mod issued;
 pub mod output;
 pub mod place;
 pub mod span;

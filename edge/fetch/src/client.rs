@@ -407,6 +407,11 @@ impl Basic {
         let pair = format!("{}:{}", encoded(user), encoded(password));
         Self(format!("Basic {}", STANDARD.encode(pair)))
     }
+
+    /// The value of `Authorization`, which is never shown.
+    pub fn field(&self) -> Result<HeaderValue, FetchFault> {
+        header(&self.0)
+    }
 }
 
 impl std::fmt::Debug for Basic {

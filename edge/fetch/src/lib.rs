@@ -21,4 +21,4 @@ mod tls;
 pub use address::{BadNetwork, Network, is_public};
 pub use client::{Basic, Fetcher, Limits, Names, Page, Peer, SystemNames, encoded};
 pub use fault::FetchFault;
-pub use roots::{BadRoots, Roots};
+pub use roots::{BadRoots, Roots, SYSTEM_FILES};

@@ -208,7 +208,7 @@ async fn prove<W: World>(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let promised = provider.discovery.metadata.authorization_response_iss_parameter_supported;
-    let code = match receive(form, begun.text(), &policy.issuer, promised) {
+    let code = match receive(form, begun.text(), policy.issuer.as_str(), promised) {
         Ok(Received::Code(code)) => code,
         Ok(Received::Error(error)) => return Ok(Err(Refusal::Denied(error))),
         Err(refused) => return Ok(Err(refused.into())),

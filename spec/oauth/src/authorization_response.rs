@@ -187,7 +187,7 @@ pub enum Received {
 pub fn receive(
     form: &Form,
     state: &str,
-    issuer: &Issuer,
+    issuer: &str,
     iss_is_promised: bool,
 ) -> Result<Received, ResponseRefused> {
     // RFC 6749 §10.12: "The client MUST implement CSRF protection for its redirection URI."
@@ -197,8 +197,8 @@ pub fn receive(
     match form.get("iss") {
         // RFC 9207 §2.4: "If the value does not match the expected issuer identifier, clients MUST
         // reject the authorization response and MUST NOT proceed with the authorization grant."
-        Some(found) if found != issuer.as_str() => {
-            let (found, expected) = (evidence(found), issuer.clone());
+        Some(found) if found != issuer => {
+            let (found, expected) = (evidence(found), issuer.to_owned());
             return Err(ResponseRefused::WrongIssuer { found, expected });
         }
         // RFC 9207 §2.4: "Clients MUST reject authorization responses without the iss parameter
@@ -220,7 +220,7 @@ pub enum ResponseRefused {
     #[error("an answer with another `state` (RFC 6749 §10.12)")]
     WrongState,
     #[error("an answer of `{found}`, expected `{expected}` (RFC 9207 §2.4)")]
-    WrongIssuer { found: String, expected: Issuer },
+    WrongIssuer { found: String, expected: String },
     #[error("an answer without `iss` of a server that promises it (RFC 9207 §2.4)")]
     NoIssuer,
     #[error("an answer with not exactly one of `code` and `error` (RFC 6749 §4.1.2)")]

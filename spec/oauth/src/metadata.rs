@@ -15,7 +15,7 @@ pub const WELL_KNOWN: &str = "oauth-authorization-server";
 /// The name that clients of OpenID Connect look under (RFC 8414 §5).
 pub const WELL_KNOWN_OPENID: &str = "openid-configuration";
 /// Bytes of a document.
-const MAX_DOCUMENT_BYTES: usize = 64 * 1_024;
+pub(crate) const MAX_DOCUMENT_BYTES: usize = 64 * 1_024;
 /// Bytes of a URL.
 const MAX_URL_BYTES: usize = 2_048;
 

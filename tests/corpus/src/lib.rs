@@ -55,6 +55,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("json_text", json::text),
     ("oauth_authorization", oauth::authorization),
     ("oauth_details", oauth::details),
+    ("oauth_discovery", oauth::discovery),
     ("oauth_form", oauth::form),
     ("oauth_metadata", oauth::metadata),
     ("oauth_proof", oauth::proof),

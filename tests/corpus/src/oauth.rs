@@ -7,11 +7,13 @@ use oauth::authorization_response::receive;
 use oauth::client_assertion::PresentedClient;
 use oauth::client_metadata::ClientMetadata;
 use oauth::device::{DeviceRequest, UserCode};
+use oauth::discovery::{FoundResource, FoundServer, WebUrl};
 use oauth::dpop::{Proof, target};
 use oauth::form::Form;
 use oauth::introspection::IntrospectionRequest;
 use oauth::metadata_document::ClientIdUrl;
 use oauth::pushed::{Pushed, RequestUri};
+use oauth::received_challenge::ReceivedChallenge;
 use oauth::redirect_uri::RedirectUri;
 use oauth::registration::Registration;
 use oauth::revocation::RevocationRequest;
@@ -78,9 +80,7 @@ pub(crate) fn authorization(data: &[u8]) {
     let _ = IntrospectionRequest::parse(&form);
     let _ = RevocationRequest::parse(&form);
     let _ = DeviceRequest::parse(&form);
-    if let Ok(issuer) = Issuer::parse("https://server.example.com") {
-        let _ = receive(&form, "s", &issuer, true);
-    }
+    let _ = receive(&form, "s", "https://server.example.com", true);
 }
 
 /// JSON in parameters: what is read and written is read as the same, and within itself.
@@ -101,4 +101,24 @@ pub(crate) fn proof(data: &[u8]) {
     if let Some(uri) = target(text) {
         assert_eq!(target(&uri), Some(uri.clone()));
     }
+}
+
+/// A field of challenges, of which each name stands once; and the documents that it leads to, of
+/// which a client is told that they are of what it asked for.
+pub(crate) fn discovery(data: &[u8]) {
+    if let Ok(challenges) = ReceivedChallenge::read([data]) {
+        let _ = ReceivedChallenge::of_access_tokens(&challenges);
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(url) = WebUrl::parse(text) {
+        assert_eq!(url.as_str(), text);
+        let (resource, server) = (url.resource_metadata_urls(), url.server_metadata_urls());
+        assert!(resource.iter().chain(&server).all(|url| url.contains("/.well-known/")));
+    }
+    let Ok(url) = WebUrl::parse("https://server.example.com/a") else { return };
+    if let Ok(found) = FoundServer::parse(text, &url) {
+        assert_eq!(found.issuer, url);
+    }
+    let from = "https://server.example.com/.well-known/oauth-protected-resource";
+    let _ = FoundResource::parse(text, &url, from);
 }

@@ -58,6 +58,17 @@ const op = new Provider(provider, {
   fetch: (url, { dispatcher: _guard, ...options }) => fetch(url, options),
   features: {
     backchannelLogout: { enabled: true },
+    // Clients that know nothing but the URL of a resource come, too: any is one here.
+    registration: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      getResourceServerInfo: (_ctx, resource) => ({
+        scope: "files:read",
+        audience: resource,
+        accessTokenFormat: "jwt",
+        jwt: { sign: { alg: "ES256" } },
+      }),
+    },
     deviceFlow: {
       enabled: true,
       userCodeInputSource: (ctx, form) => void (ctx.body = pressed(form)),

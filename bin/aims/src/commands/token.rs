@@ -7,8 +7,9 @@ mod inspect;
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use oauth::{AudienceName, Resource, Scope, TokenType};
+use reach::at::AtArguments;
 
 use crate::commands::Context;
 use crate::commands::svid::Source;
@@ -21,12 +22,14 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  aims token get --resource https://localhost:8446/files \
         --scope files:read\n  aims token get --user --client-id client-0193… --scope openid\n  \
         aims token get --device --client-id client-0193… --issuer https://as.example \
-        --ca /etc/ssl/certs/ca-certificates.crt\n\n\
+        --ca /etc/ssl/certs/ca-certificates.crt\n  \
+        aims token get --at https://tools.example/mcp --save tokens.json\n\n\
         The caller proves who it is with its SVID from the Workload API. The token is on stdout.\n\
         With --user or --device a person allows it, to a public client that is registered at the\n\
         issuer with http://127.0.0.1/callback (--user) or the device grant (--device). The token\n\
         is bound to a key that ends with the command, where the server does that: --bearer\n\
-        asks for one that is not.")]
+        asks for one that is not. With --at the resource says itself who gives tokens (RFC 9728),\n\
+        and a browser is asked as a client of MCP would: docs/clients.md has each step.")]
     Get(Box<GetArguments>),
     /// Exchange a token for one for somebody further down (RFC 8693)
     #[command(after_help = "Example:\n  aims token exchange --subject-token token.jwt \
@@ -42,16 +45,19 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("asker").args(["client_id", "at"]).multiple(true))]
 pub(crate) struct GetArguments {
     /// In the name of whoever signs in with a browser of this machine
-    #[arg(long, requires = "client_id", conflicts_with = "device")]
+    #[arg(long, requires = "asker", conflicts_with = "device")]
     user: bool,
     /// In the name of whoever allows it on another device
-    #[arg(long, requires = "client_id")]
+    #[arg(long, requires = "asker")]
     device: bool,
-    /// The public client that asks in a person's name
+    /// The client that asks: a public one, unless it has a secret or a key
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
+    #[command(flatten)]
+    at: AtArguments,
     /// Have the token bound to no key: whoever sees it can use it
     #[arg(long)]
     bearer: bool,

@@ -93,13 +93,34 @@ scope = "notes.read"
 read_only = true
 "#;
 
+const LEDGER: &str = r#"
+name = "ledger"
+upstream = "http://127.0.0.1:9"
+protocol = "http"
+proof = "dpop"
+[scopes]
+"ledger.read" = "read the ledger"
+[[action]]
+method = "GET"
+path = "/*"
+scope = "ledger.read"
+read_only = true
+"#;
+
 /// A site with ada, who signs in by this code.
 fn with_ada() -> (Site, crate::running::Running, String) {
+    with_ada_and("")
+}
+
+/// The same, with more in `domain.toml`.
+fn with_ada_and(more: &str) -> (Site, crate::running::Running, String) {
     let site = Site::new();
+    site.policy("domain.toml", &format!("trust_domain = \"{DOMAIN}\"\n{more}"));
     let permit =
         "@id(\"all\")\npermit(principal, action == Aims::Action::\"token.issue\", resource);";
     site.policy("access/main.cedar", permit);
     site.policy("resources/notes.toml", NOTES);
+    site.policy("resources/ledger.toml", LEDGER);
     let up = site.up();
     told(&site, &["user", "add", "ada"]);
     let code = told(&site, &["user", "code", "ada", "--uses", "3"]);
@@ -196,21 +217,31 @@ async fn rfc8628_3_a_person_lets_a_device_act() {
         }),
     );
     let notes = format!("{}/notes", site.url(3));
-    let arguments = [
-        "--device",
-        "--client-id",
-        &client,
-        "--resource",
-        &notes,
-        "--scope",
-        "notes.read",
-        "--bearer",
-    ];
-    let (child, said, line) = begun(&site, &arguments);
+    let named = ["--device", "--client-id", &client];
+    let wanted = ["--resource", &notes, "--scope", "notes.read", "--bearer"];
+    let bearer = on_a_device(&site, &code, &[&named[..], &wanted].concat()).await;
+    assert_eq!((&bearer["sub"], &bearer["client_id"]), (&json!("user:ada"), &json!(client)));
+    assert!(bearer["cnf"].is_null(), "{bearer}");
+    // A resource that names its server, and takes tokens that are bound alone.
+    let ledger = format!("{}/ledger", site.url(3));
+    let at = ["--device", "--client-id", &client, "--at", &ledger];
+    let refused = site.aims(&[&["token", "get"], &at[..]].concat());
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert!(refused.err.contains("--dpop-key"), "{}", refused.err);
+    let key = site.data.join("dpop.jwk");
+    let keyed = ["--dpop-key", key.to_str().unwrap(), "--output", "json"];
+    let bound = on_a_device(&site, &code, &[&at[..], &keyed].concat()).await;
+    assert_eq!((&bound["aud"], &bound["scope"]), (&json!(ledger), &json!("ledger.read")));
+    assert!(bound["cnf"]["jkt"].is_string(), "{bound}");
+}
+
+/// What the token says that a person allows on another device.
+async fn on_a_device(site: &Site, code: &str, arguments: &[&str]) -> Value {
+    let (child, said, line) = begun(site, arguments);
     let typed = line.trim().rsplit(' ').next().unwrap().to_owned();
     assert!(line.starts_with(&format!("go to {}/device and type ", site.url(0))), "{line}");
-    let mut tab = Tab::new(&site);
-    let page = tab.signed_in("/device", "ada", &code).await;
+    let mut tab = Tab::new(site);
+    let page = tab.signed_in("/device", "ada", code).await;
     let found = tab.submit(&page, "device", &[("user_code", &typed)]).await;
     let page = match location(&found) {
         Some(to) => tab.open(&to).await.0,
@@ -223,7 +254,79 @@ async fn rfc8628_3_a_person_lets_a_device_act() {
     assert!(allowed.status < 400, "{}", String::from_utf8_lossy(&allowed.body));
     let (code, out, err) = ended(child, said);
     assert_eq!(code, 0, "{err}");
-    let claims = claims(&out);
-    assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("user:ada"), &json!(client)));
-    assert!(claims["cnf"].is_null(), "{claims}");
+    let answer: Option<Value> = serde_json::from_str(&out).ok();
+    let token = answer.and_then(|answer| answer["access_token"].as_str().map(str::to_owned));
+    claims(&token.unwrap_or(out))
+}
+
+/// A client that knows a URL and nothing else; and that comes again.
+///
+/// req: AUTHZ-22 (part)
+/// req: AUTHZ-26 (part)
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc9728_5_from_a_resource_to_a_token() {
+    let (site, _up, code) = with_ada_and("[registration]\ndynamic = \"open\"\n");
+    let notes = format!("{}/notes", site.url(3));
+    let file = site.data.join("tokens.json");
+    let saved = ["--save", file.to_str().unwrap(), "--output", "json"];
+    let at = |url: &str, more: &[&str]| {
+        let arguments = ["token", "get", "--at", url];
+        site.aims(&[&arguments[..], &saved, more].concat())
+    };
+    let (child, said, line) = begun(&site, &[&["--at", &notes][..], &saved].concat());
+    let url = line.trim().strip_prefix("open in a browser: ").unwrap_or_else(|| panic!("{line}"));
+    let mut tab = Tab::new(&site);
+    let page = tab.signed_in(url, "ada", &code).await;
+    let allowed = tab.submit(&page, "consent", &[("answer", "allow")]).await;
+    let back = location(&allowed).unwrap_or_else(|| {
+        panic!("{}: {}", allowed.status, String::from_utf8_lossy(&allowed.body))
+    });
+    assert!(knock(&back).starts_with("HTTP/1.1 200"), "{back}");
+    let (code, out, err) = ended(child, said);
+    assert_eq!(code, 0, "{err}");
+    let first: Value = serde_json::from_str(&out).unwrap();
+    let claims_of = |answer: &Value| claims(answer["access_token"].as_str().unwrap());
+    let claims = claims_of(&first);
+    assert_eq!((&claims["sub"], &claims["aud"]), (&json!("user:ada"), &json!(notes)));
+    assert_eq!(claims["scope"], "notes.read", "{claims}");
+    // Nobody is asked again, and it is the same client.
+    let again = at(&notes, &[]);
+    assert_eq!(again.code, 0, "{}", again.err);
+    let again: Value = serde_json::from_str(&again.out).unwrap();
+    assert_ne!(again["access_token"], first["access_token"]);
+    assert_eq!(claims_of(&again)["client_id"], claims["client_id"]);
+    for (url, more, error) in [
+        (notes.as_str(), &["--issuer", "https://other.example"][..], "discovery::Issuer"),
+        (&notes, &["--challenge", "Bearer scope=a, scope=b"], "discovery::Challenge"),
+        (
+            &notes,
+            &["--challenge", "Bearer error=insufficient_scope, scope=\"notes.read\""],
+            "discovery::StepUp",
+        ),
+        (&format!("{}/nothing", site.url(3)), &[], "discovery::"),
+        (&notes, &["--own", "--client-id", "c"], "misused"),
+        ("http://tools.example/mcp", &[], "misused"),
+    ] {
+        let ended = at(url, more);
+        assert_ne!(ended.code, 0, "{url} {more:?}: {}", ended.out);
+        assert!(ended.err.contains(&format!(r#""error": "{error}"#)), "{more:?}: {}", ended.err);
+    }
+    // A service with an identity needs neither a client nor a person.
+    let own = ["agent", "register", "--name", "reader", "--kind", "service", "--owner", "ops"];
+    let program = env!("CARGO_BIN_EXE_aims");
+    let registered = site.aims(&[&own[..], &["--exec", program]].concat());
+    assert_eq!(registered.code, 0, "{}", registered.err);
+    let own = ["token", "get", "--at", &notes, "--own"];
+    let mut got = site.aims(&own);
+    for _ in 0..20 {
+        if got.code == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        got = site.aims(&own);
+    }
+    assert_eq!(got.code, 0, "{}", got.err);
+    let claims = crate::clients::claims(&got.out);
+    assert_eq!((&claims["aud"], &claims["scope"]), (&json!(notes), &json!("notes.read")));
+    assert!(claims["sub"].as_str().unwrap().ends_with("/reader"), "{claims}");
 }

@@ -183,20 +183,22 @@ fn rfc9207_2_answers_name_their_issuer() {
     <!DOCTYPE html><html><head><meta charset="utf-8"><title>Continue</title></head><body><form method="post" action="https://client.example.com/cb"><input type="hidden" name="error" value="access_denied"><input type="hidden" name="error_description" value="no"><input type="hidden" name="state" value="x&amp;y &quot;&lt;z&gt;"><input type="hidden" name="iss" value="https://server.example.com"><noscript><button>Continue</button></noscript></form><script>document.forms[0].submit()</script></body></html>
     "#);
     let query = all[0].split_once('?').unwrap().1;
-    let received = receive(&form(query), "x&y \"<z>", &issuer(), true);
+    let received = receive(&form(query), "x&y \"<z>", issuer().as_str(), true);
     assert!(matches!(received, Ok(Received::Code(code)) if code.as_str().starts_with("Splx")));
 }
 
 #[test]
 fn rfc9207_2_4_clients_look_at_state_and_issuer_first() {
     let iss = "iss=https%3A%2F%2Fserver.example.com";
-    let read = |body: &str, promised| receive(&form(body), "s", &issuer(), promised);
+    let read = |body: &str, promised| receive(&form(body), "s", issuer().as_str(), promised);
     assert!(read(&format!("code=c&state=s&{iss}"), true).is_ok());
     assert!(read("code=c&state=s", false).is_ok());
     let error = read(&format!("error=access_denied&state=s&{iss}"), true);
     assert_eq!(error, Ok(Received::Error("access_denied".to_owned())));
-    let wrong =
-        |found: &str| ResponseRefused::WrongIssuer { found: found.to_owned(), expected: issuer() };
+    let wrong = |found: &str| ResponseRefused::WrongIssuer {
+        found: found.to_owned(),
+        expected: issuer().to_string(),
+    };
     for (body, promised, expect) in [
         ("code=c&state=t".to_owned(), false, ResponseRefused::WrongState),
         ("code=c".to_owned(), false, ResponseRefused::WrongState),

@@ -1,34 +1,59 @@
 //! One request to the token endpoint, and what came of it.
 
-use http::StatusCode;
 use oauth::device::DeviceResponse;
 use oauth::metadata::{Metadata, WELL_KNOWN};
 use oauth::token_request::GrantType;
-use oauth::token_response::TokenResponse;
 use oauth::{Issuer, TokenType};
+use reach::at::{Found, Wish};
+use reach::behalf::callback::{BACK, Callback};
+use reach::behalf::client::Client;
 use reach::behalf::{Asked, Server};
-use serde::Deserialize;
+use reach::issued::{Issued, issued};
 use zeroize::Zeroizing;
 
 use crate::commands::Context;
 use crate::commands::token::authenticate::{Proof, proof};
-use crate::commands::token::{ClientArguments, ExchangeArguments, GetArguments, Wanted};
+use crate::commands::token::{
+    ClientArguments, ExchangeArguments, GetArguments, IssuerArguments, Wanted,
+};
 use crate::exit::Failure;
 use crate::files;
-use crate::http1::Answer;
 use crate::https::Https;
 use crate::span;
 
 /// `aims token get` (RFC 6749 §4.4).
 pub(crate) async fn get(context: &Context, args: &GetArguments) -> Result<(), Failure> {
+    if args.at.at.is_some() {
+        return at(context, args).await;
+    }
     let scope = scope(&args.wanted);
     if let Some(client_id) = args.client_id.as_deref().filter(|_| args.user || args.device) {
-        let resources = &args.wanted.resources;
-        return behalf(context, args, Asked { client_id, resources, scope: &scope }).await;
+        let (client, resources) = (&Client::public(client_id), &*args.wanted.resources);
+        return behalf(context, args, Asked { client, resources, scope: &scope }).await;
     }
     let mut form = vec![("grant_type", GrantType::ClientCredentials.as_str())];
     wanted(&mut form, &args.wanted, &scope);
-    show(context, &ask(context, &args.client, form).await?)
+    show(context, &ask(context, &args.client, None, form).await?)
+}
+
+/// For a resource that says itself who gives tokens (RFC 9728).
+async fn at(context: &Context, args: &GetArguments) -> Result<(), Failure> {
+    let IssuerArguments { issuer, ca } = &args.client.issuer;
+    let https = match ca {
+        Some(ca) => Https::trusting(ca)?,
+        None => Https::own_or_system(&context.place.ca())?,
+    };
+    let (client_id, issuer) = (args.client_id.as_deref(), issuer.as_deref());
+    let (device, scopes) = (args.device, &*args.wanted.scopes);
+    let wish = Wish { at: &args.at, client_id, issuer, device, scopes };
+    if args.at.is_by_identity(client_id) {
+        let Found { issuer, resource, scope } = reach::at::find(&https, wish).await?;
+        let mut form = vec![("grant_type", GrantType::ClientCredentials.as_str())];
+        form.push(("resource", resource.as_str()));
+        form.extend(Some(("scope", scope.as_str())).filter(|(_, scope)| !scope.is_empty()));
+        return show(context, &ask(context, &args.client, Some(&issuer), form).await?);
+    }
+    show(context, &issued(&reach::at::get(&https, context.output, wish).await?)?)
 }
 
 /// In a person's name. What they must do is told beside the token, not on stdout.
@@ -38,7 +63,11 @@ async fn behalf(context: &Context, args: &GetArguments, asked: Asked<'_>) -> Res
     let server = Server::find(arguments.https(context)?, issuer, args.bearer).await?;
     let tell = |text: &str| context.output.ask(text);
     let answer = match args.user {
-        true => server.by_browser(asked, |url| tell(&format!("open in a browser: {url}"))).await?,
+        true => {
+            let back = Callback::bind(BACK, None).await?;
+            let told = |url: &str| tell(&format!("open in a browser: {url}"));
+            server.by_browser(asked, &back, told).await?
+        }
         false => {
             let told = |device: &DeviceResponse| {
                 let DeviceResponse { user_code, verification_uri, .. } = device;
@@ -70,7 +99,7 @@ pub(crate) async fn exchange(context: &Context, args: &ExchangeArguments) -> Res
     form.extend(args.audiences.iter().map(|audience| ("audience", audience.as_str())));
     let scope = scope(&args.wanted);
     wanted(&mut form, &args.wanted, &scope);
-    show(context, &ask(context, &args.client, form).await?)
+    show(context, &ask(context, &args.client, None, form).await?)
 }
 
 /// What the authorization server says of itself.
@@ -84,18 +113,13 @@ pub(crate) async fn metadata(https: &Https, issuer: &Issuer) -> Result<Metadata,
     })
 }
 
-/// A token, and the record of its issue.
-struct Issued {
-    answer: TokenResponse,
-    audit_id: Option<String>,
-}
-
 async fn ask(
     context: &Context,
     client: &ClientArguments,
+    issuer: Option<&str>,
     mut form: Vec<(&str, &str)>,
 ) -> Result<Issued, Failure> {
-    let issuer = context.place.issuer(client.issuer.issuer.as_deref())?;
+    let issuer = context.place.issuer(issuer.or(client.issuer.issuer.as_deref()))?;
     let https = client.issuer.https(context)?;
     let metadata = metadata(&https, &issuer).await?;
     let identity = client.source.socket.connect(context).await?;
@@ -114,62 +138,6 @@ async fn ask(
     };
     let answer = https.post_form(endpoint.as_str(), &form, fields).await?;
     issued(&answer)
-}
-
-/// The error answer of RFC 6749 §5.2, as any server may write it.
-#[derive(Deserialize)]
-struct Told {
-    error: String,
-    #[serde(default)]
-    error_description: Option<String>,
-}
-
-fn issued(answer: &Answer) -> Result<Issued, Failure> {
-    let audit_id = answer.headers.get(api::AUDIT_ID).and_then(|id| id.to_str().ok());
-    let audit_id = audit_id.map(str::to_owned);
-    if answer.status == StatusCode::OK {
-        let read = serde_json::from_slice(&answer.body);
-        let answer = read.map_err(|error| {
-            Failure::unavailable(format!("the answer of the token endpoint: {error}"))
-        })?;
-        return Ok(Issued { answer, audit_id });
-    }
-    let status = answer.status;
-    let Ok(told) = serde_json::from_slice::<Told>(&answer.body) else {
-        return Err(Failure::unavailable(format!("the token endpoint answered {status}")));
-    };
-    let message = match told.error_description {
-        Some(description) => format!("{}: {description}", told.error),
-        None => told.error.clone(),
-    };
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(Failure::unavailable(message).recorded(audit_id));
-    }
-    let failure = Failure::refused(&format!("oauth::{}", told.error), message).recorded(audit_id);
-    Err(match hint(&told.error) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    })
-}
-
-/// What to do about an error of the token endpoint.
-fn hint(error: &str) -> Option<&'static str> {
-    match error {
-        "invalid_client" => {
-            Some("is this program registered, and active? `aims agent list` tells an operator")
-        }
-        "access_denied" | "unauthorized_client" => {
-            Some("no rule of the policy allows it: the record names the rules that came nearest")
-        }
-        "invalid_scope" => {
-            Some("ask for less: `--scope`; the record of the agent and policy say what it may have")
-        }
-        "invalid_target" => {
-            Some("name the resource as policy does; the server's metadata lists them")
-        }
-        "invalid_grant" => Some("`aims token inspect` shows what is wrong with the subject token"),
-        _ => None,
-    }
 }
 
 fn show(context: &Context, issued: &Issued) -> Result<(), Failure> {
@@ -194,55 +162,5 @@ fn wanted<'a>(form: &mut Vec<(&'a str, &'a str)>, wanted: &'a Wanted, scope: &'a
     form.extend(wanted.resources.iter().map(|resource| ("resource", resource.as_str())));
     if !scope.is_empty() {
         form.push(("scope", scope));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http::{HeaderMap, HeaderValue};
-
-    use super::*;
-
-    fn told(status: u16, body: &str) -> Result<Issued, Failure> {
-        let mut headers = HeaderMap::new();
-        headers.insert(api::AUDIT_ID, HeaderValue::from_static("0193"));
-        let (status, body) = (StatusCode::from_u16(status).unwrap(), body.to_owned().into());
-        issued(&Answer { status, headers, body })
-    }
-
-    #[test]
-    fn errors_of_the_endpoint_end_with_their_code() {
-        for (status, body, code, error) in [
-            (
-                400,
-                r#"{"error":"invalid_scope","error_description":"too wide"}"#,
-                1,
-                "oauth::invalid_scope",
-            ),
-            (401, r#"{"error":"invalid_client"}"#, 1, "oauth::invalid_client"),
-            (503, r#"{"error":"temporarily_unavailable"}"#, 3, "unavailable"),
-            (429, r#"{"error":"temporarily_unavailable"}"#, 3, "unavailable"),
-            (400, "<html>", 3, "unavailable"),
-            (200, "{}", 3, "unavailable"),
-        ] {
-            let failure = told(status, body).err().unwrap();
-            let problem = failure.problem();
-            assert_eq!(
-                (problem.outcome.exit_code(), problem.error.as_str()),
-                (code, error),
-                "{body}"
-            );
-        }
-        let failure = told(400, r#"{"error":"access_denied"}"#).err().unwrap();
-        assert_eq!(failure.problem().audit_id.as_deref(), Some("0193"));
-        assert!(failure.problem().hint.is_some());
-    }
-
-    #[test]
-    fn an_issued_token_comes_with_its_record() {
-        let body = r#"{"access_token":"a.b.c","token_type":"Bearer","expires_in":300}"#;
-        let issued = told(200, body).ok().unwrap();
-        assert_eq!(issued.answer.access_token, "a.b.c");
-        assert_eq!(issued.audit_id.as_deref(), Some("0193"));
     }
 }
