@@ -229,9 +229,37 @@ impl Question<'_> {
         }
     }
 
+    fn measured(&self) -> Vec<(&str, &str)> {
+        match &self.asking.asker.kind {
+            AskerKind::Agent { measured, .. } => measured.iter().map(|one| fact(one)).collect(),
+            AskerKind::Registered { .. } => Vec::new(),
+        }
+    }
+
     fn lines<'d>(&self, detail: &'d AskedDetail) -> &'d [(String, String)] {
         &detail.lines
     }
+}
+
+/// A selector as people say it: what it is of, and its value. One that we have no words for is told
+/// as it stands.
+fn fact(selector: &str) -> (&str, &str) {
+    const WORDS: &[(&str, &str)] = &[
+        ("unix:path:", "program"),
+        ("unix:sha256:", "sha-256 of the program"),
+        ("unix:user:", "user"),
+        ("unix:uid:", "user id"),
+        ("unix:group:", "group"),
+        ("unix:gid:", "group id"),
+        ("systemd:id:", "systemd unit"),
+        ("docker:image_id:", "container image"),
+        ("k8s:ns:", "namespace"),
+        ("k8s:sa:", "service account"),
+    ];
+    let known = WORDS
+        .iter()
+        .find_map(|(prefix, words)| selector.strip_prefix(prefix).map(|value| (*words, value)));
+    known.unwrap_or(("", selector))
 }
 
 #[derive(Template)]

@@ -2,6 +2,7 @@
 
 use approval::{Approval, Whom};
 use authentication::session::Session;
+use authentication::user_agent::browser_name;
 use consent::acting;
 use env::{Clock, Unavailable, World};
 use people::orders;
@@ -10,7 +11,7 @@ use super::{OPERATE, ROWS_MAX};
 use crate::Shared;
 use crate::pages::acting::rights;
 use crate::visit::Visit;
-use crate::words::{browser_name, moment};
+use crate::words::moment;
 
 /// A row of a list.
 pub(super) struct Row {
