@@ -118,7 +118,8 @@ pub(crate) async fn show<W: World>(
     visit.answer(page::show(StatusCode::OK, &shown))
 }
 
-const fn by(acr: authentication::session::Acr) -> &'static str {
+/// How somebody signed in, as people say it.
+pub(crate) const fn by(acr: authentication::session::Acr) -> &'static str {
     use authentication::session::Acr;
     match acr {
         Acr::Code => "code",

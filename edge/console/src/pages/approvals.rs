@@ -54,6 +54,7 @@ struct Asked {
     /// In whose name, through whom, and what the client says of it.
     behind: Vec<(&'static str, String)>,
     wants: Vec<Right>,
+    is_call: bool,
     /// Of a call: its arguments.
     with: Vec<(String, String)>,
     lasts: String,
@@ -90,27 +91,38 @@ struct Row {
 impl Row {
     fn of<W: World>(world: &W, facts: &Basis, one: &Approval) -> Self {
         let asks = &one.asks;
-        let places: Vec<_> =
-            one.sought.targets.keys().map(|audience| place(world, facts, audience)).collect();
-        let places = places.join(", ");
-        let what = match &one.sought.act {
-            Some(act) if places.is_empty() => act.what.clone(),
-            Some(act) => format!("{} at {places}", act.what),
-            None if places.is_empty() => "your sign-in".to_owned(),
-            None => places,
-        };
         let state = one.state_at(world.clock().now());
         Self {
             id: one.id.clone(),
             who: if asks.name.is_empty() { asks.client_id.clone() } else { asks.name.clone() },
-            what,
+            what: what(world, facts, one),
             way: way(one.front),
             number: one.number,
             hash: one.hash.clone(),
-            state: state.name(),
+            state: state_words(state),
             tag: tag(state),
             until: moment(one.until),
         }
+    }
+}
+
+/// What is asked for: a tool or a request and where, else where.
+pub(crate) fn what<W: World>(world: &W, facts: &Basis, one: &Approval) -> String {
+    let places = one.sought.targets.keys().map(|audience| place(world, facts, audience));
+    let places = places.collect::<Vec<_>>().join(", ");
+    match &one.sought.act {
+        Some(act) if places.is_empty() => act.what.clone(),
+        Some(act) => format!("{} at {places}", act.what),
+        None if places.is_empty() => "a sign-in".to_owned(),
+        None => places,
+    }
+}
+
+/// A state as people say it.
+const fn state_words(state: Stands) -> &'static str {
+    match state {
+        Stands::Used => "allowed, done",
+        state => state.name(),
     }
 }
 
@@ -198,7 +210,8 @@ async fn ask<W: World>(
     };
     let with = lines.iter().filter_map(|(name, value)| {
         let name = name.strip_prefix("with")?;
-        Some((name.strip_prefix('.').unwrap_or("arguments").to_owned(), value.clone()))
+        let name = if name.is_empty() { "arguments" } else { name };
+        Some((name.strip_prefix('.').unwrap_or(name).to_owned(), value.clone()))
     });
     let shown = Asked {
         frame: visit.frame("Do you approve this?", "approvals"),
@@ -206,6 +219,7 @@ async fn ask<W: World>(
         owner: found.asks.owner.clone(),
         behind: behind(found, &lines),
         wants,
+        is_call: found.sought.act.is_some(),
         with: with.collect(),
         lasts: found
             .grant_until

@@ -229,11 +229,17 @@ impl Question<'_> {
         }
     }
 
-    fn measured(&self) -> Vec<(&str, &str)> {
+    fn measured(&self) -> Vec<Fact<'_>> {
         match &self.asking.asker.kind {
             AskerKind::Agent { measured, .. } => measured.iter().map(|one| fact(one)).collect(),
             AskerKind::Registered { .. } => Vec::new(),
         }
+    }
+
+    /// What came of each part of what is known about the agent: in words, and as it is recorded.
+    fn checked(&self) -> Vec<(&str, &'static str, &str)> {
+        let parts = self.asking.attested.iter();
+        parts.map(|(part, told)| (part.as_str(), tier(told), told.as_str())).collect()
     }
 
     fn lines<'d>(&self, detail: &'d AskedDetail) -> &'d [(String, String)] {
@@ -241,9 +247,15 @@ impl Question<'_> {
     }
 }
 
-/// A selector as people say it: what it is of, and its value. One that we have no words for is told
-/// as it stands.
-fn fact(selector: &str) -> (&str, &str) {
+/// A selector as people say it.
+struct Fact<'a> {
+    what: &'static str,
+    value: &'a str,
+    is_hash: bool,
+}
+
+/// What a selector is of, and its value. One that we have no words for is told as it stands.
+fn fact(selector: &str) -> Fact<'_> {
     const WORDS: &[(&str, &str)] = &[
         ("unix:path:", "program"),
         ("unix:sha256:", "sha-256 of the program"),
@@ -259,7 +271,19 @@ fn fact(selector: &str) -> (&str, &str) {
     let known = WORDS
         .iter()
         .find_map(|(prefix, words)| selector.strip_prefix(prefix).map(|value| (*words, value)));
-    known.unwrap_or(("", selector))
+    let (what, value) = known.unwrap_or(("", selector));
+    Fact { what, value, is_hash: selector.contains("sha256:") }
+}
+
+/// The tier that a part begins with (AR4SI §3.2), as people say it.
+fn tier(told: &str) -> &'static str {
+    const WORDS: &[(&str, &str)] = &[
+        ("affirming", "as expected"),
+        ("warning", "something is not as expected"),
+        ("contraindicated", "not as it must be"),
+    ];
+    let known = WORDS.iter().find(|(tier, _)| told.starts_with(tier));
+    known.map_or("nothing is known", |(_, words)| words)
 }
 
 #[derive(Template)]

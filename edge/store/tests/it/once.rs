@@ -22,7 +22,6 @@ use oauth::token_request::{Deferred, TokenRequest};
 use oauth::token_response::TokenResponse;
 use policy::Files;
 use serde_json::json;
-use store::{Memory, Sqlite};
 use testkit::fixture::{
     Domain, DpopKey, GATEWAY, ISSUER, code_request, credentials, files, files_but, http_call,
     with_dpop,
