@@ -59,3 +59,4 @@ certutil -N --empty-password -d "sql:$HOME/.pki/nssdb"
 certutil -A -n aims -t C,, -i "$CA" -d "sql:$HOME/.pki/nssdb"
 certutil -A -n provider -t P,, -i "$PEER_DIR/provider.pem" -d "sql:$HOME/.pki/nssdb"
 node "$PEERS/node/methods.mjs" "$ISSUER" "$provider"
+aims session list | grep -F "Chromium on Linux" || { echo "browsers are not named"; exit 1; }

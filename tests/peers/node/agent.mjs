@@ -9,7 +9,7 @@ const JWT_SVID = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 const CHALLENGED = /transaction_challenge="([^"]+)"/;
 
 export class Agent {
-  // `from` is where it calls from, `redirect` where it has people sent back.
+  // `redirect` is where it has people sent back.
   static async start(issuer, id, redirect) {
     const { stdout } = await promisify(execFile)(process.env.AIMS_BIN, ["svid", "jwt", "--audience", issuer]);
     const agent = new Agent();
@@ -62,6 +62,13 @@ export class Agent {
     assert.equal(status, 200, JSON.stringify(body));
     const id = body.transaction_authorization_id;
     return () => this.#transaction({ transaction_authorization_id: id });
+  }
+
+  // Gives a token back (RFC 7009).
+  async revoke(token) {
+    const body = new URLSearchParams({ ...this.proof, token });
+    const answer = await fetch(`${this.issuer}/revoke`, { method: "POST", body });
+    assert.equal(answer.status, 200, await answer.text());
   }
 
   async #transaction(parameters) {

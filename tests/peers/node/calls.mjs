@@ -39,9 +39,12 @@ export async function approvedCall(tab, agent, paid, at, token) {
   await tab.look("call-waiting");
   await page.click("#waiting a");
   const shown = await tab.text("shown");
-  for (const part of ["€ 120.00", "Grace Hopper", "order", "user:ada", "pay", "team-ledger"]) {
+  for (const part of ["€ 120.00", "Grace Hopper", "order", "user:ada", "pay", "team-ledger", "through"]) {
     assert.ok(shown.includes(part), `${part} in ${shown}`);
   }
+  // Before the buttons: in whose name, how much, to whom.
+  const wants = await tab.text("wants");
+  for (const part of ["€ 120.00", "Grace Hopper", "user:ada"]) assert.ok(wants.includes(part), wants);
   assert.match(await tab.text("number"), /^\d\d$/);
   await tab.look("call");
   await tab.press("allow");

@@ -8,7 +8,7 @@ import * as client from "openid-client";
 import { Agent, claims } from "./agent.mjs";
 import { approvedCall, bank, deniedCall } from "./calls.mjs";
 import * as chromium from "./chromium.mjs";
-import { grantEnds, sessionEnds, signedOut } from "./endings.mjs";
+import { grantEnds, sessionEnds, signedOut, tokenEnds } from "./endings.mjs";
 
 const [issuer, audience, bankAudience, agentId, port] = process.argv.slice(2);
 const redirect = `http://127.0.0.1:${port}/back`;
@@ -185,8 +185,10 @@ async function agentAsks(agent) {
   const { url, redeem } = await agent.ask("notes:read notes:write", audience);
   await tab.page.goto(url.href);
   assert.match(await tab.text("asker-owner"), /team-ledger/);
-  assert.match(await tab.text("measured"), /sha-256 of the program [0-9a-f]{64}/);
+  assert.match(await tab.text("measured"), /program .*\n.*user id \d+\n(.*\n)*process: as expected/);
   await tab.look("consent-agent");
+  await tab.page.click("#attested summary");
+  assert.match(await tab.text("attested"), /sha-256 of the program [0-9a-f]{64}/);
   // Nothing ticked is no answer.
   const boxes = await tab.page.locator("#consent input[type=checkbox]").all();
   for (const box of boxes) await box.uncheck();
@@ -265,7 +267,12 @@ async function ends(agent, reads) {
     await elsewhere.page.goto(url.href);
     await elsewhere.press("allow");
     const { access_token } = await redeem(landed.pop());
-    await sessionEnds(tab, () => call("GET", access_token));
+    await tokenEnds(agent, access_token, () => call("GET", access_token));
+    const again = await agent.ask("notes:read", audience);
+    await elsewhere.page.goto(again.url.href);
+    if (await elsewhere.has("allow")) await elsewhere.press("allow");
+    const held = (await again.redeem(landed.pop())).access_token;
+    await sessionEnds(tab, () => call("GET", held));
     await elsewhere.open("/console");
     assert.match(elsewhere.page.url(), /\/sign-in\?then=/);
   } finally {

@@ -14,11 +14,11 @@ async function called(call) {
   }
 }
 
-// Presses `button`, and measures from then until `call` is refused.
-async function endsBy(tab, button, call, what) {
+// Does `end`, and measures from then until `call` is refused.
+async function endsBy(end, call, what) {
   assert.equal(await call(), 200, `${what}: it works before`);
   const pressed = Date.now();
-  const gone = tab.press(button);
+  const gone = end();
   // Whatever fails first is told, and not that the browser was closed then.
   gone.catch(() => {});
   let status;
@@ -30,7 +30,7 @@ async function endsBy(tab, button, call, what) {
   assert.equal(status, 401, what);
   const took = Date.now() - pressed;
   await gone;
-  console.log(`${what}: refused ${took} ms after the button`);
+  console.log(`${what}: refused ${took} ms after it was ended`);
   await new Promise((done) => setTimeout(done, 200));
   assert.equal(await call(), 401, `${what}: it stays so`);
 }
@@ -38,7 +38,7 @@ async function endsBy(tab, button, call, what) {
 // A grant, by its button under "Acting for me".
 export async function grantEnds(tab, id, call) {
   await tab.open("/console");
-  await endsBy(tab, `end-${id}`, call, "grant");
+  await endsBy(() => tab.press(`end-${id}`), call, "grant");
   assert.equal(await tab.text("told"), "It is ended. Nothing acts for you by it any more.");
 }
 
@@ -47,7 +47,13 @@ export async function sessionEnds(tab, call) {
   await tab.open("/console");
   const button = tab.page.locator("button[id^=end-session-]").first();
   await tab.look("acting-sessions");
-  await endsBy(tab, await button.getAttribute("id"), call, "session");
+  const id = await button.getAttribute("id");
+  await endsBy(() => tab.press(id), call, "session");
+}
+
+// A token, by the agent that holds it.
+export async function tokenEnds(agent, token, call) {
+  await endsBy(() => agent.revoke(token), call, "token");
 }
 
 // Two tabs: who signs out in one is out in the other, whatever it shows still.
