@@ -43,6 +43,7 @@ impl Wire {
         let body = TokenError::new(self.code).with_description(&self.text);
         let mut answer = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
         *answer.status_mut() = self.status;
+        answer.extensions_mut().insert(self.code);
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);
         not_kept(headers);

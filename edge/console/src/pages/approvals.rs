@@ -202,6 +202,13 @@ async fn ask<W: World>(
     let world = shared.world.as_ref();
     let Ok(facts) = basis(world, Vec::new()).await else { return page::unavailable() };
     let pending = found.state_at(world.clock().now()) == Stands::Pending;
+    // Whoever it concerns may look; who is asked answers.
+    let may = pending && visit.signed.as_ref().is_some_and(|signed| list::asks(found, signed));
+    let title = match (may, pending) {
+        (true, _) => "Do you approve this?",
+        (false, true) => "Somebody else is asked",
+        (false, false) => "What was asked",
+    };
     let lines = found.lines();
     // What a call is, is its tool and its arguments; else it is what policy says of the scopes.
     let wants = match &found.sought.act {
@@ -214,7 +221,7 @@ async fn ask<W: World>(
         Some((name.strip_prefix('.').unwrap_or(name).to_owned(), value.clone()))
     });
     let shown = Asked {
-        frame: visit.frame("Do you approve this?", "approvals"),
+        frame: visit.frame(title, "approvals"),
         one: Row::of(world, &facts, found),
         owner: found.asks.owner.clone(),
         behind: behind(found, &lines),
@@ -225,7 +232,7 @@ async fn ask<W: World>(
             .grant_until
             .map_or_else(|| "once".to_owned(), |at| format!("until {}", moment(at))),
         lines,
-        may: pending,
+        may,
         is_device,
         form: visit.browser.form_value(&action),
         action,

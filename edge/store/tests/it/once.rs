@@ -217,7 +217,7 @@ async fn of_one_approved_call<S: Store>(mut house: House<S>) {
     assert_eq!(forwarded.load(Ordering::SeqCst), 1, "{ends:?}");
     assert_eq!(ends.iter().filter(|end| end.is_ok()).count(), 1);
     for refusal in ends.into_iter().filter_map(Result::err) {
-        assert_eq!(refusal, gateway::Refusal::Replayed);
+        assert_eq!(refusal, gateway::Refusal::Spent);
     }
 }
 
