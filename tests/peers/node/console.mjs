@@ -195,7 +195,9 @@ async function agentAsks(agent) {
   await tab.press("allow");
   await tab.page.waitForSelector("#nothing");
   await tab.look("consent-nothing");
-  await tab.page.uncheck('[id="scope.0.notes:write"]');
+  // The page keeps it so, and she ticks one.
+  assert.equal(await tab.page.locator("#consent input[type=checkbox]:checked").count(), 0);
+  await tab.page.check('[id="scope.0.notes:read"]');
   await tab.press("allow");
   const { access_token } = await redeem(landed.pop());
   const said = claims(access_token);
