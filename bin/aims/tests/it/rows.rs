@@ -2,8 +2,10 @@
 //! interfaces that everybody uses.
 
 mod authorities;
+mod codes;
 mod credentials;
 mod ends;
+mod exchange;
 mod identifiers;
 mod people;
 mod proxy;

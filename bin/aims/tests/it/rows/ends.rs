@@ -24,25 +24,26 @@ struct Chain {
 }
 
 impl Stage {
-    /// Ada lets `desk` act for her, and it goes on by exchange.
-    async fn chain(&self, ada: &mut Tab) -> Chain {
+    /// Ada lets `desk` act for her at these resources: the tokens for the first.
+    pub(super) async fn given(&self, ada: &mut Tab, resources: &[&str]) -> Answer {
         let scope = format!("openid offline_access {SCOPE}");
-        let [notes, ledger] = ["notes", "ledger"].map(|of| format!("{}/{of}", self.actor.gateway));
-        let pairs = [
-            ("login_hint", "ada"),
-            ("scope", scope.as_str()),
-            ("resource", notes.as_str()),
-            ("resource", ledger.as_str()),
-            ("binding_message", "Orders"),
-        ];
+        let at: Vec<_> =
+            resources.iter().map(|name| format!("{}/{name}", self.actor.gateway)).collect();
+        let mut pairs =
+            vec![("login_hint", "ada"), ("scope", scope.as_str()), ("binding_message", "Orders")];
+        pairs.extend(at.iter().map(|resource| ("resource", resource.as_str())));
         let asked = self.actor.ask_at("bc-authorize", &pairs).await;
         assert_eq!(asked.status, 200, "{}", asked.json());
         let told = answers(ada, "allow").await;
         assert_eq!(told.status, 200, "{}", text(&told));
         let id = asked.json()["auth_req_id"].as_str().unwrap().to_owned();
         let grant = ("grant_type", "urn:openid:params:grant-type:ciba");
-        let pairs = [grant, ("auth_req_id", &id), ("resource", &notes)];
-        let given = self.actor.ask(&pairs).await;
+        self.actor.ask(&[grant, ("auth_req_id", &id), ("resource", &at[0])]).await
+    }
+
+    /// Ada lets `desk` act for her, and it goes on by exchange.
+    async fn chain(&self, ada: &mut Tab) -> Chain {
+        let given = self.given(ada, &["notes", "ledger"]).await;
         let first = taken(&given);
         let refresh = given.json()["refresh_token"].as_str().unwrap().to_owned();
         let last = taken(&self.exchanged(&refresh).await);

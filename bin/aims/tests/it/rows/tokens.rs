@@ -11,16 +11,18 @@ use super::credentials::FOREIGN;
 use super::people::answers;
 use crate::actor::{SCOPE, claims, taken};
 use crate::load::number;
-use crate::running::Site;
+use crate::running::{Https, Site};
 
 /// RFC 7515 Appendix A.3: another key that is nobody's here.
-const OTHER: &str = r#"{"kty":"EC","crv":"P-256",
+pub(super) const OTHER: &str = r#"{"kty":"EC","crv":"P-256",
  "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
  "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
  "d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
 
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
 /// A resource of the same upstream, that wants this of its tokens.
-fn resource(site: &Site, name: &str, more: &str) {
+pub(super) fn resource(site: &Site, name: &str, more: &str) {
     let notes = std::fs::read_to_string(site.data.join("policy/resources/notes.toml")).unwrap();
     let (head, tail) = notes.split_once("proof = \"bearer\"\n").unwrap();
     let head = head.replace("name = \"notes\"", &format!("name = \"{name}\""));
@@ -32,14 +34,14 @@ fn resource(site: &Site, name: &str, more: &str) {
 }
 
 /// A key of a client, and its proofs (RFC 9449 §4.2).
-struct Dpop(PrivateKey);
+pub(super) struct Dpop(PrivateKey);
 
 impl Dpop {
-    fn of(jwk: &str) -> Self {
+    pub(super) fn of(jwk: &str) -> Self {
         Self(PrivateKey::from_jwk_private_text(jwk).unwrap())
     }
 
-    fn proof(&self, method: &str, url: &str, token: Option<&str>) -> String {
+    pub(super) fn proof(&self, method: &str, url: &str, token: Option<&str>) -> String {
         let encode = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
         let jwk = self.0.public().to_jwk().to_value();
         let head = encode(&json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": jwk }));
@@ -71,9 +73,22 @@ impl Stage {
             ("client_assertion_type", kind),
             ("client_assertion", &svid),
         ]);
-        let kind = [("content-type", "application/x-www-form-urlencoded")];
         let url = format!("{}/token", actor.issuer);
-        https.send(Method::POST, &url, &[&kind, fields].concat(), &form).await.unwrap()
+        https.send(Method::POST, &url, &[&[FORM], fields].concat(), &form).await.unwrap()
+    }
+
+    /// A client with this process's certificate, and a token that is bound to it.
+    pub(super) async fn certified(&self, resource: &str) -> (Https, String) {
+        let https = self.actor.https.presenting(&self.actor.x509().await);
+        let form = crate::load::form(&[
+            ("grant_type", "client_credentials"),
+            ("client_id", &self.actor.id),
+            ("resource", &format!("{}/{resource}", self.actor.gateway)),
+            ("scope", SCOPE),
+        ]);
+        let url = format!("https://localhost:{}/token", self.site.port + 1);
+        let answer = https.send(Method::POST, &url, &[FORM], &form).await.unwrap();
+        (https, taken(&answer))
     }
 
     /// Calls a resource with a token under this scheme, and fields beside.
@@ -139,18 +154,7 @@ async fn s10_1_1_tokens_are_bound_as_their_resource_says() {
 async fn rfc8705_3_tokens_are_bound_to_the_certificate_of_their_client() {
     let stage = Stage::laid("", |site| resource(site, "mine", "proof = \"mtls\"")).await;
     let actor = &stage.actor;
-    let svid = actor.x509().await;
-    let https = actor.https.presenting(&svid);
-    let form = crate::load::form(&[
-        ("grant_type", "client_credentials"),
-        ("client_id", &actor.id),
-        ("resource", &format!("{}/mine", actor.gateway)),
-        ("scope", SCOPE),
-    ]);
-    let kind = [("content-type", "application/x-www-form-urlencoded")];
-    let url = format!("https://localhost:{}/token", stage.site.port + 1);
-    let answer = https.send(Method::POST, &url, &kind, &form).await.unwrap();
-    let token = taken(&answer);
+    let (https, token) = stage.certified("mine").await;
     let said = claims(&token);
     assert!(said["cnf"]["x5t#S256"].is_string(), "{said}");
     assert_eq!(said["client_id"], json!(actor.id));
@@ -167,17 +171,13 @@ async fn rfc8705_3_tokens_are_bound_to_the_certificate_of_their_client() {
     for claims in [&by_wit, &by_jwt, &said] {
         assert_eq!((&claims["client_id"], &claims["sub"]), (&json!(actor.id), &json!(actor.id)));
     }
-    let pairs = [("client_id", "spiffe://running.example/agent/other")];
-    let own = [("grant_type", "client_credentials"), ("resource", actor.id.as_str())];
-    let other = https
-        .send(
-            Method::POST,
-            &url,
-            &kind,
-            &crate::load::form(&[own, [pairs[0], pairs[0]]].concat()[..3]),
-        )
-        .await;
-    let other = other.unwrap();
+    let form = crate::load::form(&[
+        ("grant_type", "client_credentials"),
+        ("client_id", "spiffe://running.example/service/other"),
+        ("resource", &actor.id),
+    ]);
+    let url = format!("https://localhost:{}/token", stage.site.port + 1);
+    let other = https.send(Method::POST, &url, &[FORM], &form).await.unwrap();
     assert_eq!(other.json()["error"], "invalid_client", "{}", other.json());
 }
 
