@@ -1,9 +1,10 @@
 # Debian's Chromium, driven by Playwright, with a virtual authenticator: a person's first sign-in by
-# link and passkey, consent to less than was asked, an answer to a question, the end of a grant; and
-# axe-core on every page, wide and narrow, light and dark.
+# link and passkey, consent to less than an application and an attested agent asked, an answer to a
+# question, a call of the agent that passes once, the end of a grant and of a session within a second;
+# and axe-core on every page, wide and narrow, light and dark.
 #
 # PEER_SHOTS: a folder for a picture of each page; none are taken without it.
-# req: AUTHN-11 (part), AUTHZ-06 (part), AUTHZ-17 (part), AUTHZ-18 (part)
+# req: AUTHN-11 (part), AUTHZ-06 (part), AUTHZ-17 (part), AUTHZ-18 (part), AUTHZ-31 (part), AUTHZ-32 (part)
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"
@@ -16,6 +17,7 @@ command -v certutil >/dev/null || not_here "this machine has no certutil (libnss
 domain=people.example
 clerk="spiffe://$domain/agent/clerk"
 audience="https://localhost:$((AIMS_PORT_BASE + 3))/notes"
+bank="https://localhost:$((AIMS_PORT_BASE + 3))/bank"
 new_policy "$domain"
 cat >>"$POLICY/domain.toml" <<END
 
@@ -57,29 +59,48 @@ name = "recipient"
 required = true
 shape = "text"
 END
+cat >"$POLICY/resources/bank.toml" <<END
+name = "bank"
+title = "The bank"
+upstream = "http://127.0.0.1:$((AIMS_PORT_BASE + 10))"
+protocol = "mcp"
+proof = "bearer"
+
+[scopes]
+"bank:pay" = "Pay from your account, each time when you say so"
+
+[[action]]
+tool = "pay"
+scope = "bank:pay"
+END
 cat >"$POLICY/agents/clerk.toml" <<END
 name = "clerk"
 kind = "agent"
 owner = "team-ledger"
 capabilities = ["invoices", "payments"]
+keys = "handed"
 
 [rule]
 class = "standard"
 selectors = ["unix:uid:$(id -u)", "unix:path:$AIMS_BIN", "unix:sha256:$(sha256sum "$AIMS_BIN" | cut -d' ' -f1)"]
 
 [client]
-scope_max = "notes:read notes:write"
+scope_max = "notes:read notes:write bank:pay"
 
 [client.redirects]
-redirect_uris = ["https://clerk.example/back"]
+redirect_uris = ["http://127.0.0.1/back"]
 END
 cat >"$POLICY/access/main.cedar" <<END
 @id("whoever-asks-people")
 permit(
   principal,
-  action == Aims::Action::"token.issue",
+  action in [Aims::Action::"token.issue", Aims::Action::"http.request"],
   resource
 );
+
+@id("payments-when-a-person-says-so")
+@obligations("approval")
+permit(principal, action == Aims::Action::"tool.call", resource);
 END
 start_up "$domain"
 
@@ -92,6 +113,9 @@ certutil -A -n aims -t C,, -i "$CA" -d "sql:$HOME/.pki/nssdb"
 
 LINK=$(aims user add ada --display-name "Ada Lovelace" --role operator)
 aims user add grace --display-name "Grace Hopper" >/dev/null
-export LINK
-NODE_EXTRA_CA_CERTS="$CA" node "$PEERS/node/console.mjs" "$ISSUER" "$audience" "$clerk" \
+CODE=$(aims user code ada)
+export LINK CODE AIMS_DIR="$DATA"
+start notes node "$PEERS/node/upstream.mjs" $((AIMS_PORT_BASE + 8)) "$PEER_DIR/notes.json"
+wait_for "$PEER_DIR/notes.out" listening
+NODE_EXTRA_CA_CERTS="$CA" node "$PEERS/node/console.mjs" "$ISSUER" "$audience" "$bank" "$clerk" \
     $((AIMS_PORT_BASE + 9))

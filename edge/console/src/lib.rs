@@ -94,6 +94,7 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
         .route(methods::METHODS, get(methods::show::<W>))
         .route(methods::ADD, post(methods::add::<W>))
         .route("/console/sign-in-methods/{id}/remove", post(methods::remove::<W>))
+        .route("/console/sign-in-methods/accounts/{id}/remove", post(methods::remove_account::<W>))
         .route(operate::OPERATE, get(operate::home::<W>))
         .route("/console/operate/{what}", get(operate::list::<W>))
         .route("/console/operate/grants/{id}/end", post(operate::end_grant::<W>))

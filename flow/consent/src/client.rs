@@ -65,6 +65,8 @@ pub enum AskerKind {
         owner: String,
         /// What it is able to do.
         capabilities: Vec<String>,
+        /// What nodes measure of its processes and must find so: it is attested by that.
+        measured: Vec<String>,
     },
     /// A registered client.
     Registered {
@@ -119,7 +121,8 @@ impl Client {
         let capabilities = entry.capabilities.iter().cloned();
         let principal = Principal::new(kind, id.as_str(), &name, &owner, capabilities);
         let capabilities = entry.capabilities.iter().cloned().collect();
-        let kind = AskerKind::Agent { is_agent, owner, capabilities };
+        let measured = entry.rule.selectors.iter().map(ToString::to_string).collect();
+        let kind = AskerKind::Agent { is_agent, owner, capabilities, measured };
         Ok(Self {
             id: id.clone(),
             redirects,

@@ -1,17 +1,17 @@
-//! Passkeys of a person who is signed in: adding one, naming it, taking it away (WebAuthn Level 3
-//! §7.1).
+//! How a person who is signed in signs in: adding a passkey, naming it, taking it away (WebAuthn
+//! Level 3 §7.1), and taking an account at another provider away.
 
 use authentication::session::{Acr, Session};
-use env::rows::passkey_handle;
+use env::rows::{account_handle, passkey_handle};
 use env::{
     Change, Clock, Entropy, Expect, Index, Key, Recorded, Stored, Unavailable, World, Write,
 };
+use jose::TokenHash;
 use monitoring::{Event, Record};
 use registry::UserRecord;
-use registry::user::PASSKEYS_MAX;
-use registry::user::Passkey;
-use serde_json::Value;
-use time::Span;
+use registry::user::{Account, PASSKEYS_MAX, Passkey};
+use serde_json::{Value, json};
+use time::{Span, UnixTime};
 use webauthn::{
     Algorithm, AttestationPolicy, Challenge, CreationOptions, CredentialRecord, Origin,
     Registration, RegistrationResponse, RelyingParty, ResponseError, RpId, User,
@@ -67,9 +67,15 @@ pub enum Refusal {
     /// There is none of that id.
     #[error("no passkey `{0}`")]
     Unknown(String),
+    /// They have no such account.
+    #[error("no account `{0}` at another provider")]
+    NoAccount(String),
     /// Nothing else would let them in.
-    #[error("this is the last passkey, and there is no other way in")]
+    #[error("this is the last way in, and there are no codes here")]
     Last,
+    /// Nothing of their own would let them in, and they were not told so.
+    #[error("this is the last way in of your own: only an operator could let you in again")]
+    LastOwn,
     /// Its name cannot stand.
     #[error("a name of 1 to 256 bytes without control characters is needed")]
     Name,
@@ -99,7 +105,9 @@ impl Check for Refusal {
             Self::TooWeak => "passkey::TooWeak",
             Self::TooMany => "passkey::TooMany",
             Self::Unknown(_) => "passkey::Unknown",
+            Self::NoAccount(_) => "passkey::NoAccount",
             Self::Last => "passkey::Last",
+            Self::LastOwn => "passkey::LastOwn",
             Self::Name => "passkey::Name",
             Self::NoPasskeys(_) => "passkey::NoPasskeys",
             Self::NotOurs(_) => "passkey::NotOurs",
@@ -149,8 +157,8 @@ fn purpose_of(session: &Session) -> String {
     format!("passkey.add {} {}", session.user, session.id)
 }
 
-fn may_add(signed: &Signed, now: time::UnixTime) -> Result<(), Refusal> {
-    is_fresh(signed, now)?;
+fn may_add(signed: &Signed, now: UnixTime) -> Result<(), Refusal> {
+    fresh(signed, now)?;
     let authenticated = &signed.session.authenticated;
     let strong = authenticated.acr >= Acr::Passkey || authenticated.amr.contains(AMR_LINK);
     if !signed.user.passkeys.is_empty() && !strong {
@@ -162,8 +170,13 @@ fn may_add(signed: &Signed, now: time::UnixTime) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn is_fresh(signed: &Signed, now: time::UnixTime) -> Result<(), Refusal> {
-    if signed.satisfies(None, Some(FRESH), now) { Ok(()) } else { Err(Refusal::NotFresh) }
+/// Whether somebody signed in so lately that they may change how they sign in.
+pub(crate) fn is_fresh(signed: &Signed, now: UnixTime) -> bool {
+    signed.satisfies(None, Some(FRESH), now)
+}
+
+fn fresh(signed: &Signed, now: UnixTime) -> Result<(), Refusal> {
+    if is_fresh(signed, now) { Ok(()) } else { Err(Refusal::NotFresh) }
 }
 
 /// Adds the passkey that a browser made.
@@ -198,7 +211,7 @@ pub async fn add<W: World>(
         });
         if let Ok(user) = &decided {
             let id = user.passkeys.last().map(|passkey| &passkey.id);
-            record.facts = serde_json::json!({ "passkey": id, "name": name });
+            record.facts = json!({ "passkey": id, "name": name });
         }
         let ended = match single {
             Some(once) => commit_once(world, change, record, decided, once).await?,
@@ -217,7 +230,7 @@ async fn made<W: World>(
     current: &Signed,
     challenge: &Challenge,
     response: &[u8],
-    now: time::UnixTime,
+    now: UnixTime,
 ) -> Result<Result<CredentialRecord, Refusal>, Unavailable> {
     if let Err(refusal) = may_add(current, now) {
         return Ok(Err(refusal));
@@ -249,7 +262,7 @@ fn added(
     current: &Signed,
     made: &CredentialRecord,
     name: &str,
-    now: time::UnixTime,
+    now: UnixTime,
 ) -> Result<UserRecord, Refusal> {
     fits("name", name).map_err(|_| Refusal::Name)?;
     let mut user = (*current.user.value).clone();
@@ -271,35 +284,93 @@ pub async fn rename<W: World>(
         let found = user.passkeys.iter_mut().find(|passkey| passkey.id == id);
         let found = found.ok_or_else(|| unknown(id))?;
         name.clone_into(&mut found.name);
-        Ok(user)
+        Ok((user, json!({ "passkey": id, "name": name })))
     })
     .await
 }
 
-/// Takes a passkey away: not the last way in.
-pub async fn remove<W: World>(world: &W, browser: &Browser<'_>, signed: &Signed, id: &str) -> Done {
+/// What somebody who takes a way in away was told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warned {
+    /// Nothing.
+    Not,
+    /// That it is the last of their own, and that only an operator lets them in afterwards.
+    OfTheLast,
+}
+
+/// Takes a passkey away: not the last way in, and the last of their own after a warning alone.
+pub async fn remove<W: World>(
+    world: &W,
+    browser: &Browser<'_>,
+    signed: &Signed,
+    id: &str,
+    warned: Warned,
+) -> Done {
     alter(world, browser, signed, "passkey.remove", |current, facts| {
-        is_fresh(current, world.clock().now())?;
+        fresh(current, world.clock().now())?;
         let mut user = (*current.user.value).clone();
-        let before = user.passkeys.len();
         user.passkeys.retain(|passkey| passkey.id != id);
-        if user.passkeys.len() == before {
+        if user.passkeys.len() == current.user.passkeys.len() {
             return Err(unknown(id));
         }
-        let sign_in = &facts.set().domain().sign_in;
-        let is_linked =
-            |account: &registry::user::Account| sign_in.issued_by(&account.issuer).next().is_some();
-        let other = sign_in.codes || user.accounts.iter().any(is_linked);
-        if user.passkeys.is_empty() && !other {
-            return Err(Refusal::Last);
-        }
-        Ok(user)
+        leaves_a_way_in(&current.user, &user, facts, warned)?;
+        Ok((user, json!({ "passkey": id })))
     })
     .await
+}
+
+/// What an account is called in addresses and orders: the hash of its issuer and `sub`.
+pub fn account_id(account: &Account) -> String {
+    TokenHash::of(&account_handle(&account.issuer, &account.subject)).to_base64url()
+}
+
+/// Takes an account at another provider away, under the same rules.
+pub async fn remove_account<W: World>(
+    world: &W,
+    browser: &Browser<'_>,
+    signed: &Signed,
+    id: &str,
+    warned: Warned,
+) -> Done {
+    alter(world, browser, signed, "account.remove", |current, facts| {
+        fresh(current, world.clock().now())?;
+        let mut user = (*current.user.value).clone();
+        let found = user.accounts.iter().position(|account| account_id(account) == id);
+        let at = found.ok_or_else(|| Refusal::NoAccount(cut(id)))?;
+        let removed = user.accounts.remove(at);
+        leaves_a_way_in(&current.user, &user, facts, warned)?;
+        Ok((user, json!({ "issuer": removed.issuer, "account": id })))
+    })
+    .await
+}
+
+/// Refuses to take the last way in. Where codes are on an operator can let them in still, and they
+/// go on if they were told that it comes to that.
+fn leaves_a_way_in(
+    before: &UserRecord,
+    after: &UserRecord,
+    facts: &Basis,
+    warned: Warned,
+) -> Result<(), Refusal> {
+    let sign_in = &facts.set().domain().sign_in;
+    let is_linked = |account: &&Account| sign_in.issued_by(&account.issuer).next().is_some();
+    let ways =
+        |user: &UserRecord| user.passkeys.len() + user.accounts.iter().filter(is_linked).count();
+    match (ways(before), ways(after)) {
+        // What goes let nobody in: an account at a provider that policy names no more.
+        (0, _) | (_, 1..) => Ok(()),
+        _ if !sign_in.codes => Err(Refusal::Last),
+        _ if warned == Warned::Not => Err(Refusal::LastOwn),
+        _ => Ok(()),
+    }
 }
 
 fn unknown(id: &str) -> Refusal {
-    Refusal::Unknown(id.chars().take(SHOWN_BYTES_MAX).collect())
+    Refusal::Unknown(cut(id))
+}
+
+fn cut(id: &str) -> String {
+    id.chars().take(SHOWN_BYTES_MAX).collect()
 }
 
 /// A change of a person's own record that they order themselves.
@@ -308,14 +379,15 @@ async fn alter<W: World>(
     browser: &Browser<'_>,
     signed: &Signed,
     action: &str,
-    make: impl Fn(&Signed, &Basis) -> Result<UserRecord, Refusal>,
+    make: impl Fn(&Signed, &Basis) -> Result<(UserRecord, Value), Refusal>,
 ) -> Done {
     for turn in 0..TRIES_MAX {
         let (facts, current) = again(world, signed).await?;
-        let record = changed(world, action, signed, browser, &facts);
+        let mut record = changed(world, action, signed, browser, &facts);
         let mut change = Change::default();
         let decided = current.and_then(|current| {
-            let user = make(&current, &facts)?;
+            let (user, told) = make(&current, &facts)?;
+            record.facts = told;
             change.writes.push(Write::put(&user, Expect::Version(current.user.version)));
             Ok(user)
         });

@@ -36,6 +36,7 @@ use crate::end::{End, Once, commit, commit_once};
 use crate::ending::every;
 use crate::facts::{Basis, basis};
 use crate::issuing;
+use crate::passkeys::is_fresh;
 use crate::record::{begin as begin_record, public_id};
 use crate::secrets::session_hash;
 use crate::sessions::Signed;
@@ -64,13 +65,20 @@ pub struct Offered {
     pub name: String,
     /// What the button says.
     pub title: String,
+    /// Whom accounts there are of.
+    pub issuer: String,
 }
 
 /// The providers that people may sign in by.
 pub async fn offered<W: World>(world: &W) -> Result<Vec<Offered>, Unavailable> {
     let facts = basis(world, Vec::new()).await?;
     let all = facts.set().domain().sign_in.upstream.iter();
-    Ok(all.map(|one| Offered { name: one.name.clone(), title: one.title().to_owned() }).collect())
+    let offered = |one: &Upstream| Offered {
+        name: one.name.clone(),
+        title: one.title().to_owned(),
+        issuer: one.issuer.as_str().to_owned(),
+    };
+    Ok(all.map(offered).collect())
 }
 
 /// Where the provider of that name sends browsers back.
@@ -94,6 +102,10 @@ pub async fn begin<W: World>(
         Ok(policy) => policy,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    // Whoever sits at an open browser must not stay in for good.
+    if signed.is_some_and(|signed| !is_fresh(signed, world.clock().now())) {
+        return Ok(Err(Refusal::NotFresh));
+    }
     let provider = match Provider::find(world, policy).await? {
         Ok(provider) => provider,
         Err(refusal) => return Ok(Err(refusal)),

@@ -161,9 +161,9 @@ impl Approval {
         lines.push(until("answer before", self.until));
         lines.push(("number".to_owned(), self.number.to_string()));
         // What is not seen, or turns its neighbours, is written out: what is read is what is bound.
-        for (_, value) in &mut lines {
-            if value.chars().any(steers) {
-                *value = value.chars().map(written_out).collect();
+        for text in lines.iter_mut().flat_map(|(name, value)| [name, value]) {
+            if text.chars().any(steers) {
+                *text = text.chars().map(written_out).collect();
             }
         }
         lines
@@ -394,6 +394,30 @@ mod tests {
         answer before: "2023-11-14T22:18:20.000Z"
         number: "42"
         "#);
+    }
+
+    /// What the one who asks chose to call an argument looks like nothing else on the page.
+    /// req: AUTHZ-31 (part)
+    #[test]
+    fn s10_6_a_name_of_an_argument_is_shown_as_one() {
+        for (name, shown) in [
+            ("to", "with.to"),
+            ("größe_2", "with.größe_2"),
+            ("sum.eur", r#"with["sum.eur"]"#),
+            ("serves: \"often\"\nnumber", r#"with["serves: \"often\"\nnumber"]"#),
+            ("For how long", r#"with["For how long"]"#),
+            ("", r#"with[""]"#),
+            ("a\u{202e}b", "with[\"a\\u{202e}b\"]"),
+            ("a\u{200b}", "with[\"a\\u{200b}\"]"),
+        ] {
+            let mut one = approval();
+            let arguments = [(name.to_owned(), "x".into())].into_iter();
+            let arguments = serde_json::Value::Object(arguments.collect());
+            let act = one.sought.act.take().unwrap();
+            one.sought.act = Some(crate::sought::Act { arguments, ..act });
+            let lines = one.lines();
+            assert!(lines.contains(&(shown.to_owned(), "x".to_owned())), "{name}: {lines:?}");
+        }
     }
 
     /// req: AUTHZ-18 (part)

@@ -109,7 +109,8 @@ impl Sought {
         if lines.len() > LINES_MAX {
             return Err(TooMuch::Lines { found: lines.len() });
         }
-        let long = lines.into_iter().find(|(_, value)| value.chars().count() > VALUE_CHARS_MAX);
+        let is_long = |text: &str| text.chars().count() > VALUE_CHARS_MAX;
+        let long = lines.into_iter().find(|(name, value)| is_long(name) || is_long(value));
         long.map_or(Ok(()), |(name, _)| Err(TooMuch::Value { name }))
     }
 
@@ -140,6 +141,15 @@ fn line(name: &str, value: &str) -> Line {
     (name.to_owned(), value.to_owned())
 }
 
+/// One step of a path. A name that could look like a path, or like words of ours, is quoted.
+fn step(name: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "_-$@".contains(letter);
+    match !name.is_empty() && name.chars().all(plain) {
+        true => format!(".{name}"),
+        false => format!("[{}]", Value::String(name.to_owned())),
+    }
+}
+
 /// An object line by line, each by its path.
 fn members(path: &str, value: &Value, depth: usize, lines: &mut Vec<Line>) {
     // One line more than may be shown is enough to know that it does not fit.
@@ -152,7 +162,7 @@ fn members(path: &str, value: &Value, depth: usize, lines: &mut Vec<Line>) {
             // In one order, whatever order they came in.
             let sorted: BTreeMap<_, _> = object.iter().collect();
             for (name, value) in sorted {
-                members(&format!("{path}.{name}"), value, depth + 1, lines);
+                members(&format!("{path}{}", step(name)), value, depth + 1, lines);
             }
         }
         Value::Array(values) if deeper && !values.is_empty() => {

@@ -23,6 +23,7 @@ pub mod spiffe_jwt;
 pub mod spiffe_wit;
 pub mod spiffe_x509;
 pub mod tls_client;
+pub mod user_agent;
 pub mod wit_wpt;
 
 pub use caller::{Caller, Method, Who};

@@ -1,18 +1,17 @@
 // A person and their browser.
 //
-//   node console.mjs ISSUER AUDIENCE AGENT PORT      with LINK (of `ada`) in its environment
+//   node console.mjs ISSUER AUDIENCE BANK AGENT PORT      with LINK (of `ada`) in its environment; PORT and
+//                                                         the one after it are the application's and the bank's
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
 import { createServer } from "node:http";
-import axe from "axe-core";
 import * as client from "openid-client";
-import { chromium } from "playwright-core";
+import { Agent, claims } from "./agent.mjs";
+import { approvedCall, bank, deniedCall } from "./calls.mjs";
+import * as chromium from "./chromium.mjs";
+import { grantEnds, sessionEnds, signedOut, tokenEnds } from "./endings.mjs";
 
-const [issuer, audience, agent, port] = process.argv.slice(2);
+const [issuer, audience, bankAudience, agentId, port] = process.argv.slice(2);
 const redirect = `http://127.0.0.1:${port}/back`;
-const WIDE = { width: 1280, height: 800 };
-const NARROW = { width: 390, height: 844 };
-const shots = process.env.PEER_SHOTS;
 
 // Where the application is, which the browser comes back to.
 const landed = [];
@@ -21,36 +20,9 @@ const app = createServer((request, answer) => {
   answer.setHeader("content-type", "text/html").end("<!doctype html><title>back</title>");
 });
 await new Promise((done) => app.listen(port, "127.0.0.1", done));
+const { paid, close } = await bank(Number(port) + 1);
 
-const browser = await chromium.launch({
-  executablePath: "/usr/bin/chromium",
-  args: process.getuid() === 0 ? ["--no-sandbox"] : [],
-});
-const page = await (await browser.newContext({ viewport: WIDE })).newPage();
-page.setDefaultTimeout(10_000);
-const complaints = [];
-page.on("pageerror", (fault) => complaints.push(`${page.url()}: ${fault}`));
-page.on("console", (said) => {
-  // What a page of ours refused is said by its status, which Chromium repeats.
-  if (said.type() === "error" && !said.text().startsWith("Failed to load resource")) {
-    complaints.push(`${page.url()}: ${said.text()}`);
-  }
-});
-const devtools = await page.context().newCDPSession(page);
-await devtools.send("WebAuthn.enable");
-await devtools.send("WebAuthn.addVirtualAuthenticator", {
-  options: {
-    protocol: "ctap2",
-    transport: "internal",
-    hasResidentKey: true,
-    hasUserVerification: true,
-    isUserVerified: true,
-    automaticPresenceSimulation: true,
-  },
-});
-const looked = [];
-const problems = [];
-
+const tab = await chromium.open(issuer);
 try {
   await firstSignIn();
   await signInByPasskey();
@@ -58,99 +30,49 @@ try {
   const token = await consents(config);
   await answers(config);
   await device(config);
-  await agentAsks();
+  const agent = await Agent.start(issuer, agentId, redirect);
+  const reads = await agentAsks(agent);
+  await calls(agent);
   await operates(token);
-  await ends();
+  await ends(agent, reads);
 } finally {
-  await browser.close();
+  await tab.browser.close();
   app.close();
+  close();
 }
-assert.deepEqual(problems, [], "axe finds nothing serious, and nothing is cut off");
-assert.deepEqual(complaints, [], "no script fails, and no policy of a page is broken");
-
-// Looks at a page: axe in each width and colour scheme, and that nothing stands beside it.
-async function look(name) {
-  assert.ok(!looked.includes(name), name);
-  looked.push(name);
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    for (const [width, size] of [["wide", WIDE], ["narrow", NARROW]]) {
-      await page.setViewportSize(size);
-      const found = await examined();
-      for (const { id, impact, nodes } of found.violations) {
-        if (impact !== "serious" && impact !== "critical") continue;
-        for (const { target, failureSummary } of nodes) {
-          problems.push(`${name}, ${width}, ${colorScheme}: ${impact} ${id} at ${target}: ${failureSummary}`);
-        }
-      }
-      const over = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
-      if (over > 0) problems.push(`${name}, ${width}: ${over} px beside the page`);
-      if (shots) {
-        mkdirSync(shots, { recursive: true });
-        await page.screenshot({ path: `${shots}/${name}-${width}-${colorScheme}.png`, fullPage: true });
-      }
-    }
-  }
-  await page.setViewportSize(WIDE);
-}
-
-// What axe finds. The list of approvals looks again by itself, and takes axe along when it does.
-async function examined() {
-  for (let turn = 0; ; turn++) {
-    try {
-      if (!(await page.evaluate("'axe' in globalThis"))) await page.evaluate(axe.source);
-      return await page.evaluate('axe.run({ resultTypes: ["violations"] })');
-    } catch (fault) {
-      if (turn === 3 || !/context was destroyed|axe is not defined/.test(fault.message)) throw fault;
-      await page.waitForLoadState();
-    }
-  }
-}
-
-async function open(path) {
-  await page.goto(new URL(path, issuer).href);
-}
-
-async function text(id) {
-  return page.innerText(`[id="${id}"]`);
-}
-
-// Presses a button and waits for the page that comes of it.
-async function press(id) {
-  await Promise.all([page.waitForNavigation(), page.click(`[id="${id}"]`)]);
-}
+chromium.clean();
 
 async function firstSignIn() {
-  await open("/console");
-  assert.match(page.url(), /\/sign-in\?then=/);
-  await look("sign-in-first");
-  await open(process.env.LINK);
-  await look("link");
-  await press("use-link");
-  assert.equal(await text("user"), "Ada Lovelace");
-  await look("methods-none");
-  await page.fill("#name", "Laptop");
-  await press("add-passkey");
-  assert.match(await text("passkeys"), /Laptop/);
-  await look("methods-one");
-  await press("sign-out");
-  await look("signed-out");
+  await tab.open("/console");
+  assert.match(tab.page.url(), /\/sign-in\?then=/);
+  await tab.look("sign-in-first");
+  await tab.open(process.env.LINK);
+  await tab.look("link");
+  await tab.press("use-link");
+  assert.equal(await tab.text("user"), "Ada Lovelace");
+  await tab.look("methods-none");
+  await tab.page.fill("#name", "Laptop");
+  await tab.press("add-passkey");
+  assert.match(await tab.text("passkeys"), /Laptop/);
+  await tab.look("methods-one");
+  await tab.press("sign-out");
+  await tab.look("signed-out");
   // The link let in once.
-  await open(process.env.LINK);
-  await look("link-used");
+  await tab.open(process.env.LINK);
+  await tab.look("link-used");
 }
 
 async function signInByPasskey() {
-  await open("/console/sign-in-methods");
-  await page.fill("#user-name", "ada");
-  await page.fill("#code", "0000-0000-0000");
-  await press("use-code");
-  await look("sign-in-failed");
-  await press("use-passkey");
-  assert.match(page.url(), /\/console\/sign-in-methods$/, "where the person wanted to go");
-  await open("/console");
-  await page.waitForSelector("#no-grants");
-  await look("acting-none");
+  await tab.open("/console/sign-in-methods");
+  await tab.page.fill("#user-name", "ada");
+  await tab.page.fill("#code", "0000-0000-0000");
+  await tab.press("use-code");
+  await tab.look("sign-in-failed");
+  await tab.press("use-passkey");
+  assert.match(tab.page.url(), /\/console\/sign-in-methods$/, "where the person wanted to go");
+  await tab.open("/console");
+  await tab.page.waitForSelector("#no-grants");
+  await tab.look("acting-none");
 }
 
 async function register() {
@@ -187,7 +109,7 @@ async function ask(config, more = {}) {
     code_challenge_method: "S256",
     ...more,
   });
-  await page.goto(url.href);
+  await tab.page.goto(url.href);
   return checks;
 }
 
@@ -195,18 +117,18 @@ async function consents(config) {
   const payment = { type: "payment", amount: "€ 120.00", recipient: "Grace Hopper" };
   const details = { authorization_details: JSON.stringify([payment]) };
   const checks = await ask(config, details);
-  assert.match(await text("asker"), /Notebook/);
-  await look("consent");
+  assert.match(await tab.text("asker"), /Notebook/);
+  await tab.look("consent");
 
   for (const box of ["scope.0.notes:write", "detail.0.0", "openid.email"]) {
-    await page.uncheck(`[id="${box}"]`);
+    await tab.page.uncheck(`[id="${box}"]`);
   }
-  await press("allow");
+  await tab.press("allow");
   const back = landed.pop();
-  assert.ok(back, page.url());
+  assert.ok(back, tab.page.url());
   // The back button finds a page that explains.
-  await page.goBack();
-  await look("consent-over");
+  await tab.page.goBack();
+  await tab.look("consent-over");
 
   const tokens = await client.authorizationCodeGrant(config, back, checks, { resource: audience });
   assert.equal(tokens.scope, "notes:read");
@@ -214,11 +136,11 @@ async function consents(config) {
 
   // Another time the person refuses, and the application is told.
   await ask(config);
-  await press("deny");
+  await tab.press("deny");
   assert.equal(landed.pop().searchParams.get("error"), "access_denied");
 
-  await open("/authorize?client_id=nobody&response_type=code");
-  await look("fault");
+  await tab.open("/authorize?client_id=nobody&response_type=code");
+  await tab.look("fault");
   return tokens.access_token;
 }
 
@@ -230,88 +152,139 @@ async function answers(config) {
     binding_message: "Table 4",
   });
   const given = client.pollBackchannelAuthenticationGrant(config, asked);
-  await open("/console/approvals");
-  await look("approvals-waiting");
-  await page.click("#waiting a");
-  assert.match(await text("shown"), /Table 4/);
-  await look("approval");
-  await press("allow");
-  await look("approval-done");
+  await tab.open("/console/approvals");
+  await tab.look("approvals-waiting");
+  await tab.page.click("#waiting a");
+  assert.match(await tab.text("shown"), /Table 4/);
+  await tab.look("approval");
+  await tab.press("allow");
+  await tab.look("approval-done");
   assert.equal((await given).scope, "notes:write");
-  await open("/console/approvals");
-  await look("approvals-over");
+  await tab.open("/console/approvals");
+  await tab.look("approvals-over");
 }
 
 async function device(config) {
   const asked = await client.initiateDeviceAuthorization(config, { scope: "notes:read", resource: audience });
-  await open("/device");
-  await page.fill("#user_code", "BBBB-BBBB");
-  await press("continue");
-  await look("device-wrong");
-  await page.goto(asked.verification_uri_complete);
-  await look("device");
-  await press("continue");
-  assert.equal(await text("code"), asked.user_code);
-  await look("device-confirm");
-  await press("deny");
-  await look("device-denied");
+  await tab.open("/device");
+  await tab.page.fill("#user_code", "BBBB-BBBB");
+  await tab.press("continue");
+  await tab.look("device-wrong");
+  await tab.page.goto(asked.verification_uri_complete);
+  await tab.look("device");
+  await tab.press("continue");
+  assert.equal(await tab.text("code"), asked.user_code);
+  await tab.look("device-confirm");
+  await tab.press("deny");
+  await tab.look("device-denied");
 }
 
-async function agentAsks() {
-  const challenge = await client.calculatePKCECodeChallenge(client.randomPKCECodeVerifier());
-  const query = new URLSearchParams({
-    client_id: agent,
-    response_type: "code",
-    redirect_uri: "https://clerk.example/back",
-    scope: "notes:read notes:write",
-    resource: audience,
-    code_challenge: challenge,
-    code_challenge_method: "S256",
-  });
-  await open(`/authorize?${query}`);
-  assert.match(await text("asker-owner"), /team-ledger/);
-  await look("consent-agent");
+// An agent that a node attested: who runs it and how it is attested stands on the page; she takes one
+// scope away, and the token has it not.
+async function agentAsks(agent) {
+  const { url, redeem } = await agent.ask("notes:read notes:write", audience);
+  await tab.page.goto(url.href);
+  assert.match(await tab.text("asker-owner"), /team-ledger/);
+  assert.match(await tab.text("measured"), /program .*\n.*user id \d+\n(.*\n)*process: as expected/);
+  await tab.look("consent-agent");
+  await tab.page.click("#attested summary");
+  assert.match(await tab.text("attested"), /sha-256 of the program [0-9a-f]{64}/);
   // Nothing ticked is no answer.
-  for (const box of await page.locator("#consent input[type=checkbox]").all()) await box.uncheck();
-  await press("allow");
-  await page.waitForSelector("#nothing");
-  await look("consent-nothing");
+  const boxes = await tab.page.locator("#consent input[type=checkbox]").all();
+  for (const box of boxes) await box.uncheck();
+  await tab.press("allow");
+  await tab.page.waitForSelector("#nothing");
+  await tab.look("consent-nothing");
+  // The page keeps it so, and she ticks one.
+  assert.equal(await tab.page.locator("#consent input[type=checkbox]:checked").count(), 0);
+  await tab.page.check('[id="scope.0.notes:read"]');
+  await tab.press("allow");
+  const { access_token } = await redeem(landed.pop());
+  const said = claims(access_token);
+  assert.deepEqual([said.client_id, said.scope, said.aud], [agentId, "notes:read", audience]);
+  assert.equal(said.sub, "user:ada");
+  const reads = () => call("GET", access_token);
+  assert.equal(await reads(), 200);
+  assert.equal(await call("POST", access_token), 403, "what she took away");
+  return reads;
+}
+
+// The status of a call at the gateway.
+async function call(method, token) {
+  const answer = await fetch(`${audience}/today`, { method, headers: { authorization: `Bearer ${token}` } });
+  await answer.arrayBuffer();
+  return answer.status;
+}
+
+async function calls(agent) {
+  const { url, redeem } = await agent.ask("bank:pay", bankAudience);
+  await tab.page.goto(url.href);
+  await tab.press("allow");
+  const { access_token } = await redeem(landed.pop());
+  await approvedCall(tab, agent, paid, bankAudience, access_token);
+  await deniedCall(tab, agent, paid, bankAudience, access_token);
 }
 
 async function operates(token) {
   for (const list of ["grants", "approvals", "sessions", "agents", "clients", "users", "trace"]) {
-    await open(`/console/operate/${list}`);
-    await look(`operate-${list}`);
+    await tab.open(`/console/operate/${list}`);
+    await tab.look(`operate-${list}`);
   }
   // The whole story of a task, by any of its tokens.
   const { jti } = JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
-  await page.goto(`${issuer}/console/operate/trace`);
-  await page.fill("#id", jti);
-  await press("go");
-  assert.match(await text("story"), /Notebook|client-/);
-  await look("trace-story");
-  await page.fill("#id", "nothing");
-  await press("go");
-  await look("trace-missing");
-  await open("/console/operate/none");
-  await look("operate-unknown");
+  await tab.page.goto(`${issuer}/console/operate/trace`);
+  await tab.page.fill("#id", jti);
+  await tab.press("go");
+  assert.match(await tab.text("story"), /Notebook|client-/);
+  await tab.look("trace-story");
+  await tab.page.fill("#id", "nothing");
+  await tab.press("go");
+  await tab.look("trace-missing");
+  await tab.open("/console/operate/none");
+  await tab.look("operate-unknown");
 }
 
-async function ends() {
-  await open("/console");
-  const grants = page.locator("section.sheet[id^=grant-]");
+async function ends(agent, reads) {
+  await tab.open("/console");
+  await tab.look("acting");
+  const grants = tab.page.locator("section.sheet[id^=grant-]");
   const before = await grants.count();
-  assert.ok(before >= 2);
-  await look("acting");
-  const first = await page.locator("button[id^=end-]").first().getAttribute("id");
-  await press(first);
+  assert.ok(before >= 3);
+  const its = grants.filter({ hasText: "Read your notes" }).filter({ hasText: "clerk" });
+  const [, id] = /^grant-(.+)$/.exec(await its.first().getAttribute("id"));
+  await grantEnds(tab, id, reads);
   assert.equal(await grants.count(), before - 1);
-  await look("acting-ended");
-  await page.click("#over summary");
-  assert.match(await text("over"), /Notebook/);
-  await open("/end-session");
-  await look("leave");
-  await press("leave-now");
-  await open("/console");
-  assert.match(page.url(), /\/sign-in\?then=/);
+  await tab.look("acting-ended");
+  await tab.page.click("#over summary");
+  assert.match(await tab.text("over"), /clerk/);
+
+  // What she allows in another browser ends with her session there, from this one.
+  const elsewhere = await chromium.open(issuer);
+  try {
+    await elsewhere.open("/console");
+    await elsewhere.page.fill("#user-name", "ada");
+    await elsewhere.page.fill("#code", process.env.CODE);
+    await elsewhere.press("use-code");
+    const { url, redeem } = await agent.ask("notes:read", audience);
+    await elsewhere.page.goto(url.href);
+    await elsewhere.press("allow");
+    const { access_token } = await redeem(landed.pop());
+    await tokenEnds(agent, access_token, () => call("GET", access_token));
+    const again = await agent.ask("notes:read", audience);
+    await elsewhere.page.goto(again.url.href);
+    if (await elsewhere.has("allow")) await elsewhere.press("allow");
+    const held = (await again.redeem(landed.pop())).access_token;
+    await sessionEnds(tab, () => call("GET", held));
+    await elsewhere.open("/console");
+    assert.match(elsewhere.page.url(), /\/sign-in\?then=/);
+  } finally {
+    await elsewhere.browser.close();
+  }
+
+  await tab.open("/end-session");
+  await tab.look("leave");
+  await tab.press("stay");
+  await signedOut(tab);
+  await tab.open("/console");
+  assert.match(tab.page.url(), /\/sign-in\?then=/);
 }

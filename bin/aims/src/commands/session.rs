@@ -1,5 +1,6 @@
 //! `aims session`: who is signed in, and in which browser.
 
+use authentication::user_agent::browser_name;
 use clap::{Args, Subcommand};
 
 use crate::commands::Context;
@@ -83,7 +84,7 @@ async fn list(context: &Context, user: Option<&str>) -> Result<(), Failure> {
                 session.acr.clone(),
                 when(session.seen),
                 when(session.ends),
-                session.browser.clone(),
+                browser_name(&session.browser),
             ]);
         }
         table.render(context.output)

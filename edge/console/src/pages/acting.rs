@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use access::ends::{self, Ending};
+use approval::call_detail;
 use askama::Template;
+use authentication::user_agent::browser_name;
 use authorization::granted::{GrantRecord, Granted};
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -22,7 +24,7 @@ use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
 use crate::visit::Visit;
-use crate::words::{browser_name, moment};
+use crate::words::moment;
 
 /// The start page.
 pub(crate) const START: &str = "/console";
@@ -116,7 +118,8 @@ pub(crate) async fn show<W: World>(
     visit.answer(page::show(StatusCode::OK, &shown))
 }
 
-const fn by(acr: authentication::session::Acr) -> &'static str {
+/// How somebody signed in, as people say it.
+pub(crate) const fn by(acr: authentication::session::Acr) -> &'static str {
     use authentication::session::Acr;
     match acr {
         Acr::Code => "code",
@@ -137,7 +140,7 @@ fn row<W: World>(world: &W, facts: &Basis, visit: &Visit, one: &Acting) -> Live 
         created: moment(grant.created),
         used: grant.used.as_ref().map_or_else(
             || "never".to_owned(),
-            |used| format!("{}, for {}", moment(used.at), used.audience),
+            |used| format!("{}, for {}", moment(used.at), place(world, facts, &used.audience)),
         ),
         until: moment(grant.until),
         form: visit.browser.form_value(&action),
@@ -153,6 +156,13 @@ const fn way(grant: &GrantRecord) -> &'static str {
         Way::Ciba => "allowed on request",
         Way::Approval => "one action",
     }
+}
+
+/// A resource as policy calls it; one that it does not know any more by its audience.
+pub(crate) fn place<W: World>(world: &W, facts: &Basis, audience: &str) -> String {
+    let policy = facts.set().resource(audience, &world.site().gateway);
+    let title = policy.map(|one| one.title.clone().unwrap_or_else(|| one.name.clone()));
+    title.unwrap_or_else(|| audience.to_owned())
 }
 
 /// What may be done, and where, in the words of policy.
@@ -187,7 +197,7 @@ pub(crate) fn rights<W: World>(
                 let text = |name: &str| one.get(name).and_then(serde_json::Value::as_str);
                 let type_ = text("type").unwrap_or_default();
                 // One call is named by what it does; what it was given is shown line by line.
-                match text("identifier").filter(|_| type_ == approval::call_detail::TYPE) {
+                match text("identifier").filter(|_| type_ == call_detail::TYPE) {
                     Some(call) => format!("exactly: {call}"),
                     None => format!("exactly: {type_} ({})", lines.join(", ")),
                 }

@@ -1,18 +1,18 @@
 //! What waits for somebody's answer, and what became of what they were asked; and the page where
 //! the code of a device is typed (S4 §10.6; AUTHZ-18, AUTHZ-19, AUTHZ-31).
 //!
-//! While something waits, the list asks for itself anew every few seconds, without a script.
+//! The list asks for itself anew every few seconds, without a script.
 
 use std::sync::Arc;
 
-use approval::{Approval, Front, Whom};
+use approval::{Approval, Front, State as Stands, Whom};
 use approve::answer::{self, Said};
 use approve::{Refusal, device, list};
 use askama::Template;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use basis::facts::basis;
+use basis::facts::{Basis, basis};
 use env::{Clock, World};
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use oauth::device::UserCode;
@@ -21,7 +21,7 @@ use people::end::{Check, End};
 use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
-use crate::pages::acting::{Right, rights};
+use crate::pages::acting::{Right, place, rights};
 use crate::visit::Visit;
 use crate::words::moment;
 
@@ -29,7 +29,8 @@ use crate::words::moment;
 pub(crate) const LIST: &str = "/console/approvals";
 /// Where codes of devices are typed.
 pub(crate) const DEVICE: &str = device::PAGE;
-/// Seconds until the list asks for itself anew: sooner while something waits.
+/// Seconds until the list asks for itself anew: soon while nothing is there to be read, so that a
+/// question appears at once; later while somebody reads, for it takes them back to the start.
 const REFRESH: HeaderName = HeaderName::from_static("refresh");
 const SOON: HeaderValue = HeaderValue::from_static("5");
 const LATER: HeaderValue = HeaderValue::from_static("15");
@@ -49,7 +50,14 @@ struct Listed {
 struct Asked {
     frame: Frame,
     one: Row,
+    owner: String,
+    /// In whose name, through whom, and what the client says of it.
+    behind: Vec<(&'static str, String)>,
     wants: Vec<Right>,
+    is_call: bool,
+    /// Of a call: its arguments.
+    with: Vec<(String, String)>,
+    lasts: String,
     lines: Vec<(String, String)>,
     may: bool,
     is_device: bool,
@@ -76,24 +84,55 @@ struct Row {
     number: u8,
     hash: String,
     state: &'static str,
+    tag: &'static str,
     until: String,
 }
 
 impl Row {
-    fn of<W: World>(world: &W, one: &Approval) -> Self {
+    fn of<W: World>(world: &W, facts: &Basis, one: &Approval) -> Self {
         let asks = &one.asks;
-        let act = one.sought.act.as_ref().map(|act| act.what.clone());
-        let what = act.or_else(|| one.sought.audience().map(str::to_owned)).unwrap_or_default();
+        let state = one.state_at(world.clock().now());
         Self {
             id: one.id.clone(),
             who: if asks.name.is_empty() { asks.client_id.clone() } else { asks.name.clone() },
-            what,
+            what: what(world, facts, one),
             way: way(one.front),
             number: one.number,
             hash: one.hash.clone(),
-            state: one.state_at(world.clock().now()).name(),
+            state: state_words(state),
+            tag: tag(state),
             until: moment(one.until),
         }
+    }
+}
+
+/// What is asked for: a tool or a request and where, else where.
+pub(crate) fn what<W: World>(world: &W, facts: &Basis, one: &Approval) -> String {
+    let places = one.sought.targets.keys().map(|audience| place(world, facts, audience));
+    let places = places.collect::<Vec<_>>().join(", ");
+    match &one.sought.act {
+        Some(act) if places.is_empty() => act.what.clone(),
+        Some(act) => format!("{} at {places}", act.what),
+        None if places.is_empty() => "a sign-in".to_owned(),
+        None => places,
+    }
+}
+
+/// A state as people say it.
+const fn state_words(state: Stands) -> &'static str {
+    match state {
+        Stands::Used => "allowed, done",
+        state => state.name(),
+    }
+}
+
+/// The colour of a state.
+const fn tag(state: Stands) -> &'static str {
+    match state {
+        Stands::Pending => "",
+        Stands::Allowed | Stands::Used => "good",
+        Stands::Denied => "bad",
+        Stands::Expired | Stands::Cancelled => "warn",
     }
 }
 
@@ -101,9 +140,9 @@ impl Row {
 const fn way(front: Front) -> &'static str {
     match front {
         Front::Device => "asks by the code that a device shows",
-        Front::Ciba => "asks you",
+        Front::Ciba => "asks you to allow this",
         Front::Deferred => "waits for your answer to go on",
-        Front::Challenge => "was stopped until you say what you want",
+        Front::Challenge => "wants to do this in your name, and was stopped until you answer",
         Front::AccessRequest => "asks for access",
     }
 }
@@ -118,12 +157,13 @@ pub(crate) async fn all<W: World>(
     let Some(signed) = &visit.signed else { return visit.to_sign_in(LIST) };
     let world = shared.world.as_ref();
     let Ok(theirs) = list::of_person(world, signed).await else { return page::unavailable() };
+    let Ok(facts) = basis(world, Vec::new()).await else { return page::unavailable() };
     let shown = Listed {
         frame: visit.frame("Approvals", "approvals"),
-        waiting: theirs.waiting.iter().map(|one| Row::of(world, one)).collect(),
-        over: theirs.others.iter().take(OVER_MAX).map(|one| Row::of(world, one)).collect(),
+        waiting: theirs.waiting.iter().map(|one| Row::of(world, &facts, one)).collect(),
+        over: theirs.others.iter().take(OVER_MAX).map(|one| Row::of(world, &facts, one)).collect(),
     };
-    let refresh = if shown.waiting.is_empty() { LATER } else { SOON };
+    let refresh = if shown.waiting.is_empty() { SOON } else { LATER };
     let mut answer = page::show(StatusCode::OK, &shown);
     answer.headers_mut().insert(REFRESH, refresh);
     visit.answer(answer)
@@ -161,7 +201,7 @@ async fn ask<W: World>(
     let action = if is_device { DEVICE.to_owned() } else { format!("{LIST}/{}", found.id) };
     let world = shared.world.as_ref();
     let Ok(facts) = basis(world, Vec::new()).await else { return page::unavailable() };
-    let pending = found.state_at(world.clock().now()) == approval::State::Pending;
+    let pending = found.state_at(world.clock().now()) == Stands::Pending;
     // Whoever it concerns may look; who is asked answers.
     let may = pending && visit.signed.as_ref().is_some_and(|signed| list::asks(found, signed));
     let title = match (may, pending) {
@@ -169,11 +209,29 @@ async fn ask<W: World>(
         (false, true) => "Somebody else is asked",
         (false, false) => "What was asked",
     };
+    let lines = found.lines();
+    // What a call is, is its tool and its arguments; else it is what policy says of the scopes.
+    let wants = match &found.sought.act {
+        Some(_) => Vec::new(),
+        None => rights(world, &facts, &found.sought.targets, &found.sought.openid),
+    };
+    let with = lines.iter().filter_map(|(name, value)| {
+        let name = name.strip_prefix("with")?;
+        let name = if name.is_empty() { "arguments" } else { name };
+        Some((name.strip_prefix('.').unwrap_or(name).to_owned(), value.clone()))
+    });
     let shown = Asked {
         frame: visit.frame(title, "approvals"),
-        one: Row::of(world, found),
-        wants: rights(world, &facts, &found.sought.targets, &found.sought.openid),
-        lines: found.lines(),
+        one: Row::of(world, &facts, found),
+        owner: found.asks.owner.clone(),
+        behind: behind(found, &lines),
+        wants,
+        is_call: found.sought.act.is_some(),
+        with: with.collect(),
+        lasts: found
+            .grant_until
+            .map_or_else(|| "once".to_owned(), |at| format!("until {}", moment(at))),
+        lines,
         may,
         is_device,
         form: visit.browser.form_value(&action),
@@ -181,6 +239,20 @@ async fn ask<W: World>(
         user_code: code.to_owned(),
     };
     visit.answer(page::show(StatusCode::OK, &shown))
+}
+
+/// Of the lines, those that say who is behind it, and what they say themselves.
+fn behind(found: &Approval, lines: &[(String, String)]) -> Vec<(&'static str, String)> {
+    const SHOWN: &[(&str, &str)] =
+        &[("acting for", "In the name of"), ("through", "Through"), ("message", "It says")];
+    // Of a call the message is what the gateway says of any.
+    let says = |name: &str| name != "message" || found.sought.act.is_none();
+    let worded = lines.iter().filter_map(|(name, value)| {
+        let (_, words) = SHOWN.iter().find(|(known, _)| known == name)?;
+        let told = *value != found.asks.client_id && says(name);
+        told.then(|| (*words, value.clone()))
+    });
+    worded.collect()
 }
 
 /// `POST /console/approvals/{id}`.

@@ -229,9 +229,61 @@ impl Question<'_> {
         }
     }
 
+    fn measured(&self) -> Vec<Fact<'_>> {
+        match &self.asking.asker.kind {
+            AskerKind::Agent { measured, .. } => measured.iter().map(|one| fact(one)).collect(),
+            AskerKind::Registered { .. } => Vec::new(),
+        }
+    }
+
+    /// What came of each part of what is known about the agent: in words, and as it is recorded.
+    fn checked(&self) -> Vec<(&str, &'static str, &str)> {
+        let parts = self.asking.attested.iter();
+        parts.map(|(part, told)| (part.as_str(), tier(told), told.as_str())).collect()
+    }
+
     fn lines<'d>(&self, detail: &'d AskedDetail) -> &'d [(String, String)] {
         &detail.lines
     }
+}
+
+/// A selector as people say it.
+struct Fact<'a> {
+    what: &'static str,
+    value: &'a str,
+    is_hash: bool,
+}
+
+/// What a selector is of, and its value. One that we have no words for is told as it stands.
+fn fact(selector: &str) -> Fact<'_> {
+    const WORDS: &[(&str, &str)] = &[
+        ("unix:path:", "program"),
+        ("unix:sha256:", "sha-256 of the program"),
+        ("unix:user:", "user"),
+        ("unix:uid:", "user id"),
+        ("unix:group:", "group"),
+        ("unix:gid:", "group id"),
+        ("systemd:id:", "systemd unit"),
+        ("docker:image_id:", "container image"),
+        ("k8s:ns:", "namespace"),
+        ("k8s:sa:", "service account"),
+    ];
+    let known = WORDS
+        .iter()
+        .find_map(|(prefix, words)| selector.strip_prefix(prefix).map(|value| (*words, value)));
+    let (what, value) = known.unwrap_or(("", selector));
+    Fact { what, value, is_hash: selector.contains("sha256:") }
+}
+
+/// The tier that a part begins with (AR4SI §3.2), as people say it.
+fn tier(told: &str) -> &'static str {
+    const WORDS: &[(&str, &str)] = &[
+        ("affirming", "as expected"),
+        ("warning", "something is not as expected"),
+        ("contraindicated", "not as it must be"),
+    ];
+    let known = WORDS.iter().find(|(tier, _)| told.starts_with(tier));
+    known.map_or("nothing is known", |(_, words)| words)
 }
 
 #[derive(Template)]

@@ -8,8 +8,9 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use env::World;
 use http::{Request, StatusCode};
-use people::passkeys;
+use people::passkeys::{self, Refusal, Warned};
 use people::upstream::{self, Offered};
+use registry::user::Account;
 
 use crate::Shared;
 use crate::form::Form;
@@ -22,8 +23,11 @@ pub(crate) const METHODS: &str = "/console/sign-in-methods";
 /// Where a new passkey is sent to.
 pub(crate) const ADD: &str = "/console/sign-in-methods/add";
 /// What the page says after something was done.
-const TOLD: &[(&str, &str)] =
-    &[("added", "The passkey is added."), ("removed", "The passkey is removed.")];
+const TOLD: &[(&str, &str)] = &[
+    ("added", "The passkey is added."),
+    ("removed", "The passkey is removed."),
+    ("account", "The account is removed. It signs you in no more."),
+];
 
 #[derive(Template)]
 #[template(path = "methods.html")]
@@ -32,7 +36,7 @@ struct Page<'a> {
     told: &'a str,
     failed: &'a str,
     passkeys: Vec<Row>,
-    accounts: Vec<(String, String)>,
+    accounts: Vec<Linked>,
     add_form: String,
     options: String,
     ceremony: String,
@@ -46,6 +50,24 @@ struct Row {
     added: String,
     used: String,
     synced: bool,
+    action: String,
+    form: String,
+}
+
+struct Linked {
+    id: String,
+    title: String,
+    issuer: String,
+    since: String,
+    action: String,
+    form: String,
+}
+
+/// Asked before the last way in goes that is somebody's own.
+#[derive(Template)]
+#[template(path = "last.html")]
+struct Last {
+    frame: Frame,
     action: String,
     form: String,
 }
@@ -82,7 +104,7 @@ async fn show_to<W: World>(
         told,
         failed,
         passkeys: user.passkeys.iter().map(|one| row(visit, one)).collect(),
-        accounts: user.accounts.iter().map(|one| (one.issuer.clone(), moment(one.since))).collect(),
+        accounts: user.accounts.iter().map(|one| linked(visit, &providers, one)).collect(),
         add_form: visit.browser.form_value(ADD),
         options,
         ceremony,
@@ -108,6 +130,20 @@ fn row(visit: &Visit, one: &registry::user::Passkey) -> Row {
         added: moment(one.added),
         used: one.used.map_or_else(|| "never".to_owned(), moment),
         synced: one.backup_eligible,
+        form: visit.browser.form_value(&action),
+        action,
+    }
+}
+
+fn linked(visit: &Visit, providers: &[Offered], one: &Account) -> Linked {
+    let id = passkeys::account_id(one);
+    let action = format!("{METHODS}/accounts/{id}/remove");
+    let known = providers.iter().find(|provider| provider.issuer == one.issuer);
+    Linked {
+        id,
+        title: known.map_or("A provider that is not used any more", |one| &one.title).to_owned(),
+        issuer: one.issuer.clone(),
+        since: moment(one.since),
         form: visit.browser.form_value(&action),
         action,
     }
@@ -139,13 +175,54 @@ pub(crate) async fn remove<W: World>(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    let (visit, _) = match Visit::with_form(&shared, request).await {
+    let (visit, form) = match Visit::with_form(&shared, request).await {
         Ok(read) => read,
         Err(answer) => return answer,
     };
     let Some(signed) = &visit.signed else { return visit.to_sign_in(METHODS) };
-    let done = passkeys::remove(shared.world.as_ref(), &visit.person(), signed, &id).await;
-    finish(&shared, &visit, done, "removed").await
+    let (world, warned) = (shared.world.as_ref(), warned(&form));
+    let done = passkeys::remove(world, &visit.person(), signed, &id, warned).await;
+    gone(&shared, &visit, done, &format!("{METHODS}/{id}/remove"), "removed").await
+}
+
+/// `POST /console/sign-in-methods/accounts/{id}/remove`.
+pub(crate) async fn remove_account<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let (visit, form) = match Visit::with_form(&shared, request).await {
+        Ok(read) => read,
+        Err(answer) => return answer,
+    };
+    let Some(signed) = &visit.signed else { return visit.to_sign_in(METHODS) };
+    let (world, warned) = (shared.world.as_ref(), warned(&form));
+    let done = passkeys::remove_account(world, &visit.person(), signed, &id, warned).await;
+    gone(&shared, &visit, done, &format!("{METHODS}/accounts/{id}/remove"), "account").await
+}
+
+/// Whether the form is the one of the page that warns.
+fn warned(form: &Form) -> Warned {
+    if form.one("warned").is_some() { Warned::OfTheLast } else { Warned::Not }
+}
+
+/// A way in that goes: where it is the last of their own, they are asked once more.
+async fn gone<W: World>(
+    shared: &Shared<W>,
+    visit: &Visit,
+    done: passkeys::Done,
+    action: &str,
+    code: &str,
+) -> Response {
+    match done {
+        Ok(recorded) if matches!(recorded.value(), Err(Refusal::LastOwn)) => {
+            let frame = visit.frame("Remove your last way in?", "methods");
+            let form = visit.browser.form_value(action);
+            let shown = Last { frame, action: action.to_owned(), form };
+            visit.answer(page::show(StatusCode::CONFLICT, &shown))
+        }
+        done => finish(shared, visit, done, code).await,
+    }
 }
 
 async fn finish<W: World>(

@@ -293,6 +293,10 @@ pub(crate) async fn to_provider<W: World>(
             let frame = visit.frame("On to your provider", "");
             visit.answer(page::show(StatusCode::OK, &Onward { frame, to, title }))
         }
+        Ok(Err(upstream::Refusal::NotFresh)) => {
+            let to = format!("{SIGN_IN}?then={}&why=fresh", super::methods::METHODS);
+            visit.answer(page::see_other(&to))
+        }
         Ok(Err(refusal)) => {
             shared.count(visit.source(), refusal.check());
             let what = format!("{refusal}.");

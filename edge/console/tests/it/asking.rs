@@ -40,13 +40,14 @@ fn s10_6_a_person_sees_exactly_what_is_asked_and_answers_once() {
         let mut ada = house.signed("ada").await;
         let none = ada.get("/console/approvals").await;
         assert!(none.page().id("none-waiting").is_some());
+        // It looks again by itself, without a script: soon, while there is nothing to be read.
+        assert_eq!(none.headers["refresh"], "5");
         let more = "&login_hint=ada&binding_message=Order+7";
         let asked = ciba::authorize(&*house.world(), &call(&house, &client, more)).await.unwrap();
         asked.into_result().unwrap();
         let found = (*house.world().store().every::<Approval>()[0]).clone();
         let list = ada.get("/console/approvals").await;
-        // It looks again by itself, without a script.
-        assert_eq!(list.headers["refresh"], "5");
+        assert_eq!(list.headers["refresh"], "15");
         let place = format!("/console/approvals/{}", found.id);
         assert!(list.body.contains(&place), "{}", list.body);
         let question = ada.get(&place).await;
@@ -55,6 +56,11 @@ fn s10_6_a_person_sees_exactly_what_is_asked_and_answers_once() {
         assert!(page.text("shown").contains("Order 7"), "{}", page.text("shown"));
         // First in the words of policy, for people do not read scopes.
         assert!(page.text("wants").contains("read notices"), "{}", page.text("wants"));
+        // Before the button, whatever the client says and in whose name it is.
+        for told in ["Order 7", "user:ada"] {
+            assert!(page.text("wants").contains(told), "{}", page.text("wants"));
+        }
+        assert!(page.text("lasts").starts_with("until 2"), "{}", page.text("lasts"));
         // It is hers alone, whoever runs the system.
         let mut root = house.signed("root").await;
         assert_eq!(root.get(&place).await.status, StatusCode::NOT_FOUND);

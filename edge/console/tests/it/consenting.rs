@@ -68,6 +68,8 @@ fn rfc6749_4_1_2_1_refusing_and_ticking_nothing() {
         let answer = tab.send(&question, "consent", &[("take", ""), ("answer", "allow")]).await;
         assert_eq!(answer.status, StatusCode::CONFLICT);
         assert!(answer.page().id("nothing").is_some());
+        // What was unticked stays so: the next press allows nothing by mistake either.
+        assert!(answer.page().fields("consent").iter().all(|(name, _)| name != "take"));
         let answer = tab.send(&question, "consent", &[("answer", "deny")]).await;
         assert!(answer.location().contains("error=access_denied"), "{}", answer.location());
         assert!(house.world().store().every::<GrantRecord>().is_empty());

@@ -7,7 +7,7 @@ const VOID: &[&str] = &["meta", "link", "input", "br"];
 /// Elements that a page may have.
 const KNOWN: &[&str] = &[
     "html", "head", "title", "body", "a", "header", "div", "nav", "ul", "li", "form", "span",
-    "button", "main", "h1", "h2", "h3", "footer", "p", "section", "dl", "dt", "dd", "code",
+    "bdi", "button", "main", "h1", "h2", "h3", "footer", "p", "section", "dl", "dt", "dd", "code",
     "strong", "fieldset", "legend", "label", "select", "option", "table", "thead", "tbody", "tr",
     "th", "td", "script", "noscript", "details", "summary",
 ];

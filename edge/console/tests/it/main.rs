@@ -7,6 +7,8 @@ mod consenting;
 #[cfg(test)]
 mod html;
 #[cfg(test)]
+mod methods;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod tab;

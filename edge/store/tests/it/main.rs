@@ -11,6 +11,8 @@ mod journal;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
+mod once;
+#[cfg(test)]
 mod people;
 #[cfg(test)]
 mod redeemed;

@@ -32,7 +32,8 @@ const MANY: usize = 100;
 pub(crate) struct Server<S> {
     store: S,
     keys: SimKeys,
-    peers: SimPeers,
+    /// Where it is a gateway: the way to its server.
+    pub(crate) peers: SimPeers,
     entropy: SimEntropy,
     clock: Still,
     component: Component,

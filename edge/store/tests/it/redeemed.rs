@@ -20,6 +20,7 @@ use people::end::Check;
 use people::orders::{self, NewUser};
 use people::sign_in;
 use people::throttle::Throttle;
+use policy::Files;
 use registry::{ClientRecord, Metadata, UserName};
 use store::{Memory, Sqlite};
 use testkit::fixture::{
@@ -32,22 +33,33 @@ use crate::journal::Tape;
 use crate::people::Server;
 use crate::suite::record;
 
-const MANY: usize = 100;
-const GRANTS: [GrantType; 4] =
-    [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::DeviceCode, GrantType::Ciba];
+pub(crate) const MANY: usize = 100;
+const GRANTS: [GrantType; 6] = [
+    GrantType::AuthorizationCode,
+    GrantType::RefreshToken,
+    GrantType::DeviceCode,
+    GrantType::Ciba,
+    GrantType::ClientCredentials,
+    GrantType::Deferred,
+];
 
 /// A server with a person who is signed in, a client with a key, and a public one.
 pub(crate) struct House<S> {
     pub(crate) server: Arc<Server<S>>,
     pub(crate) keyed: Arc<Client>,
     pub(crate) public: Arc<Client>,
-    cookie: String,
+    pub(crate) cookie: String,
 }
 
 impl<S: Store> House<S> {
     pub(crate) async fn open(store: S, seed: Seed) -> Self {
+        Self::with(store, seed, files()).await
+    }
+
+    /// Under this policy.
+    pub(crate) async fn with(store: S, seed: Seed, files: Files) -> Self {
         let server = Arc::new(Server::new(store, seed));
-        let ready = flow::boot::ready(&*server, files(), &["localhost".to_owned()]).await;
+        let ready = flow::boot::ready(&*server, files, &["localhost".to_owned()]).await;
         ready.unwrap().unwrap();
         let entropy: &SimEntropy = server.entropy();
         let mut clients = Vec::new();
@@ -120,12 +132,17 @@ impl<S: Store> House<S> {
         let body = format!("{asked}&resource={GATEWAY}/notices{more}");
         let asked = ciba::authorize(&*self.server, &self.call(&body)).await.unwrap();
         let asked = asked.into_result().unwrap().auth_req_id;
+        (asked, self.pending().await)
+    }
+
+    /// The one approval that waits for an answer.
+    pub(crate) async fn pending(&self) -> Approval {
         let (table, all) = (Approval::TABLE, Index::All);
         let page = self.server.store().scan(table, all, "", None, MANY).await.unwrap();
         let approvals = page.rows.iter().map(|row| row.value::<Approval>().unwrap().unwrap());
         let waits: Vec<_> = approvals.filter(|one| one.state == State::Pending).collect();
         let [one] = waits.as_slice() else { panic!("{waits:?}") };
-        (asked, (**one).clone())
+        (**one).clone()
     }
 
     /// An `auth_req_id` that she allowed.
@@ -147,7 +164,7 @@ impl<S: Store> House<S> {
     }
 }
 
-async fn put<S: Store>(server: &Server<S>, writes: Vec<Write>) {
+pub(crate) async fn put<S: Store>(server: &Server<S>, writes: Vec<Write>) {
     let change = Change { writes, uses: Vec::new(), records: vec![record("put")] };
     server.store().commit(change).await.unwrap();
 }
@@ -160,8 +177,8 @@ const fn browser(session: Option<&str>) -> Browser<'_> {
 async fn sign_in<S: Store>(server: &Server<S>) -> String {
     let operator = basis::turns::Operator("uid:1000".to_owned());
     let name = UserName::parse("ada").unwrap();
-    let new =
-        NewUser { name: name.clone(), display_name: None, email: None, roles: BTreeSet::new() };
+    let roles = BTreeSet::from(["finance".to_owned()]);
+    let new = NewUser { name: name.clone(), display_name: None, email: None, roles };
     // Refused where an earlier life of the store has her.
     orders::add(server, &operator, &new).await.unwrap().into_value().ok();
     let code = orders::code(server, &operator, &name, 1, orders::CODE_LIFE).await.unwrap();
@@ -171,7 +188,7 @@ async fn sign_in<S: Store>(server: &Server<S>) -> String {
     done.into_result().unwrap().cookie.expose().to_owned()
 }
 
-async fn say<S: Store>(
+pub(crate) async fn say<S: Store>(
     server: &Server<S>,
     cookie: &str,
     shown: &Approval,
@@ -209,7 +226,7 @@ pub(crate) fn refreshing(token: &str) -> TokenRequest {
 }
 
 /// The ends of a hundred tasks that run at once.
-async fn race<T: Send + 'static, F>(each: impl Fn(usize) -> F) -> Vec<T>
+pub(crate) async fn race<T: Send + 'static, F>(each: impl Fn(usize) -> F) -> Vec<T>
 where
     F: Future<Output = T> + Send + 'static,
 {
@@ -242,11 +259,11 @@ async fn ask_at_once<S: Store>(
     (given, refused)
 }
 
-fn memory() -> Memory {
+pub(crate) fn memory() -> Memory {
     Memory::open(Arc::new(Tape::default()) as Arc<dyn Journal>)
 }
 
-fn sqlite(dir: &Path) -> Sqlite {
+pub(crate) fn sqlite(dir: &Path) -> Sqlite {
     Sqlite::open(&dir.join("state.db"), Arc::new(Tape::default()) as Arc<dyn Journal>).unwrap()
 }
 

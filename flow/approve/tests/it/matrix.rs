@@ -2,14 +2,14 @@
 //! (docs/past-defects.md 5, 8, 9).
 
 use approve::answer::{self, Said};
-use approve::{challenge, ciba, device};
+use approve::{challenge, ciba, deferred, device};
 use authentication::session::Session;
 use authorization::granted::GrantRecord;
 use env::{World, rows};
 use flow::call::End;
 use flow::ends::{self, Ending};
 use flow::token::{self, Endpoint};
-use flow::{clients, nodes};
+use flow::{apply_policy, clients, nodes};
 use jose::{Algorithm, Audience, NumericDate, SigningInput};
 use monitoring::{Event, Outcome};
 use oauth::form::Form;
@@ -18,8 +18,9 @@ use oauth::token_request::{Asked, Deferred, GrantType, JwtBearer, TokenRequest};
 use oauth::{Resource, TokenText, TokenType};
 use people::sessions;
 use people::standing::UserAct;
+use policy::Files;
 use provisioning::{Act, NodeAct};
-use registry::{ClientState, NodeRecord};
+use registry::{ClientState, NodeRecord, UserRecord};
 use serde_json::json;
 use testkit::fixture::{
     ADA, Client, DOMAIN, ISSUER, Party, by_wit, client_row, code_request, credentials, exchange,
@@ -32,6 +33,7 @@ use crate::house::{House, browser, ciba_request, device_request, yes};
 
 const NOTICES: &str = "https://gateway.demo.example:8446/notices";
 const TOOLS: &str = "https://gateway.demo.example:8446/invoices";
+const LEDGER: &str = "https://gateway.demo.example:8446/ledger";
 const PARTNER: &str = "https://partner.example";
 const GRANTS: &[GrantType] = &[
     GrantType::ClientCredentials,
@@ -40,12 +42,39 @@ const GRANTS: &[GrantType] = &[
     GrantType::DeviceCode,
     GrantType::Ciba,
     GrantType::JwtBearer,
+    GrantType::Deferred,
 ];
+/// What Bob, who has the role, is asked about before there is a token.
+const DEFERRED: &str = r#"
+    name = "ledger"
+    upstream = "http://127.0.0.1:9004"
+    protocol = "http"
+    proof = "bearer"
+    [scopes]
+    "ledger.read" = "read the ledger"
+    [[action]]
+    method = "GET"
+    path = "/*"
+    scope = "ledger.read"
+"#;
 const ACCESS: &str = r#"
-    @id("all") permit(principal, action, resource);
+    @id("all") permit(principal, action, resource)
+    unless { resource has name && resource.name == "ledger" };
+    @id("duty") @obligations("approval")
+    permit(principal, action == Aims::Action::"token.issue", resource)
+    when { resource has name && resource.name == "ledger" };
     @id("ask") @obligations("approval")
     permit(principal, action == Aims::Action::"tool.call", resource)
     when { resource.name == "pay_invoice" };
+"#;
+
+/// Nobody gets a token any more.
+const CLOSED: &str = r#"
+    @id("closed") forbid(
+        principal,
+        action in [Aims::Action::"token.issue", Aims::Action::"token.exchange"],
+        resource
+    );
 "#;
 
 /// What ends. Ada is the user, `clerk` the agent, and there is a registered client.
@@ -70,10 +99,12 @@ enum Ends {
     /// Whose agent it is, and who approved its call. Rights are the agent's and the user's: of an
     /// owner who is gone no approval counts.
     OwnerDisabled,
+    /// Another policy is in force, by which nobody gets a token.
+    PolicyChanged,
 }
 
 impl Ends {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Nothing,
         Self::AgentSuspended,
         Self::AgentBack,
@@ -87,6 +118,7 @@ impl Ends {
         Self::Session,
         Self::Grants,
         Self::OwnerDisabled,
+        Self::PolicyChanged,
     ];
 }
 
@@ -106,6 +138,7 @@ struct Prepared {
 struct Office {
     house: House,
     clerk: Party,
+    files: Files,
     prepared: Vec<Prepared>,
 }
 
@@ -113,7 +146,8 @@ impl Office {
     async fn open(sim: &Sim) -> Self {
         let entropy = SimEntropy::new(sim.rng());
         let (partner, _) = client_row(GRANTS, false, &entropy, time::UnixTime::EPOCH);
-        let house = House::with(sim, policy(&partner)).await;
+        let files = policy(&partner, ACCESS);
+        let house = House::with(sim, files).await;
         let client = house.domain.client(GRANTS, false);
         let mut office = {
             let house = House { client, ..house };
@@ -121,14 +155,19 @@ impl Office {
             let owned = registry::Registration { owner: "user:bob".to_owned(), ..owned };
             house.domain.register(owned).await;
             let clerk = house.domain.party("/opt/clerk").await;
-            Self { house, clerk, prepared: Vec::new() }
+            let files = policy(&partner, &format!("{ACCESS}\n{CLOSED}"));
+            Self { house, clerk, files, prepared: Vec::new() }
         };
+        let roles = ["finance".to_owned()].into();
+        let bob = office.house.world().store().single::<UserRecord>("user:bob").unwrap();
+        office.house.world().store().put(&UserRecord { roles, ..(*bob).clone() });
         let cookie = office.house.sign_in("ada").await;
         office.own_rights();
         office.of_codes().await;
         office.of_answers(&cookie).await;
         office.of_tokens().await;
         office.of_an_approval().await;
+        office.of_deferrals().await;
         office.of_an_assertion(&partner);
         office
     }
@@ -160,13 +199,24 @@ impl Office {
             self.house.domain.code(&grant, |_| ())
         };
         let (by_agent, by_client) = (code("g1", &agent), code("g2", &client));
-        let redeemed = code("g3", &client);
+        // An agent gets a refresh token where its user lets it go on while they are away: it lasts
+        // longer than their session.
         let domain = &self.house.domain;
-        let call = self.house.client.asks(code_request(&redeemed), domain.now());
-        let refresh = domain.ask(call).await.unwrap().refresh_token.unwrap();
+        let away = domain.grant(("g5", &agent, ADA), NOTICES, "notices.read", "offline_access");
+        let away = domain.code(&away, |_| ());
+        let redeemed = [(By::Agent, away), (By::Client, code("g3", &client))];
+        let mut refreshes = Vec::new();
+        for (by, redeemed) in redeemed {
+            let call = self.call(&by, code_request(&redeemed));
+            let given = self.house.domain.ask(call).await.unwrap();
+            let refresh = given.refresh_token.unwrap();
+            refreshes.push(refresh_request(&refresh, NOTICES, ""));
+        }
+        let [agents, clients] = <[_; 2]>::try_from(refreshes).unwrap();
         self.add("authorization_code, agent", By::Agent, code_request(&by_agent));
         self.add("authorization_code, client", By::Client, code_request(&by_client));
-        self.add("refresh_token, client", By::Client, refresh_request(&refresh, NOTICES, ""));
+        self.add("refresh_token, agent", By::Agent, agents);
+        self.add("refresh_token, client", By::Client, clients);
     }
 
     /// What Ada allowed to a device, and out of band.
@@ -247,6 +297,25 @@ impl Office {
         self.prepared.push(Prepared { name, by: By::Agent, endpoint, request });
     }
 
+    /// What was put off until Bob, by his role, approved it.
+    async fn of_deferrals(&mut self) {
+        let world = self.house.world();
+        let bob = self.house.sign_in("bob").await;
+        for (name, by) in [("deferred, agent", By::Agent), ("deferred, client", By::Client)] {
+            let call = self.call(&by, credentials(LEDGER, "ledger.read"));
+            let wanting = match self.house.domain.ask(call).await {
+                Err(token::Refusal::Unapproved(wanting)) => *wanting,
+                other => panic!("{name}: {other:?}"),
+            };
+            let deferral = deferred::defer(&*world, wanting).await.unwrap().into_value().unwrap();
+            let approvals = self.house.approvals();
+            let shown = approvals.iter().find(|one| one.state == approval::State::Pending);
+            self.house.say(&bob, yes(shown.unwrap(), None)).await.unwrap();
+            let deferral_code = TokenText::parse(&deferral.deferral_code).unwrap();
+            self.add(name, by, TokenRequest::Deferred(Deferred { deferral_code }));
+        }
+    }
+
     fn of_an_assertion(&mut self, partner: &Client) {
         let now = self.house.domain.now();
         let claims = JwtGrantClaims {
@@ -314,6 +383,11 @@ impl Office {
                 self.house.act("ada", UserAct::Enable).await;
             }
             Ends::UserRemoved => self.house.act("ada", UserAct::Remove).await,
+            Ends::PolicyChanged => {
+                let (files, why) = (self.files.clone(), "enough".to_owned());
+                let done = apply_policy::apply(&*world, &operator, files, why, None).await;
+                done.unwrap().into_value().unwrap();
+            }
             Ends::OwnerDisabled => self.house.act("bob", UserAct::Disable).await,
             Ends::Session => {
                 let all = world.store().every::<Session>();
@@ -355,19 +429,21 @@ impl Office {
 }
 
 /// The usual policy, with a partner whose assertions are taken, and owners who are asked.
-fn policy(partner: &Client) -> policy::Files {
+fn policy(partner: &Client, access: &str) -> Files {
     let kid = jose::KeyId::parse("key-1").unwrap();
     let key = partner.key().unwrap().public().to_jwk().with_kid(kid).to_value();
     let domain = files().get("domain.toml").unwrap().to_owned();
     let mut domain = format!(
-        "{domain}\n[approvals]\nask = \"owner\"\n[[delegation.issuer]]\nname = \"partner\"\n\
+        "{domain}\n[approvals]\nask = \"owner\"\ndeferred = true\n\
+         [[approvals.resource]]\nname = \"ledger\"\nask = \"role:finance\"\n[[delegation.issuer]]\nname = \"partner\"\n\
          issuer = \"{PARTNER}\"\nscope = \"notices.read\"\n\
          subjects = {{ \"ada@partner\" = \"{ADA}\" }}\n[[delegation.issuer.jwks.keys]]\n"
     );
     for member in ["kty", "crv", "kid", "x", "y"] {
         domain.push_str(&format!("{member} = {}\n", key.get(member).unwrap_or(&json!(""))));
     }
-    files_but(&[("domain.toml", &domain), ("access/main.cedar", ACCESS)])
+    let ledger = ("resources/ledger.toml", DEFERRED);
+    files_but(&[("domain.toml", &domain), ("access/main.cedar", access), ledger])
 }
 
 /// Disabled agents, users and clients get nothing through any grant, and neither does what ended

@@ -10,6 +10,7 @@ use registry::user::ACCOUNTS_MAX;
 
 use crate::ceremony::NotOurs;
 use crate::end::Check;
+use crate::passkeys::FRESH;
 use crate::standing::NotAdmitted;
 use crate::throttle::TooMany;
 
@@ -75,6 +76,9 @@ pub enum Refusal {
     /// There are [`ACCOUNTS_MAX`].
     #[error("there are {ACCOUNTS_MAX} accounts already")]
     TooManyAccounts,
+    /// Whoever sits at an open browser must not stay in for good.
+    #[error("sign in again: this needs a sign-in of the last {} s", FRESH.seconds())]
+    NotFresh,
     /// Whoever began it is signed in no longer.
     #[error("nobody is signed in")]
     NotSigned,
@@ -104,6 +108,7 @@ impl Check for Refusal {
             Self::NoAccount { .. } => "upstream::NoAccount",
             Self::Taken => "upstream::Taken",
             Self::TooManyAccounts => "upstream::TooManyAccounts",
+            Self::NotFresh => "upstream::NotFresh",
             Self::NotSigned => "upstream::NotSigned",
             Self::Standing(_) => "upstream::Standing",
         }

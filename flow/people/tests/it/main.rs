@@ -1,6 +1,8 @@
 //! People as stories, over one world from one seed.
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod leave;

@@ -4,7 +4,7 @@ use authentication::session::{Acr, Session};
 use env::World;
 use monitoring::{Event, Outcome};
 use people::browser::Browser;
-use people::passkeys::{self, Asked, Refusal};
+use people::passkeys::{self, Asked, Refusal, Warned};
 use people::sessions::{self, Signed};
 use people::sign_in::{self, Ended, SignedIn, passkey};
 use people::standing::NotAdmitted;
@@ -348,7 +348,10 @@ fn webauthn_7_1_adding_is_decided_by_what_is_now() {
 #[test]
 fn s9_the_last_way_in_is_not_taken_away() {
     story(|sim| async move {
-        for (policy, expect) in [("", None), ("[sign_in]\ncodes = false", Some(Refusal::Last))] {
+        for (policy, first, warned) in [
+            ("", Some(Refusal::LastOwn), None),
+            ("[sign_in]\ncodes = false", Some(Refusal::Last), Some(Refusal::Last)),
+        ] {
             let desk = Desk { house: House::with_policy(&sim, policy).await };
             let mut key = desk.with_passkey("ada").await;
             let here = browser("b", None);
@@ -358,10 +361,14 @@ fn s9_the_last_way_in_is_not_taken_away() {
             let id = signed.user.passkeys[0].id.clone();
             let renamed = passkeys::rename(&*world, &here, &signed, &id, "desk").await.unwrap();
             assert_eq!(renamed.into_value().unwrap().passkeys[0].name, "desk");
-            let none = passkeys::remove(&*world, &here, &signed, "x").await.unwrap();
-            assert_eq!(none.into_value().err(), Some(Refusal::Unknown("x".to_owned())));
-            let removed = passkeys::remove(&*world, &here, &signed, &id).await.unwrap();
-            assert_eq!(removed.into_value().err(), expect, "{policy}");
+            let remove = async |id: &str, warned: Warned| {
+                let done = passkeys::remove(&*world, &here, &signed, id, warned).await.unwrap();
+                done.into_value().err()
+            };
+            let unknown = Some(Refusal::Unknown("x".to_owned()));
+            assert_eq!(remove("x", Warned::OfTheLast).await, unknown);
+            assert_eq!(remove(&id, Warned::Not).await, first, "{policy}");
+            assert_eq!(remove(&id, Warned::OfTheLast).await, warned, "{policy}");
         }
     });
 }

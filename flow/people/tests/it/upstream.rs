@@ -17,6 +17,7 @@ use openid::id_token::{IdToken, IdTokenClaims};
 use openid::logout::{Ends, LogoutToken};
 use people::browser::{Browser, Place};
 use people::end::End;
+use people::passkeys::FRESH;
 use people::sessions;
 use people::sign_in::SignedIn;
 use people::standing::UserAct;
@@ -206,7 +207,7 @@ impl Branch {
     }
 
     /// Somebody is sent to the company, signs in there, and comes back with this.
-    async fn sent(
+    pub(crate) async fn sent(
         &self,
         browser: &Browser<'_>,
         subject: &str,
@@ -241,14 +242,14 @@ impl Branch {
         format!("code={code}&state={}&iss={iss}", get("state"))
     }
 
-    async fn back(&self, browser: &Browser<'_>, query: &str) -> upstream::Ended {
+    pub(crate) async fn back(&self, browser: &Browser<'_>, query: &str) -> upstream::Ended {
         let form = Form::parse(query.as_bytes()).unwrap();
         let House { throttle, ceremonies, .. } = &self.house;
         let world = self.house.world();
         upstream::finish(&*world, throttle, ceremonies, browser, "company", &form).await
     }
 
-    async fn sign_in(
+    pub(crate) async fn sign_in(
         &self,
         browser: &Browser<'_>,
         subject: &str,
@@ -268,12 +269,12 @@ impl Branch {
         self.company.inner.lock().unwrap().edit = Some(edit);
     }
 
-    async fn user(&self, text: &str) -> UserRecord {
+    pub(crate) async fn user(&self, text: &str) -> UserRecord {
         people::orders::show(&*self.house.world(), &name(text)).await.unwrap().unwrap()
     }
 }
 
-fn known_as(text: &str) -> Value {
+pub(crate) fn known_as(text: &str) -> Value {
     json!({ "preferred_username": text, "name": "Ada Lovelace", "email": "ada@company.example",
         "email_verified": true })
 }
@@ -482,6 +483,12 @@ fn s9_an_account_is_added_by_its_owner_in_their_session() {
         let query = branch.sent(&there, "s-9", known_as("ada"), Some(&signed)).await;
         let out = branch.back(&browser("b", None), &query).await.unwrap().into_result();
         assert_eq!(out.err(), Some(Refusal::NotSigned));
+        // Nor by whoever sits at a browser that was left open.
+        let late = Span::from_seconds(FRESH.seconds() + 1);
+        branch.house.domain.server.clock().forth(late);
+        let (place, ceremonies) = (Place::parse("/console").unwrap(), &branch.house.ceremonies);
+        let late = upstream::begin(&*world, ceremonies, &there, "company", &place, Some(&signed));
+        assert_eq!(late.await.unwrap().err(), Some(Refusal::NotFresh));
     });
 }
 

@@ -1,16 +1,18 @@
 //! The rows of each list.
 
-use approval::{Approval, Whom};
+use approval::{Approval, State, Whom};
 use authentication::session::Session;
+use authentication::user_agent::browser_name;
 use consent::acting;
 use env::{Clock, Unavailable, World};
 use people::orders;
 
 use super::{OPERATE, ROWS_MAX};
 use crate::Shared;
-use crate::pages::acting::rights;
+use crate::pages::acting::{by, rights};
+use crate::pages::approvals::what;
 use crate::visit::Visit;
-use crate::words::{browser_name, moment};
+use crate::words::moment;
 
 /// A row of a list.
 pub(super) struct Row {
@@ -128,7 +130,7 @@ async fn sessions<W: World>(
         Row {
             cells: vec![
                 one.user.clone(),
-                one.authenticated.acr.as_str().to_owned(),
+                by(one.authenticated.acr).to_owned(),
                 browser_name(&one.browser),
                 moment(one.began),
                 moment(one.seen),
@@ -144,20 +146,23 @@ async fn sessions<W: World>(
 
 async fn approvals<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Unavailable> {
     let (found, next) = approve::list::page(world, None, after, ROWS_MAX).await?;
+    let facts = basis::facts::basis(world, Vec::new()).await?;
     let row = |one: Approval| {
         let whom = match &one.whom {
             Whom::User(user) => user.clone(),
             Whom::Role(role) => format!("anybody with the role {role}"),
             Whom::Typed => "whoever types the code".to_owned(),
         };
-        let state = match &one.answered {
-            Some(answered) => format!("{} by {}", one.state.name(), answered.by),
-            None => one.state.name().to_owned(),
+        let state = match (&one.answered, one.state) {
+            (Some(answered), State::Used) => format!("allowed by {}, done", answered.by),
+            (Some(answered), state) => format!("{} by {}", state.name(), answered.by),
+            (None, state) => state.name().to_owned(),
         };
         Row {
             cells: vec![
                 one.asks.name.clone(),
                 one.asks.subject.clone(),
+                what(world, &facts, &one),
                 whom,
                 moment(one.created),
                 state,
@@ -167,7 +172,7 @@ async fn approvals<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Una
             end: None,
         }
     };
-    let heads = &["Asked by", "For", "Asks", "When", "State"];
+    let heads = &["Asked by", "For", "What", "Who is asked", "When", "State"];
     Ok((heads, found.into_iter().map(row).collect(), next))
 }
 

@@ -1,0 +1,83 @@
+//! How somebody signs in, changed by themselves: accounts at other providers.
+
+use env::{Clock, World};
+use http::StatusCode;
+use monitoring::Event;
+use people::passkeys::{FRESH, account_id};
+use registry::UserRecord;
+use registry::user::Account;
+use testkit::fixture::{files, files_but, story};
+use time::Span;
+
+use crate::tab::House;
+
+const METHODS: &str = "/console/sign-in-methods";
+const COMPANY: &str = "https://login.company.example";
+
+/// Policy names the company, and Ada has an account there.
+async fn linked(house: &House) -> Account {
+    let (world, operator) = (house.world(), house.domain.operator());
+    let domain = files().get("domain.toml").unwrap().to_owned();
+    let domain = format!(
+        "{domain}\n[[sign_in.upstream]]\nname = \"company\"\ntitle = \"Example & Co\"\n\
+         issuer = \"{COMPANY}\"\nclient_id = \"aims\""
+    );
+    let set = files_but(&[("domain.toml", &domain)]);
+    let done = flow::apply_policy::apply(&*world, &operator, set, "a story".to_owned(), None).await;
+    assert!(done.unwrap().into_value().is_ok());
+    let mut ada = (*world.store().single::<UserRecord>("user:ada").unwrap()).clone();
+    let since = world.clock().now();
+    let account = Account { issuer: COMPANY.to_owned(), subject: "s-1".to_owned(), since };
+    ada.accounts.push(account.clone());
+    world.store().put(&ada);
+    account
+}
+
+fn accounts(house: &House) -> usize {
+    house.world().store().single::<UserRecord>("user:ada").unwrap().accounts.len()
+}
+
+/// The last way in of her own goes after a page that warns of it, and by its form alone.
+/// req: AUTHN-11 (part)
+#[test]
+fn s9_the_last_account_goes_after_a_warning() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let id = account_id(&linked(&house).await);
+        let mut ada = house.signed("ada").await;
+        let shown = ada.get(METHODS).await;
+        let text = shown.page().text(&format!("account-{id}"));
+        assert!(text.contains("Example & Co") && text.contains(COMPANY), "{text}");
+        let warned = ada.send(&shown, &format!("drop-{id}"), &[]).await;
+        assert_eq!(warned.status, StatusCode::CONFLICT);
+        assert!(warned.page().text("warning").contains("an operator"), "{}", warned.body);
+        assert_eq!(accounts(&house), 1);
+        // Whoever signs in as somebody else has no such account.
+        let mut root = house.signed("root").await;
+        let none = root.send(&warned, "last", &[]).await;
+        assert_eq!((none.status, accounts(&house)), (StatusCode::FORBIDDEN, 1));
+        let done = ada.send(&warned, "last", &[]).await;
+        assert_eq!(done.location(), format!("{METHODS}?done=account"));
+        assert_eq!(accounts(&house), 0);
+        let told = house.domain.server.journal().of(Event::UserChanged);
+        assert!(told.iter().any(|one| one.action == "account.remove"));
+        let again = ada.send(&warned, "last", &[]).await;
+        assert_eq!(again.status, StatusCode::FORBIDDEN);
+        assert!(again.page().id("failed").is_some() && again.page().id("no-accounts").is_some());
+    });
+}
+
+/// Whoever sits at a browser that was left open adds no account of theirs: they are asked who they
+/// are.
+#[test]
+fn s9_an_account_is_added_after_a_sign_in_of_late() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        linked(&house).await;
+        let mut ada = house.signed("ada").await;
+        let shown = ada.get(METHODS).await;
+        house.domain.server.clock().forth(Span::from_seconds(FRESH.seconds() + 1));
+        let late = ada.send(&shown, "add-company", &[]).await;
+        assert_eq!(late.location(), format!("/sign-in?then={METHODS}&why=fresh"));
+    });
+}

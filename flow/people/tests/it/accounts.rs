@@ -1,0 +1,113 @@
+//! Accounts at other providers: taken away by their owner, and not the last way in unwarned.
+
+use env::World;
+use monitoring::{Event, Outcome};
+use people::passkeys::{self, FRESH, Refusal, Warned};
+use people::sessions::{self, Signed};
+use people::sign_in::SignedIn;
+use people::upstream;
+use registry::UserRecord;
+use testkit::fixture::story;
+use testkit::{Sim, boxed};
+use time::Span;
+
+use crate::house::browser;
+use crate::upstream::{Branch, known_as};
+
+/// Somebody whom the company brought, and who has nothing but that account.
+struct Brought {
+    branch: Branch,
+    signed: Signed,
+}
+
+impl Brought {
+    async fn open(sim: &Sim, codes: bool) -> Self {
+        let more = format!("create = true\n[sign_in]\ncodes = {codes}");
+        let branch = Branch::open(sim, &more).await;
+        let came = branch.sign_in(&browser("a", None), "s-1", known_as("ada")).await.unwrap();
+        let signed = Self::of(&branch, &came).await;
+        Self { branch, signed }
+    }
+
+    async fn of(branch: &Branch, came: &SignedIn) -> Signed {
+        let found = sessions::of_cookie(&*branch.house.world(), came.cookie.expose()).await;
+        found.unwrap().unwrap()
+    }
+
+    async fn remove(&self, id: &str, warned: Warned) -> Result<UserRecord, Refusal> {
+        let (world, here) = (self.branch.house.world(), browser("a", None));
+        let done = passkeys::remove_account(&*world, &here, &self.signed, id, warned).await;
+        done.unwrap().into_value()
+    }
+
+    fn id(&self) -> String {
+        passkeys::account_id(&self.signed.user.accounts[0])
+    }
+}
+
+/// req: AUTHN-11 (part)
+#[test]
+fn s9_an_account_is_removed_by_its_owner_and_signs_nobody_in_afterwards() {
+    story(|sim| async move {
+        let ada = Brought::open(&sim, true).await;
+        let id = ada.id();
+        let unknown = ada.remove("x", Warned::OfTheLast).await.unwrap_err();
+        assert_eq!(unknown, Refusal::NoAccount("x".to_owned()));
+        // It is all she has: she is told so first, and nothing is done.
+        assert_eq!(ada.remove(&id, Warned::Not).await, Err(Refusal::LastOwn));
+        assert_eq!(ada.branch.user("ada").await.accounts.len(), 1);
+        let journal = ada.branch.house.domain.server.journal();
+        let told = journal.last().unwrap();
+        assert_eq!((told.action.as_str(), told.outcome), ("account.remove", Outcome::Refused));
+        // Of many at once one takes it away.
+        let all = (0..100).map(|_| boxed(ada.remove(&id, Warned::OfTheLast)));
+        let ends = sim.all(all.collect()).await;
+        assert_eq!(ends.iter().filter(|end| end.is_ok()).count(), 1);
+        assert!(ada.branch.user("ada").await.accounts.is_empty());
+        let records = journal.of(Event::UserChanged);
+        let done = records.iter().find(|one| one.outcome == Outcome::Done).unwrap();
+        assert_eq!(done.subject.as_deref(), Some("user:ada"));
+        assert_eq!(done.facts["issuer"], "https://login.company.example");
+        // Whoever has it there is somebody new here: not Ada.
+        let came = ada.branch.sign_in(&browser("b", None), "s-1", known_as("ada")).await.unwrap();
+        assert_ne!(came.session.user, "user:ada");
+    });
+}
+
+/// Where no operator gives codes, the last way in stays, whatever was warned of.
+#[test]
+fn s9_the_last_account_stays_where_there_are_no_codes() {
+    story(|sim| async move {
+        let ada = Brought::open(&sim, false).await;
+        for warned in [Warned::Not, Warned::OfTheLast] {
+            assert_eq!(ada.remove(&ada.id(), warned).await, Err(Refusal::Last));
+        }
+    });
+}
+
+/// A second account is another way in, unless policy does not know its provider any more; and one
+/// that lets nobody in is nobody's last way.
+#[test]
+fn s9_what_lets_nobody_in_is_no_way_in() {
+    story(|sim| async move {
+        let ada = Brought::open(&sim, true).await;
+        let world = ada.branch.house.world();
+        let mut user = ada.branch.user("ada").await;
+        let mut other = user.accounts[0].clone();
+        other.issuer = "https://login.former.example".to_owned();
+        user.accounts.push(other.clone());
+        world.store().put(&user);
+        let (known, former) = (ada.id(), passkeys::account_id(&other));
+        assert_eq!(ada.remove(&known, Warned::Not).await, Err(Refusal::LastOwn));
+        assert_eq!(ada.remove(&former, Warned::Not).await.unwrap().accounts.len(), 1);
+        user.accounts[1].issuer = user.accounts[0].issuer.clone();
+        user.accounts[1].subject = "s-2".to_owned();
+        world.store().put(&user);
+        assert_eq!(ada.remove(&known, Warned::Not).await.unwrap().accounts.len(), 1);
+        // Not by whoever sits at a browser that was left open.
+        ada.branch.house.domain.server.clock().forth(Span::from_seconds(FRESH.seconds() + 1));
+        let late = ada.remove(&passkeys::account_id(&user.accounts[1]), Warned::OfTheLast).await;
+        assert_eq!(late, Err(Refusal::NotFresh));
+        assert!(upstream::offered(&*world).await.unwrap()[0].issuer.ends_with("company.example"));
+    });
+}
