@@ -32,7 +32,7 @@ use crate::journal::Tape;
 use crate::people::Server;
 use crate::suite::record;
 
-const MANY: usize = 100;
+pub(crate) const MANY: usize = 100;
 const GRANTS: [GrantType; 4] =
     [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::DeviceCode, GrantType::Ciba];
 
@@ -147,7 +147,7 @@ impl<S: Store> House<S> {
     }
 }
 
-async fn put<S: Store>(server: &Server<S>, writes: Vec<Write>) {
+pub(crate) async fn put<S: Store>(server: &Server<S>, writes: Vec<Write>) {
     let change = Change { writes, uses: Vec::new(), records: vec![record("put")] };
     server.store().commit(change).await.unwrap();
 }
@@ -157,7 +157,7 @@ const fn browser(session: Option<&str>) -> Browser<'_> {
 }
 
 /// The cookie of a session of Ada, who is added if nobody did before.
-async fn sign_in<S: Store>(server: &Server<S>) -> String {
+pub(crate) async fn sign_in<S: Store>(server: &Server<S>) -> String {
     let operator = basis::turns::Operator("uid:1000".to_owned());
     let name = UserName::parse("ada").unwrap();
     let new =
@@ -171,7 +171,7 @@ async fn sign_in<S: Store>(server: &Server<S>) -> String {
     done.into_result().unwrap().cookie.expose().to_owned()
 }
 
-async fn say<S: Store>(
+pub(crate) async fn say<S: Store>(
     server: &Server<S>,
     cookie: &str,
     shown: &Approval,
@@ -183,7 +183,7 @@ async fn say<S: Store>(
     ended.into_result().map(|one| one.state).map_err(|refusal| refusal.check())
 }
 
-async fn ask<S: Store>(
+pub(crate) async fn ask<S: Store>(
     server: &Server<S>,
     client: &Client,
     request: TokenRequest,
@@ -209,7 +209,7 @@ pub(crate) fn refreshing(token: &str) -> TokenRequest {
 }
 
 /// The ends of a hundred tasks that run at once.
-async fn race<T: Send + 'static, F>(each: impl Fn(usize) -> F) -> Vec<T>
+pub(crate) async fn race<T: Send + 'static, F>(each: impl Fn(usize) -> F) -> Vec<T>
 where
     F: Future<Output = T> + Send + 'static,
 {
@@ -242,11 +242,11 @@ async fn ask_at_once<S: Store>(
     (given, refused)
 }
 
-fn memory() -> Memory {
+pub(crate) fn memory() -> Memory {
     Memory::open(Arc::new(Tape::default()) as Arc<dyn Journal>)
 }
 
-fn sqlite(dir: &Path) -> Sqlite {
+pub(crate) fn sqlite(dir: &Path) -> Sqlite {
     Sqlite::open(&dir.join("state.db"), Arc::new(Tape::default()) as Arc<dyn Journal>).unwrap()
 }
 
