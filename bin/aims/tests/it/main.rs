@@ -13,6 +13,7 @@ mod audit;
 mod clients;
 mod clock;
 mod confidential;
+mod decisions;
 mod endings;
 mod enrolling;
 mod federation;
