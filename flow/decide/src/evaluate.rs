@@ -174,6 +174,7 @@ impl<W: World> Desk<'_, W> {
             }
         };
         let mut record = self.record();
+        record.action = asked.action().to_owned();
         describe(&mut record, &asked);
         let hash = bound::hash_of(&asked.bound(request)).ok();
         let shows =
@@ -227,6 +228,8 @@ impl<W: World> Desk<'_, W> {
         refused(record, no.check, &no.message, no.needs.clone());
         let mut response = Response { decision: false, context: no.told };
         let context = &mut response.context;
+        let policy = self.pep.facts.version();
+        context.entry("policy".to_owned()).or_insert_with(|| policy.into());
         context.insert("reason".to_owned(), no.reason.into());
         context.insert("message".to_owned(), no.message.into());
         let mut next = no.next;
@@ -403,7 +406,6 @@ fn failed(status: u16, why: &impl ToString) -> Response {
 
 /// What the record says of the question.
 pub(crate) fn describe(record: &mut Record, asked: &Asked<'_>) {
-    record.action = asked.action().to_owned();
     record.agent = Some(asked.principal.clone());
     record.subject = Some(behalf(asked).to_owned()).filter(|subject| !subject.is_empty());
     record.actors.clone_from(&asked.actors);

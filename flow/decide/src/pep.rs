@@ -118,9 +118,11 @@ impl Pep {
         record.proof = Some(self.proof.to_owned()).filter(|proof| !proof.is_empty());
         record.policy = Some(self.facts.version());
         record.epoch = Some(self.facts.epoch.0);
-        record.jti = Some(self.token.jti().to_owned());
         record.root = Some(self.token.root().to_owned());
+        // Whose token it was is beside the story that is told of the question.
+        let token = self.token.jti().to_owned();
         record.attestation.insert("asked_by".to_owned(), self.client_id().to_owned());
+        record.attestation.insert("asked_with".to_owned(), token);
         record
     }
 

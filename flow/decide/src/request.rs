@@ -21,6 +21,9 @@ use crate::subject::{self, Known, behalf};
 use crate::task::told;
 use crate::turns::{TRIES_MAX, overtaken, pause};
 
+/// What the record says of what was handed in before.
+const AGAIN: &str = "access_request.again";
+
 /// What is handed in.
 #[derive(Clone, Debug)]
 pub struct HandedIn {
@@ -99,6 +102,7 @@ async fn take<W: World>(
         if ticket.body.as_deref() != Some(handed.body.as_str()) {
             return Ok(Err(Refusal::Duplicate));
         }
+        record.action = AGAIN.to_owned();
         let found = approval(world, &ticket.approval).await?;
         let again = found.map(|found| {
             ask::describe(record, &found);

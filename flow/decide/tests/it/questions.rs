@@ -154,6 +154,7 @@ fn s10_1_3_who_is_not_in_force_is_denied() {
             let told = house.ask(question).await;
             let found = (&told["decision"], told["context"]["reason"].as_str().unwrap());
             assert_eq!(found, (&json!(false), reason), "{question}");
+            assert!(told["context"]["policy"].as_str().unwrap().starts_with("sha256:"));
         };
         let mut ghost = behalf.clone();
         ghost["context"]["subject"] = json!("user:ghost");

@@ -284,6 +284,10 @@ fn arap_the_same_request_is_one_task() {
         // Without a key, the denial is one.
         let first = house.submit(&handed).await.unwrap();
         assert_eq!(house.submit(&handed).await.unwrap().task.id, first.task.id);
+        let asked = house.domain.server.journal().of(Event::ApprovalAsked);
+        let put = asked.iter().filter(|one| one.action == "access_request.ask");
+        let put = put.filter(|one| one.outcome == Outcome::Done).count();
+        assert_eq!(put, house.approvals().len());
         // At most eight questions of one client wait for somebody.
         let mut waiting = house.approvals().len();
         for n in 0..20 {
