@@ -1,13 +1,15 @@
 # The official MCP client, unmodified, that nobody registered: from a 401 at the gateway it finds the
 # authorization server, is known there by the document at its own URL, sends a person to consent, and
-# calls a protected tool in that person's name.
-# req: AUTHZ-26, AUTHZ-22 (part), AUTHZ-06 (part)
+# calls a protected tool in that person's name. Then openid-client: found by OpenID Connect, registered
+# and managed by itself.
+# req: AUTHZ-26, AUTHZ-22, AUTHZ-06 (part)
 set -euo pipefail
 . "$PEERS/need.bash"
 . "$PEERS/up.bash"
 need_command openssl
 need_node @modelcontextprotocol/sdk
 need_node @modelcontextprotocol/server-everything
+need_node openid-client
 
 domain=mcp-user.example
 upstream_port=$((AIMS_PORT_BASE + 8))
@@ -20,6 +22,7 @@ new_policy "$domain"
 cat >>"$POLICY/domain.toml" <<END
 
 [registration]
+dynamic = "open"
 documents = "listed"
 hosts = ["localhost:$document_port"]
 addresses = ["127.0.0.1/32", "::1/128"]

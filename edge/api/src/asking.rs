@@ -32,10 +32,7 @@ pub(crate) async fn device<W: World>(
 ) -> Answer {
     let (source, read) = read(&shared, request).await;
     match read {
-        Ok(call) => {
-            let end = device::authorize(&*shared.world, &call).await;
-            ended(&shared, &source, end).await
-        }
+        Ok(call) => ended(&shared, &source, device::authorize(&*shared.world, &call).await).await,
         Err(unread) => token::refused(&shared, &source, &unread),
     }
 }
@@ -46,13 +43,15 @@ pub(crate) async fn backchannel<W: World>(
     request: Request<Body>,
 ) -> Answer {
     let (source, read) = read(&shared, request).await;
-    match read {
-        Ok(call) => {
-            let end = ciba::authorize(&*shared.world, &call).await;
-            ended(&shared, &source, end).await
-        }
+    let mut answer = match read {
+        Ok(call) => ended(&shared, &source, ciba::authorize(&*shared.world, &call).await).await,
         Err(unread) => token::refused(&shared, &source, &unread),
+    };
+    // CIBA Core 1.0 §13: "HTTP 401 Unauthorized", where it is `invalid_client`.
+    if answer.extensions().get() == Some(&ErrorCode::InvalidClient) {
+        *answer.status_mut() = StatusCode::UNAUTHORIZED;
     }
+    answer
 }
 
 /// `POST /transaction-authorization`: a challenge that is handed in, or the wait for its answer.
@@ -69,8 +68,7 @@ pub(crate) async fn transaction<W: World>(
     // §5.3: "The client polls the transaction authorization endpoint by sending a POST request"
     // with the identifier.
     let Some(id) = call.form.get(ID) else {
-        let end = challenge::authorize(&*shared.world, &call).await;
-        return ended(&shared, &source, end).await;
+        return ended(&shared, &source, challenge::authorize(&*shared.world, &call).await).await;
     };
     let Ok(deferral_code) = TokenText::parse(id) else {
         let unread = Unread::from(TokenRequestError::Missing { name: ID });

@@ -5,7 +5,7 @@
 
 use authentication::{attested_client, spiffe_wit};
 use authorization::granted::NotYet;
-use authorization::grants;
+use authorization::{grants, presented};
 use axum::body::Body;
 use flow::token::{ClientRefusal, Refusal, asker};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -43,6 +43,7 @@ impl Wire {
         let body = TokenError::new(self.code).with_description(&self.text);
         let mut answer = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
         *answer.status_mut() = self.status;
+        answer.extensions_mut().insert(self.code);
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);
         not_kept(headers);
@@ -209,6 +210,11 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Wire {
         // RFC 9449 §5: "invalid_dpop_proof", "to indicate that the DPoP proof is invalid".
         Refusal::Dpop(_) | Refusal::DpopReplayed => Wire::bad(ErrorCode::InvalidDpopProof, refusal),
         Refusal::AssertionReplayed => Wire::bad(ErrorCode::InvalidGrant, refusal),
+        // RFC 8693 §2.2.2: "If the authorization server is unwilling or unable to issue a token for
+        // any target service [...] the "invalid_target" error code SHOULD be used".
+        Refusal::Subject(presented::Refusal::NotGrantedAt(_)) | Refusal::Target(_) => {
+            Wire::bad(ErrorCode::InvalidTarget, refusal)
+        }
         // RFC 8693 §2.2.2: "if either the "subject_token" or "actor_token" are invalid for any
         // reason, or are unacceptable based on policy, [...] The value of the "error" parameter
         // MUST be the "invalid_request" error code."
@@ -216,8 +222,6 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Wire {
             Wire::bad(ErrorCode::InvalidRequest, refusal)
         }
         Refusal::GrantType(_) => Wire::bad(ErrorCode::UnsupportedGrantType, refusal),
-        // RFC 8707 §2: "MAY fail requests that omit the parameter with an "invalid_target" error."
-        Refusal::Target(_) => Wire::bad(ErrorCode::InvalidTarget, refusal),
         Refusal::Grant(grant) => Wire::bad(of_grant(grant), refusal),
         // MCP: `resource` "MUST be included in both authorization requests and token requests".
         Refusal::Profile(Unmet(Demand::NamesResource)) => {
@@ -232,9 +236,6 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Wire {
         Refusal::Denied(denial) if !denial.errors.is_empty() && denial.rules.is_empty() => {
             Wire::bad(ErrorCode::InvalidTarget, "policy could not be decided")
         }
-        // RFC 8693 §2.2.2: "If the authorization server is unwilling or unable to issue a token for
-        // any target service indicated by the "resource" or "audience" parameters, the
-        // "invalid_target" error code SHOULD be used".
         Refusal::Denied(_) | Refusal::Unapproved(_) => Wire::bad(ErrorCode::InvalidTarget, refusal),
         Refusal::Unmakeable(_) => Wire::new(
             StatusCode::INTERNAL_SERVER_ERROR,

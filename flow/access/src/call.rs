@@ -13,8 +13,11 @@ use std::future::Future;
 use authorization::presented::Presented;
 use authorization::{Audience, Proof, ResourcePolicy};
 use env::rows::Feed;
-use env::{Change, Clock, CommitFault, Key, Receipt, Recorded, Store, Unavailable, World};
+use env::{
+    Change, Clock, CommitFault, Key, Receipt, Recorded, SingleUse, Store, Unavailable, World,
+};
 use gateway::{Call, Refusal, Wanted, WantedKind, map};
+use jose::TokenHash;
 use monitoring::{Event, Outcome, Record};
 use pdp::{Circumstances, Decision, Denial, Fact, Permit, Question, Resource};
 use time::UnixTime;
@@ -153,12 +156,13 @@ where
     // durable; one that policy marks read-only may be forwarded while the append runs.
     let (receipt, answer) = if permitted.wanted.read_only {
         let (committed, answer) = both(world.store().commit(change), send(forward)).await;
-        match receipt(world, record, committed).await? {
+        match receipt(world, record, permitted.refused, committed).await? {
             Ok(receipt) => (receipt, answer),
             Err(refused) => return Ok(End::Refused(refused)),
         }
     } else {
-        match receipt(world, record, world.store().commit(change).await).await? {
+        let committed = world.store().commit(change).await;
+        match receipt(world, record, permitted.refused, committed).await? {
             Ok(receipt) => (receipt, send(forward).await),
             Err(refused) => return Ok(End::Refused(refused)),
         }
@@ -209,27 +213,39 @@ async fn both<A: Send, B: Send>(
     .await
 }
 
-/// The receipt of the decision; a proof that was used before turns it into a refusal.
+/// The receipt of the decision; what was used before turns it into a refusal of this form.
 async fn receipt<W: World>(
     world: &W,
     record: Record,
+    form: Refused,
     committed: Result<Receipt, CommitFault>,
 ) -> Result<Result<Receipt, Recorded<Refused>>, Unavailable> {
     match committed {
         Ok(receipt) => Ok(Ok(receipt)),
         Err(CommitFault::Conflict(_)) => Err(overtaken()),
         Err(CommitFault::Unavailable(why)) => Err(why),
-        Err(CommitFault::Used(_)) => {
+        Err(CommitFault::Used(used)) => {
+            let refusal = seen_before(&record, &used);
             let mut replay = begin(world, Event::CallDecided);
             let (id, time) = (replay.id, replay.time);
             replay = Record { id, time, used: Vec::new(), rules: Vec::new(), ..record };
             replay.txn = None;
-            let refusal = Refusal::Replayed;
             refused(&mut replay, refusal.check(), &refusal, None);
             let commit = world.store().commit(Change::record(replay)).await;
             let receipt = settled(commit)?.ok_or_else(overtaken)?;
-            Ok(Err(Recorded::new(Refused::bare(refusal), &receipt)))
+            Ok(Err(Recorded::new(Refused { refusal, transaction: None, ..form }, &receipt)))
         }
+    }
+}
+
+/// What of a call was used before: the approval that its token is of, or the proof.
+fn seen_before(record: &Record, used: &SingleUse) -> Refusal {
+    let hash = TokenHash::from_bytes(used.hash).to_base64url();
+    let approval = record.attestation.contains_key(challenge::APPROVED);
+    match record.proof.as_deref() {
+        _ if approval && record.used.last().is_some_and(|last| last.hash == hash) => Refusal::Spent,
+        Some(dpop::NAME) => Refusal::DpopReplayed,
+        _ => Refusal::Replayed,
     }
 }
 
@@ -253,7 +269,8 @@ async fn refuse<W: World, A>(
     let why = refusal.refusal.to_string();
     refused(&mut record, refusal.refusal.check(), &why, needs);
     change.records.push(record.clone());
-    match receipt(world, record, world.store().commit(change).await).await? {
+    let committed = world.store().commit(change).await;
+    match receipt(world, record, refusal.clone(), committed).await? {
         Ok(receipt) => Ok(End::Refused(Recorded::new(refusal, &receipt))),
         Err(replayed) => Ok(End::Refused(replayed)),
     }
@@ -273,6 +290,8 @@ pub(crate) struct Permitted<'a> {
     pub(crate) wanted: Wanted,
     pub(crate) presented: Presented,
     pub(crate) permit: Permit,
+    /// The form of a refusal, where it turns out that the proof was used before.
+    refused: Refused,
 }
 
 impl Permitted<'_> {
@@ -381,7 +400,10 @@ fn judge<'a>(
     // Nothing here can take a member out of an answer.
     let decision = asked.facts.set().pdp().decide(&question);
     match decision.after(approved.is_some(), acr.as_deref()).without_obligations() {
-        Decision::Permit(permit) => Ok(Permitted { resource, audience, wanted, presented, permit }),
+        Decision::Permit(permit) => {
+            let refused = refusing.with(Refusal::Replayed);
+            Ok(Permitted { resource, audience, wanted, presented, permit, refused })
+        }
         Decision::Deny(denial) => {
             refusing.presented = Some(Box::new(presented));
             Err(Box::new(refusing.with(denied(&denial))))

@@ -40,12 +40,8 @@ pub async fn of_person<W: World>(world: &W, signed: &Signed) -> Result<Theirs, U
     }
     found.sort_by_key(|one| std::cmp::Reverse(one.created));
     let now = world.clock().now();
-    let acr = signed.session.authenticated.acr;
-    let answerer = Answerer { user: &user, roles: &signed.user.roles, acr };
     let waits = |one: &Approval| {
-        one.state_at(now) == State::Pending
-            && one.whom != Whom::Typed
-            && one.is_asked(&answerer).is_ok()
+        one.state_at(now) == State::Pending && one.whom != Whom::Typed && asks(one, signed)
     };
     let (waiting, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(waits);
     others.truncate(PAGE_MAX);
@@ -58,14 +54,19 @@ pub async fn one_of<W: World>(
     signed: &Signed,
     id: &str,
 ) -> Result<Option<Approval>, Unavailable> {
-    let (user, acr) = (signed.user.id(), signed.session.authenticated.acr);
-    let answerer = Answerer { user: &user, roles: &signed.user.roles, acr };
+    let user = signed.user.id();
     let found = one(world, id).await?;
     Ok(found.filter(|one| {
-        let asked = one.whom != Whom::Typed && one.is_asked(&answerer).is_ok();
+        let asked = one.whom != Whom::Typed && asks(one, signed);
         let answered = one.answered.as_ref().is_some_and(|answered| answered.by == user);
         asked || answered || one.asks.subject == user
     }))
+}
+
+/// Whether it is this person's to answer: others may look at it.
+pub fn asks(approval: &Approval, signed: &Signed) -> bool {
+    let (user, acr) = (signed.user.id(), signed.session.authenticated.acr);
+    approval.is_asked(&Answerer { user: &user, roles: &signed.user.roles, acr }).is_ok()
 }
 
 /// One approval, for operators.

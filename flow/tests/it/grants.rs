@@ -443,7 +443,7 @@ fn rfc9449_5_a_public_clients_tokens_are_bound_to_the_key_that_it_shows() {
         let replayed = call("DPoP", proof());
         assert_eq!(house.domain.refusal_of(replayed.clone()).await, None);
         let again = house.domain.refusal_of(replayed).await;
-        assert_eq!(again, Some(gateway::Refusal::Replayed));
+        assert_eq!(again, Some(gateway::Refusal::DpopReplayed));
     });
 }
 

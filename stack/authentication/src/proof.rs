@@ -57,3 +57,10 @@ pub enum ProofRefusal {
     #[error("a token field: {0}")]
     Text(NotATokenText),
 }
+
+impl ProofRefusal {
+    /// Whether the certificate that the token is bound to is not the connection's.
+    pub const fn is_of_certificate(&self) -> bool {
+        matches!(self, Self::NoCertificate | Self::OtherCertificate)
+    }
+}

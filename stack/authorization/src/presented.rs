@@ -77,8 +77,8 @@ impl Presented {
         life: Span,
     ) -> Result<Self, Refusal> {
         held.is_live(now).map_err(|over| Refusal::NoGrant(over.to_string()))?;
-        let none = || Refusal::NoGrant(format!("`{target}` is not among what was granted"));
-        let granted = held.targets.get(target).ok_or_else(none)?;
+        let granted = held.targets.get(target);
+        let granted = granted.ok_or_else(|| Refusal::NotGrantedAt(target.to_owned()))?;
         let broken = |error: &dyn std::fmt::Display| Refusal::NoGrant(error.to_string());
         let authenticated = held.authenticated.as_ref();
         Self::of_claims(
@@ -376,9 +376,12 @@ pub enum Refusal {
     /// An opaque token that nobody was given, or whose time is long over.
     #[error("this is no token of this server")]
     Unknown,
-    /// It stands for no grant that holds, of this client and for this target.
+    /// It stands for no grant that holds, of this client.
     #[error("it stands for no grant: {0}")]
     NoGrant(String),
+    /// What it stands for is not for this target.
+    #[error("`{0}` is not among what was granted")]
+    NotGrantedAt(String),
     /// It is for somebody else.
     #[error("token for `{found}`, not for `{expected}`")]
     OtherAudience {

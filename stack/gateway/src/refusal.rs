@@ -72,6 +72,12 @@ pub enum Refusal {
     /// The proof was seen before.
     #[error("the proof was used before")]
     Replayed,
+    /// The DPoP proof was seen before.
+    #[error("the DPoP proof was used before")]
+    DpopReplayed,
+    /// The token is for one approved call, which was made.
+    #[error("the access token is for one approved call, and that was made")]
+    Spent,
     /// Somebody the token concerns is suspended or ended, or the token is older than that.
     #[error("`{who}`: {why}")]
     NotInForce {
@@ -186,6 +192,8 @@ impl Refusal {
             Self::Ended { .. } => "gateway::Ended",
             Self::Disabled { .. } => "gateway::Disabled",
             Self::Replayed => "gateway::Replayed",
+            Self::DpopReplayed => "gateway::DpopReplayed",
+            Self::Spent => "gateway::Spent",
             Self::NotInForce { .. } => "gateway::NotInForce",
             Self::NotRegistered { .. } => "gateway::NotRegistered",
             Self::Scope { .. } => "gateway::Scope",
@@ -213,10 +221,14 @@ impl Refusal {
             | Self::Ended { .. }
             | Self::Disabled { .. }
             | Self::NotInForce { .. }
-            | Self::NotRegistered { .. } => Status::InvalidToken,
+            | Self::NotRegistered { .. }
+            | Self::Spent => Status::InvalidToken,
+            // RFC 8705 §3: "the resource access attempt MUST be rejected with an error, per
+            // [RFC6750], using an HTTP 401 status code and the "invalid_token" error code."
+            Self::Proof(proof) if proof.is_of_certificate() => Status::InvalidToken,
             Self::Proof(_) | Self::Replayed => Status::InvalidProof,
             Self::Dpop(refused) if refused.asks_for_nonce() => Status::UseDpopNonce,
-            Self::Dpop(_) => Status::InvalidDpopProof,
+            Self::Dpop(_) | Self::DpopReplayed => Status::InvalidDpopProof,
             Self::Scope { scope } => Status::InsufficientScope(scope.clone()),
             Self::Map(MapRefusal::HttpMethod { .. }) => Status::MethodNotAllowed,
             Self::Map(MapRefusal::NoAction { .. } | MapRefusal::RpcMethod { .. })

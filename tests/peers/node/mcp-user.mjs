@@ -9,6 +9,7 @@ import { createServer } from "node:https";
 import { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { None, dynamicClientRegistration } from "openid-client";
 import { Browser, consent } from "./browser.mjs";
 
 const [issuer, server, document, files] = process.argv.slice(2);
@@ -106,3 +107,28 @@ await assert.rejects(async () => {
 }, UnauthorizedError);
 await client.close();
 web.close();
+
+// The other way to be known: OpenID discovery, registration (RFC 7591), and what is registered read,
+// replaced and deleted by the client itself (RFC 7592).
+const config = await dynamicClientRegistration(
+  new URL(issuer),
+  { client_name: "Second", redirect_uris: metadata.redirect_uris, token_endpoint_auth_method: "none" },
+  None(),
+);
+assert.equal(config.serverMetadata().issuer, issuer);
+const { client_id, registration_client_uri, registration_access_token } = config.clientMetadata();
+const manage = async (method, body) => {
+  const answer = await fetch(registration_client_uri, {
+    method,
+    headers: { authorization: `Bearer ${registration_access_token}`, "content-type": "application/json" },
+    body: body && JSON.stringify(body),
+  });
+  return { status: answer.status, told: answer.status === 200 ? await answer.json() : undefined };
+};
+const { status, told: read } = await manage("GET");
+assert.deepEqual([status, read.client_id, read.client_name], [200, client_id, "Second"]);
+const { registration_client_uri: _, registration_access_token: __, client_id_issued_at: ___, ...own } = read;
+const replaced = await manage("PUT", { ...own, client_name: "Third" });
+assert.equal(replaced.told?.client_name, "Third", JSON.stringify(replaced));
+assert.equal((await manage("DELETE")).status, 204);
+assert.equal((await manage("GET")).status, 401);

@@ -177,6 +177,11 @@ impl Actor {
 
     /// Asks the token endpoint, authenticated by WIT and proof of possession.
     pub(crate) async fn ask(&self, pairs: &[(&str, &str)]) -> Answer {
+        self.ask_at("token", pairs).await
+    }
+
+    /// The same at another endpoint of the issuer.
+    pub(crate) async fn ask_at(&self, path: &str, pairs: &[(&str, &str)]) -> Answer {
         let key = PrivateKey::from_jwk_private_text(self.wit.key.expose()).unwrap();
         let claims = ClientAttestationPopClaims {
             aud: Audience::one(&self.issuer),
@@ -194,13 +199,24 @@ impl Actor {
             ("OAuth-Client-Attestation", self.wit.token.expose()),
             ("OAuth-Client-Attestation-PoP", proof.as_str()),
         ];
-        self.ask_with(&[&[("client_id", self.id.as_str())], pairs].concat(), &fields).await
+        let pairs = [&[("client_id", self.id.as_str())], pairs].concat();
+        self.ask_at_with(path, &pairs, &fields).await
     }
 
     /// Asks the token endpoint with these fields alone.
     pub(crate) async fn ask_with(&self, pairs: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
+        self.ask_at_with("token", pairs, fields).await
+    }
+
+    /// The same at another endpoint of the issuer.
+    pub(crate) async fn ask_at_with(
+        &self,
+        path: &str,
+        pairs: &[(&str, &str)],
+        fields: &[(&str, &str)],
+    ) -> Answer {
         let kind = ("content-type", "application/x-www-form-urlencoded");
-        let (url, fields) = (format!("{}/token", self.issuer), [&[kind], fields].concat());
+        let (url, fields) = (format!("{}/{path}", self.issuer), [&[kind], fields].concat());
         self.https.send(Method::POST, &url, &fields, &form(pairs)).await.unwrap()
     }
 

@@ -1,7 +1,6 @@
 //! Clients that are not agents, of a running installation: how they come, and what a person lets
 //! one of them do.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::running::{Answer, DOMAIN, Https, Site};
+use crate::browser::{Tab, location};
+use crate::running::{DOMAIN, Site};
 
 fn told(site: &Site, arguments: &[&str]) -> Value {
     let ended = site.aims(&[arguments, &["--output", "json"]].concat());
@@ -77,91 +77,6 @@ async fn rfc7591_3_and_7592_2_a_client_comes_by_an_operator_or_with_a_token_of_o
         listed.iter().map(|one| one["client_id"].as_str().unwrap()).collect::<Vec<_>>(),
         [id]
     );
-}
-
-/// A browser: it keeps cookies, and sends the forms that it was shown.
-struct Tab {
-    https: Https,
-    origin: String,
-    cookies: BTreeMap<String, String>,
-}
-
-impl Tab {
-    fn new(site: &Site) -> Self {
-        Self { https: site.https(), origin: site.url(0), cookies: BTreeMap::new() }
-    }
-
-    async fn send(&mut self, method: Method, path: &str, body: &str) -> Answer {
-        let url = match path.starts_with('/') {
-            true => format!("{}{path}", self.origin),
-            false => path.to_owned(),
-        };
-        let cookies: Vec<_> =
-            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let (cookies, origin) = (cookies.join("; "), self.origin.clone());
-        let mut fields = vec![("cookie", cookies.as_str())];
-        if method == Method::POST {
-            fields.push(("origin", origin.as_str()));
-            fields.push(("content-type", "application/x-www-form-urlencoded"));
-        }
-        let answer = self.https.send(method, &url, &fields, body).await.unwrap();
-        for cookie in answer.headers.get_all("set-cookie") {
-            let cookie = cookie.to_str().unwrap().split(';').next().unwrap();
-            let (name, value) = cookie.split_once('=').unwrap();
-            self.cookies.insert(name.to_owned(), value.to_owned());
-        }
-        answer
-    }
-
-    /// Goes there, and on as it is sent, up to a page or another origin.
-    async fn open(&mut self, path: &str) -> (Answer, Option<String>) {
-        let mut answer = self.send(Method::GET, path, "").await;
-        while let Some(to) = location(&answer) {
-            if !to.starts_with('/') {
-                return (answer, Some(to));
-            }
-            answer = self.send(Method::GET, &to, "").await;
-        }
-        (answer, None)
-    }
-
-    /// Sends the form of that id as it stands, with these fields.
-    async fn submit(&mut self, page: &Answer, id: &str, more: &[(&str, &str)]) -> Answer {
-        let text = String::from_utf8(page.body.clone()).unwrap();
-        let form = text.split("<form ").find(|form| form.contains(&format!("id=\"{id}\"")));
-        let form = form.unwrap_or_else(|| panic!("no form `{id}`: {text}"));
-        let form = form.split("</form>").next().unwrap();
-        let of = |tag: &str, name: &str| {
-            let value = tag.split_once(&format!(" {name}=\"")).map(|(_, rest)| rest);
-            value.map(|rest| rest.split('"').next().unwrap().replace("&amp;", "&"))
-        };
-        let tag = format!(" {}", form.split('>').next().unwrap());
-        let action = of(&tag, "action").unwrap();
-        let mut fields = url::form_urlencoded::Serializer::new(String::new());
-        for input in form.split("<input").skip(1) {
-            let input = input.split('>').next().unwrap();
-            let is_box = of(input, "type").as_deref() == Some("checkbox");
-            let sent = of(input, "name").filter(|_| !is_box || input.contains(" checked"));
-            let sent = sent.filter(|name| more.iter().all(|(other, _)| other != name));
-            if let Some(name) = sent {
-                fields.append_pair(&name, &of(input, "value").unwrap_or_default());
-            }
-        }
-        fields.extend_pairs(more);
-        self.send(Method::POST, &action, &fields.finish()).await
-    }
-
-    /// Signs in where it is asked to, and is shown what it came for.
-    async fn signed_in(&mut self, path: &str, code: &str) -> Answer {
-        let (page, _) = self.open(path).await;
-        let sent = self.submit(&page, "by-code", &[("user", "ada"), ("code", code)]).await;
-        let to = location(&sent).unwrap_or_else(|| panic!("{:?}", sent.body));
-        self.open(&to).await.0
-    }
-}
-
-fn location(answer: &Answer) -> Option<String> {
-    answer.headers.get("location").map(|to| to.to_str().unwrap().to_owned())
 }
 
 const NOTES: &str = r#"
@@ -241,7 +156,7 @@ async fn rfc8252_7_3_a_person_lets_a_program_of_this_machine_act() {
     // Pushed: the browser carries no more than a reference.
     assert!(url.contains("request_uri=") && !url.contains("code_challenge"), "{url}");
     let mut tab = Tab::new(&site);
-    let page = tab.signed_in(&url, &code).await;
+    let page = tab.signed_in(&url, "ada", &code).await;
     let allowed = tab.submit(&page, "consent", &[("answer", "allow")]).await;
     let back = location(&allowed).unwrap_or_else(|| {
         panic!("{}: {}", allowed.status, String::from_utf8_lossy(&allowed.body))
@@ -295,7 +210,7 @@ async fn rfc8628_3_a_person_lets_a_device_act() {
     let typed = line.trim().rsplit(' ').next().unwrap().to_owned();
     assert!(line.starts_with(&format!("go to {}/device and type ", site.url(0))), "{line}");
     let mut tab = Tab::new(&site);
-    let page = tab.signed_in("/device", &code).await;
+    let page = tab.signed_in("/device", "ada", &code).await;
     let found = tab.submit(&page, "device", &[("user_code", &typed)]).await;
     let page = match location(&found) {
         Some(to) => tab.open(&to).await.0,

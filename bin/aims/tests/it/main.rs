@@ -10,6 +10,7 @@
 
 mod actor;
 mod audit;
+mod browser;
 mod clients;
 mod clock;
 mod confidential;

@@ -2,11 +2,17 @@
 //! interfaces that everybody uses.
 
 mod authorities;
+mod codes;
 mod credentials;
+mod ends;
+mod exchange;
+mod forged;
 mod identifiers;
+mod people;
 mod proxy;
 mod records;
 mod refusals;
+mod tokens;
 
 use serde_json::Value;
 
@@ -24,9 +30,20 @@ struct Stage {
 impl Stage {
     /// `domain`: what stands in `domain.toml` beside the trust domain.
     async fn open(domain: &str) -> Self {
+        Self::laid(domain, |_| ()).await
+    }
+
+    /// The same with these access rules in place of those of `lay_policy`.
+    async fn open_with(domain: &str, rules: &str) -> Self {
+        Self::laid(domain, |site| site.policy("access/main.cedar", rules)).await
+    }
+
+    /// The same with more policy.
+    async fn laid(domain: &str, more: impl FnOnce(&Site)) -> Self {
         let site = Site::new();
         let (upstream, port) = Upstream::start().await;
         lay_policy(&site, port, domain);
+        more(&site);
         let running = Some(site.up());
         let actor = Actor::enrol(&site).await;
         Self { site, running, actor, upstream }

@@ -184,8 +184,13 @@ pub(crate) fn rights<W: World>(
                     .into_iter()
                     .map(|(name, value)| format!("{name} {value}"))
                     .collect();
-                let type_ = one.get("type").and_then(serde_json::Value::as_str);
-                format!("exactly: {} ({})", type_.unwrap_or_default(), lines.join(", "))
+                let text = |name: &str| one.get(name).and_then(serde_json::Value::as_str);
+                let type_ = text("type").unwrap_or_default();
+                // One call is named by what it does; what it was given is shown line by line.
+                match text("identifier").filter(|_| type_ == approval::call_detail::TYPE) {
+                    Some(call) => format!("exactly: {call}"),
+                    None => format!("exactly: {type_} ({})", lines.join(", ")),
+                }
             });
             let scopes =
                 granted.scope.iter().map(|one| words(one).unwrap_or_else(|| one.to_string()));

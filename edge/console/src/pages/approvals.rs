@@ -162,12 +162,19 @@ async fn ask<W: World>(
     let world = shared.world.as_ref();
     let Ok(facts) = basis(world, Vec::new()).await else { return page::unavailable() };
     let pending = found.state_at(world.clock().now()) == approval::State::Pending;
+    // Whoever it concerns may look; who is asked answers.
+    let may = pending && visit.signed.as_ref().is_some_and(|signed| list::asks(found, signed));
+    let title = match (may, pending) {
+        (true, _) => "Do you approve this?",
+        (false, true) => "Somebody else is asked",
+        (false, false) => "What was asked",
+    };
     let shown = Asked {
-        frame: visit.frame("Do you approve this?", "approvals"),
+        frame: visit.frame(title, "approvals"),
         one: Row::of(world, found),
         wants: rights(world, &facts, &found.sought.targets, &found.sought.openid),
         lines: found.lines(),
-        may: pending,
+        may,
         is_device,
         form: visit.browser.form_value(&action),
         action,

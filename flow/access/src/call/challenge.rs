@@ -17,6 +17,9 @@ use crate::issuing;
 use crate::record::{public_id, single_use};
 use crate::sign::{self, ALGORITHM};
 
+/// What a record of a call that was approved has among what is known: the transaction.
+pub(super) const APPROVED: &str = "approved";
+
 /// The transaction that the token approves, where it is for one approved call: this one.
 pub(super) fn approved(
     asked: &Asked<'_>,
@@ -44,7 +47,7 @@ pub(super) fn spend(
     change.uses.push(use_);
     record.used.push(used);
     record.txn = Some(txn.to_owned());
-    record.attestation.insert("approved".to_owned(), txn.to_owned());
+    record.attestation.insert(APPROVED.to_owned(), txn.to_owned());
 }
 
 /// Tells policy what was approved, and how the user authenticated.

@@ -11,6 +11,9 @@ use super::caller::{Beside, Scheme, Verified};
 use crate::secret;
 use crate::token::DPOP_ALGORITHMS;
 
+/// How records name the proof.
+pub(super) const NAME: &str = "dpop";
+
 /// Verifies it.
 pub(super) async fn proof<W: World>(
     world: &W,
@@ -53,7 +56,7 @@ pub(super) async fn proof<W: World>(
                 until: proven.remember_until(),
             });
             let transport = transport.map(|one| one.0);
-            Ok(Verified { name: "dpop", transport, issued: None, once })
+            Ok(Verified { name: NAME, transport, issued: None, once })
         }
         Err(refused) => Err(Refusal::Dpop(refused)),
     })

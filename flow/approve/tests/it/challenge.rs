@@ -150,7 +150,7 @@ fn txn_challenge_5_an_approved_call_passes_once_as_it_was_shown() {
         let ends = sim.all(calls.collect()).await;
         assert_eq!(ends.iter().filter(|refused| refused.is_none()).count(), 1);
         for refused in ends.into_iter().flatten() {
-            assert_eq!(refused, Shut::Replayed);
+            assert_eq!(refused, Shut::Spent);
         }
         // All of it is one task's.
         let journal = counter.domain.server.journal();

@@ -33,6 +33,8 @@ fn all() -> Vec<Refusal> {
         Refusal::Proof(ProofRefusal::WptHeader(HeaderError::Absent)),
         Refusal::Proof(ProofRefusal::NoCertificate),
         Refusal::Replayed,
+        Refusal::DpopReplayed,
+        Refusal::Spent,
         Refusal::NotInForce { who: who(), why: state },
         Refusal::NotInForce { who: who(), why: epoch },
         Refusal::NotRegistered { who: who() },
@@ -71,7 +73,7 @@ fn s11_every_refusal_has_its_own_name() {
     let kinds: BTreeSet<_> =
         all().iter().map(|one| format!("{:?}", std::mem::discriminant(one))).collect();
     assert_eq!(names.len(), kinds.len());
-    assert_eq!(names.len(), 13, "a new refusal needs a row in the table");
+    assert_eq!(names.len(), 15, "a new refusal needs a row in the table");
 }
 
 /// A caller that proved who it is is in the log by name; one that proved nothing is counted.

@@ -150,6 +150,14 @@ pub fn ending(record: &Record) -> String {
     if let Some(status) = record.facts.get("status").and_then(serde_json::Value::as_u64) {
         let _ = write!(text, ", status {status}");
     }
+    // A human's answer is told by who gave it; in whose name it is stands elsewhere.
+    if let Some(who) = record
+        .attestation
+        .get("answered_by")
+        .or_else(|| record.operator.as_ref().filter(|_| record.event == Event::ApprovalAnswered))
+    {
+        let _ = write!(text, ", answered by {}", plain(who));
+    }
     if !record.rules.is_empty() {
         let rules: Vec<_> = record.rules.iter().map(|rule| plain(rule)).collect();
         let _ = write!(text, " by {}", rules.join(", "));

@@ -11,7 +11,7 @@ use crate::actor::{ENTRIES, claims};
 use crate::running::Answer;
 
 /// RFC 7517 Appendix A.2: a key that is nobody's here.
-const FOREIGN: &str = r#"{"kty":"EC","crv":"P-256",
+pub(super) const FOREIGN: &str = r#"{"kty":"EC","crv":"P-256",
  "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
  "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
  "d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}"#;
