@@ -58,7 +58,7 @@ pub const ALLOWED: &[Foreign] = &[
     ),
     row(
         "axum",
-        &["edge/api", "edge/console"],
+        &["edge/api", "edge/console", "edge/decisions"],
         NONE,
         "routes of the server's HTTPS origin: what programs call, and pages",
     ),

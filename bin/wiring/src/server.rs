@@ -176,7 +176,11 @@ impl Server {
         let refused: api::OnRefused = Arc::new(move |source, unread| {
             counted.count(source, unread.check());
         });
-        let of_pages = Arc::clone(&strangers);
+        let (of_pages, of_decisions) = (Arc::clone(&strangers), Arc::clone(&strangers));
+        let decisions = decisions::router(decisions::Parts {
+            world: Arc::clone(&world),
+            on_refused: Arc::new(move |source, check| of_decisions.count(&source, check)),
+        });
         let parts = api::Parts {
             world: Arc::clone(&world),
             tiles: Arc::new(pulse.logs.clone()),
@@ -187,7 +191,8 @@ impl Server {
                 world: Arc::clone(&world),
                 on_refused: Arc::new(move |source, check| of_pages.count(&source, check)),
                 stories: super::stories::of(pulse.logs.clone()),
-            }),
+            })
+            .merge(decisions),
         };
         let origin = Origin::new(parts);
         let fault = |error: &dyn std::fmt::Display| error.to_string();

@@ -69,7 +69,7 @@ pub struct Parts<W> {
     pub limits: Limits,
     /// Told of what is refused before it reaches a flow.
     pub on_refused: OnRefused,
-    /// What else the origin answers: pages. They stand at N alone, where browsers come.
+    /// What else the origin answers: pages, and decisions that others ask for.
     pub pages: Router,
 }
 
@@ -180,15 +180,15 @@ impl<W: World> Answers for Origin<W> {
     ) -> impl Future<Output = Answer> + Send + 'static {
         let Self { shared, mut router } = self.clone();
         async move {
-            let address = peer.address;
+            let (address, mut request) = (peer.address, request.map(Body::new));
             let source = Source::Address(address);
             let _place = match shared.requests.take(address) {
                 Ok(place) => place,
                 Err(full) => return too_many(&shared, &source, full),
             };
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(peer);
             // Whence it comes, for routes that are not ours: they know no `Peer`.
+            request.extensions_mut().insert(peer.chain.clone());
+            request.extensions_mut().insert(peer);
             request.extensions_mut().insert(address);
             let mut answer = match tokio::time::timeout(ANSWER_MAX, router.call(request)).await {
                 Ok(Ok(answer)) => answer,

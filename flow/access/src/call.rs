@@ -6,7 +6,7 @@ mod caller;
 mod challenge;
 mod dpop;
 mod exchange;
-pub(crate) mod standing;
+pub mod standing;
 
 use std::future::Future;
 

@@ -20,7 +20,7 @@ pub mod opaque;
 pub mod publish;
 pub mod revoke;
 pub mod secret;
-mod shown;
+pub mod shown;
 pub mod status;
 pub mod token;
 pub mod userinfo;

@@ -15,7 +15,7 @@ use crate::opaque;
 use crate::token::ring;
 
 /// The rows that [`read`] needs.
-pub(crate) fn keys(text: &str) -> Vec<Key> {
+pub fn keys(text: &str) -> Vec<Key> {
     let mut keys = vec![
         Key::of::<KeyRing>(Purpose::AccessToken.name()),
         Key::of::<KeyRing>(Purpose::IdToken.name()),
@@ -27,7 +27,7 @@ pub(crate) fn keys(text: &str) -> Vec<Key> {
 }
 
 /// An access token of ours, signed or opaque; only that: it may have ended.
-pub(crate) fn read(
+pub fn read(
     facts: &Basis,
     issuer: &Issuer,
     text: &str,
@@ -45,7 +45,7 @@ pub(crate) fn read(
 }
 
 /// Refuses one that ended, or that concerns somebody who is not in force.
-pub(crate) async fn still_counts<W: World>(
+pub async fn still_counts<W: World>(
     world: &W,
     token: &Presented,
 ) -> Result<Result<(), Refusal>, Unavailable> {

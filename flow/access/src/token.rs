@@ -9,7 +9,7 @@ mod describe;
 mod hold;
 mod made;
 pub(crate) mod people;
-pub(crate) mod proof;
+pub mod proof;
 pub mod push;
 mod subject_grant;
 mod target;
@@ -48,7 +48,7 @@ use made::Made;
 use people::People;
 
 pub use client::ClientRefusal;
-pub(crate) use people::principal;
+pub use people::principal;
 pub(crate) use proof::gives_challenges;
 pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, challenge, nonce};
 pub use target::TargetRefusal;

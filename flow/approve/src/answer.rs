@@ -118,7 +118,8 @@ async fn attempt<W: World>(
     let decided = match (decided, &found) {
         (Ok(mut answered), Some(found)) => {
             record.outcome = Outcome::Permitted;
-            if said.allow {
+            // What serves one question of somebody else gives no tokens.
+            if said.allow && answered.front != Front::AccessRequest {
                 let grant = grant(world, &answered, by);
                 answered.grant = Some(grant.id.clone());
                 change.writes.push(Write::put(&grant, Expect::Absent));

@@ -1,6 +1,6 @@
 //! Making the one record that stands behind every way to ask.
 
-use approval::{Approval, Ask, Asks, Front, Kind, Sought, State, Ticket, Whom, ticket};
+use approval::{Approval, Ask, Asks, Bound, Front, Kind, Sought, State, Ticket, Whom, ticket};
 use authentication::session::Acr;
 use authorization::asked::Asked;
 use authorization::granted::{Binding, Granted};
@@ -26,23 +26,35 @@ pub(crate) const OF_CLIENT_MAX: usize = 8;
 const LOOKED_AT_MAX: usize = 1_024;
 
 /// A question, before it is put.
-pub(crate) struct Posed {
-    pub(crate) whom: Whom,
-    pub(crate) by_subject: bool,
-    pub(crate) acr: Option<Acr>,
-    pub(crate) asks: Asks,
-    pub(crate) sought: Sought,
-    pub(crate) front: Front,
+pub struct Posed {
+    /// Who is asked.
+    pub whom: Whom,
+    /// Whether the person in whose name it is may allow it.
+    pub by_subject: bool,
+    /// How strongly who allows it must have authenticated.
+    pub acr: Option<Acr>,
+    /// Who asks.
+    pub asks: Asks,
+    /// What for.
+    pub sought: Sought,
+    /// By which way.
+    pub front: Front,
     /// The lineage that it belongs to, where it begins none.
-    pub(crate) root: Option<String>,
-    pub(crate) parent: Option<String>,
-    pub(crate) above: Vec<String>,
-    pub(crate) wait: Span,
-    pub(crate) grant_until: Option<UnixTime>,
+    pub root: Option<String>,
+    /// The token that it came from.
+    pub parent: Option<String>,
+    /// The tokens between.
+    pub above: Vec<String>,
+    /// How long it waits for an answer.
+    pub wait: Span,
+    /// Until when the grant may be used that it gives.
+    pub grant_until: Option<UnixTime>,
+    /// What the question is bound to that was asked about before (AuthZEN).
+    pub bound: Option<Bound>,
 }
 
 /// The approval of a question, if it can be put.
-pub(crate) async fn approval<W: World>(
+pub async fn approval<W: World>(
     world: &W,
     (facts, now): (&Basis, UnixTime),
     posed: Posed,
@@ -51,7 +63,7 @@ pub(crate) async fn approval<W: World>(
         return Ok(Err(much.into()));
     }
     if let Some(who) = whom::handle(&posed.whom) {
-        let (all, of_client) = waiting(world, &who, &posed.asks.client_id, now).await?;
+        let (all, of_client) = waiting(world, &who, &posed, now).await?;
         if all >= WAITING_MAX || of_client >= OF_CLIENT_MAX {
             return Ok(Err(Refusal::TooManyWait { who, found: all }));
         }
@@ -80,6 +92,7 @@ pub(crate) async fn approval<W: World>(
         answered: None,
         grant: None,
         used: None,
+        bound: posed.bound,
     };
     Ok(Ok(one.sealed()))
 }
@@ -89,7 +102,7 @@ pub(crate) async fn approval<W: World>(
 async fn waiting<W: World>(
     world: &W,
     who: &str,
-    client_id: &str,
+    posed: &Posed,
     now: UnixTime,
 ) -> Result<(usize, usize), Unavailable> {
     let (table, index) = (Approval::TABLE, Index::Handle);
@@ -99,20 +112,29 @@ async fn waiting<W: World>(
         let read = row.value::<Approval>().map_err(|error| Unavailable::of("store", error))?;
         let waits = read.filter(|one| one.state_at(now) == State::Pending);
         all += usize::from(waits.is_some());
-        of_client += usize::from(waits.is_some_and(|one| one.asks.client_id == client_id));
+        of_client += usize::from(waits.is_some_and(|one| is_of_same(&one, posed)));
     }
     // More than are looked at wait to be ended, in a moment.
     Ok(if page.next.is_some() { (WAITING_MAX.max(all), of_client) } else { (all, of_client) })
 }
 
+/// Whether the same client put both, or asks for itself by another that puts its questions.
+fn is_of_same(one: &Approval, posed: &Posed) -> bool {
+    let by = |bound: &Option<Bound>| bound.as_ref().map(|bound| bound.pep.clone());
+    let (found, now) = (by(&one.bound), by(&posed.bound));
+    one.asks.client_id == posed.asks.client_id || (found.is_some() && found == now)
+}
+
 /// What the client waits with.
-pub(crate) struct Waits {
-    pub(crate) text: String,
-    pub(crate) ticket: Ticket,
+pub struct Waits {
+    /// The text that the client keeps.
+    pub text: String,
+    /// The row.
+    pub ticket: Ticket,
 }
 
 /// A ticket for the answer to `approval`.
-pub(crate) fn ticket<W: World>(
+pub fn ticket<W: World>(
     world: &W,
     kind: Kind,
     approval: &Approval,
@@ -133,26 +155,27 @@ pub(crate) fn ticket<W: World>(
         asked: None,
         until: approval.until,
         used: None,
+        body: None,
     };
     Waits { text, ticket }
 }
 
 /// Puts both into the change, and says so in the record.
-pub(crate) fn put(approval: &Approval, ticket: &Ticket, change: &mut Change, record: &mut Record) {
+pub fn put(approval: &Approval, ticket: &Ticket, change: &mut Change, record: &mut Record) {
     change.writes.push(Write::put(approval, Expect::Absent));
     change.writes.push(Write::put(ticket, Expect::Absent));
     describe(record, approval);
 }
 
 /// One more fact of a record that [`describe`] began.
-pub(crate) fn tell(record: &mut Record, name: &str, value: &str) {
+pub fn tell(record: &mut Record, name: &str, value: &str) {
     if let Some(facts) = record.facts.as_object_mut() {
         facts.insert(name.to_owned(), value.into());
     }
 }
 
 /// What records say of an approval: what was shown by its hash, the rest by names.
-pub(crate) fn describe(record: &mut Record, approval: &Approval) {
+pub fn describe(record: &mut Record, approval: &Approval) {
     let asks = &approval.asks;
     record.agent = Some(asks.client_id.clone());
     record.actors.clone_from(&asks.actors);

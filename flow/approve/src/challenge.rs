@@ -114,6 +114,7 @@ async fn pose<W: World>(world: &W, known: &Known, call: &Call) -> Result<Read, U
         above: Vec::new(),
         wait: known.facts.set().domain().approvals.wait,
         grant_until: None,
+        bound: None,
     };
     let once = Once {
         space: format!("{} challenge of {}", known.issuer.as_str(), claims.iss),

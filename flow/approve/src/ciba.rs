@@ -322,6 +322,7 @@ fn question<W: World>(
         above: Vec::new(),
         wait: wait.map_or(longest, |wait| wait.min(longest)),
         grant_until: Some(known.now.plus(approvals.grant)),
+        bound: None,
     })
 }
 

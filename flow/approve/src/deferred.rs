@@ -123,5 +123,6 @@ async fn pose<W: World>(
         above: wanting.above,
         wait: approvals.wait,
         grant_until: None,
+        bound: None,
     }))
 }

@@ -102,6 +102,7 @@ async fn pose<W: World>(
         above: Vec::new(),
         wait: approvals.wait,
         grant_until: Some(known.now.plus(approvals.grant)),
+        bound: None,
     };
     ask::approval(world, (&known.facts, known.now), posed).await
 }

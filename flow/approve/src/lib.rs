@@ -9,7 +9,7 @@
 use basis::{facts, issuing, record, turns};
 
 pub mod answer;
-mod ask;
+pub mod ask;
 pub mod caller;
 pub mod challenge;
 pub mod ciba;
@@ -20,6 +20,6 @@ mod hint;
 pub mod list;
 pub mod notify;
 pub mod refusal;
-mod whom;
+pub mod whom;
 
 pub use refusal::Refusal;

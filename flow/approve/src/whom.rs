@@ -45,7 +45,7 @@ pub(crate) async fn hinted<W: World>(
 }
 
 /// Who is asked about what is done in the name of `subject` by an agent of `owner`.
-pub(crate) async fn of_policy<W: World>(
+pub async fn of_policy<W: World>(
     world: &W,
     ask: &Ask,
     subject: &str,

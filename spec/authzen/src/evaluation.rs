@@ -136,8 +136,16 @@ pub enum Malformed {
     TooMany { count: usize },
     #[error("`evaluations_semantic` is not a known one")]
     Semantic,
-    #[error("evaluation {index}: {fault}")]
-    Evaluation { index: usize, fault: Box<Malformed> },
+    #[error("`{member}` is no instant of RFC 3339")]
+    Instant { member: &'static str },
+    #[error("a chain of more than {max} actors")]
+    Chain { max: usize },
+    #[error("`client.actor` is not the actor of `subject.properties.act`")]
+    Actors,
+    #[error("`items` are not taken: ask for one at a time")]
+    Items,
+    #[error("a `callback` is not served: ask for the status of the task")]
+    Callback,
 }
 
 /// A required string, by its name in the entity and by its full name.

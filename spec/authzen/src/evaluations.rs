@@ -11,8 +11,9 @@ use crate::evaluation::{self, Malformed, Request, Response};
 pub enum Evaluations {
     /// Without `evaluations`: answered by a single [`Response`].
     Single(Box<Request>),
-    /// At least one, answered in their order by [`Responses`].
-    Many { requests: Vec<Request>, semantic: Semantic },
+    /// At least one, answered in their order by [`Responses`]; one that does not read is answered
+    /// by a denial of its own.
+    Many { requests: Vec<Result<Request, Malformed>>, semantic: Semantic },
 }
 
 impl Evaluations {
@@ -35,16 +36,19 @@ impl Evaluations {
             return Err(Malformed::TooMany { count: items.len() });
         }
         let semantic = Semantic::read(object.get("options"))?;
-        let mut requests = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            let item = item.as_object().ok_or(Malformed::Kind { member: "evaluations" });
-            // §7.1.1: "The top-level subject, action, resource, and context keys provide default
-            // values for each object in the evaluations array."
-            let request = item
-                .and_then(|item| Request::read(item, &object))
-                .map_err(|fault| Malformed::Evaluation { index, fault: Box::new(fault) })?;
-            requests.push(request);
+        for member in ["subject", "action", "resource", "context"] {
+            if object.get(member).is_some_and(|value| !value.is_object()) {
+                return Err(Malformed::Kind { member });
+            }
         }
+        // §7.1.1: "The top-level subject, action, resource, and context keys provide default
+        // values for each object in the evaluations array."
+        // §7.2.1: "Errors in individual evaluations" are "handled at the payload level".
+        let read = |item: &Value| match item.as_object() {
+            Some(item) => Request::read(item, &object),
+            None => Err(Malformed::Kind { member: "evaluations" }),
+        };
+        let requests = items.iter().map(read).collect();
         Ok(Self::Many { requests, semantic })
     }
 }
@@ -101,7 +105,9 @@ mod tests {
 
     fn many(value: &Value) -> (Vec<Request>, Semantic) {
         match parse(value) {
-            Ok(Evaluations::Many { requests, semantic }) => (requests, semantic),
+            Ok(Evaluations::Many { requests, semantic }) => {
+                (requests.into_iter().map(Result::unwrap).collect(), semantic)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -151,13 +157,22 @@ mod tests {
 
     #[test]
     fn authzen_7_1_what_is_in_neither_place_is_missing() {
+        // Certification scenario, Evaluation-level errors: the others are answered.
+        let item = |value: &Value| match parse(value) {
+            Ok(Evaluations::Many { requests, .. }) => {
+                assert!(requests[0].is_ok());
+                requests[1].clone()
+            }
+            other => panic!("{other:?}"),
+        };
         let mut wrong = example();
         wrong["evaluations"][1] = json!({});
-        let fault = Box::new(Malformed::Missing { member: "resource" });
-        assert_eq!(parse(&wrong), Err(Malformed::Evaluation { index: 1, fault }));
+        assert_eq!(item(&wrong), Err(Malformed::Missing { member: "resource" }));
         wrong["evaluations"][1] = json!(1);
-        let fault = Box::new(Malformed::Kind { member: "evaluations" });
-        assert_eq!(parse(&wrong), Err(Malformed::Evaluation { index: 1, fault }));
+        assert_eq!(item(&wrong), Err(Malformed::Kind { member: "evaluations" }));
+        // What is wrong above them all is no fault of one.
+        wrong["subject"] = json!("alice");
+        assert_eq!(parse(&wrong), Err(Malformed::Kind { member: "subject" }));
         wrong["evaluations"] = json!({});
         assert_eq!(parse(&wrong), Err(Malformed::Kind { member: "evaluations" }));
     }

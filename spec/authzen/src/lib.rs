@@ -2,17 +2,25 @@
 //! of a question to a policy decision point, and of its answer.
 //!
 //! In scope: the information model (§5), one evaluation (§6) and several in one message (§7), as
-//! JSON (§10.1.1). Not here: HTTP and its status codes (`edge/api`), search and metadata (§8, §9),
-//! the decision itself (`stack/pdp`).
+//! JSON (§10.1.1), metadata (§9), and asking for what was denied (Access Request and Approval
+//! Profile). Not here: HTTP and its status codes (`edge/decisions`), search (§8), the decision
+//! itself (`stack/pdp`).
 //!
 //! What a question says of its subject is the word of whoever asks: §11.4 "The architecture of
 //! this model assumes the PDP must trust the PEP".
 
+pub mod access_request;
+mod actor;
 mod evaluation;
 mod evaluations;
+mod metadata;
 
+pub use actor::{ACT, ACTORS_MAX, Actor};
 pub use evaluation::{Action, Malformed, Properties, Request, Resource, Response, Subject};
 pub use evaluations::{Evaluations, Responses, Semantic};
+pub use metadata::{
+    ACCESS_REQUEST, EVALUATION_PATH, EVALUATIONS_PATH, Metadata, WELL_KNOWN, path_of, well_known,
+};
 
 /// Longest message that is read, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;

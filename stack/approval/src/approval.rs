@@ -10,6 +10,7 @@ use provisioning::Epoch;
 use serde::{Deserialize, Serialize};
 use time::{Span, UnixTime};
 
+use crate::bound::Bound;
 use crate::policy::{Ask, Rule};
 use crate::sought::{Asks, Line, Sought};
 use crate::state::{State, Step, Unmoved};
@@ -73,6 +74,9 @@ pub struct Approval {
     /// When it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<UnixTime>,
+    /// The question of somebody else that it answers, and no other (AuthZEN).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Bound>,
 }
 
 /// Who is asked.
@@ -152,6 +156,8 @@ impl Approval {
     /// What is shown, line by line.
     pub fn lines(&self) -> Vec<Line> {
         let mut lines = self.asks.lines();
+        let pep = self.bound.iter().map(|bound| ("enforced by".to_owned(), bound.pep.clone()));
+        lines.extend(pep);
         lines.extend(self.sought.lines());
         let until = |name: &str, at: UnixTime| (name.to_owned(), at.to_string());
         match self.grant_until {
@@ -366,6 +372,7 @@ mod tests {
             answered: None,
             grant: None,
             used: None,
+            bound: None,
         }
         .sealed()
     }

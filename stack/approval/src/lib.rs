@@ -7,6 +7,7 @@
 //! (`authorization`).
 
 pub mod approval;
+pub mod bound;
 pub mod call_detail;
 pub mod policy;
 pub mod sought;
@@ -14,6 +15,7 @@ pub mod state;
 pub mod ticket;
 
 pub use approval::{Answered, Approval, Front, NotAllowed, Whom};
+pub use bound::Bound;
 pub use policy::{Approvals, Ask};
 pub use sought::{Act, Asks, Sought};
 pub use state::{State, Step, Unmoved};

@@ -45,11 +45,14 @@ pub enum Kind {
     Deferred,
     /// `transaction_authorization_id`.
     Challenge,
+    /// `task.id` of an AuthZEN access request.
+    AccessRequest,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Device, Self::Ciba, Self::Deferred, Self::Challenge];
+    pub const ALL: [Self; 5] =
+        [Self::Device, Self::Ciba, Self::Deferred, Self::Challenge, Self::AccessRequest];
 
     /// The name in records.
     pub const fn name(self) -> &'static str {
@@ -58,6 +61,7 @@ impl Kind {
             Self::Ciba => "ciba",
             Self::Deferred => "deferred",
             Self::Challenge => "challenge",
+            Self::AccessRequest => "access_request",
         }
     }
 
@@ -69,6 +73,7 @@ impl Kind {
             Self::Ciba => "aims_ar_",
             Self::Deferred => "aims_df_",
             Self::Challenge => "aims_ta_",
+            Self::AccessRequest => "aims_aq_",
         }
     }
 
@@ -115,6 +120,9 @@ pub struct Ticket {
     /// When it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<UnixTime>,
+    /// AuthZEN: the hash of what was handed in. The same again is the same request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
 }
 
 /// Where a client is told of the answer (CIBA Core 1.0 §10.2, §10.3).
@@ -305,6 +313,7 @@ mod tests {
             asked: None,
             until: after(60),
             used: None,
+            body: None,
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Audience {
     pub is_userinfo: bool,
 }
 
+/// Where decisions are asked for (AuthZEN), below the issuer.
+pub const ACCESS_PATH: &str = "/access/v1";
 /// Where our UserInfo endpoint is, below the issuer.
 pub const USERINFO_PATH: &str = "/userinfo";
 /// What OpenID Connect has scopes for (Core 1.0 §5.4, §11).
@@ -57,6 +59,14 @@ impl Audience {
     pub fn of_agent(id: String, name: String, known: ScopeSet) -> Self {
         let plain = Self { is_userinfo: false, ..Self::userinfo("") };
         Self { id, name, proof: Proof::Wit, scopes: known, ..plain }
+    }
+
+    /// Where decisions are asked for (AuthZEN), as a resource of its own: what its clients may ask
+    /// about, the resources say.
+    pub fn access(issuer: &str, proof: Proof) -> Self {
+        let plain = Self { is_userinfo: false, ..Self::userinfo("") };
+        let (id, name) = (format!("{issuer}{ACCESS_PATH}"), "access".to_owned());
+        Self { id, name, proof, scopes: ScopeSet::default(), ..plain }
     }
 
     /// Our own UserInfo endpoint (OpenID Connect Core 1.0 §5.3): what it tells is by its scopes.

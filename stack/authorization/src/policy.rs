@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use time::Span;
 use url::Url;
 
-/// The most resource servers of one resource.
+/// The most resource servers of one resource, and the most that ask for decisions about it.
 const INTROSPECT_MAX: usize = 64;
 /// The most types of `authorization_details` of one resource.
 const DETAIL_TYPES_MAX: usize = 64;
@@ -134,6 +134,20 @@ pub const IMPERSONATIONS_MAX: usize = 64;
 pub struct OpenId {
     /// The clients that are told another `sub` than everybody else (OpenID Connect Core 1.0 §8.1).
     pub pairwise: BTreeSet<String>,
+}
+
+/// `[decisions]`: decisions that others ask for (AuthZEN).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decisions {
+    /// What a token to ask with must come with.
+    pub proof: Proof,
+}
+
+impl Default for Decisions {
+    fn default() -> Self {
+        Self { proof: Proof::Bearer }
+    }
 }
 
 /// `[consent]`: what is asked of clients that bring users, and how long what these allow lasts.
@@ -316,6 +330,9 @@ pub struct ResourcePolicy {
     /// The clients that may ask about tokens for it (RFC 7662 §2.1): its resource servers.
     #[serde(default)]
     pub introspect: BTreeSet<String>,
+    /// The clients that may ask for decisions about it (AuthZEN): its policy enforcement points.
+    #[serde(default)]
+    pub decide: BTreeSet<String>,
     /// Whether its tokens say what the attestation of the agent came to (S4 §10.2).
     #[serde(default)]
     pub attestation: bool,
@@ -498,6 +515,9 @@ impl ResourcePolicy {
             let message = "`pairwise` is for opaque tokens: one that is read says who it is about";
             fault("subject", message.to_owned());
         }
+        if self.decide.len() > INTROSPECT_MAX {
+            fault("decide", format!("more than {INTROSPECT_MAX} clients"));
+        }
         if self.introspect.len() > INTROSPECT_MAX || self.details.len() > DETAIL_TYPES_MAX {
             let most = format!("{INTROSPECT_MAX} clients and {DETAIL_TYPES_MAX} types");
             fault("introspect", format!("more than {most} of one resource"));
@@ -594,6 +614,7 @@ mod tests {
             token: Format::Jwt,
             subject: SubjectKind::Public,
             introspect: BTreeSet::new(),
+            decide: BTreeSet::new(),
             attestation: false,
             status: false,
             details: Vec::new(),

@@ -83,7 +83,9 @@ impl Activity {
         };
         let action = record.action.as_str();
         match record.event {
-            Event::CallDecided | Event::CallFinished => named(Class::Api, call_activity(record)),
+            Event::CallDecided | Event::CallFinished | Event::AccessDecided => {
+                named(Class::Api, call_activity(record))
+            }
             // 3002: "1=Logon"; an exchange is none of the named ones.
             Event::TokenIssued if action == "token.exchange" => named(Class::Authentication, OTHER),
             Event::TokenIssued | Event::StrangersRefused | Event::AuthorizationRequested => {

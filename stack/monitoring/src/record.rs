@@ -124,6 +124,8 @@ pub enum Event {
     CallDecided,
     /// What came of a call that was forwarded.
     CallFinished,
+    /// Somebody else's gateway or service asked for a decision (AuthZEN).
+    AccessDecided,
     /// A policy set was applied or refused.
     PolicyApplied,
     /// A signing key was made, put to use, or dropped.
@@ -172,6 +174,7 @@ impl Event {
             Self::TokenRead => "token_read",
             Self::CallDecided => "call_decided",
             Self::CallFinished => "call_finished",
+            Self::AccessDecided => "access_decided",
             Self::PolicyApplied => "policy_applied",
             Self::KeyRotated => "key_rotated",
             Self::FederationChanged => "federation_changed",

@@ -2,7 +2,7 @@
 
 use approval::Approvals;
 use authentication::policy::{SessionBounds, SignIn};
-use authorization::policy::{Consent, Delegation, OpenId};
+use authorization::policy::{Consent, Decisions, Delegation, OpenId};
 use credential::policy::{CREDENTIAL_SECONDS_MAX, Lifetimes, Nested};
 use monitoring::policy::{KEEP_SECONDS_MIN, Retention};
 use monitoring::trace::AFTERMATH;
@@ -35,6 +35,9 @@ pub struct Domain {
     /// What clients are told of users.
     #[serde(default)]
     pub openid: OpenId,
+    /// Decisions that others ask for.
+    #[serde(default)]
+    pub decisions: Decisions,
     /// How long the audit logs are kept.
     #[serde(default)]
     pub audit: Retention,

@@ -42,6 +42,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("agentic_message", agentic::message),
     ("attestation_discovery", attestation::discovery),
     ("authentication_basic", authentication::basic),
+    ("authzen_access_request", authzen::access_request),
     ("authzen_evaluations", authzen::evaluations),
     ("authzen_response", authzen::response),
     ("bom_advisories", bom::advisories),

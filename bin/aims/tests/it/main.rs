@@ -14,6 +14,7 @@ mod browser;
 mod clients;
 mod clock;
 mod confidential;
+mod decisions;
 mod endings;
 mod enrolling;
 mod federation;

@@ -5,6 +5,8 @@ mod consent;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod evaluated;
+#[cfg(test)]
 mod file;
 #[cfg(test)]
 mod journal;

@@ -174,7 +174,7 @@ const fn browser(session: Option<&str>) -> Browser<'_> {
 }
 
 /// The cookie of a session of Ada, who is added if nobody did before.
-async fn sign_in<S: Store>(server: &Server<S>) -> String {
+pub(crate) async fn sign_in<S: Store>(server: &Server<S>) -> String {
     let operator = basis::turns::Operator("uid:1000".to_owned());
     let name = UserName::parse("ada").unwrap();
     let roles = BTreeSet::from(["finance".to_owned()]);
@@ -200,7 +200,7 @@ pub(crate) async fn say<S: Store>(
     ended.into_result().map(|one| one.state).map_err(|refusal| refusal.check())
 }
 
-async fn ask<S: Store>(
+pub(crate) async fn ask<S: Store>(
     server: &Server<S>,
     client: &Client,
     request: TokenRequest,

@@ -35,7 +35,7 @@ impl Calling {
 }
 
 /// The rows that say it.
-pub(crate) fn keys<'a>(
+pub fn keys<'a>(
     concerned: impl IntoIterator<Item = &'a String>,
     lineage: impl IntoIterator<Item = &'a String>,
 ) -> Vec<Key> {
@@ -51,7 +51,7 @@ pub(crate) fn keys<'a>(
 }
 
 /// Refuses what was ended, and who is not in force.
-pub(crate) fn check(
+pub fn check(
     rows: &Snapshot,
     concerned: &[String],
     lineage: &[String],

@@ -86,7 +86,7 @@ impl People {
 }
 
 /// What a decision is told of the one who asks.
-pub(crate) fn principal(
+pub fn principal(
     id: &str,
     agent: Option<&AgentRecord>,
     client: Option<&ClientRecord>,

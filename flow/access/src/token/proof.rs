@@ -18,22 +18,27 @@ pub const ALGORITHMS: &[Algorithm] =
 
 /// A key that was shown, and what the proof used up.
 #[derive(Clone, Debug)]
-pub(crate) struct Shown {
-    pub(crate) key: Thumbprint,
-    pub(crate) once: Once,
+pub struct Shown {
+    /// The key.
+    pub key: Thumbprint,
+    /// What the proof used up.
+    pub once: Once,
     pub(crate) proven: Proven,
 }
 
 /// The request that a proof is of: the endpoint, and the token beside it.
 #[derive(Clone, Copy)]
-pub(crate) struct At<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) path: &'a str,
-    pub(crate) access_token: Option<(&'a TokenText, &'a Thumbprint)>,
+pub struct At<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path, below the origin.
+    pub path: &'a str,
+    /// The token, and the key that it is bound to.
+    pub access_token: Option<(&'a TokenText, &'a Thumbprint)>,
 }
 
 /// Verifies the proof of a request to an endpoint of ours, where there is one.
-pub(crate) async fn of<W: World>(
+pub async fn of<W: World>(
     world: &W,
     facts: &Basis,
     values: &[Vec<u8>],

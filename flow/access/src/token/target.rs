@@ -56,6 +56,11 @@ pub(super) fn resolve(
         let of_a_user = matches!(grant, Grant::AuthorizationCode | Grant::RefreshToken);
         return of_a_user.then_some(userinfo);
     }
+    let access = Audience::access(&site.issuer, facts.set().domain().decisions.proof);
+    if wanted == access.id {
+        // Who asks for decisions asks in its own name.
+        return (grant == Grant::ClientCredentials).then_some(access);
+    }
     let set = facts.set();
     let domain = set.domain().trust_domain.as_str();
     // draft-ietf-oauth-transaction-tokens §11.1: "audience REQUIRED. The value MUST be set to the

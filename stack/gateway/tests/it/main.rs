@@ -34,6 +34,7 @@ fn resource(protocol: Protocol, actions: Vec<Action>) -> ResourcePolicy {
         token: authorization::policy::Format::Jwt,
         subject: authorization::policy::SubjectKind::Public,
         introspect: std::collections::BTreeSet::new(),
+        decide: std::collections::BTreeSet::new(),
         status: false,
         attestation: false,
         details: Vec::new(),

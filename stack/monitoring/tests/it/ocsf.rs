@@ -167,6 +167,7 @@ fn s11_what_is_required_is_there_however_little_is_known() {
         Event::TokenIssued,
         Event::CallDecided,
         Event::CallFinished,
+        Event::AccessDecided,
         Event::PolicyApplied,
         Event::KeyRotated,
         Event::FederationChanged,

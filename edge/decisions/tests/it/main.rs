@@ -1,0 +1,4 @@
+//! The endpoints over HTTP, at a router without a listener.
+
+#[cfg(test)]
+mod http_binding;
