@@ -6,13 +6,13 @@
 use authentication::{attested_client, spiffe_wit};
 use authorization::granted::NotYet;
 use authorization::grants;
+use authorization::profile::{Demand, Unmet};
 use axum::body::Body;
 use flow::token::{ClientRefusal, Refusal, asker};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use oauth::client_assertion::PresentedClientError;
 use oauth::error::{ErrorCode, TokenError};
-use registry::profile::{Demand, Unmet};
 use wimse::WitError;
 
 use crate::answer::{Answer, JSON, NO_STORE, RETRY_AFTER_SECONDS, may_come_again};

@@ -15,10 +15,11 @@ mod subject_grant;
 mod target;
 mod wanting;
 
-use authentication::{Caller, Method, Once};
+use authentication::{Caller, Method, Once, private_key_jwt};
 use authorization::granted::GrantRecord;
 use authorization::grants::{self, Context, Redeemed, propose};
 use authorization::presented;
+use authorization::profile::{AtToken, Unmet, demands, of_registration, of_token_request};
 use authorization::{Audience, Proposal};
 use credential::{KeyRing, Purpose};
 use env::{Change, CommitFault, Recorded, Store, Stored, Unavailable, World, Write};
@@ -31,7 +32,6 @@ use oauth::token_response::TokenResponse;
 use oauth::{Issuer, TokenType};
 use pdp::{Denial, Permitted, Question};
 use registry::ClientRecord;
-use registry::profile::{AtToken, Unmet, demands, of_token_request};
 use time::UnixTime;
 
 use crate::ends::{self, Ending};
@@ -107,7 +107,7 @@ pub enum Refusal {
     /// The grant.
     #[error(transparent)]
     Grant(#[from] grants::Refusal),
-    /// A profile of the client.
+    /// A profile of the client, or of the resource.
     #[error(transparent)]
     Profile(#[from] Unmet),
     /// Policy.
@@ -435,6 +435,9 @@ async fn decide<W: World>(
         Err(refusal) => return Ok(no(refusal)),
     };
     record.resource = Some(wanted.clone()).filter(|wanted| !wanted.is_empty());
+    if let Err(unmet) = of_target(facts, &world.site().gateway, asked, &wanted)? {
+        return Ok(no(unmet));
+    }
     let client_id = asked.caller.client_id();
     let mut ids = brought.concerned();
     let concerned: Vec<_> = ids.iter().cloned().collect();
@@ -488,13 +491,30 @@ fn denied(denial: Denial, asking: &Proposal, brought: &Brought, asked: &Asked<'_
     }
 }
 
-/// What a request shows to the profiles of its client.
+/// Holds the request to the profiles of the resource that the token is for.
+fn of_target(
+    facts: &Basis,
+    gateway: &str,
+    asked: &Asked<'_>,
+    wanted: &str,
+) -> Result<Result<(), Unmet>, Unavailable> {
+    let demands = facts.set().demands([wanted], gateway);
+    if demands.is_empty() {
+        return Ok(Ok(()));
+    }
+    let client = facts.rows.get::<ClientRecord>(asked.caller.client_id())?;
+    let registered = client.map_or(Ok(()), |one| of_registration(&demands, &one.metadata));
+    Ok(registered.and_then(|()| of_token_request(&demands, shown(asked))))
+}
+
+/// What a request shows to the profiles of its client, and of the resource.
 fn shown(asked: &Asked<'_>) -> AtToken {
     let certificate = client::certificate(&asked.call.certificates).is_some();
+    let assertion = asked.call.client.assertion.as_ref();
     AtToken {
         proved: asked.caller.method().proves_a_key(),
-        // Assertions by others were refused where they were verified.
-        algorithm: None,
+        // It was verified by now: what its header says is so.
+        algorithm: assertion.and_then(|(_, text)| private_key_jwt::algorithm(text.as_str())),
         bound: asked.key.is_some() || certificate,
         resource: !asked.call.request.resources().is_empty(),
     }

@@ -1,9 +1,12 @@
 //! Making the one record that stands behind every way to ask.
 
+use std::collections::BTreeSet;
+
 use approval::{Approval, Ask, Asks, Front, Kind, Sought, State, Ticket, Whom, ticket};
 use authentication::session::Acr;
 use authorization::asked::Asked;
 use authorization::granted::{Binding, Granted};
+use authorization::profile::{Demand, of_asker};
 use env::rows::waits_handle;
 use env::{Change, Entity, Entropy, Expect, Index, Store, Unavailable, World, Write};
 use monitoring::Record;
@@ -181,6 +184,19 @@ pub(crate) struct For<'a> {
     /// The user; empty, where nobody knows yet who it is.
     pub(crate) user: &'a str,
     pub(crate) now: UnixTime,
+}
+
+/// What the resources demand that are asked for; refused, where the client registered otherwise.
+pub(crate) fn demanded<W: World>(
+    world: &W,
+    known: &Known,
+    asker: &Asker,
+    asked: &Asked,
+) -> Result<BTreeSet<Demand>, Refusal> {
+    let targets = asked.targets.iter().map(|target| target.audience.as_str());
+    let wants = known.facts.set().demands(targets, &world.site().gateway);
+    of_asker(&wants, &asker.lacks)?;
+    Ok(wants)
 }
 
 /// Asks policy about each target, for this user: what is left of it, and how strongly they must

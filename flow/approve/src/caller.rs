@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use access::documents;
 use access::token::client::{self as proof, ClientRefusal};
 use authentication::{Caller, Once};
+use authorization::profile::{self, Demand, demands};
 use env::{Change, CommitFault, Key, Recorded, Store, Unavailable, World};
 use identifier::Kind;
 use jose::{Algorithm, KeySet};
@@ -18,7 +19,6 @@ use oauth::{Issuer, ScopeSet, TokenText};
 use pdp::{Principal, PrincipalKind};
 use people::end::{Check, End};
 use provisioning::Epoch;
-use registry::profile::{Demand, demands};
 use registry::{AgentRecord, ClientRecord};
 use time::UnixTime;
 
@@ -68,6 +68,8 @@ pub(crate) struct Asker {
     pub(crate) keys: Option<KeySet>,
     /// What its profiles want of its requests.
     pub(crate) demands: BTreeSet<Demand>,
+    /// What a resource cannot demand of it: it registered otherwise.
+    pub(crate) lacks: BTreeSet<Demand>,
     /// How it wants to be told of an answer that it did not wait for.
     pub(crate) told: Told,
     /// The grants that it registered; `None` for agents, whose policy decides.
@@ -242,8 +244,18 @@ impl Asker {
             algorithm: None,
             bound: false,
         };
-        let demands = BTreeSet::new();
-        Self { id, name, owner, principal, widest, keys: None, demands, told, grants: None }
+        Self {
+            id,
+            name,
+            owner,
+            principal,
+            widest,
+            keys: None,
+            demands: BTreeSet::new(),
+            lacks: BTreeSet::new(),
+            told,
+            grants: None,
+        }
     }
 
     fn of_client(client: &ClientRecord, keys: Option<KeySet>) -> Self {
@@ -258,6 +270,7 @@ impl Asker {
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
             keys,
             demands: demands(&client.profiles),
+            lacks: profile::unmet_by(metadata),
             told: Told::of(client),
             grants: Some(metadata.grant_types.clone()),
         }

@@ -7,8 +7,9 @@ use access::token::client::ClientRefusal;
 use approval::{Approval, Asks, Front, Kind, Notify, Whom};
 use authentication::session::Acr;
 use authentication::{Once, private_key_jwt};
-use authorization::asked::Wanted;
+use authorization::asked::{Asked, Wanted};
 use authorization::policy::Proof;
+use authorization::profile::{self, Demand, Profile, Unmet};
 use credential::{KeyRing, Purpose};
 use env::{Change, Key, Store, Unavailable, World};
 use jose::{Algorithm, Unverified};
@@ -21,7 +22,6 @@ use openid::ciba::{
 };
 use people::end::End;
 use people::secrets;
-use registry::profile::{self, Demand, Profile, Unmet};
 use registry::{ClientRecord, UserRecord};
 use time::Span;
 
@@ -97,7 +97,7 @@ async fn pose<W: World>(
     if let Err(refusal) = published(world, known, call, &mut asker).await? {
         return Ok(Err(refusal));
     }
-    let (request, once) = match read(known, &asker, &call.form) {
+    let (request, once) = match read_for(world, known, &mut asker, &call.form) {
         Ok(read) => read,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -215,6 +215,40 @@ fn pushable<W: World>(world: &W, known: &Known, posed: Posed) -> Result<Posed, R
     Ok(posed)
 }
 
+/// What is asked, under what the resources demand that it is asked for beside what the client must
+/// obey anyway.
+fn read_for<W: World>(
+    world: &W,
+    known: &Known,
+    asker: &mut Asker,
+    outside: &Form,
+) -> Result<(BackchannelRequest, Option<Once>), Refusal> {
+    let (request, once) = read(known, asker, outside)?;
+    let asked = wanted(world, known, asker, &request)?;
+    let wants = ask::demanded(world, known, asker, &asked)?;
+    if wants.is_subset(&asker.demands) {
+        return Ok((request, once));
+    }
+    asker.demands.extend(wants);
+    read(known, asker, outside)
+}
+
+/// What the request is for.
+fn wanted<W: World>(
+    world: &W,
+    known: &Known,
+    asker: &Asker,
+    request: &BackchannelRequest,
+) -> Result<Asked, Refusal> {
+    let wanted = Wanted {
+        scope: Some(&request.scope),
+        resources: &request.resources,
+        details: request.authorization_details.as_ref(),
+    };
+    let resources = known.facts.set().resources();
+    Ok(wanted.read(resources, &world.site().gateway, asker.widest.as_ref())?)
+}
+
 /// What is asked, in either form.
 fn read(
     known: &Known,
@@ -282,12 +316,7 @@ fn question<W: World>(
     user: &UserRecord,
 ) -> Result<Posed, Refusal> {
     let set = known.facts.set();
-    let wanted = Wanted {
-        scope: Some(&request.scope),
-        resources: &request.resources,
-        details: request.authorization_details.as_ref(),
-    };
-    let asked = wanted.read(set.resources(), &world.site().gateway, asker.widest.as_ref())?;
+    let asked = wanted(world, known, &asker, request)?;
     let approvals = &set.domain().approvals;
     let bearer = |audience: &String| {
         set.audience(audience, &world.site().gateway).is_some_and(|one| one.proof == Proof::Bearer)

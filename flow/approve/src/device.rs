@@ -8,6 +8,7 @@
 use approval::approval::NotAllowed;
 use approval::{Approval, Asks, Front, Kind, State, Ticket, Whom, ticket};
 use authorization::asked::Wanted;
+use authorization::profile::{Demand, Unmet};
 use env::{Change, Clock, Entity, Entropy, Index, Key, Store, Stored, Unavailable, World};
 use oauth::device::{DeviceRequest, DeviceResponse, UserCode};
 use oauth::token_request::GrantType;
@@ -84,7 +85,13 @@ async fn pose<W: World>(
     // Who answers is not known yet: policy is asked about nobody now, and about them when they
     // answer.
     let permitted = read.map_err(Refusal::from);
-    let permitted = permitted.and_then(|asked| ask::permit(known, &asker, "", &asked));
+    let permitted = permitted.and_then(|asked| {
+        let wants = ask::demanded(world, known, &asker, &asked)?;
+        if wants.contains(&Demand::NamesResource) && request.resources.is_empty() {
+            return Err(Unmet(Demand::NamesResource).into());
+        }
+        ask::permit(known, &asker, "", &asked)
+    });
     let (sought, acr) = match permitted {
         Ok(permitted) => permitted,
         Err(refusal) => return Ok(Err(refusal)),

@@ -179,8 +179,7 @@ fn parameters<W: World>(
 ) -> Result<Result<(Form, CameBy), PageFault>, Unavailable> {
     Ok(match (&arrived.by, pushed) {
         (By::Value(text), _) => {
-            let issuer = reply::issuer(world)?;
-            let inside = pose::object(facts, &issuer, client, text, now)?;
+            let inside = pose::object(facts, world.site(), client, text, now)?;
             inside.map(|form| (form, CameBy::Object)).map_err(PageFault::from)
         }
         (By::Reference(_), Some(hash)) => match facts.rows.get::<Pushed>(&hash)? {

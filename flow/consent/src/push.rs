@@ -8,10 +8,10 @@ use authentication::private_key_jwt;
 use authorization::interaction::{CameBy, PARAMETERS_BYTES_MAX, PUSHED_LIFE, Pushed};
 use env::{Change, CommitFault, Entropy, Expect, Recorded, Store, Unavailable, World, Write};
 use monitoring::{Event, Outcome, Record};
+use oauth::ClientId;
 use oauth::error::ErrorCode;
 use oauth::form::Form;
 use oauth::pushed::{Pushed as What, PushedResponse, RequestUri};
-use oauth::{ClientId, Issuer};
 use time::UnixTime;
 
 use crate::begin::pushed_hash;
@@ -109,7 +109,7 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
         change.uses.push(use_);
         record.used.push(used);
     }
-    let decided = match keep(world, &issuer, &id, &form, now).await? {
+    let decided = match keep(world, &id, &form, now).await? {
         Ok(pushed) => {
             record.outcome = Outcome::Permitted;
             let uri = RequestUri::of_random(&world.entropy().secret());
@@ -149,7 +149,6 @@ async fn replayed<W: World>(world: &W, id: &str, facts: &Basis) -> Result<End, U
 /// authorization endpoint."
 async fn keep<W: World>(
     world: &W,
-    issuer: &Issuer,
     id: &str,
     outside: &Form,
     now: UnixTime,
@@ -174,7 +173,7 @@ async fn keep<W: World>(
     };
     let signed = matches!(what, What::Object(_));
     let form = match &what {
-        What::Object(text) => match pose::object(&facts, issuer, &client, text, now)? {
+        What::Object(text) => match pose::object(&facts, world.site(), &client, text, now)? {
             Ok(form) => form,
             Err(fault) => return Ok(Err(PageFault::from(fault).into())),
         },

@@ -3,13 +3,13 @@
 use authentication::session::Acr;
 use authorization::client::NoRedirect;
 use authorization::interaction::PushedRefusal;
+use authorization::profile::Unmet;
 use jose::{Malformed, Refused as NotVerified};
 use oauth::authorization_request::RequestRefused;
 use oauth::error::ErrorCode;
 use oauth::form::FormError;
 use oauth::parameter::Refused;
 use oauth::request_object::ObjectRefused;
-use registry::profile::Unmet;
 
 use crate::client::Unfit;
 
@@ -102,7 +102,7 @@ pub enum Refusal {
     /// A parameter.
     #[error(transparent)]
     Request(#[from] RequestRefused),
-    /// A profile of the client.
+    /// A profile of the client, or of a resource.
     #[error(transparent)]
     Profile(#[from] Unmet),
     /// It may not use this grant.

@@ -1,12 +1,12 @@
 //! Why a registration is not taken, and how such a request ends.
 
+use authorization::profile::Unmet;
 use env::{Change, CommitFault, Recorded, Store, Unavailable, World, Write};
 use jose::{Malformed, Refused};
 use monitoring::Record;
 use oauth::client_metadata::ClientMetadataError;
 use registry::ClientRefusal;
 use registry::admission::Unadmitted;
-use registry::profile::Unmet;
 use time::UnixTime;
 
 use crate::record::refused;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use time::Span;
 use url::Url;
 
+use crate::profile::{Demand, Profile, demands};
+
 /// The most resource servers of one resource.
 const INTROSPECT_MAX: usize = 64;
 /// The most types of `authorization_details` of one resource.
@@ -323,6 +325,9 @@ pub struct ResourcePolicy {
     /// (draft-ietf-oauth-status-list).
     #[serde(default)]
     pub status: bool,
+    /// What whoever wants a token for it must obey, at every endpoint.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub profiles: BTreeSet<Profile>,
     /// The types of `authorization_details` that it knows (RFC 9396 §2.1).
     #[serde(default, rename = "authorization_details")]
     pub details: Vec<DetailType>,
@@ -498,6 +503,9 @@ impl ResourcePolicy {
             let message = "`pairwise` is for opaque tokens: one that is read says who it is about";
             fault("subject", message.to_owned());
         }
+        if let Err(message) = self.profiles_fit() {
+            fault("profiles", message);
+        }
         if self.introspect.len() > INTROSPECT_MAX || self.details.len() > DETAIL_TYPES_MAX {
             let most = format!("{INTROSPECT_MAX} clients and {DETAIL_TYPES_MAX} types");
             fault("introspect", format!("more than {most} of one resource"));
@@ -518,6 +526,23 @@ impl ResourcePolicy {
             }
         }
         faults
+    }
+}
+
+impl ResourcePolicy {
+    /// Refuses profiles under which nobody could get a token.
+    fn profiles_fit(&self) -> Result<(), String> {
+        // FAPI 2.0 SP §5.3.2.1: "shall support sender-constrained access tokens" by mutual TLS or
+        // DPoP: what binds tokens to an identity otherwise is none of them.
+        let bound = matches!(self.proof, Proof::Dpop | Proof::Mtls);
+        let wants = |one: &&Profile| demands([*one]).contains(&Demand::BoundTokens);
+        match self.profiles.iter().find(wants) {
+            Some(profile) if !bound => Err(format!(
+                "the profile `{profile}` wants `proof` to be `dpop` or `mtls`, and it is `{}`",
+                self.proof.name()
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -596,6 +621,7 @@ mod tests {
             introspect: BTreeSet::new(),
             attestation: false,
             status: false,
+            profiles: BTreeSet::new(),
             details: Vec::new(),
             scopes: BTreeMap::from([(Scope::parse("read").unwrap(), "read".to_owned())]),
             actions,

@@ -6,6 +6,7 @@ use authentication::{
     Method, Proved, attested_client, client_secret, private_key_jwt, public, spiffe_jwt,
     spiffe_wit, spiffe_x509, tls_client,
 };
+use authorization::profile::{self, Demand};
 use credential::{KeyRing, Purpose};
 use env::{Key, Stored, Unavailable, World};
 use jose::KeySet;
@@ -16,7 +17,6 @@ use oauth::registration::ClientAuthMethod;
 use oauth::{ClientId, Issuer, TokenText};
 use registry::ClientRecord;
 use registry::client::AssertionAudience;
-use registry::profile::{self, Demand};
 use time::UnixTime;
 use wimse::TrustAnchors;
 

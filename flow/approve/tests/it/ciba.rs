@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use approval::Approval;
 use approve::{Refusal, ciba, expire, list};
+use authorization::Profile;
 use authorization::granted::NotYet;
 use authorization::grants;
+use authorization::profile::{Demand, Unmet, demands};
 use env::{Clock, Published, World};
 use flow::token;
 use jose::{Algorithm, SigningInput};
@@ -16,11 +18,10 @@ use people::end::Check;
 use people::sessions;
 use people::standing::UserAct;
 use people::user_code;
-use registry::profile::{Demand, Unmet, demands};
-use registry::{ClientRecord, ClientState, Metadata, Profile};
+use registry::{ClientRecord, ClientState, Metadata};
 use serde_json::{Value, json};
 use testkit::boxed;
-use testkit::fixture::{Client, GATEWAY, ISSUER, story};
+use testkit::fixture::{Client, GATEWAY, ISSUER, files, story};
 use testkit::web::Web;
 use time::Span;
 
@@ -230,6 +231,32 @@ fn fapi_ciba_5_2_2_each_row_refuses_alone() {
             let long = Asks { seconds: 3_601, ..ALL };
             let signed = wants.contains(&Demand::SignedBackchannel);
             assert_eq!(long.refusal(&house).await, signed.then_some("approve::Signed"));
+        }
+    });
+}
+
+/// The same rows of a resource that has the profile, for a client without one. That its tokens are
+/// bound is policy's to check.
+#[test]
+fn fapi_ciba_5_2_2_a_resource_demands_each_row_of_every_client() {
+    story(|sim| async move {
+        for profile in Profile::ALL {
+            let all = files();
+            let text = all.get("resources/reports.toml").unwrap();
+            let set = format!("proof = \"mtls\"\nprofiles = [\"{profile}\"]");
+            let text = text.replace("proof = \"mtls\"", &set);
+            let house = House::with_files(&sim, &[("resources/reports.toml", &text)]).await;
+            let wants = demands(&[profile]);
+            assert_eq!(ALL.refusal(&house).await, None, "{profile}");
+            for (row, asks) in ROWS.iter().filter(|(row, _)| *row != Demand::BoundTokens) {
+                let expect = wants.contains(row).then(|| Unmet(*row).check());
+                assert_eq!(asks.refusal(&house).await, expect, "{profile}");
+            }
+            let long = Asks { seconds: 3_601, ..ALL };
+            let signed = wants.contains(&Demand::SignedBackchannel);
+            assert_eq!(long.refusal(&house).await, signed.then_some("approve::Signed"));
+            // What is for another resource is asked as ever.
+            house.ciba("&login_hint=ada").await.unwrap();
         }
     });
 }

@@ -37,6 +37,7 @@ fn resource(protocol: Protocol, actions: Vec<Action>) -> ResourcePolicy {
         status: false,
         attestation: false,
         details: Vec::new(),
+        profiles: std::collections::BTreeSet::new(),
         scopes: BTreeMap::new(),
         actions,
     }
