@@ -224,6 +224,7 @@ async fn attempt<W: World>(
         certificates: &call.certificates,
         dpop: &call.dpop,
         path: endpoint.path(),
+        source: &call.source,
     };
     let keys = match client::keys(world, shown).await? {
         Ok(keys) => keys,

@@ -100,6 +100,7 @@ pub(crate) async fn known<W: World>(
         certificates: &call.certificates,
         dpop: &call.dpop,
         path: &call.path,
+        source: &call.source,
     };
     let mut all = match proof::keys(world, shown).await? {
         Ok(all) => all,
@@ -168,7 +169,7 @@ impl Known {
         }
         match &decided {
             Ok(_) => record.outcome = Outcome::Done,
-            Err(refusal) => refused(&mut record, refusal.check(), refusal, None),
+            Err(refusal) => refused(&mut record, refusal.check(), &refusal.evidence(), None),
         }
         let (action, resource) = (record.action.clone(), record.resource.clone());
         change.records.push(record);

@@ -139,7 +139,7 @@ async fn published<W: World>(
     if asker.keys.as_ref().is_some_and(|keys| keys.by_kid(&kid).is_some()) {
         return Ok(Ok(()));
     }
-    match documents::ready(world, &asker.id, Some(&kid)).await? {
+    match documents::ready(world, &asker.id, Some(&kid), &call.source).await? {
         Err(unread) => return Ok(Err(ClientRefusal::from(unread).into())),
         Ok(None) => {}
         Ok(Some(row)) => {

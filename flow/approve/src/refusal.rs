@@ -163,6 +163,16 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// What records say of it, which may be more than the client is told.
+    pub(crate) fn evidence(&self) -> String {
+        match self {
+            Self::Client(ClientRefusal::Published(unread)) => unread.evidence(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl Check for Refusal {
     fn check(&self) -> &'static str {
         match self {

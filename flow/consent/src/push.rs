@@ -62,6 +62,14 @@ impl Refusal {
         }
     }
 
+    /// What records say of it, which may be more than the client is told.
+    fn evidence(&self) -> String {
+        match self {
+            Self::Page(PageFault::Client(Unfit::Published(unread))) => unread.evidence(),
+            other => other.to_string(),
+        }
+    }
+
     /// The variant's name: what records and counters call the check.
     pub const fn check(&self) -> &'static str {
         match self {
@@ -109,7 +117,7 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
         change.uses.push(use_);
         record.used.push(used);
     }
-    let decided = match keep(world, &id, &form, now).await? {
+    let decided = match keep(world, (&id, &asker.source), &form, now).await? {
         Ok(pushed) => {
             record.outcome = Outcome::Permitted;
             let uri = RequestUri::of_random(&world.entropy().secret());
@@ -118,7 +126,7 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
             Ok(PushedResponse { request_uri: uri, expires_in: PUSHED_LIFE.seconds() })
         }
         Err(refusal) => {
-            refused(&mut record, refusal.check(), &refusal, None);
+            refused(&mut record, refusal.check(), &refusal.evidence(), None);
             Err(refusal)
         }
     };
@@ -149,7 +157,7 @@ async fn replayed<W: World>(world: &W, id: &str, facts: &Basis) -> Result<End, U
 /// authorization endpoint."
 async fn keep<W: World>(
     world: &W,
-    id: &str,
+    (id, source): (&str, &str),
     outside: &Form,
     now: UnixTime,
 ) -> Result<Result<Pushed, Refusal>, Unavailable> {
@@ -160,7 +168,7 @@ async fn keep<W: World>(
     let mut keys = client::keys(id).to_vec();
     if let What::Object(text) = &what {
         let kid = private_key_jwt::named_key(text.as_str());
-        match documents::ready(world, id, kid.as_ref()).await? {
+        match documents::ready(world, id, kid.as_ref(), source).await? {
             Ok(row) => keys.extend(row),
             Err(unread) => return Ok(Err(unfit_client(Unfit::Published(unread)))),
         }

@@ -86,6 +86,7 @@ impl PageFault {
         match self {
             Self::Form(_) => "authorize::Form",
             Self::Parameter(_) => "authorize::Parameter",
+            Self::Client(Unfit::Published(unread)) => unread.check(),
             Self::Client(_) => "authorize::Client",
             Self::Pushed(_) => "authorize::Pushed",
             Self::Object(_) => "authorize::Object",

@@ -42,6 +42,7 @@ impl Asker {
             certificates: &self.certificates,
             dpop: &self.dpop,
             path: &self.path,
+            source: &self.source,
         }
     }
 }

@@ -130,6 +130,8 @@ pub struct Shown<'a> {
     pub path: &'a str,
     /// The certificates of the channel, in DER, leaf first.
     pub certificates: &'a [Vec<u8>],
+    /// Where the request comes from.
+    pub source: &'a str,
 }
 
 /// Makes ready what a client publishes about itself, and names the rows that authentication needs.
@@ -152,7 +154,7 @@ pub async fn keys<W: World>(
         Some((AssertionType::Jwt, text)) => private_key_jwt::named_key(text.as_str()),
         _ => None,
     };
-    match documents::ready(world, &id, kid.as_ref()).await? {
+    match documents::ready(world, &id, kid.as_ref(), call.source).await? {
         Ok(more) => keys.extend(more),
         Err(unread) => return Ok(Err(unread.into())),
     }
