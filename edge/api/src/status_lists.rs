@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use env::{Clock, Unavailable, World};
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, HeaderValue};
+use http::header::HeaderValue;
 use time::{Span, UnixTime};
 
 use crate::answer::{self, Answer};
@@ -20,8 +20,8 @@ const MEDIA: HeaderValue = HeaderValue::from_static("application/statuslist+jwt"
 /// As its `ttl`.
 const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=1");
 
-/// The lists of the last moment, each behind a lock of its own: who asks while one is made waits for
-/// that one, and for no other.
+/// The lists of the last moment, each behind a lock of its own: who asks while one is made waits
+/// for that one, and for no other.
 #[derive(Debug, Default)]
 pub(crate) struct StatusLists(Mutex<HashMap<String, Arc<Place>>>);
 
@@ -49,7 +49,7 @@ impl StatusLists {
         Ok(kept.as_ref().map(|(_, token)| answered(token)))
     }
 
-    /// Where it is kept. Where there are too many, those go that are old, and being made for nobody.
+    /// Where it is kept. Where there are too many, those go that are old and made for nobody.
     fn place(&self, name: &str, now: UnixTime) -> Arc<Place> {
         let mut places = self.lock();
         if let Some(place) = places.get(name) {
@@ -79,9 +79,7 @@ fn is_new(made: UnixTime, now: UnixTime) -> bool {
 }
 
 fn answered(token: &str) -> Answer {
-    let mut answer = answer::bytes(StatusCode::OK, MEDIA, token.as_bytes().to_vec());
-    answer.headers_mut().insert(CACHE_CONTROL, KEPT);
-    answer
+    answer::kept(answer::bytes(StatusCode::OK, MEDIA, token.as_bytes().to_vec()), KEPT)
 }
 
 #[cfg(test)]

@@ -98,25 +98,8 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         | Unread::Connections
         | Unread::ConnectionsOfSource => ErrorCode::TemporarilyUnavailable,
         Unread::NotAnOperator { .. } => ErrorCode::AccessDenied,
-        Unread::Handshake
-        | Unread::SlowHandshake
-        | Unread::NotHttp
-        | Unread::NotFound
-        | Unread::Method
-        | Unread::TooLong { .. }
-        | Unread::SlowBody
-        | Unread::BrokenBody
-        | Unread::ContentType { .. }
-        | Unread::ContentEncoding
-        | Unread::Query
-        | Unread::Parameter(_)
-        | Unread::Field { .. }
-        | Unread::Enrolment(_)
-        | Unread::Enrol(_)
-        | Unread::Verify(_)
-        | Unread::Left { .. }
-        | Unread::Form(_) => ErrorCode::InvalidRequest,
         Unread::Renew(_) | Unread::Lookup(_) => ErrorCode::InvalidClient,
+        _ => ErrorCode::InvalidRequest,
     };
     let challenge = match unread {
         Unread::Authorization { scheme } => challenge(scheme),

@@ -22,8 +22,9 @@ use openid::ciba::{
 };
 use people::end::End;
 use people::secrets;
+use people::throttle::Throttle;
 use registry::{ClientRecord, UserRecord};
-use time::Span;
+use time::{Span, UnixTime};
 
 use crate::Refusal;
 use crate::ask::{self, Posed};
@@ -38,9 +39,10 @@ pub const ALGORITHMS: &[Algorithm] = access::publish::CIBA_ALGORITHMS;
 /// Parameters that prove who asks, and ask for nothing.
 const PROOFS: &[&str] = &["client_assertion", "client_assertion_type", "client_secret"];
 
-/// Answers one request.
+/// Answers one request. `throttle` counts wrong codes of users (docs/past-defects.md 9).
 pub async fn authorize<W: World>(
     world: &W,
+    throttle: &Throttle,
     call: &Call,
 ) -> Result<End<BackchannelResponse, Refusal>, Unavailable> {
     let keys = vec![Key::of::<KeyRing>(Purpose::IdToken.name())];
@@ -50,7 +52,7 @@ pub async fn authorize<W: World>(
     };
     let mut record = known.record(world, "ciba.ask");
     let mut change = Change::default();
-    let decided = pose(world, &known, call).await?.map(|asking| {
+    let decided = pose(world, throttle, &known, call).await?.map(|asking| {
         let Asking { approval, told, once } = asking;
         if let Some(once) = once {
             let (use_, used) = single_use(&once.space, &once.value, once.until);
@@ -83,6 +85,7 @@ struct Asking {
 
 async fn pose<W: World>(
     world: &W,
+    throttle: &Throttle,
     known: &Known,
     call: &Call,
 ) -> Result<Result<Asking, Refusal>, Unavailable> {
@@ -105,7 +108,8 @@ async fn pose<W: World>(
         Ok(user) => user,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    if let Err(refusal) = let_in(&user, request.user_code.as_ref()) {
+    let by = (throttle, asker.id.as_str(), call.source.as_str());
+    if let Err(refusal) = let_in(by, &user, request.user_code.as_ref(), known.now) {
         return Ok(Err(refusal));
     }
     let told = match notified(known, &asker, &request) {
@@ -188,14 +192,27 @@ fn notified(
 }
 
 /// A user who set a code is asked for nobody who does not know it (§7.1, `user_code`: "The code is
-/// used to authorize sending an authentication request to user's authentication device.").
-fn let_in(user: &UserRecord, code: Option<&UserSecret>) -> Result<(), Refusal> {
-    match (&user.user_code, code) {
-        (None, _) => Ok(()),
-        (Some(_), None) => Err(Refusal::NoUserCode),
-        (Some(stored), Some(code)) if secrets::is_user_code(stored, code.expose()) => Ok(()),
-        (Some(_), Some(_)) => Err(Refusal::WrongUserCode),
+/// used to authorize sending an authentication request to user's authentication device."). Guesses
+/// are few: of one client and of one source, and over all of them for one user. A client that said
+/// the right code lately is not kept out by what others guess.
+fn let_in(
+    (throttle, client_id, source): (&Throttle, &str, &str),
+    user: &UserRecord,
+    code: Option<&UserSecret>,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let Some(stored) = &user.user_code else { return Ok(()) };
+    let Some(code) = code else { return Err(Refusal::NoUserCode) };
+    let user = user.id();
+    throttle.check(client_id, &user, now)?;
+    throttle.check(source, "", now)?;
+    if secrets::is_user_code(stored, code.expose()) {
+        throttle.passed(client_id, &user, now);
+        return Ok(());
     }
+    throttle.failed(client_id, &user, now);
+    throttle.failed(source, "", now);
+    Err(Refusal::WrongUserCode)
 }
 
 /// The question, if what comes of it can be pushed: a token is for one audience, and nobody says

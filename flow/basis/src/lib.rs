@@ -3,7 +3,8 @@
 //!
 //! In scope: the facts that hold for all, the time that something is issued at, the beginning of a
 //! record, a signature, the end of what was granted, what a job has to do, how often somebody may
-//! try, and deciding again after another commit came first. Not here: any request (`flow`, `flow/access`).
+//! try, and deciding again after another commit came first. Not here: any request (`flow`,
+//! `flow/access`).
 
 pub mod agenda;
 pub mod ends;

@@ -118,7 +118,8 @@ impl<S: Store> House<S> {
     async fn backchannel_with(&self, more: &str) -> (String, Approval) {
         let asked = "scope=openid+notices.read&login_hint=ada";
         let body = format!("{asked}&resource={GATEWAY}/notices{more}");
-        let asked = ciba::authorize(&*self.server, &self.call(&body)).await.unwrap();
+        let asked =
+            ciba::authorize(&*self.server, &Throttle::default(), &self.call(&body)).await.unwrap();
         let asked = asked.into_result().unwrap().auth_req_id;
         let (table, all) = (Approval::TABLE, Index::All);
         let page = self.server.store().scan(table, all, "", None, MANY).await.unwrap();

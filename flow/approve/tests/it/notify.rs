@@ -269,7 +269,7 @@ fn fapi_ciba_5_2_2_what_must_be_bound_is_not_pushed() {
             claims["client_notification_token"] = json!("8d67dc78-7faa-4d41-aabd-67707b374255");
         });
         let call = house.call_of(&house.client, &format!("request={request}"));
-        let end = approve::ciba::authorize(&*house.world(), &call).await.unwrap();
+        let end = approve::ciba::authorize(&*house.world(), &house.throttle, &call).await.unwrap();
         assert_eq!(end.into_result().unwrap_err().check(), "approve::Push");
         house.world().store().put(&**found);
         check(&house, &format!("{ASKED}&resource={GATEWAY}/invoices")).await;
