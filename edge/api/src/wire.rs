@@ -464,7 +464,7 @@ mod tests {
         400 unauthorized_client: the client is not in force: the agent is suspended since 1970-01-01T00:00:00.000Z
         400 unauthorized_client: the client is disabled
         400 invalid_client: the client `client-1` is not in the registry
-        400 unauthorized_client: the client may not use the grant `urn:ietf:params:oauth:grant-type:token-exchange`; it registered []
+        400 unauthorized_client: the client may not use the grant `urn:ietf:params:oauth:grant-type:token-exchange`; it registered nothing
         400 invalid_target: the target is not known here
         400 invalid_target: the target is not in force: issued under epoch 1; what was issued before epoch 2 was revoked
         400 invalid_request: `subject_token` is missing
@@ -491,7 +491,7 @@ mod tests {
         400 invalid_grant: the grant is bound to a key or certificate, and this request shows another or none
         400 invalid_grant: the grant expired at 1970-01-01T00:00:00.000Z
         400 invalid_grant: the refresh token was used before; its grant has ended
-        400 invalid_target: nothing was granted for `b`; granted is ["a"]
+        400 invalid_target: nothing was granted for `b`; granted is `a`
         400 invalid_scope: scope `x y` is wider than `y`, that was granted
         400 invalid_authorization_details: an unknown type
         400 invalid_authorization_details: `authorization_details` are wider than what was granted
