@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use approval::{Approval, Ask, Asks, Front, Kind, Sought, State, Ticket, Whom, ticket};
+use approval::{Approval, Ask, Asks, Front, Kind, Queue, Sought, State, Ticket, Whom, ticket};
 use authentication::session::Acr;
 use authorization::asked::Asked;
 use authorization::granted::{Binding, Granted};
 use authorization::profile::{Demand, of_asker};
 use env::rows::waits_handle;
-use env::{Change, Entity, Entropy, Expect, Index, Store, Unavailable, World, Write};
+use env::{Change, Entity, Entropy, Expect, Index, Key, Store, Unavailable, World, Write};
 use monitoring::Record;
 use oauth::ScopeSet;
 use pdp::{Circumstances, Decision, Fact, Obligation, Principal, Question, Resource};
@@ -44,16 +44,30 @@ pub(crate) struct Posed {
     pub(crate) grant_until: Option<UnixTime>,
 }
 
+/// A question that may be put, and the place that it takes among those of whoever is asked: who
+/// counted the same ones meanwhile is overtaken by whoever commits first.
+pub(crate) struct Placed {
+    pub(crate) approval: Approval,
+    place: Option<Write>,
+}
+
 /// The approval of a question, if it can be put.
 pub(crate) async fn approval<W: World>(
     world: &W,
     (facts, now): (&Basis, UnixTime),
     posed: Posed,
-) -> Result<Result<Approval, Refusal>, Unavailable> {
+) -> Result<Result<Placed, Refusal>, Unavailable> {
     if let Err(much) = posed.sought.fits() {
         return Ok(Err(much.into()));
     }
+    let mut place = None;
     if let Some(who) = whom::handle(&posed.whom) {
+        // INVARIANT: the row is read before the questions are counted that it stands for.
+        let rows = world.store().snapshot(&[Key::of::<Queue>(&who)]).await?;
+        let before = rows.get::<Queue>(&who)?;
+        let next = Queue::after(before.as_ref().map(|one| &*one.value), &who, now.plus(posed.wait));
+        let expect = before.map_or(Expect::Absent, |one| Expect::Version(one.version));
+        place = Some(Write::put(&next, expect));
         let (all, of_client) = waiting(world, &who, &posed.asks.client_id, now).await?;
         if all >= WAITING_MAX || of_client >= OF_CLIENT_MAX {
             return Ok(Err(Refusal::TooManyWait { who, found: all }));
@@ -84,7 +98,7 @@ pub(crate) async fn approval<W: World>(
         grant: None,
         used: None,
     };
-    Ok(Ok(one.sealed()))
+    Ok(Ok(Placed { approval: one.sealed(), place }))
 }
 
 /// The questions that wait there, of all clients and of this one. What was answered or ended before
@@ -141,10 +155,12 @@ pub(crate) fn ticket<W: World>(
 }
 
 /// Puts both into the change, and says so in the record.
-pub(crate) fn put(approval: &Approval, ticket: &Ticket, change: &mut Change, record: &mut Record) {
-    change.writes.push(Write::put(approval, Expect::Absent));
+pub(crate) fn put(placed: Placed, ticket: &Ticket, change: &mut Change, record: &mut Record) {
+    let Placed { approval, place } = placed;
+    change.writes.push(Write::put(&approval, Expect::Absent));
     change.writes.push(Write::put(ticket, Expect::Absent));
-    describe(record, approval);
+    change.writes.extend(place);
+    describe(record, &approval);
 }
 
 /// One more fact of a record that [`describe`] began.

@@ -155,11 +155,24 @@ impl Known {
     pub(crate) async fn finish<W: World, T>(
         self,
         world: &W,
+        change: Change,
+        record: Record,
+        decided: Result<T, Refusal>,
+        replayed: Refusal,
+    ) -> Result<End<T, Refusal>, Unavailable> {
+        let end = self.try_finish(world, change, record, decided, replayed).await?;
+        end.ok_or_else(overtaken)
+    }
+
+    /// The same; `None` where another commit came first.
+    pub(crate) async fn try_finish<W: World, T>(
+        self,
+        world: &W,
         mut change: Change,
         mut record: Record,
         decided: Result<T, Refusal>,
         replayed: Refusal,
-    ) -> Result<End<T, Refusal>, Unavailable> {
+    ) -> Result<Option<End<T, Refusal>>, Unavailable> {
         let mut proof = None;
         if let Some(once) = &self.once {
             let (use_, used) = single_use(&once.space, &once.value, once.until);
@@ -174,8 +187,8 @@ impl Known {
         let (action, resource) = (record.action.clone(), record.resource.clone());
         change.records.push(record);
         match world.store().commit(change).await {
-            Ok(receipt) => Ok(End::Decided(Recorded::new(decided, &receipt))),
-            Err(CommitFault::Conflict(_)) => Err(overtaken()),
+            Ok(receipt) => Ok(Some(End::Decided(Recorded::new(decided, &receipt)))),
+            Err(CommitFault::Conflict(_)) => Ok(None),
             Err(CommitFault::Unavailable(why)) => Err(why),
             Err(CommitFault::Used(used)) => {
                 let refusal = if proof == Some(used.hash) { Refusal::Replayed } else { replayed };
@@ -184,7 +197,7 @@ impl Known {
                 refused(&mut record, refusal.check(), &refusal, None);
                 let commit = world.store().commit(Change::record(record)).await;
                 let receipt = settled(commit)?.ok_or_else(overtaken)?;
-                Ok(End::Decided(Recorded::new(Err(refusal), &receipt)))
+                Ok(Some(End::Decided(Recorded::new(Err(refusal), &receipt))))
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use access::documents;
 use access::token::client::ClientRefusal;
-use approval::{Approval, Asks, Front, Kind, Notify, Whom};
+use approval::{Asks, Front, Kind, Notify, Whom};
 use authentication::session::Acr;
 use authentication::{Once, private_key_jwt};
 use authorization::asked::{Asked, Wanted};
@@ -27,10 +27,11 @@ use registry::{ClientRecord, UserRecord};
 use time::{Span, UnixTime};
 
 use crate::Refusal;
-use crate::ask::{self, Posed};
+use crate::ask::{self, Placed, Posed};
 use crate::caller::{Asker, Call, Known, known};
 use crate::hint;
 use crate::record::single_use;
+use crate::turns::{TRIES_MAX, overtaken, pause};
 
 /// The shortest time that a question waits, whatever is asked for: nobody answers sooner.
 const WAIT_MIN: Span = Span::from_seconds(30);
@@ -45,40 +46,56 @@ pub async fn authorize<W: World>(
     throttle: &Throttle,
     call: &Call,
 ) -> Result<End<BackchannelResponse, Refusal>, Unavailable> {
+    for turn in 0..TRIES_MAX {
+        if let Some(end) = attempt(world, throttle, call).await? {
+            return Ok(end);
+        }
+        pause(world, turn).await;
+    }
+    Err(overtaken())
+}
+
+/// One try; `None` where somebody else got the same user asked first.
+async fn attempt<W: World>(
+    world: &W,
+    throttle: &Throttle,
+    call: &Call,
+) -> Result<Option<End<BackchannelResponse, Refusal>>, Unavailable> {
     let keys = vec![Key::of::<KeyRing>(Purpose::IdToken.name())];
     let known = match known(world, call, keys).await? {
         Ok(known) => known,
-        Err(refusal) => return Ok(End::Stranger(refusal.into())),
+        Err(refusal) => return Ok(Some(End::Stranger(refusal.into()))),
     };
     let mut record = known.record(world, "ciba.ask");
     let mut change = Change::default();
     let decided = pose(world, throttle, &known, call).await?.map(|asking| {
-        let Asking { approval, told, once } = asking;
+        let Asking { placed, told, once } = asking;
         if let Some(once) = once {
             let (use_, used) = single_use(&once.space, &once.value, once.until);
             change.uses.push(use_);
             record.used.push(used);
         }
-        let mut waits = ask::ticket(world, Kind::Ciba, &approval, None);
+        let until = placed.approval.until;
+        let mut waits = ask::ticket(world, Kind::Ciba, &placed.approval, None);
         let named = |told| Notify { auth_req_id: waits.text.clone(), ..told };
         waits.ticket.notify = told.map(named);
-        ask::put(&approval, &waits.ticket, &mut change, &mut record);
+        ask::put(placed, &waits.ticket, &mut change, &mut record);
         // §7.3: "This parameter will only be present if the Client is registered to use the Poll or
         // Ping modes."
         let pushed = waits.ticket.notify.as_ref().is_some_and(|notify| notify.push);
         BackchannelResponse {
             auth_req_id: waits.text,
-            expires_in: approval.until.since(known.now).seconds(),
+            expires_in: until.since(known.now).seconds(),
             interval: (!pushed).then(|| waits.ticket.interval.seconds()),
         }
     });
     let again = Refusal::Signed("it was sent before".to_owned());
-    known.finish(world, change, record, decided, again).await
+    known.try_finish(world, change, record, decided, again).await
 }
 
 /// What is asked, whom the client is told by, and what the request uses up.
 struct Asking {
-    approval: Approval,
+    placed: Placed,
     told: Option<Notify>,
     once: Option<Once>,
 }
@@ -123,7 +140,7 @@ async fn pose<W: World>(
     match posed {
         Ok(posed) => {
             let approval = ask::approval(world, (&known.facts, known.now), posed).await?;
-            Ok(approval.map(|approval| Asking { approval, told, once }))
+            Ok(approval.map(|placed| Asking { placed, told, once }))
         }
         Err(refusal) => Ok(Err(refusal)),
     }

@@ -9,12 +9,14 @@
 pub mod approval;
 pub mod call_detail;
 pub mod policy;
+pub mod queue;
 pub mod sought;
 pub mod state;
 pub mod ticket;
 
 pub use approval::{Answered, Approval, Front, NotAllowed, Whom};
 pub use policy::{Approvals, Ask};
+pub use queue::Queue;
 pub use sought::{Act, Asks, Sought};
 pub use state::{State, Step, Unmoved};
 pub use ticket::{Kind, Notify, Ticket};
