@@ -34,7 +34,10 @@ pub(crate) async fn serve<W: World>(
                 Ok(kept) => {
                     answer::json(StatusCode::from_u16(STATUS).unwrap_or(StatusCode::OK), &kept)
                 }
-                Err(refusal) => wire::of_pushed(&refusal).into_answer(),
+                Err(refusal) => {
+                    let answer = wire::of_pushed(&refusal).into_answer();
+                    token::with_nonce(&shared, answer).await
+                }
             };
             wire::not_kept(answer.headers_mut());
             answer::name_record(answer.headers_mut(), id);

@@ -50,7 +50,7 @@ use people::People;
 pub use client::ClientRefusal;
 pub(crate) use people::principal;
 pub(crate) use proof::gives_challenges;
-pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, challenge, nonce};
+pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, challenge, nonce, shown_key};
 pub use target::TargetRefusal;
 pub use wanting::Wanting;
 
