@@ -95,7 +95,9 @@ pub(crate) async fn revoke<W: World>(
             let answer = match recorded.into_value() {
                 // RFC 7009 §2.2: "The content of the response body is ignored by the client".
                 Ok(()) => Response::new(Body::empty()),
-                Err(refusal) => wire::of_asker(&refusal).into_answer(),
+                Err(refusal) => {
+                    token::with_nonce(&shared, wire::of_asker(&refusal).into_answer()).await
+                }
             };
             private(answer, id)
         }

@@ -156,18 +156,7 @@ pub(crate) fn of_client(refusal: &ClientRefusal) -> Wire {
         }
         ClientRefusal::Dpop(proof) if proof.asks_for_nonce() => ErrorCode::UseDpopNonce,
         ClientRefusal::Dpop(_) => ErrorCode::InvalidDpopProof,
-        ClientRefusal::None
-        | ClientRefusal::Unknown
-        | ClientRefusal::SpiffeJwt(_)
-        | ClientRefusal::SpiffeX509(_)
-        | ClientRefusal::SpiffeWit(_)
-        | ClientRefusal::PrivateKeyJwt(_)
-        | ClientRefusal::OtherMethod { .. }
-        | ClientRefusal::Basic { .. }
-        | ClientRefusal::Published(_)
-        | ClientRefusal::Tls(_)
-        | ClientRefusal::Attested(_)
-        | ClientRefusal::Secret(_) => ErrorCode::InvalidClient,
+        _ => ErrorCode::InvalidClient,
     };
     // RFC 6749 §5.2: "If the client attempted to authenticate via the "Authorization" request
     // header field, the authorization server MUST respond with an HTTP 401 (Unauthorized) status
@@ -299,7 +288,9 @@ pub(crate) fn of_asker(refusal: &asker::Refusal) -> Wire {
         R::NotInForce(_) | R::Public | R::Replayed => {
             Wire::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidClient, refusal)
         }
-        R::OtherClient => Wire::bad(ErrorCode::InvalidGrant, refusal),
+        R::OtherClient | R::OtherKey => Wire::bad(ErrorCode::InvalidGrant, refusal),
+        R::Dpop(proof) if proof.asks_for_nonce() => Wire::bad(ErrorCode::UseDpopNonce, refusal),
+        R::Dpop(_) => Wire::bad(ErrorCode::InvalidDpopProof, refusal),
     }
 }
 

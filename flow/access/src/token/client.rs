@@ -453,7 +453,7 @@ fn unknown(assertion: &str) -> ClientRefusal {
 }
 
 /// RFC 8705 §3.1: the thumbprint of the leaf that the channel showed.
-pub(super) fn certificate(chain: &[Vec<u8>]) -> Option<CertificateThumbprint> {
+pub(crate) fn certificate(chain: &[Vec<u8>]) -> Option<CertificateThumbprint> {
     let leaf = x509::Certificate::parse(chain.first()?).ok()?;
     Some(CertificateThumbprint::from_bytes(leaf.fingerprint_sha256()))
 }
