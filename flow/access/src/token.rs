@@ -417,11 +417,8 @@ async fn decide<W: World>(
     asked: &Asked<'_>,
     record: &mut Record,
 ) -> Result<Verdict, Unavailable> {
-    // It was read to authenticate the client: what its profiles want comes before all else.
-    if let Some(client) = facts.rows.get::<ClientRecord>(asked.caller.client_id())?
-        && let Err(unmet) = of_token_request(&demands(&client.profiles), shown(asked))
-    {
-        return Ok(no(unmet));
+    if let Err(refusal) = may_ask(facts, asked)? {
+        return Ok(no(refusal));
     }
     let brought = match brought::read(world, facts, asked).await? {
         Ok(brought) => brought,
@@ -490,6 +487,25 @@ fn denied(denial: Denial, asking: &Proposal, brought: &Brought, asked: &Asked<'_
         Some(wanting) => Refusal::Unapproved(Box::new(wanting)),
         None => Refusal::Denied(Box::new(denial)),
     }
+}
+
+/// What a registered client must be before anything is said of what it brings: what its profiles
+/// want comes before all else, and who may not use the grant learns nothing by it. The table has
+/// that check as well; there stands what is said of a client that is not in force.
+fn may_ask(facts: &Basis, asked: &Asked<'_>) -> Result<Result<(), Refusal>, Unavailable> {
+    // It was read to authenticate the client.
+    let client = facts.rows.get::<ClientRecord>(asked.caller.client_id())?;
+    let Some(client) = client else { return Ok(Ok(())) };
+    if let Err(unmet) = of_token_request(&demands(&client.profiles), shown(asked)) {
+        return Ok(Err(unmet.into()));
+    }
+    let (grant, allowed) = (asked.call.request.grant_type(), &client.metadata.grant_types);
+    let judged = asked.endpoint == Endpoint::Token && client.is_enabled().is_ok();
+    if judged && !allowed.contains(&grant) {
+        let allowed = allowed.clone();
+        return Ok(Err(grants::Refusal::GrantNotAllowed { grant, allowed }.into()));
+    }
+    Ok(Ok(()))
 }
 
 /// Holds the request to the profiles of the resource that the token is for.
