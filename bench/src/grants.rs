@@ -328,7 +328,8 @@ impl Desk {
             let (server, people) = (Arc::clone(&server), Arc::clone(&people));
             let pool = Arc::clone(&answered);
             async move {
-                let asked = ciba::authorize(&*server, &call).await.map_err(text)?;
+                let asked =
+                    ciba::authorize(&*server, &Throttle::default(), &call).await.map_err(text)?;
                 let id = asked.into_result().map_err(text)?.auth_req_id;
                 let person = people.get(at % PEOPLE).ok_or("nobody")?;
                 say(&server, person, &question(&server, &id).await?, None).await?;

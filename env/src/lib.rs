@@ -26,7 +26,7 @@ pub use peers::{
     AssignedCredential, Delegation, IssueKind, IssueOrder, PeerFault, Peers, RenewOrder, Renewed,
 };
 pub use platforms::{Asking, Platforms};
-pub use published::{Page as PublishedPage, Published, Reading, Wanted};
+pub use published::{NotRead, Page as PublishedPage, Published, Reading, Wanted};
 pub use store::{
     Change, CommitFault, Entity, Expect, Index, Key, Page, Row, Seq, SingleUse, Snapshot, Store,
     Stored, Table, Unreadable, Write,

@@ -16,6 +16,8 @@ pub struct Wanted {
     pub reach: Reach,
     /// The most bytes that it may have.
     pub bytes_max: usize,
+    /// Who made us ask: an address, so that nobody takes the places of all others.
+    pub source: String,
 }
 
 /// A document as it was read.
@@ -28,8 +30,18 @@ pub struct Page {
     pub keep: Option<Span>,
 }
 
-/// A document on its way; the error is in words.
-pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Page, String>> + Send + 'a>>;
+/// Why there is none. It tells what is to be found around us: for records and the log, and never
+/// for whoever named the URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotRead {
+    /// Which check.
+    pub check: &'static str,
+    /// In words.
+    pub why: String,
+}
+
+/// A document on its way.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Page, NotRead>> + Send + 'a>>;
 
 /// Reads, within seconds: the address that a name resolves to is judged before it is connected to,
 /// no redirect is followed, no more than `bytes_max` is read, the media type must be JSON. Who asks

@@ -76,11 +76,13 @@ pub enum Table {
     Invitations,
     /// Places of tokens in status lists, by list and place.
     Statuses,
+    /// How often somebody was asked something, by who is asked.
+    Queues,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Agents,
         Self::Names,
         Self::Clients,
@@ -110,6 +112,7 @@ impl Table {
         Self::Notices,
         Self::Invitations,
         Self::Statuses,
+        Self::Queues,
     ];
 
     /// The name that a database file shows.
@@ -143,6 +146,7 @@ impl Table {
             Self::Documents => "documents",
             Self::Invitations => "invitations",
             Self::Statuses => "statuses",
+            Self::Queues => "queues",
             Self::Notices => "notices",
         }
     }

@@ -33,6 +33,17 @@ pub fn check(source: &Source) -> Vec<Finding> {
             findings.push(Finding::at(&source.path, line.number, format!("`{word}`"), fix));
         }
     }
+    for line in source.product().filter(|line| line.text.contains(":?}")) {
+        // An attribute may be broken into lines: the one above tells, too.
+        let above = source.all().take_while(|other| other.number < line.number).last();
+        let opens = |text: &str| text.contains("#[error(");
+        let begins = |text: &str| opens(text) && text.trim_end().ends_with('(');
+        if opens(line.text) || above.is_some_and(|above| begins(above.text)) {
+            let fix = "write it for people: a `Display`, a name, `jose::named`";
+            let what = "a debug form in an error".to_owned();
+            findings.push(Finding::at(&source.path, line.number, what, fix));
+        }
+    }
     let functions = source.functions();
     for line in source.product() {
         for (form, lint) in PANICS.iter().filter(|(form, _)| line.code.contains(form)) {
@@ -91,6 +102,14 @@ mod tests {
             assert_eq!(lines(text), [2], "{text}");
         }
         assert_eq!(lines("let a = \"todo! XXX #[ignore]\"; // XXXL\n"), [0; 0]);
+    }
+
+    #[test]
+    fn an_error_is_written_for_people() {
+        assert_eq!(lines("#[error(\"for {found:?}\")]\n"), [1]);
+        assert_eq!(lines("#[error(\n    \"for {0:?}\",\n)]\n"), [2]);
+        assert_eq!(lines("#[error(\"for {found}\")]\nwrite!(f, \"{a:?}\");\n"), [0; 0]);
+        assert_eq!(lines("#[cfg(test)]\nmod tests {\n#[error(\"{a:?}\")]\n}"), [0; 0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use env::{Published, PublishedPage, Reading, Wanted};
+use env::{NotRead, Published, PublishedPage, Reading, Wanted};
 use serde_json::Value;
 use time::Span;
 
@@ -35,7 +35,8 @@ impl Published for Web {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         let page = pages.get(&wanted.url).cloned();
         Box::pin(async move {
-            let (text, keep) = page.ok_or("nothing is there")?;
+            let gone = || NotRead { check: "fetch::Status", why: "nothing is there".to_owned() };
+            let (text, keep) = page.ok_or_else(gone)?;
             Ok(PublishedPage { text, keep })
         })
     }

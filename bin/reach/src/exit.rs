@@ -95,6 +95,7 @@ impl From<Fault> for Failure {
         match fault {
             Fault::Problem(problem) => Self(problem),
             Fault::Unreachable { socket, why } => Self::unreachable("server", &socket, why),
+            Fault::Nameless => Self::misused(&fault),
             Fault::Unreadable { .. } => {
                 Self::unavailable(&fault).hint(fault.hint().unwrap_or_default())
             }

@@ -21,7 +21,6 @@ use oauth::introspection::{IntrospectionRequest, MEDIA_TYPE};
 use oauth::revocation::RevocationRequest;
 use oauth::{ScopeSet, TokenText};
 
-use crate::accept::Peer;
 use crate::answer::{self, Answer};
 use crate::origin::Shared;
 use crate::refused::{Source, Unread};
@@ -34,7 +33,7 @@ pub(crate) async fn introspect<W: World>(
     request: Request<Body>,
 ) -> Answer {
     let (parts, body) = request.into_parts();
-    let source = source(&parts);
+    let source = Source::of(&parts);
     // RFC 9701 §4: "The resource server [...] setting the Accept HTTP header value".
     let signed = wants_signed(&parts);
     let read = match token::asker(&shared, &parts, body).await {
@@ -78,7 +77,7 @@ pub(crate) async fn revoke<W: World>(
     request: Request<Body>,
 ) -> Answer {
     let (parts, body) = request.into_parts();
-    let source = source(&parts);
+    let source = Source::of(&parts);
     let read = match token::asker(&shared, &parts, body).await {
         Ok((asker, form)) => RevocationRequest::parse(&form)
             .map(|request| revoke::Order { asker, request })
@@ -96,7 +95,9 @@ pub(crate) async fn revoke<W: World>(
             let answer = match recorded.into_value() {
                 // RFC 7009 §2.2: "The content of the response body is ignored by the client".
                 Ok(()) => Response::new(Body::empty()),
-                Err(refusal) => wire::of_asker(&refusal).into_answer(),
+                Err(refusal) => {
+                    token::with_nonce(&shared, wire::of_asker(&refusal).into_answer()).await
+                }
             };
             private(answer, id)
         }
@@ -126,11 +127,6 @@ pub(crate) async fn userinfo<W: World>(
         }
         Err(unavailable) => token::down(&shared, &unavailable),
     }
-}
-
-fn source(parts: &Parts) -> Source {
-    let address = parts.extensions.get::<Peer>().map(|peer| peer.address);
-    address.map_or_else(|| Source::Component("unknown".to_owned()), Source::Address)
 }
 
 fn wants_signed(parts: &Parts) -> bool {

@@ -42,6 +42,12 @@ pub(crate) fn error(status: StatusCode, error: &str, description: &str) -> Answe
     answer
 }
 
+/// The same, with how long it may be kept.
+pub(crate) fn kept(mut answer: Answer, how: HeaderValue) -> Answer {
+    answer.headers_mut().insert(CACHE_CONTROL, how);
+    answer
+}
+
 /// RFC 9110 §10.2.3, RFC 6585 §4: the statuses that say when to come again.
 pub(crate) fn may_come_again(status: StatusCode) -> bool {
     matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)

@@ -10,7 +10,6 @@ use axum::body::Body;
 use axum::extract::State;
 use env::{Unavailable, World};
 use flow::token::{self as tokens, Endpoint};
-use http::request::Parts;
 use http::{Request, StatusCode};
 use oauth::TokenText;
 use oauth::error::ErrorCode;
@@ -18,7 +17,6 @@ use oauth::token_request::{Deferred, TokenRequest, TokenRequestError};
 use people::end::End;
 use serde::Serialize;
 
-use crate::accept::Peer;
 use crate::answer::{self, Answer};
 use crate::origin::Shared;
 use crate::refused::{Source, Unread};
@@ -30,10 +28,12 @@ pub(crate) async fn device<W: World>(
     State(shared): State<Arc<Shared<W>>>,
     request: Request<Body>,
 ) -> Answer {
-    let (source, read) = read(&shared, request).await;
-    match read {
-        Ok(call) => ended(&shared, &source, device::authorize(&*shared.world, &call).await).await,
-        Err(unread) => token::refused(&shared, &source, &unread),
+    match read(&shared, request).await {
+        Ok((source, call)) => {
+            let end = device::authorize(&*shared.world, &call).await;
+            ended(&shared, &source, end).await
+        }
+        Err(answer) => *answer,
     }
 }
 
@@ -42,10 +42,12 @@ pub(crate) async fn backchannel<W: World>(
     State(shared): State<Arc<Shared<W>>>,
     request: Request<Body>,
 ) -> Answer {
-    let (source, read) = read(&shared, request).await;
-    let mut answer = match read {
-        Ok(call) => ended(&shared, &source, ciba::authorize(&*shared.world, &call).await).await,
-        Err(unread) => token::refused(&shared, &source, &unread),
+    let mut answer = match read(&shared, request).await {
+        Ok((source, call)) => {
+            let end = ciba::authorize(&*shared.world, &shared.guesses, &call).await;
+            ended(&shared, &source, end).await
+        }
+        Err(answer) => *answer,
     };
     // CIBA Core 1.0 §13: "HTTP 401 Unauthorized", where it is `invalid_client`.
     if answer.extensions().get() == Some(&ErrorCode::InvalidClient) {
@@ -60,10 +62,9 @@ pub(crate) async fn transaction<W: World>(
     request: Request<Body>,
 ) -> Answer {
     const ID: &str = "transaction_authorization_id";
-    let (source, read) = read(&shared, request).await;
-    let call = match read {
-        Ok(call) => call,
-        Err(unread) => return token::refused(&shared, &source, &unread),
+    let (source, call) = match read(&shared, request).await {
+        Ok(read) => read,
+        Err(answer) => return *answer,
     };
     // §5.3: "The client polls the transaction authorization endpoint by sending a POST request"
     // with the identifier.
@@ -89,10 +90,12 @@ pub(crate) async fn transaction<W: World>(
 async fn read<W: World>(
     shared: &Shared<W>,
     request: Request<Body>,
-) -> (Source, Result<Call, Unread>) {
+) -> Result<(Source, Call), Box<Answer>> {
     let (parts, body) = request.into_parts();
-    let source = source(&parts);
-    let read = token::asker(shared, &parts, body).await.map(|(asker, form)| Call {
+    let source = Source::of(&parts);
+    let read = token::asker(shared, &parts, body).await;
+    let (asker, form) = read.map_err(|why| Box::new(token::refused(shared, &source, &why)))?;
+    let call = Call {
         form,
         client: asker.client,
         attestation: asker.attestation,
@@ -100,13 +103,8 @@ async fn read<W: World>(
         path: asker.path,
         certificates: asker.certificates,
         source: asker.source,
-    });
-    (source, read)
-}
-
-fn source(parts: &Parts) -> Source {
-    let address = parts.extensions.get::<Peer>().map(|peer| peer.address);
-    address.map_or_else(|| Source::Component("unknown".to_owned()), Source::Address)
+    };
+    Ok((source, call))
 }
 
 async fn ended<W: World, T: Serialize>(

@@ -62,6 +62,9 @@ pub enum Fault {
         /// What the system said.
         why: String,
     },
+    /// An order about nobody.
+    #[error("the name or id is empty")]
+    Nameless,
     /// The server did not answer as a server does.
     #[error("the answer of the server does not read: {why}")]
     Unreadable {
@@ -75,6 +78,7 @@ impl Fault {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Problem(problem) => problem.outcome.exit_code(),
+            Self::Nameless => Ending::Misused.exit_code(),
             Self::Unreachable { .. } | Self::Unreadable { .. } => Ending::Unavailable.exit_code(),
         }
     }
@@ -83,6 +87,7 @@ impl Fault {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Problem(problem) => problem.hint.as_deref(),
+            Self::Nameless => None,
             Self::Unreachable { .. } => {
                 Some("is the server running, and is this its directory, and are you its user?")
             }
@@ -419,6 +424,10 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Answer, Fault> {
+        let names = path.split('?').next().unwrap_or_default();
+        if names.ends_with('/') || names.contains("//") {
+            return Err(Fault::Nameless);
+        }
         let unreachable = |why: &dyn std::fmt::Display| Fault::Unreachable {
             socket: self.socket.clone(),
             why: why.to_string(),
@@ -554,4 +563,22 @@ fn segment(text: &str) -> String {
         }
     }
     segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An id that is empty is nobody's: what was asked for then is something else, or nothing.
+    #[tokio::test]
+    async fn an_order_about_nobody_is_misused() {
+        let nowhere = Client::new(Path::new("/nonexistent/admin.sock"));
+        let fault = nowhere.user("").await.unwrap_err();
+        assert_eq!(
+            (fault.to_string(), fault.exit_code()),
+            ("the name or id is empty".to_owned(), 2)
+        );
+        assert!(matches!(nowhere.end_session("", "why").await, Err(Fault::Nameless)));
+        assert!(matches!(nowhere.user("ada").await, Err(Fault::Unreachable { .. })));
+    }
 }

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use env::{Clock, Unavailable, World};
 use flow::discovery::At;
-use http::header::{CACHE_CONTROL, HOST};
+use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderValue, Request, StatusCode, Uri};
 use serde::Serialize;
@@ -83,9 +83,8 @@ pub(crate) async fn bundle<W: World>(State(shared): State<Arc<Shared<W>>>, uri: 
             }
         };
     }
-    let mut answer = document(flow::publish::bundle(&*shared.world, with_wit).await);
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    answer
+    let bundle = document(flow::publish::bundle(&*shared.world, with_wit).await);
+    answer::kept(bundle, HeaderValue::from_static("no-cache"))
 }
 
 /// The parameter of `/bundle`, and how often it is looked at.
@@ -110,7 +109,7 @@ pub(crate) async fn ready<W: World>(State(shared): State<Arc<Shared<W>>>) -> Ans
             "the state cannot be read".to_owned()
         }),
     };
-    let mut answer = match why {
+    let answer = match why {
         None => answer::json(StatusCode::OK, &serde_json::json!({ "ready": true })),
         Some(why) => {
             let body = serde_json::json!({ "ready": false, "why": why });
@@ -120,17 +119,14 @@ pub(crate) async fn ready<W: World>(State(shared): State<Arc<Shared<W>>>) -> Ans
             answer
         }
     };
-    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    answer
+    answer::kept(answer, NO_STORE)
 }
 
 /// draft-ietf-oauth-attestation-based-client-auth §6.1: "The Authorization Server or Resource
 /// Server MUST make the response uncacheable by adding a Cache-Control header field including the
 /// value no-store."
 pub(crate) async fn challenge<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
-    let mut answer = document_if(flow::token::challenge(&*shared.world).await);
-    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    answer
+    answer::kept(document_if(flow::token::challenge(&*shared.world).await), NO_STORE)
 }
 
 /// Counters and gauges.
@@ -143,9 +139,7 @@ pub(crate) async fn metrics<W: World>(State(shared): State<Arc<Shared<W>>>) -> A
         now: shared.world.clock().now(),
     };
     let text = shared.metrics.text(&gauges);
-    let mut answer = answer::bytes(StatusCode::OK, metrics::TEXT, text.into_bytes());
-    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    answer
+    answer::kept(answer::bytes(StatusCode::OK, metrics::TEXT, text.into_bytes()), NO_STORE)
 }
 
 /// A document that is there only where policy says so.
@@ -158,11 +152,7 @@ fn document_if<T: Serialize>(read: Result<Option<T>, Unavailable>) -> Answer {
 
 fn document<T: Serialize>(read: Result<T, Unavailable>) -> Answer {
     match read {
-        Ok(document) => {
-            let mut answer = answer::json(StatusCode::OK, &document);
-            answer.headers_mut().insert(CACHE_CONTROL, KEPT);
-            answer
-        }
+        Ok(document) => answer::kept(answer::json(StatusCode::OK, &document), KEPT),
         Err(unavailable) => {
             tracing::error!(%unavailable, "a document could not be read");
             let status = StatusCode::SERVICE_UNAVAILABLE;

@@ -12,7 +12,6 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{Request, StatusCode};
 use oauth::form::Form;
 
-use crate::accept::Peer;
 use crate::answer::{self, Answer, NO_STORE};
 use crate::limits::FORM_BYTES_MAX;
 use crate::origin::Shared;
@@ -27,10 +26,7 @@ pub(crate) async fn serve<W: World>(
     request: Request<Body>,
 ) -> Answer {
     let (parts, body) = request.into_parts();
-    let Some(peer) = parts.extensions.get::<Peer>() else {
-        return wire::of_unavailable().into_answer();
-    };
-    let source = Source::Address(peer.address);
+    let source = Source::of(&parts);
     let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
     let read = match (types.next(), types.next()) {
         (Some(one), None) if is_form(one) => {

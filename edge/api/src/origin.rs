@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::people::throttle::Throttle;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request as AxumRequest;
@@ -107,6 +108,8 @@ impl<W: World> Origin<W> {
             enrolments,
             verifications,
             status_lists: StatusLists::default(),
+            guesses: Throttle::default(),
+            registered: flow::clients::endpoint::throttle(),
             requests,
         });
         let router = router(&shared).merge(pages.layer(map_response(of_pages)));
@@ -161,6 +164,9 @@ pub(crate) struct Shared<W> {
     pub(crate) enrolments: Places,
     pub(crate) verifications: Verifications,
     pub(crate) status_lists: StatusLists,
+    /// Wrong codes of users, and registrations without a token.
+    pub(crate) guesses: Throttle,
+    pub(crate) registered: Throttle,
     requests: Places,
 }
 

@@ -9,7 +9,6 @@ use env::World;
 use http::{Request, StatusCode};
 use oauth::pushed::STATUS;
 
-use crate::accept::Peer;
 use crate::answer::{self, Answer};
 use crate::origin::Shared;
 use crate::refused::Source;
@@ -21,10 +20,7 @@ pub(crate) async fn serve<W: World>(
     request: Request<Body>,
 ) -> Answer {
     let (parts, body) = request.into_parts();
-    let Some(peer) = parts.extensions.get::<Peer>() else {
-        return wire::of_unavailable().into_answer();
-    };
-    let source = Source::Address(peer.address);
+    let source = Source::of(&parts);
     let (asker, form) = match token::asker(&shared, &parts, body).await {
         Ok(read) => read,
         Err(unread) => return token::refused(&shared, &source, &unread),
@@ -38,7 +34,10 @@ pub(crate) async fn serve<W: World>(
                 Ok(kept) => {
                     answer::json(StatusCode::from_u16(STATUS).unwrap_or(StatusCode::OK), &kept)
                 }
-                Err(refusal) => wire::of_pushed(&refusal).into_answer(),
+                Err(refusal) => {
+                    let answer = wire::of_pushed(&refusal).into_answer();
+                    token::with_nonce(&shared, answer).await
+                }
             };
             wire::not_kept(answer.headers_mut());
             answer::name_record(answer.headers_mut(), id);

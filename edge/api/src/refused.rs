@@ -2,14 +2,17 @@
 //! source and window instead of being recorded one by one (docs/design.md §2, idea 3).
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use flow::token::ClientRefusal;
+use http::request::Parts;
 use oauth::NotATokenText;
 use oauth::client_assertion::PresentedClientError;
 use oauth::form::FormError;
 use oauth::token_request::TokenRequestError;
+
+use crate::accept::Peer;
 
 /// Where a request came from, as far as the transport proves it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +23,14 @@ pub enum Source {
     Uid(u32),
     /// One of our own nodes or gateways, on behalf of a workload.
     Component(String),
+}
+
+impl Source {
+    /// Of a request of the network.
+    pub(crate) fn of(parts: &Parts) -> Self {
+        let address = parts.extensions.get::<Peer>().map(|peer| peer.address);
+        Self::Address(address.unwrap_or_else(|| Ipv4Addr::UNSPECIFIED.into()))
+    }
 }
 
 impl fmt::Display for Source {

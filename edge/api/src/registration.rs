@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::response::IntoResponse as _;
 use env::{Unavailable, World};
 use flow::clients::endpoint::{self, Request as Registration};
 use flow::clients::manage::{self, Act, Request as Order};
 use flow::clients::{Answer as Registered, End, Refusal};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use oauth::bearer::{self, BearerError};
 use oauth::error::ErrorCode;
 use oauth::registration::error_code;
 
-use crate::accept::Peer;
 use crate::answer::{self, Answer};
 use crate::limits::FORM_BYTES_MAX;
 use crate::origin::Shared;
@@ -33,13 +33,13 @@ pub(crate) async fn register<W: World>(
     request: Request<Body>,
 ) -> Answer {
     let (parts, body) = request.into_parts();
-    let source = source(&parts);
+    let source = Source::of(&parts);
     let (metadata, token) = match asked(&shared, &parts, Some(body)).await {
         Ok(asked) => asked,
         Err(unread) => return refused(&shared, &source, &unread),
     };
-    let request = Registration::new(metadata, token.as_deref());
-    let end = endpoint::register(&*shared.world, &request).await;
+    let request = Registration::new(metadata, token.as_deref(), source.to_string());
+    let end = endpoint::register(&*shared.world, &shared.registered, &request).await;
     let end = end.map(|end| end.map(Some));
     // RFC 7591 §3.2.1: "responds with an HTTP 201 Created status code".
     finish(&shared, &source, StatusCode::CREATED, end)
@@ -52,7 +52,7 @@ pub(crate) async fn manage<W: World>(
     request: Request<Body>,
 ) -> Answer {
     let (parts, body) = request.into_parts();
-    let source = source(&parts);
+    let source = Source::of(&parts);
     let body = (parts.method == Method::PUT).then_some(body);
     let (metadata, token) = match asked(&shared, &parts, body).await {
         Ok(asked) => asked,
@@ -67,11 +67,6 @@ pub(crate) async fn manage<W: World>(
     };
     let order = Order::new(id, token.as_deref(), act);
     finish(&shared, &source, status, manage::manage(&*shared.world, &order).await)
-}
-
-fn source(parts: &Parts) -> Source {
-    let address = parts.extensions.get::<Peer>().map(|peer| peer.address);
-    Source::Address(address.unwrap_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into()))
 }
 
 /// The body, where one is read, and the bearer token.
@@ -117,11 +112,7 @@ fn finish<W: World>(
             let id = recorded.audit_id();
             let mut answer = match recorded.into_value() {
                 Ok(Some(told)) => answer::json(status, &body_of(told)),
-                Ok(None) => {
-                    let mut answer = Response::new(Body::empty());
-                    *answer.status_mut() = status;
-                    answer
-                }
+                Ok(None) => status.into_response(),
                 Err(refusal) => of_refusal(&refusal),
             };
             wire::not_kept(answer.headers_mut());
@@ -155,6 +146,9 @@ fn of_refusal(refusal: &Refusal) -> Answer {
         Refusal::NoToken | Refusal::UnknownToken | Refusal::Expired(_) | Refusal::UsedUp => {
             (StatusCode::UNAUTHORIZED, "invalid_token")
         }
+        Refusal::TooMany { .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TemporarilyUnavailable.as_str())
+        }
         Refusal::Metadata(why) => (StatusCode::BAD_REQUEST, error_code(why).as_str()),
         Refusal::Unadmitted(_) | Refusal::Profile(_) | Refusal::Bound(_) => {
             (StatusCode::BAD_REQUEST, ErrorCode::InvalidClientMetadata.as_str())
@@ -172,9 +166,25 @@ fn of_refusal(refusal: &Refusal) -> Answer {
     };
     let mut answer = answer::error(status, code, &refusal.to_string());
     wire::not_kept(answer.headers_mut());
+    if let Refusal::TooMany { wait } = refusal {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*wait));
+    }
     if status == StatusCode::UNAUTHORIZED {
         let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
         answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6585 §4: "MAY include a Retry-After header indicating how long to wait".
+    #[test]
+    fn rfc6585_4_who_registers_too_often_is_told_when_to_come_again() {
+        let answer = of_refusal(&Refusal::TooMany { wait: 10 });
+        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.headers()[RETRY_AFTER], "10");
+    }
 }

@@ -2,12 +2,12 @@
 //! may ask for it.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use env::{Clock, Unavailable, World};
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, HeaderValue};
+use http::header::HeaderValue;
 use time::{Span, UnixTime};
-use tokio::sync::Mutex;
 
 use crate::answer::{self, Answer};
 
@@ -20,38 +20,85 @@ const MEDIA: HeaderValue = HeaderValue::from_static("application/statuslist+jwt"
 /// As its `ttl`.
 const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=1");
 
-/// The lists of the last moment.
+/// The lists of the last moment, each behind a lock of its own: who asks while one is made waits
+/// for that one, and for no other.
 #[derive(Debug, Default)]
-pub(crate) struct StatusLists(Mutex<HashMap<String, (UnixTime, String)>>);
+pub(crate) struct StatusLists(Mutex<HashMap<String, Arc<Place>>>);
+
+/// When a list was made, and what it is.
+type Place = tokio::sync::Mutex<Option<(UnixTime, String)>>;
 
 impl StatusLists {
-    /// The list of that name. Who asks while one is made waits for it: it is made once.
+    /// The list of that name. It is made once for all who ask meanwhile.
     pub(crate) async fn get<W: World>(
         &self,
         world: &W,
         name: &str,
     ) -> Result<Option<Answer>, Unavailable> {
-        let mut kept = self.0.lock().await;
+        let place = self.place(name, world.clock().now());
+        let mut kept = place.lock().await;
         let now = world.clock().now();
-        // A clock that was set back makes nothing last longer.
-        let is_new = |made: UnixTime| made <= now && now < made.plus(AGAIN);
-        if let Some((_, token)) = kept.get(name).filter(|(made, _)| is_new(*made)) {
+        if let Some((_, token)) = kept.as_ref().filter(|(made, _)| is_new(*made, now)) {
             return Ok(Some(answered(token)));
         }
-        let Some(token) = flow::status::list(world, name).await? else { return Ok(None) };
-        let answer = answered(&token);
-        if kept.len() >= LISTS_MAX {
-            kept.retain(|_, (made, _)| is_new(*made));
+        *kept = flow::status::list(world, name).await?.map(|token| (now, token));
+        if kept.is_none() {
+            // Names that strangers make up take no place.
+            self.lock().remove(name);
         }
-        if kept.len() < LISTS_MAX {
-            kept.insert(name.to_owned(), (now, token));
+        Ok(kept.as_ref().map(|(_, token)| answered(token)))
+    }
+
+    /// Where it is kept. Where there are too many, those go that are old and made for nobody.
+    fn place(&self, name: &str, now: UnixTime) -> Arc<Place> {
+        let mut places = self.lock();
+        if let Some(place) = places.get(name) {
+            return Arc::clone(place);
         }
-        Ok(Some(answer))
+        if places.len() >= LISTS_MAX {
+            let is_kept = |place: &Place| place.try_lock().ok()?.as_ref().map(|(made, _)| *made);
+            places.retain(|_, place| {
+                Arc::strong_count(place) > 1 || is_kept(place).is_some_and(|at| is_new(at, now))
+            });
+        }
+        let place = Arc::default();
+        if places.len() < LISTS_MAX {
+            places.insert(name.to_owned(), Arc::clone(&place));
+        }
+        place
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Place>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// A clock that was set back makes nothing last longer.
+fn is_new(made: UnixTime, now: UnixTime) -> bool {
+    made <= now && now < made.plus(AGAIN)
+}
+
 fn answered(token: &str) -> Answer {
-    let mut answer = answer::bytes(StatusCode::OK, MEDIA, token.as_bytes().to_vec());
-    answer.headers_mut().insert(CACHE_CONTROL, KEPT);
-    answer
+    answer::kept(answer::bytes(StatusCode::OK, MEDIA, token.as_bytes().to_vec()), KEPT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// While one list is made, others are looked at; and what is made up takes no place for good.
+    #[test]
+    fn status_13_a_list_that_is_made_holds_up_no_other() {
+        let (lists, now) = (StatusLists::default(), UnixTime::from_seconds(100));
+        let place = lists.place("a", now);
+        let making = place.try_lock().unwrap();
+        assert!(lists.place("a", now).try_lock().is_err(), "it is made once");
+        for other in 0..2 * LISTS_MAX {
+            assert!(lists.place(&other.to_string(), now).try_lock().is_ok());
+        }
+        assert!(lists.lock().len() <= LISTS_MAX);
+        assert!(lists.place("a", now).try_lock().is_err(), "it keeps its place meanwhile");
+        drop(making);
+        assert!(lists.place("a", now).try_lock().is_ok());
+    }
 }

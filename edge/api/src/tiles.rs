@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 
 use crate::answer::{self, Answer};
@@ -36,8 +35,6 @@ pub(crate) async fn serve(tiles: Arc<dyn Tiles>, path: &str) -> Option<Answer> {
     let read = tokio::task::spawn_blocking(move || tiles.resource(&log, &below));
     let (bytes, content_type, immutable) = read.await.ok()??;
     let content_type = HeaderValue::from_static(content_type);
-    let mut answer = answer::bytes(StatusCode::OK, content_type, bytes);
     let kept = if immutable { FOREVER } else { NOT_KEPT };
-    answer.headers_mut().insert(CACHE_CONTROL, kept);
-    Some(answer)
+    Some(answer::kept(answer::bytes(StatusCode::OK, content_type, bytes), kept))
 }

@@ -5,6 +5,7 @@
 
 use authentication::{attested_client, spiffe_wit};
 use authorization::granted::NotYet;
+use authorization::profile::{Demand, Unmet};
 use authorization::{grants, presented};
 use axum::body::Body;
 use flow::token::{ClientRefusal, Refusal, asker};
@@ -12,7 +13,6 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENT
 use http::{HeaderValue, Response, StatusCode};
 use oauth::client_assertion::PresentedClientError;
 use oauth::error::{ErrorCode, TokenError};
-use registry::profile::{Demand, Unmet};
 use wimse::WitError;
 
 use crate::answer::{Answer, JSON, NO_STORE, RETRY_AFTER_SECONDS, may_come_again};
@@ -99,25 +99,8 @@ pub(crate) fn of_unread(unread: &Unread) -> Wire {
         | Unread::Connections
         | Unread::ConnectionsOfSource => ErrorCode::TemporarilyUnavailable,
         Unread::NotAnOperator { .. } => ErrorCode::AccessDenied,
-        Unread::Handshake
-        | Unread::SlowHandshake
-        | Unread::NotHttp
-        | Unread::NotFound
-        | Unread::Method
-        | Unread::TooLong { .. }
-        | Unread::SlowBody
-        | Unread::BrokenBody
-        | Unread::ContentType { .. }
-        | Unread::ContentEncoding
-        | Unread::Query
-        | Unread::Parameter(_)
-        | Unread::Field { .. }
-        | Unread::Enrolment(_)
-        | Unread::Enrol(_)
-        | Unread::Verify(_)
-        | Unread::Left { .. }
-        | Unread::Form(_) => ErrorCode::InvalidRequest,
         Unread::Renew(_) | Unread::Lookup(_) => ErrorCode::InvalidClient,
+        _ => ErrorCode::InvalidRequest,
     };
     let challenge = match unread {
         Unread::Authorization { scheme } => challenge(scheme),
@@ -174,18 +157,7 @@ pub(crate) fn of_client(refusal: &ClientRefusal) -> Wire {
         }
         ClientRefusal::Dpop(proof) if proof.asks_for_nonce() => ErrorCode::UseDpopNonce,
         ClientRefusal::Dpop(_) => ErrorCode::InvalidDpopProof,
-        ClientRefusal::None
-        | ClientRefusal::Unknown
-        | ClientRefusal::SpiffeJwt(_)
-        | ClientRefusal::SpiffeX509(_)
-        | ClientRefusal::SpiffeWit(_)
-        | ClientRefusal::PrivateKeyJwt(_)
-        | ClientRefusal::OtherMethod { .. }
-        | ClientRefusal::Basic { .. }
-        | ClientRefusal::Published(_)
-        | ClientRefusal::Tls(_)
-        | ClientRefusal::Attested(_)
-        | ClientRefusal::Secret(_) => ErrorCode::InvalidClient,
+        _ => ErrorCode::InvalidClient,
     };
     // RFC 6749 §5.2: "If the client attempted to authenticate via the "Authorization" request
     // header field, the authorization server MUST respond with an HTTP 401 (Unauthorized) status
@@ -317,7 +289,9 @@ pub(crate) fn of_asker(refusal: &asker::Refusal) -> Wire {
         R::NotInForce(_) | R::Public | R::Replayed => {
             Wire::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidClient, refusal)
         }
-        R::OtherClient => Wire::bad(ErrorCode::InvalidGrant, refusal),
+        R::OtherClient | R::OtherKey => Wire::bad(ErrorCode::InvalidGrant, refusal),
+        R::Dpop(proof) if proof.asks_for_nonce() => Wire::bad(ErrorCode::UseDpopNonce, refusal),
+        R::Dpop(_) => Wire::bad(ErrorCode::InvalidDpopProof, refusal),
     }
 }
 
@@ -482,7 +456,7 @@ mod tests {
         400 unauthorized_client: the client is not in force: the agent is suspended since 1970-01-01T00:00:00.000Z
         400 unauthorized_client: the client is disabled
         400 invalid_client: the client `client-1` is not in the registry
-        400 unauthorized_client: the client may not use the grant `urn:ietf:params:oauth:grant-type:token-exchange`; it registered []
+        400 unauthorized_client: the client may not use the grant `urn:ietf:params:oauth:grant-type:token-exchange`; it registered nothing
         400 invalid_target: the target is not known here
         400 invalid_target: the target is not in force: issued under epoch 1; what was issued before epoch 2 was revoked
         400 invalid_request: `subject_token` is missing
@@ -509,7 +483,7 @@ mod tests {
         400 invalid_grant: the grant is bound to a key or certificate, and this request shows another or none
         400 invalid_grant: the grant expired at 1970-01-01T00:00:00.000Z
         400 invalid_grant: the refresh token was used before; its grant has ended
-        400 invalid_target: nothing was granted for `b`; granted is ["a"]
+        400 invalid_target: nothing was granted for `b`; granted is `a`
         400 invalid_scope: scope `x y` is wider than `y`, that was granted
         400 invalid_authorization_details: an unknown type
         400 invalid_authorization_details: `authorization_details` are wider than what was granted

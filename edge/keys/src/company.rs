@@ -123,7 +123,7 @@ pub enum CompanyError {
         path: PathBuf,
     },
     /// Keys of this kind sign no certificates here.
-    #[error("keys of the kind {0:?} sign no certificates here")]
+    #[error("keys of the kind `{}` sign no certificates here", named(*.0))]
     Kind(KeyType),
     /// The device did not do it.
     #[error(transparent)]
@@ -366,4 +366,14 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, CompanyError> {
     }
     let malformed = |why| CompanyError::Malformed { path: path.to_owned(), why };
     found.iter().map(|one| one.parse().map_err(malformed)).collect()
+}
+/// What people call such keys.
+const fn named(kind: KeyType) -> &'static str {
+    match kind {
+        KeyType::P256 => "P-256",
+        KeyType::P384 => "P-384",
+        KeyType::P521 => "P-521",
+        KeyType::Ed25519 => "Ed25519",
+        KeyType::Rsa => "RSA",
+    }
 }

@@ -53,7 +53,7 @@ pub(crate) enum ConnectFault {
     Url,
     #[error("plain http to `{host}`, which is neither this machine nor listed")]
     Plain { host: String },
-    #[error("no connection within {0:?}")]
+    #[error("no connection within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
     #[error("no connection: {0}")]
     Io(#[from] io::Error),

@@ -109,10 +109,10 @@ pub enum UpstreamFault {
     #[error("the upstream cannot be reached: {0}")]
     Unreachable(String),
     /// No connection in time.
-    #[error("no connection to the upstream within {0:?}")]
+    #[error("no connection to the upstream within {} s", .0.as_secs_f32())]
     ConnectTimedOut(Duration),
     /// No head of an answer in time.
-    #[error("no answer of the upstream within {0:?}")]
+    #[error("no answer of the upstream within {} s", .0.as_secs_f32())]
     AnswerTimedOut(Duration),
     /// The connection broke before there was an answer, or the answer is not HTTP. Whether the
     /// request had effects is not known.

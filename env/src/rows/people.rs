@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use approval::{Approval, State, Ticket, Whom, ticket};
+use approval::{Approval, Queue, State, Ticket, Whom, ticket};
 use authentication::notice::Notice;
 use authentication::session::{Session, SignInCode};
 use authorization::granted::{Code, Ended, GrantRecord, code};
@@ -52,6 +52,7 @@ entity!(
     ticket_terms(one),
     Some(one.until.plus(ticket::KEPT))
 );
+entity!(Queue, Table::Queues, one => one.who.clone(), Vec::new(), Some(one.until));
 entity!(Ended, Table::Ended, one => one.id.clone(), Vec::new(), Some(one.until));
 
 /// A session is found by its public id, and by the one that it has at another provider.

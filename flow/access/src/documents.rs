@@ -43,11 +43,13 @@ pub enum Unread {
     /// Policy reads no such document.
     #[error("policy reads no client metadata document of `{0}`")]
     Host(String),
-    /// It was not to be had.
-    #[error("`{url}` was not read: {why}")]
+    /// It was not to be had. Whoever named it is not told why: that would show them what we reach.
+    #[error("`{url}` could not be read")]
     Fetch {
         /// Where.
         url: String,
+        /// Which check.
+        check: &'static str,
         /// In words.
         why: String,
     },
@@ -78,19 +80,31 @@ impl Unread {
     pub const fn check(&self) -> &'static str {
         match self {
             Self::Host(_) => "document::Host",
-            Self::Fetch { .. } => "document::Fetch",
+            Self::Fetch { check, .. } => check,
             Self::Document(_) => "document::Document",
             Self::Unadmitted(refusal) => refusal.check(),
             Self::Keys { .. } => "document::Keys",
         }
     }
+
+    /// All of it, for records.
+    pub fn evidence(&self) -> String {
+        match self {
+            Self::Fetch { why, .. } => format!("{self}: {why}"),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// Makes sure that the client `id` is known as freshly as it must be. Does nothing for one that
-/// publishes nothing.
-pub async fn known<W: World>(world: &W, id: &str) -> Result<Result<(), Unread>, Unavailable> {
+/// publishes nothing. `source`: where the request comes from that makes us look.
+pub async fn known<W: World>(
+    world: &W,
+    id: &str,
+    source: &str,
+) -> Result<Result<(), Unread>, Unavailable> {
     match ClientIdUrl::parse(id) {
-        Ok(url) => document(world, &url).await,
+        Ok(url) => document(world, &url, source).await,
         Err(_) => Ok(Ok(())),
     }
 }
@@ -101,15 +115,16 @@ pub async fn ready<W: World>(
     world: &W,
     id: &str,
     kid: Option<&KeyId>,
+    source: &str,
 ) -> Result<Result<Option<Key>, Unread>, Unavailable> {
-    if let Err(unread) = known(world, id).await? {
+    if let Err(unread) = known(world, id, source).await? {
         return Ok(Err(unread));
     }
     let Some(client) = crate::facts::one::<W, ClientRecord>(world, id).await? else {
         return Ok(Ok(None));
     };
     let Some(url) = client.metadata.jwks_uri() else { return Ok(Ok(None)) };
-    let read = keys(world, url, kid).await?;
+    let read = keys(world, url, kid, source).await?;
     Ok(read.map(|()| Some(Key::of::<ClientKeys>(ClientKeys::row(url)))))
 }
 
@@ -117,6 +132,7 @@ pub async fn ready<W: World>(
 async fn document<W: World>(
     world: &W,
     url: &ClientIdUrl,
+    source: &str,
 ) -> Result<Result<(), Unread>, Unavailable> {
     for turn in 0..TRIES_MAX {
         let rows = vec![
@@ -135,7 +151,7 @@ async fn document<W: World>(
         if known.is_some_and(|known| now < known.fresh_until) && client.is_some() {
             return Ok(Ok(()));
         }
-        let page = match fetch(world, policy, url.as_str(), MAX_DOCUMENT_BYTES).await {
+        let page = match fetch(world, policy, (url.as_str(), source), MAX_DOCUMENT_BYTES).await {
             Ok(page) => page,
             Err(unread) => return Ok(Err(unread)),
         };
@@ -212,6 +228,7 @@ async fn keys<W: World>(
     world: &W,
     url: &str,
     kid: Option<&KeyId>,
+    source: &str,
 ) -> Result<Result<(), Unread>, Unavailable> {
     let facts = basis(world, vec![Key::of::<ClientKeys>(ClientKeys::row(url))]).await?;
     let policy = &facts.set().domain().registration;
@@ -224,7 +241,7 @@ async fn keys<W: World>(
             return Ok(Ok(()));
         }
     }
-    let page = match fetch(world, policy, url, KEY_SET_BYTES_MAX).await {
+    let page = match fetch(world, policy, (url, source), KEY_SET_BYTES_MAX).await {
         Ok(page) => page,
         Err(unread) => return Ok(Err(unread)),
     };
@@ -251,18 +268,20 @@ async fn keys<W: World>(
 async fn fetch<W: World>(
     world: &W,
     policy: &RegistrationPolicy,
-    url: &str,
+    (url, source): (&str, &str),
     bytes_max: usize,
 ) -> Result<PublishedPage, Unread> {
-    let fault = |why: &str| Unread::Fetch { url: url.to_owned(), why: why.to_owned() };
+    let fault = |check, why| Unread::Fetch { url: url.to_owned(), check, why };
     let Some(published) = world.published() else {
-        return Err(fault("there is no client for the outside here"));
+        let why = "there is no client for the outside here".to_owned();
+        return Err(fault("document::Outside", why));
     };
     let reach = Reach { ca: policy.ca.clone(), addresses: policy.addresses.clone() };
-    let page = published.read(&Wanted { url: url.to_owned(), reach, bytes_max }).await;
-    let page = page.map_err(|why| fault(&why))?;
+    let (url_, source) = (url.to_owned(), source.to_owned());
+    let page = published.read(&Wanted { url: url_, reach, bytes_max, source }).await;
+    let page = page.map_err(|not| fault(not.check, not.why))?;
     if page.text.len() > bytes_max {
-        return Err(fault(&format!("more than {bytes_max} bytes")));
+        return Err(fault("document::TooLarge", format!("more than {bytes_max} bytes")));
     }
     Ok(page)
 }

@@ -196,6 +196,7 @@ pub async fn protected_resource<W: World>(
     document.tls_client_certificate_bound_access_tokens = resource.proof == Proof::Mtls;
     // RFC 9728 §2: "dpop_bound_access_tokens_required".
     document.dpop_bound_access_tokens_required = resource.proof == Proof::Dpop;
+    document.aims_profiles = resource.profiles.iter().map(ToString::to_string).collect();
     if resource.proof == Proof::Dpop {
         document.dpop_signing_alg_values_supported =
             DPOP_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();

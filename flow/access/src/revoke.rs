@@ -1,15 +1,21 @@
 //! Revocation (RFC 7009): a client gives back what it holds. A refresh token ends its grant with
-//! everything that came of it, an access token itself and what came of it.
+//! everything that came of it, an access token itself and what came of it, a deferral code the
+//! question that it waits for.
 
-use authorization::granted::GrantRecord;
+use approval::{Approval, Kind, Ticket};
+use authentication::Method;
 use authorization::granted::refresh::{self, Text};
-use env::{Change, Key, Unavailable, World};
-use monitoring::Event;
+use authorization::granted::{Binding, GrantRecord};
+use env::{Change, Expect, Key, Store, Unavailable, World, Write};
+use monitoring::{Event, Outcome};
 use oauth::revocation::RevocationRequest;
 
 use crate::ends::{self, Ending};
+use crate::record::{begin, single_use};
 use crate::shown;
 use crate::token::asker::{Asker, Asking, End, Refusal};
+use crate::token::client::certificate;
+use crate::token::shown_key;
 use crate::turns::{TRIES_MAX, overtaken, pause};
 
 /// What the record says of it.
@@ -41,6 +47,8 @@ async fn attempt<W: World>(world: &W, order: &Order) -> Result<Option<End<()>>, 
     let refresh = Text::parse(text).ok();
     let mut keys = shown::keys(text);
     keys.extend(refresh.as_ref().map(|token| Key::of::<GrantRecord>(token.grant())));
+    let deferral = Kind::Deferred.hash_of(text);
+    keys.extend(deferral.as_ref().map(Key::of::<Ticket>));
     let mut asking = match Asking::begin(world, &order.asker, keys).await? {
         Ok(asking) => asking,
         Err(stranger) => return Ok(Some(End::Stranger(stranger))),
@@ -50,9 +58,12 @@ async fn attempt<W: World>(world: &W, order: &Order) -> Result<Option<End<()>>, 
     let mut change = Change::default();
     let done = match asking.in_force(world).await? {
         Err(refusal) => Err(refusal),
-        Ok(()) => match refresh {
-            Some(token) => end_grant(world, &mut asking, &token, &mut change)?,
-            None => end_token(world, &mut asking, text, &mut change)?,
+        Ok(()) => match (refresh, deferral) {
+            (Some(token), _) => end_grant(world, &mut asking, &token, &mut change)?,
+            (None, Some(hash)) => {
+                end_deferral(world, &mut asking, (&order.asker, &hash), &mut change).await?
+            }
+            (None, None) => end_token(world, &mut asking, text, &mut change)?,
         },
     };
     asking.settle(world, done, change).await
@@ -110,4 +121,85 @@ fn end_token<W: World>(
     change.writes.extend(ends::of_one(&token, ending, asking.now));
     change.records.push(ends::told_of_one(world, &token, ending));
     Ok(Ok(()))
+}
+
+/// AuthZEN profile of access requests for OAuth, §"Cancellation", of Deferred Token Response: "The
+/// client revokes the `deferral_code` at the revocation endpoint [...] The AS MUST cancel the
+/// underlying access request."
+async fn end_deferral<W: World>(
+    world: &W,
+    asking: &mut Asking,
+    (asker, hash): (&Asker, &str),
+    change: &mut Change,
+) -> Result<Result<(), Refusal>, Unavailable> {
+    let Some(ticket) = asking.facts.rows.get::<Ticket>(hash)? else { return Ok(Ok(())) };
+    if ticket.client_id != asking.caller.client_id() {
+        return Ok(Err(Refusal::OtherClient));
+    }
+    if let Err(refusal) = shows_its_key(world, asking, asker, &ticket, change).await? {
+        return Ok(Err(refusal));
+    }
+    let now = asking.now;
+    let rows = world.store().snapshot(&[Key::of::<Approval>(&ticket.approval)]).await?;
+    let Some(approval) = rows.get::<Approval>(&ticket.approval)? else { return Ok(Ok(())) };
+    asking.record.root = Some(approval.root.clone());
+    asking.record.resource = Some(format!("approval {}", approval.id));
+    match approval.cancel(now) {
+        // Whoever waits is told that it was denied, and nobody is asked any more.
+        Ok(cancelled) => {
+            let mut record = begin(world, Event::ApprovalEnded);
+            record.action = "approval.cancel".to_owned();
+            record.agent.clone_from(&asking.record.agent);
+            record.resource.clone_from(&asking.record.resource);
+            record.root.clone_from(&asking.record.root);
+            record.parent.clone_from(&cancelled.parent);
+            record.outcome = Outcome::Done;
+            record.facts = serde_json::json!({
+                "approval": cancelled.id, "front": cancelled.front.name(),
+                "shown_sha256": cancelled.hash, "state": cancelled.state.name(),
+            });
+            change.writes.push(Write::put(&cancelled, Expect::Version(approval.version)));
+            change.records.push(record);
+        }
+        // It was answered, and not used yet: now it will not be.
+        Err(_) if ticket.used.is_none() => {
+            change.writes.push(Write::put(&ticket.after_use(now), Expect::Version(ticket.version)));
+        }
+        Err(_) => {}
+    }
+    Ok(Ok(()))
+}
+
+/// "every polling, redemption, and cancellation request MUST carry proof of possession for the same
+/// key" (the same profile, §"Sender constraint").
+async fn shows_its_key<W: World>(
+    world: &W,
+    asking: &mut Asking,
+    asker: &Asker,
+    ticket: &Ticket,
+    change: &mut Change,
+) -> Result<Result<(), Refusal>, Unavailable> {
+    let Some(binding) = &ticket.binding else { return Ok(Ok(())) };
+    let of_caller = || asking.caller.key().map(|key| key.to_base64url());
+    let shown = match binding {
+        Binding::Instance(_) => of_caller(),
+        Binding::Certificate(_) => {
+            certificate(&asker.certificates).map(|certificate| certificate.to_string())
+        }
+        Binding::Dpop(_) if asking.caller.method() == Method::AttestationDpop => of_caller(),
+        Binding::Dpop(_) => {
+            let shown = shown_key(world, &asking.facts, &asker.dpop, &asker.path, asking.now);
+            match shown.await? {
+                Err(refused) => return Ok(Err(refused.into())),
+                Ok(shown) => shown.map(|(key, once)| {
+                    let (use_, used) = single_use(&once.space, &once.value, once.until);
+                    change.uses.push(use_);
+                    asking.record.used.push(used);
+                    key.to_base64url()
+                }),
+            }
+        }
+    };
+    let (Binding::Dpop(bound) | Binding::Certificate(bound) | Binding::Instance(bound)) = binding;
+    Ok(if shown.as_deref() == Some(bound) { Ok(()) } else { Err(Refusal::OtherKey) })
 }

@@ -15,10 +15,11 @@ mod subject_grant;
 mod target;
 mod wanting;
 
-use authentication::{Caller, Method, Once};
+use authentication::{Caller, Method, Once, private_key_jwt};
 use authorization::granted::GrantRecord;
 use authorization::grants::{self, Context, Redeemed, propose};
 use authorization::presented;
+use authorization::profile::{AtToken, Unmet, demands, of_registration, of_token_request};
 use authorization::{Audience, Proposal};
 use credential::{KeyRing, Purpose};
 use env::{Change, CommitFault, Recorded, Store, Stored, Unavailable, World, Write};
@@ -31,7 +32,6 @@ use oauth::token_response::TokenResponse;
 use oauth::{Issuer, TokenType};
 use pdp::{Denial, Permitted, Question};
 use registry::ClientRecord;
-use registry::profile::{AtToken, Unmet, demands, of_token_request};
 use time::UnixTime;
 
 use crate::ends::{self, Ending};
@@ -50,7 +50,7 @@ use people::People;
 pub use client::ClientRefusal;
 pub use people::principal;
 pub(crate) use proof::gives_challenges;
-pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, challenge, nonce};
+pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, challenge, nonce, shown_key};
 pub use target::TargetRefusal;
 pub use wanting::Wanting;
 
@@ -107,7 +107,7 @@ pub enum Refusal {
     /// The grant.
     #[error(transparent)]
     Grant(#[from] grants::Refusal),
-    /// A profile of the client.
+    /// A profile of the client, or of the resource.
     #[error(transparent)]
     Profile(#[from] Unmet),
     /// Policy.
@@ -224,6 +224,7 @@ async fn attempt<W: World>(
         certificates: &call.certificates,
         dpop: &call.dpop,
         path: endpoint.path(),
+        source: &call.source,
     };
     let keys = match client::keys(world, shown).await? {
         Ok(keys) => keys,
@@ -416,11 +417,8 @@ async fn decide<W: World>(
     asked: &Asked<'_>,
     record: &mut Record,
 ) -> Result<Verdict, Unavailable> {
-    // It was read to authenticate the client: what its profiles want comes before all else.
-    if let Some(client) = facts.rows.get::<ClientRecord>(asked.caller.client_id())?
-        && let Err(unmet) = of_token_request(&demands(&client.profiles), shown(asked))
-    {
-        return Ok(no(unmet));
+    if let Err(refusal) = may_ask(facts, asked)? {
+        return Ok(no(refusal));
     }
     let brought = match brought::read(world, facts, asked).await? {
         Ok(brought) => brought,
@@ -435,6 +433,9 @@ async fn decide<W: World>(
         Err(refusal) => return Ok(no(refusal)),
     };
     record.resource = Some(wanted.clone()).filter(|wanted| !wanted.is_empty());
+    if let Err(unmet) = of_target(facts, &world.site().gateway, asked, &wanted)? {
+        return Ok(no(unmet));
+    }
     let client_id = asked.caller.client_id();
     let mut ids = brought.concerned();
     let concerned: Vec<_> = ids.iter().cloned().collect();
@@ -488,13 +489,49 @@ fn denied(denial: Denial, asking: &Proposal, brought: &Brought, asked: &Asked<'_
     }
 }
 
-/// What a request shows to the profiles of its client.
+/// What a registered client must be before anything is said of what it brings: what its profiles
+/// want comes before all else, and who may not use the grant learns nothing by it. The table has
+/// that check as well; there stands what is said of a client that is not in force.
+fn may_ask(facts: &Basis, asked: &Asked<'_>) -> Result<Result<(), Refusal>, Unavailable> {
+    // It was read to authenticate the client.
+    let client = facts.rows.get::<ClientRecord>(asked.caller.client_id())?;
+    let Some(client) = client else { return Ok(Ok(())) };
+    if let Err(unmet) = of_token_request(&demands(&client.profiles), shown(asked)) {
+        return Ok(Err(unmet.into()));
+    }
+    let (grant, allowed) = (asked.call.request.grant_type(), &client.metadata.grant_types);
+    let judged = asked.endpoint == Endpoint::Token && client.is_enabled().is_ok();
+    if judged && !allowed.contains(&grant) {
+        let allowed = allowed.clone();
+        return Ok(Err(grants::Refusal::GrantNotAllowed { grant, allowed }.into()));
+    }
+    Ok(Ok(()))
+}
+
+/// Holds the request to the profiles of the resource that the token is for.
+fn of_target(
+    facts: &Basis,
+    gateway: &str,
+    asked: &Asked<'_>,
+    wanted: &str,
+) -> Result<Result<(), Unmet>, Unavailable> {
+    let demands = facts.set().demands([wanted], gateway);
+    if demands.is_empty() {
+        return Ok(Ok(()));
+    }
+    let client = facts.rows.get::<ClientRecord>(asked.caller.client_id())?;
+    let registered = client.map_or(Ok(()), |one| of_registration(&demands, &one.metadata));
+    Ok(registered.and_then(|()| of_token_request(&demands, shown(asked))))
+}
+
+/// What a request shows to the profiles of its client, and of the resource.
 fn shown(asked: &Asked<'_>) -> AtToken {
     let certificate = client::certificate(&asked.call.certificates).is_some();
+    let assertion = asked.call.client.assertion.as_ref();
     AtToken {
         proved: asked.caller.method().proves_a_key(),
-        // Assertions by others were refused where they were verified.
-        algorithm: None,
+        // It was verified by now: what its header says is so.
+        algorithm: assertion.and_then(|(_, text)| private_key_jwt::algorithm(text.as_str())),
         bound: asked.key.is_some() || certificate,
         resource: !asked.call.request.resources().is_empty(),
     }

@@ -1,11 +1,16 @@
 //! Making the one record that stands behind every way to ask.
 
-use approval::{Approval, Ask, Asks, Bound, Front, Kind, Sought, State, Ticket, Whom, ticket};
+use std::collections::BTreeSet;
+
+use approval::{
+    Approval, Ask, Asks, Bound, Front, Kind, Queue, Sought, State, Ticket, Whom, ticket,
+};
 use authentication::session::Acr;
 use authorization::asked::Asked;
 use authorization::granted::{Binding, Granted};
+use authorization::profile::{Demand, of_asker};
 use env::rows::waits_handle;
-use env::{Change, Entity, Entropy, Expect, Index, Store, Unavailable, World, Write};
+use env::{Change, Entity, Entropy, Expect, Index, Key, Store, Unavailable, World, Write};
 use monitoring::Record;
 use oauth::ScopeSet;
 use pdp::{Circumstances, Decision, Fact, Obligation, Principal, Question, Resource};
@@ -53,16 +58,31 @@ pub struct Posed {
     pub bound: Option<Bound>,
 }
 
+/// A question that may be put, and the place that it takes among those of whoever is asked: who
+/// counted the same ones meanwhile is overtaken by whoever commits first.
+pub struct Placed {
+    /// The question.
+    pub approval: Approval,
+    place: Option<Write>,
+}
+
 /// The approval of a question, if it can be put.
 pub async fn approval<W: World>(
     world: &W,
     (facts, now): (&Basis, UnixTime),
     posed: Posed,
-) -> Result<Result<Approval, Refusal>, Unavailable> {
+) -> Result<Result<Placed, Refusal>, Unavailable> {
     if let Err(much) = posed.sought.fits() {
         return Ok(Err(much.into()));
     }
+    let mut place = None;
     if let Some(who) = whom::handle(&posed.whom) {
+        // INVARIANT: the row is read before the questions are counted that it stands for.
+        let rows = world.store().snapshot(&[Key::of::<Queue>(&who)]).await?;
+        let before = rows.get::<Queue>(&who)?;
+        let next = Queue::after(before.as_ref().map(|one| &*one.value), &who, now.plus(posed.wait));
+        let expect = before.map_or(Expect::Absent, |one| Expect::Version(one.version));
+        place = Some(Write::put(&next, expect));
         let (all, of_client) = waiting(world, &who, &posed, now).await?;
         if all >= WAITING_MAX || of_client >= OF_CLIENT_MAX {
             return Ok(Err(Refusal::TooManyWait { who, found: all }));
@@ -94,7 +114,7 @@ pub async fn approval<W: World>(
         used: None,
         bound: posed.bound,
     };
-    Ok(Ok(one.sealed()))
+    Ok(Ok(Placed { approval: one.sealed(), place }))
 }
 
 /// The questions that wait there, of all clients and of this one. What was answered or ended before
@@ -161,10 +181,12 @@ pub fn ticket<W: World>(
 }
 
 /// Puts both into the change, and says so in the record.
-pub fn put(approval: &Approval, ticket: &Ticket, change: &mut Change, record: &mut Record) {
-    change.writes.push(Write::put(approval, Expect::Absent));
+pub fn put(placed: Placed, ticket: &Ticket, change: &mut Change, record: &mut Record) {
+    let Placed { approval, place } = placed;
+    change.writes.push(Write::put(&approval, Expect::Absent));
     change.writes.push(Write::put(ticket, Expect::Absent));
-    describe(record, approval);
+    change.writes.extend(place);
+    describe(record, &approval);
 }
 
 /// One more fact of a record that [`describe`] began.
@@ -204,6 +226,19 @@ pub(crate) struct For<'a> {
     /// The user; empty, where nobody knows yet who it is.
     pub(crate) user: &'a str,
     pub(crate) now: UnixTime,
+}
+
+/// What the resources demand that are asked for; refused, where the client registered otherwise.
+pub(crate) fn demanded<W: World>(
+    world: &W,
+    known: &Known,
+    asker: &Asker,
+    asked: &Asked,
+) -> Result<BTreeSet<Demand>, Refusal> {
+    let targets = asked.targets.iter().map(|target| target.audience.as_str());
+    let wants = known.facts.set().demands(targets, &world.site().gateway);
+    of_asker(&wants, &asker.lacks)?;
+    Ok(wants)
 }
 
 /// Asks policy about each target, for this user: what is left of it, and how strongly they must

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use access::documents;
 use access::token::client::{self as proof, ClientRefusal};
 use authentication::{Caller, Once};
+use authorization::profile::{self, Demand, demands};
 use env::{Change, CommitFault, Key, Recorded, Store, Unavailable, World};
 use identifier::Kind;
 use jose::{Algorithm, KeySet};
@@ -18,7 +19,6 @@ use oauth::{Issuer, ScopeSet, TokenText};
 use pdp::{Principal, PrincipalKind};
 use people::end::{Check, End};
 use provisioning::Epoch;
-use registry::profile::{Demand, demands};
 use registry::{AgentRecord, ClientRecord};
 use time::UnixTime;
 
@@ -68,6 +68,8 @@ pub(crate) struct Asker {
     pub(crate) keys: Option<KeySet>,
     /// What its profiles want of its requests.
     pub(crate) demands: BTreeSet<Demand>,
+    /// What a resource cannot demand of it: it registered otherwise.
+    pub(crate) lacks: BTreeSet<Demand>,
     /// How it wants to be told of an answer that it did not wait for.
     pub(crate) told: Told,
     /// The grants that it registered; `None` for agents, whose policy decides.
@@ -98,6 +100,7 @@ pub(crate) async fn known<W: World>(
         certificates: &call.certificates,
         dpop: &call.dpop,
         path: &call.path,
+        source: &call.source,
     };
     let mut all = match proof::keys(world, shown).await? {
         Ok(all) => all,
@@ -152,11 +155,24 @@ impl Known {
     pub(crate) async fn finish<W: World, T>(
         self,
         world: &W,
+        change: Change,
+        record: Record,
+        decided: Result<T, Refusal>,
+        replayed: Refusal,
+    ) -> Result<End<T, Refusal>, Unavailable> {
+        let end = self.try_finish(world, change, record, decided, replayed).await?;
+        end.ok_or_else(overtaken)
+    }
+
+    /// The same; `None` where another commit came first.
+    pub(crate) async fn try_finish<W: World, T>(
+        self,
+        world: &W,
         mut change: Change,
         mut record: Record,
         decided: Result<T, Refusal>,
         replayed: Refusal,
-    ) -> Result<End<T, Refusal>, Unavailable> {
+    ) -> Result<Option<End<T, Refusal>>, Unavailable> {
         let mut proof = None;
         if let Some(once) = &self.once {
             let (use_, used) = single_use(&once.space, &once.value, once.until);
@@ -166,13 +182,13 @@ impl Known {
         }
         match &decided {
             Ok(_) => record.outcome = Outcome::Done,
-            Err(refusal) => refused(&mut record, refusal.check(), refusal, None),
+            Err(refusal) => refused(&mut record, refusal.check(), &refusal.evidence(), None),
         }
         let (action, resource) = (record.action.clone(), record.resource.clone());
         change.records.push(record);
         match world.store().commit(change).await {
-            Ok(receipt) => Ok(End::Decided(Recorded::new(decided, &receipt))),
-            Err(CommitFault::Conflict(_)) => Err(overtaken()),
+            Ok(receipt) => Ok(Some(End::Decided(Recorded::new(decided, &receipt)))),
+            Err(CommitFault::Conflict(_)) => Ok(None),
             Err(CommitFault::Unavailable(why)) => Err(why),
             Err(CommitFault::Used(used)) => {
                 let refusal = if proof == Some(used.hash) { Refusal::Replayed } else { replayed };
@@ -181,7 +197,7 @@ impl Known {
                 refused(&mut record, refusal.check(), &refusal, None);
                 let commit = world.store().commit(Change::record(record)).await;
                 let receipt = settled(commit)?.ok_or_else(overtaken)?;
-                Ok(End::Decided(Recorded::new(Err(refusal), &receipt)))
+                Ok(Some(End::Decided(Recorded::new(Err(refusal), &receipt))))
             }
         }
     }
@@ -242,8 +258,18 @@ impl Asker {
             algorithm: None,
             bound: false,
         };
-        let demands = BTreeSet::new();
-        Self { id, name, owner, principal, widest, keys: None, demands, told, grants: None }
+        Self {
+            id,
+            name,
+            owner,
+            principal,
+            widest,
+            keys: None,
+            demands: BTreeSet::new(),
+            lacks: BTreeSet::new(),
+            told,
+            grants: None,
+        }
     }
 
     fn of_client(client: &ClientRecord, keys: Option<KeySet>) -> Self {
@@ -258,6 +284,7 @@ impl Asker {
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
             keys,
             demands: demands(&client.profiles),
+            lacks: profile::unmet_by(metadata),
             told: Told::of(client),
             grants: Some(metadata.grant_types.clone()),
         }

@@ -1,7 +1,7 @@
 //! The transaction authorization endpoint (draft-rosomakho-oauth-txn-challenge §5): a client hands
 //! in what a resource wants approved, and waits (AUTHZ-31, AUTHZ-32).
 
-use approval::{Approval, Asks, Front, Kind, Sought, call_detail};
+use approval::{Asks, Front, Kind, Sought, call_detail};
 use authentication::Once;
 use authorization::granted::{Ended, Granted};
 use credential::{KeyRing, Purpose};
@@ -12,9 +12,10 @@ use oauth::txn_challenge::{self, TxnChallenge, TxnChallengeClaims, TxnResponse};
 use people::end::End;
 
 use crate::Refusal;
-use crate::ask::{self, Posed};
+use crate::ask::{self, Placed, Posed};
 use crate::caller::{Call, Known, known};
 use crate::record::single_use;
+use crate::turns::{TRIES_MAX, overtaken, pause};
 use crate::whom;
 
 /// What challenges are signed with: as the gateways' other tokens.
@@ -29,33 +30,48 @@ pub async fn authorize<W: World>(
     world: &W,
     call: &Call,
 ) -> Result<End<TxnResponse, Refusal>, Unavailable> {
+    for turn in 0..TRIES_MAX {
+        if let Some(end) = attempt(world, call).await? {
+            return Ok(end);
+        }
+        pause(world, turn).await;
+    }
+    Err(overtaken())
+}
+
+/// One try; `None` where the same people were asked something else first.
+async fn attempt<W: World>(
+    world: &W,
+    call: &Call,
+) -> Result<Option<End<TxnResponse, Refusal>>, Unavailable> {
     let keys = vec![Key::of::<KeyRing>(Purpose::TxnToken.name())];
     let known = match known(world, call, keys).await? {
         Ok(known) => known,
-        Err(refusal) => return Ok(End::Stranger(refusal.into())),
+        Err(refusal) => return Ok(Some(End::Stranger(refusal.into()))),
     };
     let mut record = known.record(world, "transaction.ask");
     let mut change = Change::default();
     let decided = match pose(world, &known, call).await? {
-        Ok((approval, once)) => {
+        Ok((placed, once)) => {
             let (use_, used) = single_use(&once.space, &once.value, once.until);
             change.uses.push(use_);
             record.used.push(used);
-            let waits = ask::ticket(world, Kind::Challenge, &approval, None);
-            ask::put(&approval, &waits.ticket, &mut change, &mut record);
+            let (id, until) = (placed.approval.id.clone(), placed.approval.until);
+            let waits = ask::ticket(world, Kind::Challenge, &placed.approval, None);
+            ask::put(placed, &waits.ticket, &mut change, &mut record);
             Ok(TxnResponse {
                 transaction_authorization_id: waits.text,
-                expires_in: approval.until.since(known.now).seconds(),
+                expires_in: until.since(known.now).seconds(),
                 interval: Some(waits.ticket.interval.seconds()),
-                authorization_uri: Some(format!("{}{PAGE}/{}", world.site().issuer, approval.id)),
+                authorization_uri: Some(format!("{}{PAGE}/{}", world.site().issuer, id)),
             })
         }
         Err(refusal) => Err(refusal),
     };
-    known.finish(world, change, record, decided, Refusal::ChallengeUsed).await
+    known.try_finish(world, change, record, decided, Refusal::ChallengeUsed).await
 }
 
-type Read = Result<(Approval, Once), Refusal>;
+type Read = Result<(Placed, Once), Refusal>;
 
 async fn pose<W: World>(world: &W, known: &Known, call: &Call) -> Result<Read, Unavailable> {
     let asker = match known.asker(world, None).await? {
@@ -121,9 +137,7 @@ async fn pose<W: World>(world: &W, known: &Known, call: &Call) -> Result<Read, U
         value: claims.jti.as_str().to_owned(),
         until: claims.exp.time().plus(known.facts.set().domain().bounds.clock_skew),
     };
-    Ok(ask::approval(world, (&known.facts, known.now), posed)
-        .await?
-        .map(|approval| (approval, once)))
+    Ok(ask::approval(world, (&known.facts, known.now), posed).await?.map(|placed| (placed, once)))
 }
 
 /// The scope that the one call needs.

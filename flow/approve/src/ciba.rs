@@ -4,11 +4,12 @@
 
 use access::documents;
 use access::token::client::ClientRefusal;
-use approval::{Approval, Asks, Front, Kind, Notify, Whom};
+use approval::{Asks, Front, Kind, Notify, Whom};
 use authentication::session::Acr;
 use authentication::{Once, private_key_jwt};
-use authorization::asked::Wanted;
+use authorization::asked::{Asked, Wanted};
 use authorization::policy::Proof;
+use authorization::profile::{self, Demand, Profile, Unmet};
 use credential::{KeyRing, Purpose};
 use env::{Change, Key, Store, Unavailable, World};
 use jose::{Algorithm, Unverified};
@@ -21,15 +22,16 @@ use openid::ciba::{
 };
 use people::end::End;
 use people::secrets;
-use registry::profile::{self, Demand, Profile, Unmet};
+use people::throttle::Throttle;
 use registry::{ClientRecord, UserRecord};
-use time::Span;
+use time::{Span, UnixTime};
 
 use crate::Refusal;
-use crate::ask::{self, Posed};
+use crate::ask::{self, Placed, Posed};
 use crate::caller::{Asker, Call, Known, known};
 use crate::hint;
 use crate::record::single_use;
+use crate::turns::{TRIES_MAX, overtaken, pause};
 
 /// The shortest time that a question waits, whatever is asked for: nobody answers sooner.
 const WAIT_MIN: Span = Span::from_seconds(30);
@@ -38,51 +40,69 @@ pub const ALGORITHMS: &[Algorithm] = access::publish::CIBA_ALGORITHMS;
 /// Parameters that prove who asks, and ask for nothing.
 const PROOFS: &[&str] = &["client_assertion", "client_assertion_type", "client_secret"];
 
-/// Answers one request.
+/// Answers one request. `throttle` counts wrong codes of users (docs/past-defects.md 9).
 pub async fn authorize<W: World>(
     world: &W,
+    throttle: &Throttle,
     call: &Call,
 ) -> Result<End<BackchannelResponse, Refusal>, Unavailable> {
+    for turn in 0..TRIES_MAX {
+        if let Some(end) = attempt(world, throttle, call).await? {
+            return Ok(end);
+        }
+        pause(world, turn).await;
+    }
+    Err(overtaken())
+}
+
+/// One try; `None` where somebody else got the same user asked first.
+async fn attempt<W: World>(
+    world: &W,
+    throttle: &Throttle,
+    call: &Call,
+) -> Result<Option<End<BackchannelResponse, Refusal>>, Unavailable> {
     let keys = vec![Key::of::<KeyRing>(Purpose::IdToken.name())];
     let known = match known(world, call, keys).await? {
         Ok(known) => known,
-        Err(refusal) => return Ok(End::Stranger(refusal.into())),
+        Err(refusal) => return Ok(Some(End::Stranger(refusal.into()))),
     };
     let mut record = known.record(world, "ciba.ask");
     let mut change = Change::default();
-    let decided = pose(world, &known, call).await?.map(|asking| {
-        let Asking { approval, told, once } = asking;
+    let decided = pose(world, throttle, &known, call).await?.map(|asking| {
+        let Asking { placed, told, once } = asking;
         if let Some(once) = once {
             let (use_, used) = single_use(&once.space, &once.value, once.until);
             change.uses.push(use_);
             record.used.push(used);
         }
-        let mut waits = ask::ticket(world, Kind::Ciba, &approval, None);
+        let until = placed.approval.until;
+        let mut waits = ask::ticket(world, Kind::Ciba, &placed.approval, None);
         let named = |told| Notify { auth_req_id: waits.text.clone(), ..told };
         waits.ticket.notify = told.map(named);
-        ask::put(&approval, &waits.ticket, &mut change, &mut record);
+        ask::put(placed, &waits.ticket, &mut change, &mut record);
         // §7.3: "This parameter will only be present if the Client is registered to use the Poll or
         // Ping modes."
         let pushed = waits.ticket.notify.as_ref().is_some_and(|notify| notify.push);
         BackchannelResponse {
             auth_req_id: waits.text,
-            expires_in: approval.until.since(known.now).seconds(),
+            expires_in: until.since(known.now).seconds(),
             interval: (!pushed).then(|| waits.ticket.interval.seconds()),
         }
     });
     let again = Refusal::Signed("it was sent before".to_owned());
-    known.finish(world, change, record, decided, again).await
+    known.try_finish(world, change, record, decided, again).await
 }
 
 /// What is asked, whom the client is told by, and what the request uses up.
 struct Asking {
-    approval: Approval,
+    placed: Placed,
     told: Option<Notify>,
     once: Option<Once>,
 }
 
 async fn pose<W: World>(
     world: &W,
+    throttle: &Throttle,
     known: &Known,
     call: &Call,
 ) -> Result<Result<Asking, Refusal>, Unavailable> {
@@ -97,7 +117,7 @@ async fn pose<W: World>(
     if let Err(refusal) = published(world, known, call, &mut asker).await? {
         return Ok(Err(refusal));
     }
-    let (request, once) = match read(known, &asker, &call.form) {
+    let (request, once) = match read_for(world, known, &mut asker, &call.form) {
         Ok(read) => read,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -105,7 +125,8 @@ async fn pose<W: World>(
         Ok(user) => user,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    if let Err(refusal) = let_in(&user, request.user_code.as_ref()) {
+    let by = (throttle, asker.id.as_str(), call.source.as_str());
+    if let Err(refusal) = let_in(by, &user, request.user_code.as_ref(), known.now) {
         return Ok(Err(refusal));
     }
     let told = match notified(known, &asker, &request) {
@@ -119,7 +140,7 @@ async fn pose<W: World>(
     match posed {
         Ok(posed) => {
             let approval = ask::approval(world, (&known.facts, known.now), posed).await?;
-            Ok(approval.map(|approval| Asking { approval, told, once }))
+            Ok(approval.map(|placed| Asking { placed, told, once }))
         }
         Err(refusal) => Ok(Err(refusal)),
     }
@@ -139,7 +160,7 @@ async fn published<W: World>(
     if asker.keys.as_ref().is_some_and(|keys| keys.by_kid(&kid).is_some()) {
         return Ok(Ok(()));
     }
-    match documents::ready(world, &asker.id, Some(&kid)).await? {
+    match documents::ready(world, &asker.id, Some(&kid), &call.source).await? {
         Err(unread) => return Ok(Err(ClientRefusal::from(unread).into())),
         Ok(None) => {}
         Ok(Some(row)) => {
@@ -188,14 +209,27 @@ fn notified(
 }
 
 /// A user who set a code is asked for nobody who does not know it (§7.1, `user_code`: "The code is
-/// used to authorize sending an authentication request to user's authentication device.").
-fn let_in(user: &UserRecord, code: Option<&UserSecret>) -> Result<(), Refusal> {
-    match (&user.user_code, code) {
-        (None, _) => Ok(()),
-        (Some(_), None) => Err(Refusal::NoUserCode),
-        (Some(stored), Some(code)) if secrets::is_user_code(stored, code.expose()) => Ok(()),
-        (Some(_), Some(_)) => Err(Refusal::WrongUserCode),
+/// used to authorize sending an authentication request to user's authentication device."). Guesses
+/// are few: of one client and of one source, and over all of them for one user. A client that said
+/// the right code lately is not kept out by what others guess.
+fn let_in(
+    (throttle, client_id, source): (&Throttle, &str, &str),
+    user: &UserRecord,
+    code: Option<&UserSecret>,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let Some(stored) = &user.user_code else { return Ok(()) };
+    let Some(code) = code else { return Err(Refusal::NoUserCode) };
+    let user = user.id();
+    throttle.check(client_id, &user, now)?;
+    throttle.check(source, "", now)?;
+    if secrets::is_user_code(stored, code.expose()) {
+        throttle.passed(client_id, &user, now);
+        return Ok(());
     }
+    throttle.failed(client_id, &user, now);
+    throttle.failed(source, "", now);
+    Err(Refusal::WrongUserCode)
 }
 
 /// The question, if what comes of it can be pushed: a token is for one audience, and nobody says
@@ -213,6 +247,40 @@ fn pushable<W: World>(world: &W, known: &Known, posed: Posed) -> Result<Posed, R
         return Err(Refusal::Push("those of the resource must be bound to a key"));
     }
     Ok(posed)
+}
+
+/// What is asked, under what the resources demand that it is asked for beside what the client must
+/// obey anyway.
+fn read_for<W: World>(
+    world: &W,
+    known: &Known,
+    asker: &mut Asker,
+    outside: &Form,
+) -> Result<(BackchannelRequest, Option<Once>), Refusal> {
+    let (request, once) = read(known, asker, outside)?;
+    let asked = wanted(world, known, asker, &request)?;
+    let wants = ask::demanded(world, known, asker, &asked)?;
+    if wants.is_subset(&asker.demands) {
+        return Ok((request, once));
+    }
+    asker.demands.extend(wants);
+    read(known, asker, outside)
+}
+
+/// What the request is for.
+fn wanted<W: World>(
+    world: &W,
+    known: &Known,
+    asker: &Asker,
+    request: &BackchannelRequest,
+) -> Result<Asked, Refusal> {
+    let wanted = Wanted {
+        scope: Some(&request.scope),
+        resources: &request.resources,
+        details: request.authorization_details.as_ref(),
+    };
+    let resources = known.facts.set().resources();
+    Ok(wanted.read(resources, &world.site().gateway, asker.widest.as_ref())?)
 }
 
 /// What is asked, in either form.
@@ -282,12 +350,7 @@ fn question<W: World>(
     user: &UserRecord,
 ) -> Result<Posed, Refusal> {
     let set = known.facts.set();
-    let wanted = Wanted {
-        scope: Some(&request.scope),
-        resources: &request.resources,
-        details: request.authorization_details.as_ref(),
-    };
-    let asked = wanted.read(set.resources(), &world.site().gateway, asker.widest.as_ref())?;
+    let asked = wanted(world, known, &asker, request)?;
     let approvals = &set.domain().approvals;
     let bearer = |audience: &String| {
         set.audience(audience, &world.site().gateway).is_some_and(|one| one.proof == Proof::Bearer)

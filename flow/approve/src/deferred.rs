@@ -18,7 +18,7 @@ use crate::ask::{self, Posed, Waits};
 use crate::caller::Asker;
 use crate::facts::{Basis, basis};
 use crate::record::{begin, refused};
-use crate::turns::{overtaken, settled};
+use crate::turns::{TRIES_MAX, overtaken, pause, settled};
 use crate::whom;
 
 /// What the client waits with.
@@ -49,6 +49,20 @@ pub async fn defer<W: World>(
     world: &W,
     wanting: Wanting,
 ) -> Result<Recorded<Result<Deferral, Refusal>>, Unavailable> {
+    for turn in 0..TRIES_MAX {
+        if let Some(done) = attempt(world, wanting.clone()).await? {
+            return Ok(done);
+        }
+        pause(world, turn).await;
+    }
+    Err(overtaken())
+}
+
+/// One try; `None` where the same people were asked something else first.
+async fn attempt<W: World>(
+    world: &W,
+    wanting: Wanting,
+) -> Result<Option<Recorded<Result<Deferral, Refusal>>>, Unavailable> {
     let facts = basis(world, Vec::new()).await?;
     let now = world.clock().now();
     let mut record = begin(world, Event::ApprovalAsked);
@@ -62,18 +76,19 @@ pub async fn defer<W: World>(
         Ok(posed) => ask::approval(world, (&facts, now), posed).await?,
         Err(refusal) => Err(refusal),
     };
-    let decided = approval.map(|approval| {
-        let Waits { text, ticket } = ask::ticket(world, Kind::Deferred, &approval, binding);
-        ask::put(&approval, &ticket, &mut change, &mut record);
-        told(text, approval.until, now, ticket.interval.seconds())
+    let decided = approval.map(|placed| {
+        let until = placed.approval.until;
+        let Waits { text, ticket } = ask::ticket(world, Kind::Deferred, &placed.approval, binding);
+        ask::put(placed, &ticket, &mut change, &mut record);
+        told(text, until, now, ticket.interval.seconds())
     });
     match &decided {
         Ok(_) => record.outcome = Outcome::Done,
         Err(refusal) => refused(&mut record, refusal.check(), refusal, None),
     }
     change.records.push(record);
-    let receipt = settled(world.store().commit(change).await)?.ok_or_else(overtaken)?;
-    Ok(Recorded::new(decided, &receipt))
+    let receipt = settled(world.store().commit(change).await)?;
+    Ok(receipt.map(|receipt| Recorded::new(decided, &receipt)))
 }
 
 fn told(deferral_code: String, until: UnixTime, now: UnixTime, interval: u64) -> Deferral {

@@ -8,6 +8,7 @@
 use approval::approval::NotAllowed;
 use approval::{Approval, Asks, Front, Kind, State, Ticket, Whom, ticket};
 use authorization::asked::Wanted;
+use authorization::profile::{Demand, Unmet};
 use env::{Change, Clock, Entity, Entropy, Index, Key, Store, Stored, Unavailable, World};
 use oauth::device::{DeviceRequest, DeviceResponse, UserCode};
 use oauth::token_request::GrantType;
@@ -17,7 +18,7 @@ use people::sessions::Signed;
 use people::throttle::Throttle;
 
 use crate::Refusal;
-use crate::ask::{self, For, Posed};
+use crate::ask::{self, For, Placed, Posed};
 use crate::caller::{Asker, Call, Known, known};
 use crate::facts::basis;
 
@@ -39,12 +40,13 @@ pub async fn authorize<W: World>(
     let mut change = Change::default();
     let decided = match pose(world, &known, call).await? {
         Err(refusal) => Err(refusal),
-        Ok(approval) => {
-            let waits = ask::ticket(world, Kind::Device, &approval, None);
+        Ok(placed) => {
+            let until = placed.approval.until;
+            let waits = ask::ticket(world, Kind::Device, &placed.approval, None);
             let code = draw(world).await?;
             let user_code = Some(ticket::user_code_hash(code.as_letters()));
             let ticket = Ticket { user_code, ..waits.ticket };
-            ask::put(&approval, &ticket, &mut change, &mut record);
+            ask::put(placed, &ticket, &mut change, &mut record);
             ask::tell(&mut record, "source", &call.source);
             let page = format!("{}{PAGE}", world.site().issuer);
             let complete = format!("{page}?user_code={}", code.expose());
@@ -53,7 +55,7 @@ pub async fn authorize<W: World>(
                 user_code: code.expose(),
                 verification_uri: page,
                 verification_uri_complete: Some(complete),
-                expires_in: approval.until.since(known.now).seconds(),
+                expires_in: until.since(known.now).seconds(),
                 interval: Some(ticket.interval.seconds()),
             })
         }
@@ -65,7 +67,7 @@ async fn pose<W: World>(
     world: &W,
     known: &Known,
     call: &Call,
-) -> Result<Result<Approval, Refusal>, Unavailable> {
+) -> Result<Result<Placed, Refusal>, Unavailable> {
     let asker = match known.asker(world, Some(GrantType::DeviceCode)).await? {
         Ok(asker) => asker,
         Err(refusal) => return Ok(Err(refusal)),
@@ -84,7 +86,13 @@ async fn pose<W: World>(
     // Who answers is not known yet: policy is asked about nobody now, and about them when they
     // answer.
     let permitted = read.map_err(Refusal::from);
-    let permitted = permitted.and_then(|asked| ask::permit(known, &asker, "", &asked));
+    let permitted = permitted.and_then(|asked| {
+        let wants = ask::demanded(world, known, &asker, &asked)?;
+        if wants.contains(&Demand::NamesResource) && request.resources.is_empty() {
+            return Err(Unmet(Demand::NamesResource).into());
+        }
+        ask::permit(known, &asker, "", &asked)
+    });
     let (sought, acr) = match permitted {
         Ok(permitted) => permitted,
         Err(refusal) => return Ok(Err(refusal)),

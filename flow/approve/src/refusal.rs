@@ -5,6 +5,7 @@ use approval::Ask;
 use approval::approval::NotAllowed;
 use approval::call_detail::NotACall;
 use approval::sought::TooMuch;
+use authorization::profile::Unmet;
 use oauth::authorization_request::RequestRefused;
 use oauth::error::ErrorCode;
 use oauth::parameter::Refused;
@@ -14,7 +15,6 @@ use pdp::Denial;
 use people::end::Check;
 use people::sessions::NotSigned;
 use people::throttle::TooMany;
-use registry::profile::Unmet;
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +63,7 @@ pub enum Refusal {
     /// An authentication that nobody here can have.
     #[error("none of the `acr_values` `{0}` is known here")]
     NoSuchAcr(String),
-    /// A profile of the client.
+    /// A profile of the client, or of a resource.
     #[error(transparent)]
     Profile(#[from] Unmet),
     /// Nothing is pushed to this client, or for this.
@@ -159,6 +159,16 @@ impl Refusal {
             | Self::NotAllowed(_)
             | Self::NoSuchCode
             | Self::TooMany(_) => ErrorCode::AccessDenied,
+        }
+    }
+}
+
+impl Refusal {
+    /// What records say of it, which may be more than the client is told.
+    pub(crate) fn evidence(&self) -> String {
+        match self {
+            Self::Client(ClientRefusal::Published(unread)) => unread.evidence(),
+            other => other.to_string(),
         }
     }
 }

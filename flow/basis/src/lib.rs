@@ -2,8 +2,9 @@
 //! draft-klrc-aiagent-auth §11, <https://datatracker.ietf.org/doc/draft-klrc-aiagent-auth/>).
 //!
 //! In scope: the facts that hold for all, the time that something is issued at, the beginning of a
-//! record, a signature, the end of what was granted, what a job has to do, and deciding again after
-//! another commit came first. Not here: any request (`flow`, `flow/access`).
+//! record, a signature, the end of what was granted, what a job has to do, how often somebody may
+//! try, and deciding again after another commit came first. Not here: any request (`flow`,
+//! `flow/access`).
 
 pub mod agenda;
 pub mod ends;
@@ -11,4 +12,5 @@ pub mod facts;
 pub mod issuing;
 pub mod record;
 pub mod sign;
+pub mod throttle;
 pub mod turns;

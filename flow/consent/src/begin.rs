@@ -51,14 +51,17 @@ async fn known<W: World>(
     world: &W,
     arrived: &Arrived,
     pushed: Option<&str>,
+    source: &str,
 ) -> Result<Result<Basis, Unfit>, Unavailable> {
     let id = arrived.client_id.as_str();
     let published = match &arrived.by {
         By::Value(text) => {
             let kid = private_key_jwt::named_key(text.as_str());
-            documents::ready(world, id, kid.as_ref()).await?
+            documents::ready(world, id, kid.as_ref(), source).await?
         }
-        By::Parameters | By::Reference(_) => documents::known(world, id).await?.map(|()| None),
+        By::Parameters | By::Reference(_) => {
+            documents::known(world, id, source).await?.map(|()| None)
+        }
     };
     let mut keys = client::keys(id).to_vec();
     match published {
@@ -85,7 +88,7 @@ pub async fn begin<W: World>(
         By::Reference(uri) => Some(pushed_hash(uri.as_str())),
         By::Parameters | By::Value(_) => None,
     };
-    let facts = match known(world, &arrived, pushed.as_deref()).await? {
+    let facts = match known(world, &arrived, pushed.as_deref(), browser.source).await? {
         Ok(facts) => facts,
         Err(unfit) => return Ok(Begun::Page(unfit.into())),
     };
@@ -179,8 +182,7 @@ fn parameters<W: World>(
 ) -> Result<Result<(Form, CameBy), PageFault>, Unavailable> {
     Ok(match (&arrived.by, pushed) {
         (By::Value(text), _) => {
-            let issuer = reply::issuer(world)?;
-            let inside = pose::object(facts, &issuer, client, text, now)?;
+            let inside = pose::object(facts, world.site(), client, text, now)?;
             inside.map(|form| (form, CameBy::Object)).map_err(PageFault::from)
         }
         (By::Reference(_), Some(hash)) => match facts.rows.get::<Pushed>(&hash)? {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use access::token::client::ClientRefusal;
 use authorization::client::Redirects;
+use authorization::profile::{self, Demand, demands};
 use env::{Key, Snapshot, Unavailable};
 use identifier::Kind;
 use oauth::redirect_uri::RedirectUri;
@@ -13,7 +14,6 @@ use oauth::{ClientId, ScopeSet};
 use pdp::{Principal, PrincipalKind};
 use provisioning::NotInForce;
 use registry::client::Origin;
-use registry::profile::{Demand, demands};
 use registry::{AgentRecord, ClientRecord};
 use serde::Serialize;
 
@@ -33,6 +33,8 @@ pub(crate) struct Client {
     pub(crate) is_public: bool,
     /// What its profiles want of its requests.
     pub(crate) demands: BTreeSet<Demand>,
+    /// What a resource cannot demand of it: it registered otherwise.
+    pub(crate) lacks: BTreeSet<Demand>,
     /// As the PDP sees it.
     pub(crate) principal: Principal,
     /// As its user sees it.
@@ -129,6 +131,7 @@ impl Client {
             widest: entry.client.scope_max.clone(),
             is_public: false,
             demands: BTreeSet::new(),
+            lacks: BTreeSet::new(),
             principal,
             asker: Asker { client_id: id.to_string(), name, kind },
             has_code_grant: true,
@@ -150,6 +153,7 @@ impl Client {
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
             is_public,
             demands: demands(&client.profiles),
+            lacks: profile::unmet_by(metadata),
             principal,
             asker: Asker {
                 client_id: id.to_string(),

@@ -1,20 +1,22 @@
 //! The question that a request puts, as of one instant: who asks, where the answer goes, what for.
 //! It is put together anew at each step, so that what changed meanwhile counts.
 
+use std::collections::BTreeSet;
+
 use access::documents;
 use access::publish::REQUEST_OBJECTS;
 use authentication::session::Acr;
 use authorization::asked::{self, Asked};
 use authorization::interaction::CameBy;
+use authorization::profile::{AtAuthorization, Demand, STRONG, Unmet, of_asker, of_authorization};
 use env::{Site, Unavailable};
 use jose::{KeySet, Unverified};
 use oauth::authorization_request::{AuthorizationRequest, ReplyTo, ResponseMode};
 use oauth::form::Form;
 use oauth::parameter::Refused;
-use oauth::redirect_uri::RedirectUri;
+use oauth::redirect_uri::{RedirectKind, RedirectUri};
 use oauth::request_object::{self, Profile, RequestObject};
 use oauth::{Issuer, TokenText};
-use registry::profile::{AtAuthorization, Demand, STRONG, of_authorization};
 use registry::{ClientRecord, Metadata};
 use time::{Span, UnixTime};
 
@@ -67,7 +69,7 @@ pub(crate) fn pose(
     form: &Form,
 ) -> Result<Posed, Unposed> {
     let to = reply_to(&client, form)?;
-    match read(facts, site, &client, by, form) {
+    match read(facts, site, &client, (by, &to), form) {
         Ok((request, asked, acr)) => Ok(Posed { client, to, request, asked, acr }),
         Err(refusal) => Err(Unposed::Client(Box::new((client, to)), refusal)),
     }
@@ -86,7 +88,7 @@ fn read(
     facts: &Basis,
     site: &Site,
     client: &Client,
-    by: &CameBy,
+    (by, to): (&CameBy, &To),
     form: &Form,
 ) -> Result<Read, Refusal> {
     // Before all else: what is wrong by its profile is said in the profile's words.
@@ -115,6 +117,12 @@ fn read(
     let resources = facts.set().resources();
     let widest = client.widest.as_ref();
     let asked = asked::asked(&request, resources, &site.gateway, widest)?;
+    let wants = of_targets(facts, site, &asked);
+    of_asker(&wants, &client.lacks)?;
+    of_authorization(&wants, shown(by, form))?;
+    if wants.contains(&Demand::SecureRedirects) && to.uri.kind() != RedirectKind::Https {
+        return Err(Unmet(Demand::SecureRedirects).into());
+    }
     // OpenID Connect Core 1.0 §3.1.2.1: "redirect_uri REQUIRED."
     if asked.signs_in() && request.redirect_uri.is_none() {
         let rule = "OpenID Connect Core 1.0 §3.1.2.1";
@@ -122,6 +130,12 @@ fn read(
     }
     let acr = wanted(&request)?;
     Ok((request, asked, acr))
+}
+
+/// What the resources that are asked for demand.
+fn of_targets(facts: &Basis, site: &Site, asked: &Asked) -> BTreeSet<Demand> {
+    let targets = asked.targets.iter().map(|target| target.audience.as_str());
+    facts.set().demands(targets, &site.gateway)
 }
 
 /// What a request shows to the profiles of its client.
@@ -149,11 +163,12 @@ fn wanted(request: &AuthorizationRequest) -> Result<Option<Acr>, Refusal> {
 /// The parameters of a request object that `client` signed (RFC 9101 §6.2, §6.3).
 pub(crate) fn object(
     facts: &Basis,
-    issuer: &Issuer,
+    site: &Site,
     client: &Client,
     text: &TokenText,
     now: UnixTime,
 ) -> Result<Result<Form, ObjectFault>, Unavailable> {
+    let issuer = Issuer::parse(&site.issuer).map_err(|error| Unavailable::of("settings", error))?;
     let registered = facts.rows.get::<ClientRecord>(client.id.as_str())?;
     let keys = match &registered {
         Some(registered) => documents::keys_of(registered, &facts.rows, now)?,
@@ -162,14 +177,28 @@ pub(crate) fn object(
     let (Some(keys), Some(registered)) = (keys, registered) else {
         return Ok(Err(ObjectFault::NoKeys));
     };
-    Ok(signed_by(facts, issuer, client, (&registered.metadata, &keys), text, now))
+    let by = (&issuer, client, &registered.metadata, &keys);
+    let form = match signed_by(facts, by, &client.demands, text, now) {
+        Ok(form) => form,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    // What it is for is known now, and may demand more of how it is signed.
+    let request = AuthorizationRequest::parse(&form).ok();
+    let (resources, widest) = (facts.set().resources(), client.widest.as_ref());
+    let asked = request.and_then(|one| asked::asked(&one, resources, &site.gateway, widest).ok());
+    let wants = asked.map(|asked| of_targets(facts, site, &asked)).unwrap_or_default();
+    if wants.is_subset(&client.demands) {
+        return Ok(Ok(form));
+    }
+    Ok(signed_by(facts, by, &client.demands.union(&wants).copied().collect(), text, now))
 }
+
+type Signer<'a> = (&'a Issuer, &'a Client, &'a Metadata, &'a KeySet);
 
 fn signed_by(
     facts: &Basis,
-    issuer: &Issuer,
-    client: &Client,
-    (metadata, keys): (&Metadata, &KeySet),
+    (issuer, client, metadata, keys): Signer<'_>,
+    demanded: &BTreeSet<Demand>,
     text: &TokenText,
     now: UnixTime,
 ) -> Result<Form, ObjectFault> {
@@ -177,7 +206,7 @@ fn signed_by(
     // Objects from this Client MUST be rejected, if not signed with this algorithm."
     let registered = metadata.request_object_signing_alg.as_slice();
     let algorithms = match registered {
-        [] if client.demands.contains(&Demand::StrongAlgorithms) => STRONG,
+        [] if demanded.contains(&Demand::StrongAlgorithms) => STRONG,
         [] => REQUEST_OBJECTS,
         _ => registered,
     };
@@ -185,7 +214,9 @@ fn signed_by(
     let token = Unverified::<RequestObject>::parse(text.as_str())?;
     let verified = token.verify(keys, algorithms, now, skew)?;
     let demands = &facts.set().domain().consent;
-    let strict = demands.require_signed || client.redirects.require_signed;
+    let strict = demands.require_signed
+        || client.redirects.require_signed
+        || demanded.contains(&Demand::SignedRequests);
     let profile = if strict { Profile::FapiMessageSigning } else { Profile::Jar };
     Ok(request_object::check(&verified, &client.id, issuer, profile, now)?)
 }

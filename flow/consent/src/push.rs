@@ -4,14 +4,17 @@
 use access::documents;
 use access::token::asker::Asker;
 use access::token::client::{self as proof, ClientRefusal};
-use authentication::private_key_jwt;
+use access::token::shown_key;
+use authentication::{Method, private_key_jwt};
 use authorization::interaction::{CameBy, PARAMETERS_BYTES_MAX, PUSHED_LIFE, Pushed};
 use env::{Change, CommitFault, Entropy, Expect, Recorded, Store, Unavailable, World, Write};
+use jose::Thumbprint;
 use monitoring::{Event, Outcome, Record};
+use oauth::ClientId;
+use oauth::dpop::ProofRefused;
 use oauth::error::ErrorCode;
 use oauth::form::Form;
 use oauth::pushed::{Pushed as What, PushedResponse, RequestUri};
-use oauth::{ClientId, Issuer};
 use time::UnixTime;
 
 use crate::begin::pushed_hash;
@@ -41,6 +44,20 @@ pub enum Refusal {
         /// Who authenticated.
         proved: String,
     },
+    /// The DPoP proof (RFC 9449 §10.1).
+    #[error(transparent)]
+    Dpop(#[from] ProofRefused),
+    /// The DPoP proof was used before.
+    #[error("the DPoP proof was used before")]
+    DpopReplayed,
+    /// The proof is by another key than the request names.
+    #[error("`dpop_jkt` is `{asked}`, and the DPoP proof is by `{shown}` (RFC 9449 §10.1)")]
+    OtherKey {
+        /// The parameter.
+        asked: String,
+        /// The key of the proof.
+        shown: String,
+    },
     /// What only a browser's user would be told at the authorization endpoint.
     #[error(transparent)]
     Page(#[from] PageFault),
@@ -52,13 +69,25 @@ pub enum Refusal {
 impl Refusal {
     /// The code on the wire. RFC 9126 §2.3: "The authorization server returns an error response
     /// with the same format as is specified for error responses from the token endpoint".
-    pub const fn code(&self) -> ErrorCode {
+    pub fn code(&self) -> ErrorCode {
         match self {
             Self::Client(_) | Self::Replayed => ErrorCode::InvalidClient,
             Self::OtherClient { .. } => ErrorCode::InvalidRequest,
+            Self::Dpop(proof) if proof.asks_for_nonce() => ErrorCode::UseDpopNonce,
+            Self::Dpop(_) | Self::DpopReplayed | Self::OtherKey { .. } => {
+                ErrorCode::InvalidDpopProof
+            }
             Self::Page(PageFault::Client(_)) => ErrorCode::UnauthorizedClient,
             Self::Page(fault) => fault.code(),
             Self::Told(refusal) => refusal.code(),
+        }
+    }
+
+    /// What records say of it, which may be more than the client is told.
+    fn evidence(&self) -> String {
+        match self {
+            Self::Page(PageFault::Client(Unfit::Published(unread))) => unread.evidence(),
+            other => other.to_string(),
         }
     }
 
@@ -68,6 +97,9 @@ impl Refusal {
             Self::Client(refusal) => refusal.check(),
             Self::Replayed => "push::Replayed",
             Self::OtherClient { .. } => "push::OtherClient",
+            Self::Dpop(_) => "push::Dpop",
+            Self::DpopReplayed => "push::DpopReplayed",
+            Self::OtherKey { .. } => "push::OtherKey",
             Self::Page(fault) => fault.check(),
             Self::Told(refusal) => refusal.check(),
         }
@@ -109,7 +141,24 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
         change.uses.push(use_);
         record.used.push(used);
     }
-    let decided = match keep(world, &issuer, &id, &form, now).await? {
+    let shown = shown_key(world, &facts, &asker.dpop, &asker.path, now).await?;
+    let mut key = None;
+    let kept = match shown {
+        Err(refused) => Err(refused.into()),
+        Ok(shown) => {
+            // Where it proved the client, it is spent already.
+            let spent = proved.caller.method() == Method::AttestationDpop;
+            let once = shown.as_ref().filter(|_| !spent).map(|(_, once)| once);
+            if let Some(once) = once {
+                let (use_, used) = single_use(&once.space, &once.value, once.until);
+                key = Some(use_.hash);
+                change.uses.push(use_);
+                record.used.push(used);
+            }
+            keep(world, (&id, &asker.source), &form, shown.map(|(key, _)| key), now).await?
+        }
+    };
+    let decided = match kept {
         Ok(pushed) => {
             record.outcome = Outcome::Permitted;
             let uri = RequestUri::of_random(&world.entropy().secret());
@@ -118,29 +167,38 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
             Ok(PushedResponse { request_uri: uri, expires_in: PUSHED_LIFE.seconds() })
         }
         Err(refusal) => {
-            refused(&mut record, refusal.check(), &refusal, None);
+            refused(&mut record, refusal.check(), &refusal.evidence(), None);
             Err(refusal)
         }
     };
     change.records.push(record);
     match world.store().commit(change).await {
         Ok(receipt) => Ok(End::Decided(Recorded::new(decided, &receipt))),
-        Err(CommitFault::Used(_)) => replayed(world, &id, &facts).await,
+        Err(CommitFault::Used(used)) => {
+            let of_key = key == Some(used.hash);
+            let refusal = if of_key { Refusal::DpopReplayed } else { Refusal::Replayed };
+            replayed(world, &id, &facts, refusal).await
+        }
         Err(CommitFault::Conflict(_)) => Err(overtaken()),
         Err(CommitFault::Unavailable(why)) => Err(why),
     }
 }
 
 /// The proof was seen before: nothing is kept, and that is what is recorded.
-async fn replayed<W: World>(world: &W, id: &str, facts: &Basis) -> Result<End, Unavailable> {
+async fn replayed<W: World>(
+    world: &W,
+    id: &str,
+    facts: &Basis,
+    refusal: Refusal,
+) -> Result<End, Unavailable> {
     let mut record: Record = begin(world, Event::AuthorizationRequested);
     record.action = "authorization.push".to_owned();
     record.agent = Some(id.to_owned());
     record.policy = Some(facts.version());
-    refused(&mut record, Refusal::Replayed.check(), &Refusal::Replayed, None);
+    refused(&mut record, refusal.check(), &refusal, None);
     let commit = world.store().commit(Change::record(record)).await;
     let receipt = crate::turns::settled(commit)?.ok_or_else(overtaken)?;
-    Ok(End::Decided(Recorded::new(Err(Refusal::Replayed), &receipt)))
+    Ok(End::Decided(Recorded::new(Err(refusal), &receipt)))
 }
 
 /// The row to keep, without its name.
@@ -149,9 +207,9 @@ async fn replayed<W: World>(world: &W, id: &str, facts: &Basis) -> Result<End, U
 /// authorization endpoint."
 async fn keep<W: World>(
     world: &W,
-    issuer: &Issuer,
-    id: &str,
+    (id, source): (&str, &str),
     outside: &Form,
+    key: Option<Thumbprint>,
     now: UnixTime,
 ) -> Result<Result<Pushed, Refusal>, Unavailable> {
     let what = match What::read(outside) {
@@ -161,7 +219,7 @@ async fn keep<W: World>(
     let mut keys = client::keys(id).to_vec();
     if let What::Object(text) = &what {
         let kid = private_key_jwt::named_key(text.as_str());
-        match documents::ready(world, id, kid.as_ref()).await? {
+        match documents::ready(world, id, kid.as_ref(), source).await? {
             Ok(row) => keys.extend(row),
             Err(unread) => return Ok(Err(unfit_client(Unfit::Published(unread)))),
         }
@@ -174,7 +232,7 @@ async fn keep<W: World>(
     };
     let signed = matches!(what, What::Object(_));
     let form = match &what {
-        What::Object(text) => match pose::object(&facts, issuer, &client, text, now)? {
+        What::Object(text) => match pose::object(&facts, world.site(), &client, text, now)? {
             Ok(form) => form,
             Err(fault) => return Ok(Err(PageFault::from(fault).into())),
         },
@@ -185,7 +243,10 @@ async fn keep<W: World>(
         let (asked, proved) = (oauth::parameter::evidence(&asked), id.to_owned());
         return Ok(Err(Refusal::OtherClient { asked, proved }));
     }
-    let form = named(&form, id);
+    let form = match bound(named(&form, id), key) {
+        Ok(form) => form,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let by = CameBy::Pushed { hash: String::new(), signed };
     let posed = pose(&facts, world.site(), client, &by, &form);
     match posed {
@@ -200,6 +261,18 @@ async fn keep<W: World>(
     }
     let (client_id, until) = (id.to_owned(), now.plus(PUSHED_LIFE));
     Ok(Ok(Pushed { hash: String::new(), client_id, parameters, signed, until, used: None }))
+}
+
+/// RFC 9449 §10.1: "the DPoP proof is sent in the DPoP header [...] If both mechanisms are used at
+/// the same time, the authorization server MUST reject the request if the JWK Thumbprint in
+/// dpop_jkt does not match the public key in the DPoP header."
+fn bound(form: Form, key: Option<Thumbprint>) -> Result<Form, Refusal> {
+    let Some(shown) = key.map(|key| key.to_base64url()) else { return Ok(form) };
+    match form.get("dpop_jkt") {
+        None => Ok(form.with("dpop_jkt", &shown)),
+        Some(asked) if asked == shown => Ok(form),
+        Some(asked) => Err(Refusal::OtherKey { asked: oauth::parameter::evidence(asked), shown }),
+    }
 }
 
 fn unfit_client(unfit: Unfit) -> Refusal {

@@ -3,13 +3,13 @@
 use authentication::session::Acr;
 use authorization::client::NoRedirect;
 use authorization::interaction::PushedRefusal;
+use authorization::profile::Unmet;
 use jose::{Malformed, Refused as NotVerified};
 use oauth::authorization_request::RequestRefused;
 use oauth::error::ErrorCode;
 use oauth::form::FormError;
 use oauth::parameter::Refused;
 use oauth::request_object::ObjectRefused;
-use registry::profile::Unmet;
 
 use crate::client::Unfit;
 
@@ -86,6 +86,7 @@ impl PageFault {
         match self {
             Self::Form(_) => "authorize::Form",
             Self::Parameter(_) => "authorize::Parameter",
+            Self::Client(Unfit::Published(unread)) => unread.check(),
             Self::Client(_) => "authorize::Client",
             Self::Pushed(_) => "authorize::Pushed",
             Self::Object(_) => "authorize::Object",
@@ -102,7 +103,7 @@ pub enum Refusal {
     /// A parameter.
     #[error(transparent)]
     Request(#[from] RequestRefused),
-    /// A profile of the client.
+    /// A profile of the client, or of a resource.
     #[error(transparent)]
     Profile(#[from] Unmet),
     /// It may not use this grant.

@@ -3,8 +3,8 @@
 
 use access::secret;
 use approval::bound::{self, Bound};
-use approval::{Approval, Asks, Front, Kind, Sought, Ticket, call_detail};
-use approve::ask::{self, Posed};
+use approval::{Asks, Front, Kind, Sought, Ticket, call_detail};
+use approve::ask::{self, Placed, Posed};
 use approve::whom;
 use authorization::granted::Granted;
 use authzen::access_request::{Answer, Submission};
@@ -114,18 +114,19 @@ async fn take<W: World>(
         Ok(bound) => bound,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let approval = match pose(world, pep, &asked, &handed.submission, bound).await? {
-        Ok(approval) => approval,
+    let placed = match pose(world, pep, &asked, &handed.submission, bound).await? {
+        Ok(placed) => placed,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let ticket = Ticket {
         hash,
         client_id: pep.client_id().to_owned(),
         body: Some(handed.body.clone()),
-        ..ask::ticket(world, Kind::AccessRequest, &approval, None).ticket
+        ..ask::ticket(world, Kind::AccessRequest, &placed.approval, None).ticket
     };
-    ask::put(&approval, &ticket, change, record);
-    Ok(Ok(told(world, &text, &ticket, &approval, pep.now)))
+    let answer = told(world, &text, &ticket, &placed.approval, pep.now);
+    ask::put(placed, &ticket, change, record);
+    Ok(Ok(answer))
 }
 
 /// The handle of the task: the same for the same key of the same client; without a key, for the
@@ -171,7 +172,7 @@ async fn pose<W: World>(
     asked: &Asked<'_>,
     submission: &Submission,
     bound: Bound,
-) -> Result<Result<Approval, Refusal>, Unavailable> {
+) -> Result<Result<Placed, Refusal>, Unavailable> {
     let rows = world.store().snapshot(&subject::keys(asked)).await?;
     let verdict = evaluate::judge(pep, &rows, asked, &Brought::Nothing)?;
     let nothing = |why: &str| Ok(Err(Refusal::NotRequestable(why.to_owned())));

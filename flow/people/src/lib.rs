@@ -21,8 +21,8 @@ pub mod secrets;
 pub mod sessions;
 pub mod sign_in;
 pub mod standing;
-pub mod throttle;
 pub mod upstream;
 pub mod user_code;
 
+pub use basis::throttle;
 pub use ending::Count;

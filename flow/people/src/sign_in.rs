@@ -133,7 +133,7 @@ pub async fn by_code<W: World>(
     match &ended {
         End::Stranger(Refusal::Code) => throttle.failed(browser.source, &name, now),
         End::Decided(recorded) if recorded.value().is_ok() => {
-            throttle.passed(browser.source, &name);
+            throttle.passed(browser.source, &name, now);
         }
         _ => {}
     }

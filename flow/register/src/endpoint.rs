@@ -5,14 +5,30 @@ use monitoring::Event;
 use registry::ClientRecord;
 use registry::admission::Dynamic;
 use registry::client::{Invitation, Origin};
-use time::UnixTime;
+use time::{Span, UnixTime};
 
 use crate::facts::{Basis, basis};
 use crate::record::{begin, public_id};
 use crate::refusal::{End, Refusal, settle};
 use crate::secrets::{self, INVITATION, MANAGER, Secret};
 use crate::taking::{Answer, answer, members, read, with_secret};
+use crate::throttle::{Limit, Limits, Throttle};
 use crate::turns::{TRIES_MAX, overtaken, pause};
+
+/// Registrations without a token: of one source.
+pub const OF_SOURCE: Limit = Limit { burst: 50, every: 10_000 };
+/// The same over all sources: nobody fills the store, however many they are.
+pub const OVER_ALL: Limit = Limit { burst: 500, every: 500 };
+/// What they are counted under.
+const REGISTERED: &str = "registrations";
+/// How long a registration without a token stays that was never used for a token. Its first use
+/// gives it the life that policy has for it.
+pub const UNUSED_LIFE: Span = Span::from_seconds(86_400);
+
+/// The counts of registrations without a token.
+pub fn throttle() -> Throttle {
+    Throttle::new(Limits { source: OF_SOURCE, pair: OF_SOURCE, user: OVER_ALL })
+}
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -21,19 +37,25 @@ pub struct Request {
     pub metadata: String,
     /// The initial access token.
     pub token: Option<Secret>,
+    /// Where it comes from.
+    pub source: String,
 }
 
 impl Request {
     /// A request of this body, with this bearer token.
-    pub fn new(metadata: String, token: Option<&str>) -> Self {
-        Self { metadata, token: token.map(Secret::shown) }
+    pub fn new(metadata: String, token: Option<&str>, source: String) -> Self {
+        Self { metadata, token: token.map(Secret::shown), source }
     }
 }
 
 /// Answers it.
-pub async fn register<W: World>(world: &W, request: &Request) -> Result<End<Answer>, Unavailable> {
+pub async fn register<W: World>(
+    world: &W,
+    throttle: &Throttle,
+    request: &Request,
+) -> Result<End<Answer>, Unavailable> {
     for turn in 0..TRIES_MAX {
-        match attempt(world, request).await? {
+        match attempt(world, Some(throttle).filter(|_| turn == 0), request).await? {
             Some(end) => return Ok(end),
             None => pause(world, turn).await,
         }
@@ -44,6 +66,7 @@ pub async fn register<W: World>(world: &W, request: &Request) -> Result<End<Answ
 /// One try; `None` when another commit came first.
 async fn attempt<W: World>(
     world: &W,
+    throttle: Option<&Throttle>,
     request: &Request,
 ) -> Result<Option<End<Answer>>, Unavailable> {
     let token = request.token.as_ref().filter(|token| secrets::is_of(INVITATION, token.expose()));
@@ -55,7 +78,12 @@ async fn attempt<W: World>(
         None => None,
     };
     let known = invitation.is_some();
-    let entered = enter(&facts, request, invitation.as_ref(), now);
+    let entered = enter(&facts, request, invitation.as_ref(), now).and_then(|()| match throttle {
+        Some(throttle) if !known => throttle
+            .take(&request.source, REGISTERED, now)
+            .map_err(|many| Refusal::TooMany { wait: many.until.since(now).seconds().max(1) }),
+        _ => Ok(()),
+    });
     let origin = if known { Origin::Invited } else { Origin::Open };
     let made = entered.and_then(|()| {
         let metadata = read(&facts, members(&request.metadata)?, origin, now)?;
@@ -120,7 +148,7 @@ fn make<W: World>(
 ) -> Result<(ClientRecord, Answer), Refusal> {
     let manager = Secret::made(MANAGER, &world.entropy().secret());
     let strange = client.origin == Origin::Open;
-    let life = facts.set().domain().registration.stranger_life;
+    let life = facts.set().domain().registration.stranger_life.min(UNUSED_LIFE);
     let until = strange.then(|| client.registered.plus(life));
     let client = ClientRecord { manager: Some(manager.hash()), until, ..client };
     let (client, secret) = with_secret(world, client);

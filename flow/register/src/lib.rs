@@ -7,7 +7,7 @@
 //! authenticate (`flow/access`), what a registration must keep (`registry::admission`).
 
 use access::ends;
-use basis::{facts, record, turns};
+use basis::{facts, record, throttle, turns};
 
 pub mod endpoint;
 pub mod manage;

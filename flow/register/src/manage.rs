@@ -10,6 +10,7 @@ use registry::ClientRecord;
 use registry::admission::OnChange;
 use registry::client::Origin;
 
+use crate::endpoint::UNUSED_LIFE;
 use crate::ends::{self, Ending};
 use crate::facts::{Basis, basis};
 use crate::record::begin;
@@ -143,7 +144,10 @@ fn replaced<W: World>(
     let members = jose::json::parse(text).map_err(ClientMetadataError::Json)?;
     let metadata = read(facts, members, client.origin, now)?;
     let life = facts.set().domain().registration.stranger_life;
-    let until = (client.origin == Origin::Open).then(|| now.plus(life));
+    // One that was never used does not keep itself by being written.
+    let unused = client.registered.plus(UNUSED_LIFE);
+    let until = client.until.map(|until| if until > unused { now.plus(life) } else { until });
+    let until = until.filter(|_| client.origin == Origin::Open);
     let new = ClientRecord { until, ..client.with_metadata(metadata) };
     under_its_profiles(&new)?;
     let (new, secret) = with_secret(world, new);

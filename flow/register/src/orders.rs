@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use authorization::Profile;
 use env::{Clock, Entropy, Expect, Recorded, Unavailable, World, Write};
 use monitoring::Event;
 use registry::client::{AssertionAudience, Invitation, Origin};
-use registry::{ClientRecord, ClientState, Profile};
+use registry::{ClientRecord, ClientState};
 use time::Span;
 
 use crate::ends::{self, Ending};

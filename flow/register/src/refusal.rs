@@ -1,12 +1,12 @@
 //! Why a registration is not taken, and how such a request ends.
 
+use authorization::profile::Unmet;
 use env::{Change, CommitFault, Recorded, Store, Unavailable, World, Write};
 use jose::{Malformed, Refused};
 use monitoring::Record;
 use oauth::client_metadata::ClientMetadataError;
 use registry::ClientRefusal;
 use registry::admission::Unadmitted;
-use registry::profile::Unmet;
 use time::UnixTime;
 
 use crate::record::refused;
@@ -29,6 +29,12 @@ pub enum Refusal {
     /// It was used as often as it may be.
     #[error("the initial access token was used as often as it may be")]
     UsedUp,
+    /// Too many registered themselves, from there or altogether.
+    #[error("too many clients registered themselves: come again in {wait} s")]
+    TooMany {
+        /// In so many seconds.
+        wait: u64,
+    },
     /// The metadata do not read.
     #[error(transparent)]
     Metadata(#[from] ClientMetadataError),
@@ -70,6 +76,7 @@ impl Refusal {
             Self::UnknownToken => "registration::UnknownToken",
             Self::Expired(_) => "registration::Expired",
             Self::UsedUp => "registration::UsedUp",
+            Self::TooMany { .. } => "registration::TooMany",
             Self::Metadata(_) => "registration::Metadata",
             Self::Unadmitted(why) => why.check(),
             Self::Profile(unmet) => unmet.check(),

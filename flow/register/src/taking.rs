@@ -3,6 +3,7 @@
 use std::fmt;
 
 use authentication::private_key_jwt::ALGORITHMS;
+use authorization::profile::{self, demands};
 use env::{Entropy, World};
 use jose::Unverified;
 use jose::json;
@@ -11,7 +12,6 @@ use oauth::client_metadata::ClientMetadataError;
 use oauth::registration::{Registered, Registration, SoftwareStatement, with_statement};
 use registry::admission::admit;
 use registry::client::Origin;
-use registry::profile::{self, demands};
 use registry::{ClientRecord, Metadata};
 use serde_json::{Map, Value};
 use time::UnixTime;

@@ -407,6 +407,30 @@ fn rfc7523_3_an_assertion_of_a_trusted_issuer_is_taken_once_and_by_its_rule() {
     });
 }
 
+/// RFC 6749 §5.2, `unauthorized_client`: before anything is said of what such a client brings.
+#[test]
+fn rfc6749_5_2_who_may_not_use_a_grant_learns_nothing_of_who_is_trusted() {
+    let key = std::sync::Arc::new(PrivateKey::from_jwk_private_text(PARTNER_KEY).unwrap());
+    story(move |sim| {
+        let key = std::sync::Arc::clone(&key);
+        async move {
+            let domain = Domain::start_with(&sim, files_but(&[("domain.toml", PARTNER)])).await;
+            let client = domain.client(&[GrantType::ClientCredentials], false);
+            for issuer in ["https://partner.example", "https://other.example"] {
+                let claims = json!({ "iss": issuer, "sub": "a", "aud": ISSUER, "exp": 1 });
+                let assertion = TokenText::parse(&jws(&key, &claims)).unwrap();
+                let resources = vec![Resource::parse(NOTICES).unwrap()];
+                let asked = Asked { scope: None, resources, authorization_details: None };
+                let request = TokenRequest::JwtBearer(Box::new(JwtBearer { assertion, asked }));
+                let refused = domain.ask(client.asks(request, domain.now())).await.unwrap_err();
+                assert_eq!(refused.check(), "grants::GrantNotAllowed");
+                let told = refused.to_string();
+                assert!(told.ends_with("it registered `client_credentials`"), "{told}");
+            }
+        }
+    });
+}
+
 fn jws(key: &PrivateKey, claims: &serde_json::Value) -> String {
     use base64::Engine as _;
     let encode = |text: String| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);

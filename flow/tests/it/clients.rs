@@ -1,6 +1,8 @@
 //! Clients that are not agents at the token endpoint: by what they registered, and no other way.
 
 use authentication::attested_client;
+use authorization::Profile;
+use authorization::profile::{Demand, Unmet};
 use flow::clients::Terms;
 use flow::token::{Call, ClientRefusal, Refusal};
 use jose::{Algorithm, PrivateKey, SigningInput};
@@ -9,8 +11,7 @@ use oauth::client_assertion::{AssertionType, ClientAssertion, PresentedClient, S
 use oauth::client_attestation_pop::ClientAttestationPop;
 use oauth::token_request::TokenRequest;
 use oauth::{ClientId, TokenText};
-use registry::profile::{Demand, Unmet};
-use registry::{ClientState, Profile};
+use registry::ClientState;
 use serde_json::{Value, json};
 use testkit::fixture::{
     Domain, DpopKey, ISSUER, by_certificate, by_key, credentials, files, files_but, registration,
@@ -176,6 +177,65 @@ fn fapi2_5_3_2_a_profile_demands_more_at_the_token_endpoint() {
     });
 }
 
+/// A resource that has a profile holds every client to it, at the token endpoint too; what is not
+/// it is as before.
+///
+/// req: AUTHZ-10 (part)
+#[test]
+fn fapi2_5_3_2_a_resource_demands_more_at_the_token_endpoint() {
+    story(|sim| async move {
+        let domain = files().get("domain.toml").unwrap().to_owned();
+        let domain = format!("{domain}\n[registration]\nclient_secrets_that_can_be_stolen = true");
+        let files = |profile: &str| {
+            let all = files();
+            let of = |name: &str| {
+                let text = all.get(name).unwrap().replace("proof = \"mtls\"", "");
+                let (top, scopes) = text.split_once("[scopes]").unwrap();
+                format!("{top}\nproof = \"mtls\"\nprofiles = [\"{profile}\"]\n[scopes]{scopes}")
+            };
+            let reports = of("resources/reports.toml");
+            files_but(&[("domain.toml", &domain), ("resources/reports.toml", &reports)])
+        };
+        let domain = Domain::start_with(&sim, files("fapi2")).await;
+        domain.register(registration("clerk", &["invoices"])).await;
+        let party = domain.party("/opt/clerk").await;
+        let reports = || credentials("https://gateway.demo.example:8446/reports", "reports.read");
+        let unmet = |refused: Result<_, Refusal>| match refused {
+            Err(Refusal::Profile(Unmet(demand))) => Some(demand),
+            _ => None,
+        };
+        let by = by_certificate(&party, reports());
+        let leaf = x509::Certificate::parse(by.certificates.first().unwrap()).unwrap();
+        let key = jose::PublicKey::from_spki_der(leaf.spki_der()).unwrap();
+        let members = json!({
+            "token_endpoint_auth_method": "self_signed_tls_client_auth",
+            "jwks": { "keys": [key.to_jwk().to_value()] },
+        });
+        let (bound, _) = client(&domain, members, &[]).await;
+        domain.ask(named(by, &bound)).await.unwrap();
+        let secret = json!({ "token_endpoint_auth_method": "client_secret_basic" });
+        let (bearer, text) = client(&domain, secret, &[]).await;
+        let of_secret = |request| {
+            let mut call = named(by_certificate(&party, request), &bearer);
+            call.certificates.clear();
+            let secret = TokenText::parse(text.as_deref().unwrap()).unwrap();
+            call.client.secret = Some((SecretWay::Basic, secret));
+            call
+        };
+        assert_eq!(unmet(domain.ask(of_secret(reports())).await), Some(Demand::ProvesAKey));
+        // An agent is held to it as well: its certificate binds, its WIT does not.
+        domain.ask(by_certificate(&party, reports())).await.unwrap();
+        let by_wit = testkit::fixture::by_wit(&party, reports(), domain.now());
+        assert_eq!(unmet(domain.ask(by_wit).await), Some(Demand::BoundTokens));
+        let told = flow::publish::protected_resource(&*domain.server.world(), "reports").await;
+        assert_eq!(told.unwrap().unwrap().aims_profiles, ["fapi2"]);
+        // The other resource has no profile.
+        let end = domain.ask(of_secret(credentials(NOTICES, "notices.read"))).await;
+        assert!(end.is_ok(), "{end:?}");
+    });
+}
+
+const NOTICES: &str = "https://gateway.demo.example:8446/notices";
 const ATTESTER: &str = "https://attester.example";
 
 /// An attester that policy trusts, and a client whose instances it vouches for by this method.

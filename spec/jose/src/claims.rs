@@ -120,6 +120,34 @@ impl Audience {
     }
 }
 
+impl fmt::Display for Audience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&named(self.iter()))
+    }
+}
+
+/// How many values of others an error repeats, and how much of each.
+const NAMED_MAX: usize = 4;
+const NAMED_CHARS_MAX: usize = 200;
+
+/// Values that somebody else wrote, for people: each in backticks, without what is not seen, and no
+/// more than can be read; `nothing` where there is none.
+pub fn named<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
+    let mut values = values.into_iter();
+    let seen = |letter: &char| !letter.is_control() && *letter != '`';
+    let one = |value: &str| {
+        let shown: String = value.chars().filter(seen).take(NAMED_CHARS_MAX).collect();
+        format!("`{shown}`")
+    };
+    let mut shown: Vec<_> = values.by_ref().take(NAMED_MAX).map(one).collect();
+    match (shown.is_empty(), values.count()) {
+        (true, _) => return "nothing".to_owned(),
+        (false, 0) => {}
+        (false, more) => shown.push(format!("{more} more")),
+    }
+    shown.join(", ")
+}
+
 impl Serialize for Audience {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -232,5 +260,18 @@ mod tests {
         {
             assert_eq!(audience(refused), None, "{refused}");
         }
+    }
+
+    #[test]
+    fn what_others_wrote_is_shown_for_people() {
+        let several = |values: &[&str]| {
+            Audience::Several(values.iter().map(|one| (*one).to_owned()).collect()).to_string()
+        };
+        assert_eq!(Audience::one("https://a.example").to_string(), "`https://a.example`");
+        assert_eq!(several(&["a", "b"]), "`a`, `b`");
+        assert_eq!(several(&["a", "b", "c", "d", "e", "f"]), "`a`, `b`, `c`, `d`, 2 more");
+        assert_eq!(named(None), "nothing");
+        assert_eq!(named(Some("a`\n\u{1b}[31mb")), "`a[31mb`");
+        assert_eq!(named(Some("x".repeat(500).as_str())).len(), NAMED_CHARS_MAX + 2);
     }
 }

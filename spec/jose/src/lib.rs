@@ -34,7 +34,7 @@ mod token;
 mod verify;
 
 pub use algorithm::{Algorithm, KeyType};
-pub use claims::{Audience, NumericDate, Window};
+pub use claims::{Audience, NumericDate, Window, named};
 pub use hash::{NotAHash, Thumbprint, TokenHash};
 pub use header::{Header, KeyId, NotAKeyId};
 pub use jwk::{Jwk, JwkError};

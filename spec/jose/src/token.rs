@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::base64url;
-use crate::claims::Window;
+use crate::claims::{Window, named};
 use crate::hash::{TokenHash, redacted};
 use crate::header::{Header, NotAKeyId};
 use crate::json::{self, NotStrict};
@@ -155,9 +155,9 @@ pub enum Malformed {
     AlgorithmAbsent,
     #[error("algorithm `{alg}` is not one of those known")]
     UnknownAlgorithm { alg: String },
-    #[error("no `typ` in the header, expected {expected:?}")]
+    #[error("no `typ` in the header, expected {}", named(expected.iter().copied()))]
     TypeAbsent { expected: &'static [&'static str] },
-    #[error("token of type `{found}`, expected {expected:?}")]
+    #[error("token of type `{found}`, expected {}", named(expected.iter().copied()))]
     WrongType { found: String, expected: &'static [&'static str] },
     #[error("header parameter `{name}` has no place in this kind of token")]
     HeaderParameter { name: String },

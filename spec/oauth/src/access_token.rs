@@ -134,6 +134,6 @@ pub fn for_resource(
 pub enum NotForResource {
     #[error("token of `{found}`, expected `{expected}`")]
     WrongIssuer { found: Issuer, expected: Issuer },
-    #[error("token for {found:?}, expected `{expected}` alone")]
+    #[error("token for {found}, expected `{expected}` alone")]
     WrongAudience { found: Audience, expected: String },
 }

@@ -233,7 +233,7 @@ pub enum AssertionRefused {
     IssuerIsNotSubject { iss: ClientId, sub: ClientId },
     #[error("assertion of `{found}` in a request of `{expected}`")]
     WrongClient { found: ClientId, expected: ClientId },
-    #[error("assertion for {found:?}, expected `{expected}` alone")]
+    #[error("assertion for {found}, expected `{expected}` alone")]
     WrongAudience { found: Audience, expected: Issuer },
     #[error("assertion that expires at {exp}, later than {latest}")]
     LivesTooLong { exp: UnixTime, latest: UnixTime },

@@ -131,7 +131,7 @@ pub fn check(
 /// Why a verified proof is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PopRefused {
-    #[error("proof for {found:?}, expected `{expected}` alone")]
+    #[error("proof for {found}, expected `{expected}` alone")]
     WrongAudience { found: Audience, expected: String },
     #[error("proof made at {iat}, more than {} s before {now}", max_age.seconds())]
     TooOld { iat: UnixTime, now: UnixTime, max_age: Span },

@@ -4,7 +4,7 @@
 //! In scope: which URLs may be a `client_id`, and what their documents must say. Not here: fetching
 //! them, which addresses may be asked, caching.
 
-use jose::json;
+use jose::{json, named};
 use serde_json::{Map, Value};
 
 use crate::client_metadata::{ClientMetadataError, SECRETS};
@@ -144,7 +144,7 @@ pub enum NotAClientIdUrl {
 pub enum DocumentRefused {
     #[error("metadata document of {length} bytes, more than {max}")]
     TooLong { length: usize, max: usize },
-    #[error("metadata document of {found:?}, expected `{expected}`")]
+    #[error("metadata document of {}, expected `{expected}`", named(found.as_deref()))]
     WrongClient { found: Option<String>, expected: String },
     #[error(transparent)]
     Metadata(#[from] ClientMetadataError),

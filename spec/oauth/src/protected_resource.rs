@@ -39,6 +39,10 @@ pub struct ProtectedResource {
     pub dpop_signing_alg_values_supported: Vec<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     pub dpop_bound_access_tokens_required: bool,
+    /// RFC 9728 §2: "Additional protected resource metadata parameters MAY also be used": the
+    /// profiles that whoever wants a token for it is held to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aims_profiles: Vec<String>,
 }
 
 impl ProtectedResource {
@@ -56,6 +60,7 @@ impl ProtectedResource {
             tls_client_certificate_bound_access_tokens: false,
             dpop_signing_alg_values_supported: Vec::new(),
             dpop_bound_access_tokens_required: false,
+            aims_profiles: Vec::new(),
         }
     }
 

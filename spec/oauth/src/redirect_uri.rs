@@ -10,6 +10,9 @@ use url::{Host, Url};
 const MAX_URI_BYTES: usize = 2_048;
 /// Hosts of RFC 8252 §7.3, as they stand in a URI.
 const LOOPBACK: &[&str] = &["127.0.0.1", "[::1]"];
+/// What answers put into the query (RFC 6749 §4.1.2, §4.1.2.1, RFC 9207 §2, JARM §2.3.1).
+const OF_ANSWERS: &[&str] =
+    &["code", "error", "error_description", "error_uri", "iss", "response", "state"];
 
 /// A redirection endpoint that may be registered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +55,11 @@ impl RedirectUri {
         let path = path.split('?').next().unwrap_or_default();
         if path.split('/').any(is_dot_segment) {
             return Err(NotARedirectUri::DotSegment);
+        }
+        // RFC 6749 §3.1: "Request and response parameters MUST NOT be included more than once." A
+        // client that reads the first of two would read what somebody else wrote.
+        if let Some(name) = url.query_pairs().find_map(|(name, _)| of_answers(&name)) {
+            return Err(NotARedirectUri::OfAnswers { name });
         }
         let kind = kind(text, &url)?;
         Ok(Self { text: text.to_owned(), kind })
@@ -102,6 +110,8 @@ pub enum NotARedirectUri {
     NotAbsolute,
     #[error("redirect URI with a dot segment (RFC 3986 §5.2.4)")]
     DotSegment,
+    #[error("redirect URI whose query has `{name}`, which answers put there (RFC 6749 §3.1)")]
+    OfAnswers { name: &'static str },
     #[error("redirect URI with user information (RFC 3986 §7.5)")]
     UserInfo,
     #[error("redirect URI with a wildcard (RFC 9700 §4.1.3)")]
@@ -130,6 +140,10 @@ impl<'de> Deserialize<'de> for RedirectUri {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
+}
+
+fn of_answers(name: &str) -> Option<&'static str> {
+    OF_ANSWERS.iter().find(|one| **one == name).copied()
 }
 
 fn kind(text: &str, url: &Url) -> Result<RedirectKind, NotARedirectUri> {
@@ -203,6 +217,7 @@ mod tests {
             ("https://client.example.com", RedirectKind::Https),
             ("https://client.example.com?a=b", RedirectKind::Https),
             ("https://client.example.com/cb?a=b%20c", RedirectKind::Https),
+            ("https://client.example.com/cb?barcode=1&to=code", RedirectKind::Https),
             ("http://127.0.0.1/cb", RedirectKind::Loopback),
             ("http://127.0.0.1:51004/oauth2redirect/example-provider", RedirectKind::Loopback),
             ("http://[::1]:61023/oauth2redirect/example-provider", RedirectKind::Loopback),
@@ -217,9 +232,15 @@ mod tests {
     #[test]
     fn rfc9700_4_1_what_may_not() {
         let cleartext = |host: &str| NotARedirectUri::Cleartext { host: host.to_owned() };
+        let of_answers = |name| NotARedirectUri::OfAnswers { name };
         let scheme = |scheme: &str| NotARedirectUri::Scheme { scheme: scheme.to_owned() };
         for (text, expect) in [
             ("https://a.example/cb#", NotARedirectUri::Fragment),
+            ("https://a.example/cb?code=x", of_answers("code")),
+            ("https://a.example/cb?a=b&state=x", of_answers("state")),
+            ("https://a.example/cb?%69ss=x", of_answers("iss")),
+            ("http://127.0.0.1/cb?error", of_answers("error")),
+            ("com.example.app:/cb?response=", of_answers("response")),
             ("https://a.example/..;/cb", NotARedirectUri::DotSegment),
             ("https://a.example/%2e%2E/cb", NotARedirectUri::DotSegment),
             ("https://a.example/a/./cb", NotARedirectUri::DotSegment),

@@ -1,7 +1,7 @@
 //! Step-up authentication (RFC 9470): what a resource needs of how its user signed in, and whether
 //! a token has it.
 
-use jose::NumericDate;
+use jose::{NumericDate, named};
 use time::UnixTime;
 
 use crate::challenge::Challenge;
@@ -59,7 +59,10 @@ impl Needed {
 /// Why a token is not enough.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooWeak {
-    #[error("authenticated as {found:?}, which is not what is needed (RFC 9470 §3)")]
+    #[error(
+        "authenticated as {}, which is not what is needed (RFC 9470 §3)",
+        named(found.as_deref())
+    )]
     Context { found: Option<String> },
     #[error("a token without `auth_time` (RFC 9470 §6)")]
     NoTime,

@@ -101,7 +101,7 @@ pub fn check(claims: &TxnChallengeClaims, issuer: &Issuer) -> Result<(), NotForU
 /// Why a challenge that was verified is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotForUs {
-    #[error("challenge for {found:?}, expected `{expected}` alone")]
+    #[error("challenge for {found}, expected `{expected}` alone")]
     Audience { found: Audience, expected: Issuer },
     #[error("`reason` of more than {REASON_CHARS_MAX} characters")]
     Reason,

@@ -113,7 +113,7 @@ pub fn in_domain(token: Verified<TxnToken>, trust_domain: &str) -> Result<InDoma
 /// Why a transaction token is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotInDomain {
-    #[error("token for {found:?}, expected `{expected}` alone")]
+    #[error("token for {found}, expected `{expected}` alone")]
     WrongDomain { found: Audience, expected: String },
     #[error("token with an empty `scope`")]
     NoPurpose,

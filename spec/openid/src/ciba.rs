@@ -329,7 +329,7 @@ pub fn check_signed(
 pub enum SignedRefused {
     #[error("request of `{found}`, expected `{expected}` (CIBA Core 1.0 §7.1.1)")]
     WrongClient { found: ClientId, expected: ClientId },
-    #[error("request for {found:?}, expected `{expected}` (CIBA Core 1.0 §7.1.1)")]
+    #[error("request for {found}, expected `{expected}` (CIBA Core 1.0 §7.1.1)")]
     WrongAudience { found: Audience, expected: Issuer },
     #[error("request from {nbf} to {exp}, too long (FAPI-CIBA §5.2.2)")]
     LivesTooLong { nbf: UnixTime, exp: UnixTime },

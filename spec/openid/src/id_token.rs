@@ -4,7 +4,7 @@
 //! In scope: claims, hashes of what goes beside, and the validation of §3.1.3.7 in its order. Not
 //! here: which users there are, and which provider is trusted.
 
-use jose::{Algorithm, Audience, Kind, NumericDate, Verified, Window};
+use jose::{Algorithm, Audience, Kind, NumericDate, Verified, Window, named};
 use oauth::parameter::evidence;
 use oauth::{ClientId, Issuer, SubjectText};
 use serde::{Deserialize, Serialize};
@@ -214,7 +214,7 @@ pub fn check(
 pub enum IdTokenRefused {
     #[error("ID token of `{found}`, expected `{expected}` (OpenID Connect Core 1.0 §3.1.3.7, 2)")]
     WrongIssuer { found: Issuer, expected: Issuer },
-    #[error("ID token for {found:?}, expected `{expected}` alone (§3.1.3.7, 3)")]
+    #[error("ID token for {found}, expected `{expected}` alone (§3.1.3.7, 3)")]
     WrongAudience { found: Audience, expected: ClientId },
     #[error("ID token whose authorized party is `{found}` (§3.1.3.7, 5)")]
     WrongParty { found: ClientId },
@@ -222,7 +222,10 @@ pub enum IdTokenRefused {
     TooOld { iat: UnixTime, now: UnixTime },
     #[error("ID token with another `nonce`, present: {present} (§3.1.3.7, 11)")]
     WrongNonce { present: bool },
-    #[error("ID token of the context {found:?}, which was not asked for (§3.1.3.7, 12)")]
+    #[error(
+        "ID token of the context {}, which was not asked for (§3.1.3.7, 12)",
+        named(found.as_deref())
+    )]
     Context { found: Option<String> },
     #[error("ID token without `auth_time` (§3.1.3.7, 13)")]
     NoAuthTime,

@@ -185,7 +185,7 @@ pub fn check(
 pub enum LogoutRefused {
     #[error("logout token of `{found}`, expected `{expected}` (§2.6, 4)")]
     WrongIssuer { found: Issuer, expected: Issuer },
-    #[error("logout token for {found:?}, expected `{expected}` alone (§2.6, 4)")]
+    #[error("logout token for {found}, expected `{expected}` alone (§2.6, 4)")]
     WrongAudience { found: Audience, expected: ClientId },
     #[error("logout token without `sub` and `sid` (§2.6, 5)")]
     Nobody,

@@ -99,7 +99,7 @@ pub enum FormError {
     Port,
     #[error("upper case in the trust domain: `{0}`")]
     UpperCase(char),
-    #[error("the character {0:?} in the trust domain")]
+    #[error("the character `{}` in the trust domain", .0.escape_debug())]
     TrustDomainCharacter(char),
     #[error("a trailing slash")]
     TrailingSlash,
@@ -107,6 +107,6 @@ pub enum FormError {
     EmptySegment,
     #[error("the relative path segment `{0}`")]
     DotSegment(&'static str),
-    #[error("the character {0:?} in the path")]
+    #[error("the character `{}` in the path", .0.escape_debug())]
     PathCharacter(char),
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jose::{
     Algorithm, Jwk, JwkError, KeyId, KeySource, Kind, Malformed, NoKey, NumericDate, PublicKey,
-    Refused, TokenHash, Unverified, Verified, Window,
+    Refused, TokenHash, Unverified, Verified, Window, named,
 };
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -290,7 +290,7 @@ pub enum WitError {
     ConfirmationAlgorithm { algorithm: Algorithm },
     #[error("the key in `cnf.jwk` makes no signatures: {0}")]
     ConfirmationKey(JwkError),
-    #[error("the issuer {found:?} is not accepted")]
+    #[error("the issuer {} is not accepted", named(found.as_deref()))]
     Issuer { found: Option<String> },
 }
 

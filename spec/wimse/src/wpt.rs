@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jose::{
     Audience, Kind, Malformed, NumericDate, Refused, SigningInput, TokenHash, Unsignable,
-    Unverified, Window,
+    Unverified, Window, named,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -216,7 +216,7 @@ pub enum WptError {
     Header(#[from] HeaderError),
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    #[error("`alg` {found:?} is not that of the key in the wit")]
+    #[error("`alg` {} is not that of the key in the wit", named(found.as_deref()))]
     Algorithm { found: Option<String> },
     #[error(transparent)]
     Refused(#[from] Refused),

@@ -29,9 +29,17 @@ pub fn claimed(assertion: &str) -> Result<ClientId, Refusal> {
 /// The key that an assertion says it is signed with: to know whether a client's keys have to be
 /// read again, and nothing else.
 pub fn named_key(assertion: &str) -> Option<KeyId> {
+    KeyId::parse(header(assertion)?.get("kid")?.as_str()?).ok()
+}
+
+/// What an assertion says it is signed with. It is so where the assertion was verified.
+pub fn algorithm(assertion: &str) -> Option<Algorithm> {
+    Algorithm::parse(header(assertion)?.get("alg")?.as_str()?)
+}
+
+fn header(assertion: &str) -> Option<serde_json::Value> {
     let header = URL_SAFE_NO_PAD.decode(assertion.split('.').next()?).ok()?;
-    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
-    KeyId::parse(header.get("kid")?.as_str()?).ok()
+    serde_json::from_slice(&header).ok()
 }
 
 /// What is asked of the assertions of one client.

@@ -18,6 +18,7 @@ pub mod introspection;
 pub mod pairwise;
 pub mod policy;
 pub mod presented;
+pub mod profile;
 pub mod proposal;
 pub mod signed_response;
 pub mod status;
@@ -25,4 +26,5 @@ pub mod txn_token;
 
 pub use audience::Audience;
 pub use policy::{Action, Proof, Protocol, ResourcePolicy};
+pub use profile::Profile;
 pub use proposal::{Lineage, Proposal, Sanctioned, TokenKind};

@@ -1,13 +1,19 @@
 //! The authorization box's own policy: `resources/*.toml` and `[delegation]` of `domain.toml`.
 
+mod details;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jose::KeySet;
-use oauth::authorization_details::{Absent, Member, Schema, Shape};
+use oauth::authorization_details::Schema;
 use oauth::{Resource, Scope, ScopeSet};
 use serde::{Deserialize, Serialize};
 use time::Span;
 use url::Url;
+
+use crate::profile::{Demand, Profile, demands};
+
+pub use details::{AbsentMeans, DetailMember, DetailType, MemberShape};
 
 /// The most resource servers of one resource, and the most that ask for decisions about it.
 const INTROSPECT_MAX: usize = 64;
@@ -340,6 +346,9 @@ pub struct ResourcePolicy {
     /// (draft-ietf-oauth-status-list).
     #[serde(default)]
     pub status: bool,
+    /// What whoever wants a token for it must obey, at every endpoint.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub profiles: BTreeSet<Profile>,
     /// The types of `authorization_details` that it knows (RFC 9396 §2.1).
     #[serde(default, rename = "authorization_details")]
     pub details: Vec<DetailType>,
@@ -374,90 +383,6 @@ pub struct Action {
     /// True when it changes nothing: the call may then be forwarded while its record is written.
     #[serde(default)]
     pub read_only: bool,
-}
-
-/// One type of `authorization_details`: a table of `[[authorization_details]]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DetailType {
-    /// `type`.
-    #[serde(rename = "type")]
-    pub type_: String,
-    /// What it means that a member is not there.
-    #[serde(default)]
-    pub absent: AbsentMeans,
-    /// Its members.
-    #[serde(default, rename = "member")]
-    pub members: Vec<DetailMember>,
-}
-
-/// What it means that a shared member is not there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AbsentMeans {
-    /// Nothing of it.
-    #[default]
-    Nothing,
-    /// All of it.
-    Everything,
-}
-
-/// One member of a type.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DetailMember {
-    /// Its name.
-    pub name: String,
-    /// Whether each object has it.
-    #[serde(default)]
-    pub required: bool,
-    /// What it holds.
-    pub shape: MemberShape,
-    /// For texts: those that there are; any, where none is listed.
-    #[serde(default)]
-    pub values: BTreeSet<String>,
-}
-
-/// What a member holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MemberShape {
-    /// A text.
-    Text,
-    /// A list of texts.
-    Texts,
-    /// A number.
-    Number,
-    /// `true` or `false`.
-    Truth,
-    /// An object or a list of any form.
-    Any,
-}
-
-impl DetailType {
-    /// The type as requests are held against it.
-    pub fn schema(&self) -> Schema {
-        let absent = match self.absent {
-            AbsentMeans::Nothing => Absent::Nothing,
-            AbsentMeans::Everything => Absent::Everything,
-        };
-        let members = self.members.iter().map(DetailMember::member).collect();
-        Schema { type_: self.type_.clone(), members, absent }
-    }
-}
-
-impl DetailMember {
-    fn member(&self) -> Member {
-        let values = (!self.values.is_empty()).then(|| self.values.clone());
-        let shape = match self.shape {
-            MemberShape::Text => Shape::Text(values),
-            MemberShape::Texts => Shape::Texts(values),
-            MemberShape::Number => Shape::Number,
-            MemberShape::Truth => Shape::Truth,
-            MemberShape::Any => Shape::Any,
-        };
-        Member { name: self.name.clone(), required: self.required, shape }
-    }
 }
 
 impl ResourcePolicy {
@@ -518,6 +443,9 @@ impl ResourcePolicy {
         if self.decide.len() > INTROSPECT_MAX {
             fault("decide", format!("more than {INTROSPECT_MAX} clients"));
         }
+        if let Err(message) = self.profiles_fit() {
+            fault("profiles", message);
+        }
         if self.introspect.len() > INTROSPECT_MAX || self.details.len() > DETAIL_TYPES_MAX {
             let most = format!("{INTROSPECT_MAX} clients and {DETAIL_TYPES_MAX} types");
             fault("introspect", format!("more than {most} of one resource"));
@@ -538,6 +466,23 @@ impl ResourcePolicy {
             }
         }
         faults
+    }
+}
+
+impl ResourcePolicy {
+    /// Refuses profiles under which nobody could get a token.
+    fn profiles_fit(&self) -> Result<(), String> {
+        // FAPI 2.0 SP §5.3.2.1: "shall support sender-constrained access tokens" by mutual TLS or
+        // DPoP: what binds tokens to an identity otherwise is none of them.
+        let bound = matches!(self.proof, Proof::Dpop | Proof::Mtls);
+        let wants = |one: &&Profile| demands([*one]).contains(&Demand::BoundTokens);
+        match self.profiles.iter().find(wants) {
+            Some(profile) if !bound => Err(format!(
+                "the profile `{profile}` wants `proof` to be `dpop` or `mtls`, and it is `{}`",
+                self.proof.name()
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -617,6 +562,7 @@ mod tests {
             decide: BTreeSet::new(),
             attestation: false,
             status: false,
+            profiles: BTreeSet::new(),
             details: Vec::new(),
             scopes: BTreeMap::from([(Scope::parse("read").unwrap(), "read".to_owned())]),
             actions,

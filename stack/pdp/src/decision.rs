@@ -200,7 +200,7 @@ impl fmt::Display for Denial {
 pub enum Fault {
     #[error("there is no action `{action}`")]
     UnknownAction { action: String },
-    #[error("`{action}` is not an action of {principal:?} on {resource:?}")]
+    #[error("`{action}` is no action of `{}` on `{}`", principal.name(), resource.name())]
     NotApplicable { action: String, principal: PrincipalKind, resource: ResourceKind },
     #[error("`{name}` of {of} is missing")]
     MissingFact { of: &'static str, name: String },

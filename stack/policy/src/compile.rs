@@ -1,7 +1,8 @@
 //! Files into one set, or into all that is wrong with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use authorization::profile::{Demand, demands};
 use authorization::{Audience, ResourcePolicy};
 use credential::federation::Terms;
 use oauth::ScopeSet;
@@ -130,6 +131,16 @@ impl PolicySet {
     /// The resource that has this identifier in tokens.
     pub fn resource(&self, audience: &str, gateway: &str) -> Option<&ResourcePolicy> {
         self.resources.iter().find(|resource| resource.audience(gateway) == audience)
+    }
+
+    /// What those of these targets demand that are resources with profiles.
+    pub fn demands<'a>(
+        &self,
+        targets: impl IntoIterator<Item = &'a str>,
+        gateway: &str,
+    ) -> BTreeSet<Demand> {
+        let found = targets.into_iter().filter_map(|target| self.resource(target, gateway));
+        demands(found.flat_map(|resource| &resource.profiles))
     }
 
     /// The resource of this name, which is the first segment of its path at the gateway.

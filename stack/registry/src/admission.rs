@@ -240,7 +240,10 @@ pub fn admit(
         return Ok(());
     }
     // Whoever has the identity in `spiffe_id` says so by an operator: a stranger could name anyone.
-    if read.spiffe_id.is_some() || !policy.methods.contains(method.as_str()) {
+    if read.spiffe_id.is_some() {
+        return Err(Unadmitted::SpiffeId);
+    }
+    if !policy.methods.contains(method.as_str()) {
         return Err(Unadmitted::Method(method));
     }
     if let Some(grant) =
@@ -290,6 +293,9 @@ pub enum Unadmitted {
     /// A method that is not open to it.
     #[error("`token_endpoint_auth_method`: `{0}` is not open to clients that register themselves")]
     Method(ClientAuthMethod),
+    /// An identity, which anybody could name.
+    #[error("`spiffe_id`: an operator gives it, and no client itself")]
+    SpiffeId,
     /// Nobody vouches for names in certificates.
     #[error("`tls_client_auth`: policy names no `tls_client_authorities`")]
     NoAuthority,
@@ -324,6 +330,7 @@ impl Unadmitted {
         match self {
             Self::Secret => "registration::Secret",
             Self::Method(_) => "registration::Method",
+            Self::SpiffeId => "registration::SpiffeId",
             Self::NoAuthority => "registration::NoAuthority",
             Self::NoAttester => "registration::NoAttester",
             Self::PublicGrant(_) => "registration::PublicGrant",
@@ -360,6 +367,7 @@ mod tests {
         let hmac = secret.replacen('{', r#"{"token_endpoint_auth_method":"client_secret_jwt","#, 1);
         let spiffe = r#"{"grant_types":["client_credentials"],"spiffe_id":"spiffe://a.example/b",
             "token_endpoint_auth_method":"spiffe_jwt"}"#;
+        let bare = with(r#""spiffe_id":"spiffe://a.example/b""#);
         let machine = with(r#""grant_types":["authorization_code","client_credentials"]"#);
         let app = public.replace("https://a.example/cb", "com.example.app:/cb");
         let native = app.replacen('{', r#"{"application_type":"native","#, 1);
@@ -369,7 +377,8 @@ mod tests {
             ("secret, open", &secret, Open, &narrow, Some("registration::Method")),
             ("secret, by policy", &secret, Operator, &narrow, None),
             ("hmac", &hmac, Operator, &narrow, Some("registration::Method")),
-            ("spiffe of a stranger", spiffe, Open, &policy, Some("registration::Method")),
+            ("spiffe of a stranger", spiffe, Open, &policy, Some("registration::SpiffeId")),
+            ("spiffe beside nothing", &bare, Open, &policy, Some("registration::SpiffeId")),
             ("spiffe", spiffe, Operator, &policy, None),
             ("machine", &machine, Operator, &policy, Some("registration::PublicGrant")),
             ("app", &app, Operator, &policy, Some("registration::NotNative")),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use time::UnixTime;
 
-use crate::profile::{Demand, Profile, demands};
+use authorization::profile::{Demand, Profile, demands};
 
 /// Members that are kept of a registration: those that mean something here. RFC 7591 §2: "The
 /// authorization server MUST ignore any client metadata sent by the client that it does not

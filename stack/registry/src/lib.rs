@@ -9,7 +9,6 @@ pub mod admission;
 mod agent;
 pub mod client;
 mod node;
-pub mod profile;
 pub mod user;
 pub mod user_code;
 
@@ -17,5 +16,4 @@ pub use admission::RegistrationPolicy;
 pub use agent::{AgentRecord, HANDLE_BYTES_MAX, Registration, RegistrationRefusal};
 pub use client::{ClientLogout, ClientRecord, ClientRefusal, ClientState, Metadata};
 pub use node::NodeRecord;
-pub use profile::Profile;
 pub use user::{UserName, UserRecord};

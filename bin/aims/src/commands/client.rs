@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use api::admin::messages::{ClientInformation, NewClientToken};
+use authorization::Profile;
 use clap::Subcommand;
 use oauth::registration::ClientAuthMethod;
 use registry::ClientState;
-use registry::Profile;
 use serde_json::Value;
 use time::UnixTime;
 

@@ -176,7 +176,7 @@ fn s12_a_first_policy_with_faults_is_refused_and_the_mended_one_is_taken() {
     misused: the policy in `FOLDER/data/policy` has faults
     access/main.cedar:1:26: unexpected token `resource`: expected `!=`, `)`, `,`, `:`, `<`, `<=`, `==`, `>`, `>=`, `in`, or `is`
       fix: write `@id("…") permit(principal, action, resource) when { … };`
-    resources/tools.toml:2:1: unknown field `upstrem`, expected one of `name`, `title`, `audience`, `upstream`, `protocol`, `proof`, `token`, `subject`, `introspect`, `decide`, `attestation`, `status`, `authorization_details`, `scopes`, `action`
+    resources/tools.toml:2:1: unknown field `upstrem`, expected one of `name`, `title`, `audience`, `upstream`, `protocol`, `proof`, `token`, `subject`, `introspect`, `decide`, `attestation`, `status`, `profiles`, `authorization_details`, `scopes`, `action`
       hint: nothing was started; mend it, `aims policy check FOLDER/data/policy` looks again
     "#);
     assert!(!site.data.join("state.db").exists());

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use attestation::mechanism::Role;
+use authorization::profile::Profile as ClientProfile;
 use credential::federation::{Fetched, Keeper, LastFault, Relation, Standing, Terms};
 use credential::{AuthorityKey, KeyRing};
 use identifier::AgentName;
@@ -13,7 +14,6 @@ use policy::{Difference, Fault, Files};
 use provisioning::Lifecycle;
 use provisioning::renewal::{Heard, Trouble};
 use registry::client::Origin;
-use registry::profile::Profile as ClientProfile;
 use registry::{ClientRecord, ClientState, NodeRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

@@ -10,7 +10,6 @@ use ::people::user_code;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use env::World;
-use http::header::CACHE_CONTROL;
 use http::{Request, StatusCode, Uri};
 use monitoring::RecordId;
 use registry::UserName;
@@ -205,7 +204,5 @@ fn name(text: &str) -> Result<UserName, Undone> {
 
 /// Secrets are shown once, and kept by nobody on the way.
 fn told(status: StatusCode, shown: &impl Serialize, id: Option<RecordId>) -> answer::Answer {
-    let mut answer = answer::recorded(status, shown, id);
-    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    answer
+    answer::kept(answer::recorded(status, shown, id), NO_STORE)
 }

@@ -44,8 +44,8 @@ impl Undone {
         Self { status, problem: Box::new(problem) }
     }
 
-    fn hint(mut self, hint: &str) -> Self {
-        self.problem.hint = Some(hint.to_owned());
+    fn hint<'a>(mut self, hint: impl Into<Option<&'a str>>) -> Self {
+        self.problem.hint = hint.into().map(str::to_owned);
         self
     }
 
@@ -102,11 +102,7 @@ impl From<&agents::Refusal> for Undone {
             }
             R::Transition(_) => (StatusCode::CONFLICT, None),
         };
-        let undone = Self::new(status, Ending::Refused, refusal.check(), refusal);
-        match hint {
-            Some(hint) => undone.hint(hint),
-            None => undone,
-        }
+        Self::new(status, Ending::Refused, refusal.check(), refusal).hint(hint)
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use env::World;
-use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode, Uri};
 use monitoring::record::Term;
 use monitoring::{Cut, RecordId};
@@ -138,9 +137,7 @@ pub(crate) async fn prove<W: World>(
     let audit = Arc::clone(&shared.audit);
     let proof = blocking(move || audit.proof(&log, index)).await?;
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    let mut answer = answer::bytes(StatusCode::OK, text, proof.into_bytes());
-    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    Ok(answer)
+    Ok(answer::kept(answer::bytes(StatusCode::OK, text, proof.into_bytes()), NO_STORE))
 }
 
 /// What was cut off the logs, as far as it `concerns` what was not found: the end of a sentence.

@@ -8,6 +8,7 @@ use http::StatusCode;
 use oauth::TokenText;
 use oauth::form::Form;
 use oauth::token_request::{DeviceCode, GrantType, TokenRequest};
+use people::throttle::Throttle;
 use testkit::fixture::{Client, GATEWAY, story};
 
 use crate::tab::House;
@@ -43,7 +44,10 @@ fn s10_6_a_person_sees_exactly_what_is_asked_and_answers_once() {
         // It looks again by itself, without a script: soon, while there is nothing to be read.
         assert_eq!(none.headers["refresh"], "5");
         let more = "&login_hint=ada&binding_message=Order+7";
-        let asked = ciba::authorize(&*house.world(), &call(&house, &client, more)).await.unwrap();
+        let asked =
+            ciba::authorize(&*house.world(), &Throttle::default(), &call(&house, &client, more))
+                .await
+                .unwrap();
         asked.into_result().unwrap();
         let found = (*house.world().store().every::<Approval>()[0]).clone();
         let list = ada.get("/console/approvals").await;

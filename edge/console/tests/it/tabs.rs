@@ -12,6 +12,7 @@ use oauth::form::Form;
 use oauth::token_request::{DeviceCode, GrantType, TokenRequest};
 use people::orders;
 use people::standing::UserAct;
+use people::throttle::Throttle;
 use registry::{ClientRecord, ClientState, Metadata, UserName};
 use testkit::fixture::{GATEWAY, files, files_but, story};
 use time::Span;
@@ -287,7 +288,11 @@ fn an_approval_is_answered_in_one_tab_and_in_time() {
                 certificates: Vec::new(),
                 source: "192.0.2.7".to_owned(),
             };
-            ciba::authorize(&*house.world(), &call).await.unwrap().into_result().unwrap();
+            ciba::authorize(&*house.world(), &Throttle::default(), &call)
+                .await
+                .unwrap()
+                .into_result()
+                .unwrap();
             let all = house.world().store().every::<Approval>();
             all.iter().find(|one| one.state == State::Pending).unwrap().id.clone()
         };

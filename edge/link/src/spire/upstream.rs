@@ -125,7 +125,7 @@ fn fault(status: &Status) -> SuperiorFault {
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
             Unavailable::of(PART, message).into()
         }
-        code => SuperiorFault::Refused(format!("{code:?}: {message}")),
+        code => SuperiorFault::Refused(format!("{}: {message}", code.description())),
     }
 }
 

@@ -130,7 +130,8 @@ impl<S: Store> House<S> {
     async fn backchannel_with(&self, more: &str) -> (String, Approval) {
         let asked = "scope=openid+notices.read&login_hint=ada";
         let body = format!("{asked}&resource={GATEWAY}/notices{more}");
-        let asked = ciba::authorize(&*self.server, &self.call(&body)).await.unwrap();
+        let asked =
+            ciba::authorize(&*self.server, &Throttle::default(), &self.call(&body)).await.unwrap();
         let asked = asked.into_result().unwrap().auth_req_id;
         (asked, self.pending().await)
     }
@@ -365,6 +366,37 @@ async fn ciba_10_3_1_of_many_pushes_of_one_answer_one_is_made_by_every_store() {
     of_one_push(House::open(memory(), Seed(7)).await).await;
     let dir = tempfile::tempdir().unwrap();
     of_one_push(House::open(sqlite(dir.path()), Seed(7)).await).await;
+}
+
+/// A hundred questions to one person at once: as many are put as may wait, and no more.
+/// req: AUTHZ-17 (part), AUTHZ-31 (part)
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ciba_14_of_many_questions_at_once_as_many_wait_as_may_in_every_store() {
+    of_many_questions(House::open(memory(), Seed(7)).await).await;
+    let dir = tempfile::tempdir().unwrap();
+    of_many_questions(House::open(sqlite(dir.path()), Seed(7)).await).await;
+}
+
+/// Of one client, for one person (docs/approvals.md).
+const WAIT_MAX: usize = 8;
+
+async fn of_many_questions<S: Store>(house: House<S>) {
+    let asked = "scope=openid+notices.read&login_hint=ada";
+    let body = format!("{asked}&resource={GATEWAY}/notices");
+    let ends = race(|_| {
+        let (server, call) = (Arc::clone(&house.server), house.call(&body));
+        async move {
+            let end = ciba::authorize(&*server, &Throttle::default(), &call).await.unwrap();
+            end.into_result().map(|_| ()).map_err(|refusal| refusal.check())
+        }
+    });
+    let ends = ends.await;
+    let refused = ends.iter().filter(|end| **end == Err("approve::TooManyWait")).count();
+    assert_eq!(
+        (ends.iter().filter(|end| end.is_ok()).count(), refused),
+        (WAIT_MAX, MANY - WAIT_MAX)
+    );
+    assert_eq!(house.count::<Approval>().await, WAIT_MAX);
 }
 
 async fn of_one_push<S: Store>(house: House<S>) {

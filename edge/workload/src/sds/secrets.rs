@@ -179,7 +179,7 @@ impl Chosen<'_> {
 /// Why there is no secret for a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("the workload is not authorized for the requested identities {0:?}")]
+    #[error("the workload is not authorized for the requested `{}`", .0.join("`, `"))]
     NotItsOwn(Vec<String>),
     #[error("`{ALL}` needs Envoy's SPIFFE validator: version 1.18, and `{PLAIN}` not set")]
     NeedsValidator,

@@ -7,6 +7,7 @@ use env::{Change, CommitFault, Recorded, Store, Unavailable, World};
 use monitoring::{Event, Outcome, Record};
 use oauth::Issuer;
 use oauth::client_assertion::PresentedClient;
+use oauth::dpop::ProofRefused;
 use time::UnixTime;
 
 use super::client::{self, ClientRefusal, Shown};
@@ -42,6 +43,7 @@ impl Asker {
             certificates: &self.certificates,
             dpop: &self.dpop,
             path: &self.path,
+            source: &self.source,
         }
     }
 }
@@ -61,6 +63,12 @@ pub enum Refusal {
     /// The token was given to another client.
     #[error("the token was given to another client")]
     OtherClient,
+    /// What it is bound to was not shown.
+    #[error("the token is bound to a key or certificate that was not shown")]
+    OtherKey,
+    /// The DPoP proof.
+    #[error(transparent)]
+    Dpop(#[from] ProofRefused),
 }
 
 impl Refusal {
@@ -71,6 +79,8 @@ impl Refusal {
             Self::Public => "asker::Public",
             Self::Replayed => "asker::Replayed",
             Self::OtherClient => "asker::OtherClient",
+            Self::OtherKey => "asker::OtherKey",
+            Self::Dpop(_) => "asker::Dpop",
         }
     }
 }

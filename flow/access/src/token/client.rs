@@ -6,6 +6,7 @@ use authentication::{
     Method, Proved, attested_client, client_secret, private_key_jwt, public, spiffe_jwt,
     spiffe_wit, spiffe_x509, tls_client,
 };
+use authorization::profile::{self, Demand};
 use credential::{KeyRing, Purpose};
 use env::{Key, Stored, Unavailable, World};
 use jose::KeySet;
@@ -16,7 +17,6 @@ use oauth::registration::ClientAuthMethod;
 use oauth::{ClientId, Issuer, TokenText};
 use registry::ClientRecord;
 use registry::client::AssertionAudience;
-use registry::profile::{self, Demand};
 use time::UnixTime;
 use wimse::TrustAnchors;
 
@@ -130,6 +130,8 @@ pub struct Shown<'a> {
     pub path: &'a str,
     /// The certificates of the channel, in DER, leaf first.
     pub certificates: &'a [Vec<u8>],
+    /// Where the request comes from.
+    pub source: &'a str,
 }
 
 /// Makes ready what a client publishes about itself, and names the rows that authentication needs.
@@ -152,7 +154,7 @@ pub async fn keys<W: World>(
         Some((AssertionType::Jwt, text)) => private_key_jwt::named_key(text.as_str()),
         _ => None,
     };
-    match documents::ready(world, &id, kid.as_ref()).await? {
+    match documents::ready(world, &id, kid.as_ref(), call.source).await? {
         Ok(more) => keys.extend(more),
         Err(unread) => return Ok(Err(unread.into())),
     }
@@ -451,7 +453,7 @@ fn unknown(assertion: &str) -> ClientRefusal {
 }
 
 /// RFC 8705 §3.1: the thumbprint of the leaf that the channel showed.
-pub(super) fn certificate(chain: &[Vec<u8>]) -> Option<CertificateThumbprint> {
+pub(crate) fn certificate(chain: &[Vec<u8>]) -> Option<CertificateThumbprint> {
     let leaf = x509::Certificate::parse(chain.first()?).ok()?;
     Some(CertificateThumbprint::from_bytes(leaf.fingerprint_sha256()))
 }

@@ -17,6 +17,9 @@ use oauth::status::{Status, StatusReference};
 use oauth::token_request::{GrantType, TokenRequest};
 use oauth::token_response::{TokenResponse, TokenUse};
 use pdp::Permitted;
+use registry::ClientRecord;
+use registry::client::Origin;
+use time::Span;
 
 use super::brought::Brought;
 use super::people::People;
@@ -78,7 +81,19 @@ pub(super) async fn make<W: World>(
             Err(fault) => return Ok(Err(Refusal::Unmakeable(fault))),
         }
     }
+    writes.extend(kept(facts, asked, people));
     Ok(Ok(Made { response, writes }))
+}
+
+/// A client that registered itself stays while it is used: written anew when half of its life is
+/// over, or when it is used for the first time.
+fn kept(facts: &Basis, asked: &Asked<'_>, people: &People) -> Option<Write> {
+    let client = people.client(asked.caller.client_id())?;
+    let life = facts.set().domain().registration.stranger_life;
+    let half = asked.now.plus(Span::from_seconds(life.seconds() / 2));
+    client.until.filter(|until| client.origin == Origin::Open && *until < half)?;
+    let kept = ClientRecord { until: Some(asked.now.plus(life)), ..(*client.value).clone() };
+    Some(Write::put(&kept, Expect::Version(client.version)))
 }
 
 /// The code, used.

@@ -84,6 +84,19 @@ pub async fn of<W: World>(
     Ok(Err(refused.unwrap_or(ProofRefused::NoKey)))
 }
 
+/// The key of a DPoP proof that comes with a form of a client, and what it uses up; `None` where
+/// there is no proof.
+pub async fn shown_key<W: World>(
+    world: &W,
+    facts: &Basis,
+    values: &[Vec<u8>],
+    path: &str,
+    now: UnixTime,
+) -> Result<Result<Option<(Thumbprint, Once)>, ProofRefused>, Unavailable> {
+    let shown = of(world, facts, values, At { method: "POST", path, access_token: None }, now);
+    Ok(shown.await?.map(|shown| shown.map(|shown| (shown.key, shown.once))))
+}
+
 /// A nonce for the next proof, where policy asks for nonces. RFC 9449 §8.2: "The authorization
 /// server MAY supply the new nonce in the same way that the initial one was supplied: by using a
 /// DPoP-Nonce HTTP header in the response."

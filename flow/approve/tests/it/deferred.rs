@@ -2,16 +2,20 @@
 
 use approval::State;
 use approve::deferred::{self, Deferral};
+use approve::list;
 use authorization::granted::NotYet;
 use authorization::grants;
 use env::World;
 use flow::token;
+use flow::token::asker::{Asker, End};
 use oauth::TokenText;
+use oauth::revocation::RevocationRequest;
 use oauth::token_request::{Deferred, GrantType, TokenRequest};
+use people::sessions;
 use registry::UserRecord;
 use serde_json::json;
 use testkit::boxed;
-use testkit::fixture::{GATEWAY, credentials, files, story};
+use testkit::fixture::{Client, GATEWAY, credentials, files, story};
 
 use crate::duties::DUTY;
 use crate::house::{House, no, yes};
@@ -107,6 +111,66 @@ fn s10_6_nothing_is_put_off_unless_policy_says_so() {
         let done = deferred::defer(&*house.world(), wanting(&house).await).await;
         let refused = done.unwrap().into_value().unwrap_err();
         assert_eq!(refused, approve::Refusal::GrantNotAllowed(GrantType::Deferred));
+    });
+}
+
+/// The client takes its question back: nobody is asked any more, and nothing comes of a yes.
+///
+/// req: AUTHZ-31 (part), AUTHZ-32 (part)
+#[test]
+fn authzen_oauth_a_deferral_that_its_client_revokes_is_over() {
+    story(|sim| async move {
+        let house = open(&sim, "deferred = true").await;
+        let revoke = async |client: &Client, text: &str| {
+            let body = format!(
+                "token={text}&token_type_hint=urn:ietf:params:oauth:token-type:deferral-code"
+            );
+            let call = house.call_of(client, &body);
+            let asker = Asker {
+                client: call.client,
+                attestation: None,
+                dpop: Vec::new(),
+                path: "/revoke".to_owned(),
+                certificates: Vec::new(),
+                source: call.source,
+            };
+            let request = RevocationRequest::parse(&call.form).unwrap();
+            let order = flow::revoke::Order { asker, request };
+            match flow::revoke::answer(&*house.world(), order).await.unwrap() {
+                End::Decided(recorded) => recorded.into_value().map_err(|why| why.check()),
+                End::Stranger(why) => panic!("{why}"),
+            }
+        };
+        let bob = house.sign_in("bob").await;
+        let deferral = defer(&house).await;
+        // Another client takes nothing back.
+        let other = house.domain.client(&[GrantType::Deferred], false);
+        let end = revoke(&other, &deferral.deferral_code).await;
+        assert_eq!(end, Err("asker::OtherClient"));
+        assert_eq!(house.approvals()[0].state, State::Pending);
+        assert_eq!(revoke(&house.client, &deferral.deferral_code).await, Ok(()));
+        let shown = (*house.approvals()[0]).clone();
+        assert_eq!(shown.state, State::Cancelled);
+        let signed = sessions::of_cookie(&*house.world(), &bob).await.unwrap().unwrap();
+        let theirs = list::of_person(&*house.world(), &signed).await.unwrap();
+        assert!(theirs.waiting.is_empty(), "{theirs:?}");
+        house.say(&bob, yes(&shown, None)).await.unwrap_err();
+        let refused = house.poll_as(&house.client, poll(&deferral)).await.unwrap_err();
+        assert_eq!(refused, wait(NotYet::Denied));
+        let records = house.domain.server.journal().records();
+        assert!(records.iter().any(|one| one.action == "approval.cancel"));
+        // RFC 7009 §2.2: what is over, or was never there, is no error.
+        assert_eq!(revoke(&house.client, &deferral.deferral_code).await, Ok(()));
+        assert_eq!(revoke(&house.client, "aims_df_none").await, Ok(()));
+        // One that was allowed, and not used yet, serves nothing more.
+        let deferral = defer(&house).await;
+        let all = house.approvals();
+        let shown = all.iter().find(|one| one.state == State::Pending).unwrap();
+        house.say(&bob, yes(shown, None)).await.unwrap();
+        assert_eq!(revoke(&house.client, &deferral.deferral_code).await, Ok(()));
+        let refused = house.poll_as(&house.client, poll(&deferral)).await.unwrap_err();
+        let used = grants::Refusal::Wait(NotYet::Used { at: house.domain.now() });
+        assert_eq!(refused, token::Refusal::Grant(used));
     });
 }
 

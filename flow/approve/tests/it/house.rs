@@ -125,7 +125,7 @@ impl House {
     pub(crate) async fn ciba(&self, more: &str) -> Result<BackchannelResponse, Refusal> {
         let body = format!("scope=openid+notices.read&resource={GATEWAY}/notices{more}");
         let call = self.call_of(&self.client, &body);
-        ciba::authorize(&*self.world(), &call).await.unwrap().into_result()
+        ciba::authorize(&*self.world(), &self.throttle, &call).await.unwrap().into_result()
     }
 
     /// Policy becomes that of these files.
@@ -142,7 +142,7 @@ impl House {
         names.iter().for_each(|name| body.push_str(&format!("+{name}.read")));
         names.iter().for_each(|name| body.push_str(&format!("&resource={GATEWAY}/{name}")));
         let call = self.call_of(&self.client, &body);
-        ciba::authorize(&*self.world(), &call).await.unwrap().into_result()
+        ciba::authorize(&*self.world(), &self.throttle, &call).await.unwrap().into_result()
     }
 
     pub(crate) async fn find(&self, typed: &str) -> Result<Approval, Refusal> {

@@ -18,6 +18,7 @@ use oauth::token_request::{Asked, Deferred, GrantType, JwtBearer, TokenRequest};
 use oauth::{Resource, TokenText, TokenType};
 use people::sessions;
 use people::standing::UserAct;
+use people::throttle::Throttle;
 use policy::Files;
 use provisioning::{Act, NodeAct};
 use registry::{ClientState, NodeRecord, UserRecord};
@@ -229,7 +230,11 @@ impl Office {
             let shown = self.house.find(&asked.user_code).await.unwrap();
             self.house.say(cookie, yes(&shown, Some(&asked.user_code))).await.unwrap();
             let call = self.asking(&by, "/bc-authorize", &format!("{scope}&login_hint=ada"));
-            let waits = ciba::authorize(&*world, &call).await.unwrap().into_result().unwrap();
+            let waits = ciba::authorize(&*world, &Throttle::default(), &call)
+                .await
+                .unwrap()
+                .into_result()
+                .unwrap();
             let approvals = self.house.approvals();
             let shown = approvals.iter().find(|one| one.state == approval::State::Pending);
             self.house.say(cookie, yes(shown.unwrap(), None)).await.unwrap();

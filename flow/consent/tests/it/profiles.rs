@@ -1,17 +1,18 @@
 //! What profiles demand of authorization requests: row by row, at both endpoints.
 
+use authorization::Profile;
+use authorization::profile::{Demand, Unmet, demands};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use consent::Begun;
 use consent::push::End;
 use jose::{Algorithm, PrivateKey, SigningInput};
 use oauth::request_object::{RequestObject, RequestObjectClaims};
-use registry::profile::{Demand, Unmet, demands};
-use registry::{ClientRecord, Metadata, Profile};
+use registry::{ClientRecord, Metadata};
 use serde_json::{Map, Value, json};
-use testkit::fixture::{GATEWAY, ISSUER, story};
+use testkit::fixture::{GATEWAY, ISSUER, files, files_but, story};
 
-use crate::house::{BACK, CHALLENGE, CLIENT, House, browser, told};
+use crate::house::{BACK, CHALLENGE, CLIENT, House, browser, query, told};
 use crate::pushes::{by_reference, key, push, with_key};
 
 /// A request, with or without what a row wants.
@@ -139,6 +140,88 @@ fn fapi2_5_3_2_each_row_refuses_alone_at_both_endpoints() {
             }
         }
     });
+}
+
+/// The same of a resource that has the profile, for a client that has none: whoever asks for it is
+/// held to it, and asks for anything else as before.
+///
+/// req: AUTHZ-10 (part)
+#[test]
+fn fapi2_5_3_2_a_resource_demands_each_row_of_every_client() {
+    story(|sim| async move {
+        let key = key();
+        for profile in Profile::ALL {
+            let house = House::with(&sim, files_but(&[("resources/invoices.toml", &of(profile))]));
+            let house = house.await;
+            house.client(|client| with_key(client, &key));
+            assert_eq!(refusal(&house, &key, "all", ALL).await, None, "{profile}");
+            for (at, (row, asked)) in ROWS.iter().enumerate() {
+                let expect = demands(&[profile]).contains(row).then(|| Unmet(*row).check());
+                let found = refusal(&house, &key, &format!("j{at}"), *asked).await;
+                assert_eq!(found.as_deref(), expect, "{profile}");
+            }
+            let plain = query(&format!("&resource={GATEWAY}/notices"));
+            assert!(matches!(
+                house.begin(&browser("a", None), &plain).await,
+                Begun::Interaction(_)
+            ));
+        }
+    });
+}
+
+/// What a client registered counts where a resource demands it, and so does what it signs by.
+#[test]
+fn fapi2_5_3_2_a_resource_looks_at_what_the_client_registered() {
+    story(|sim| async move {
+        let (weak, strong) = (es384(), key());
+        let files = files_but(&[("resources/invoices.toml", &of(Profile::Fapi2))]);
+        let house = House::with(&sim, files).await;
+        let here = browser("a", None);
+        let begins = async |edit: &[(&str, Value)], query: &str| {
+            house.client(|client| {
+                with_key(client, &strong);
+                let mut members = client.metadata.members().clone();
+                for (name, value) in edit {
+                    members.insert((*name).to_owned(), value.clone());
+                }
+                *client = client.with_metadata(Metadata::new(&members).unwrap());
+            });
+            match house.begin(&here, query).await {
+                Begun::Interaction(_) => None,
+                Begun::Page(fault) => Some(fault.check().to_owned()),
+                refused => told(refused).1.map(str::to_owned),
+            }
+        };
+        let plain = Asked { pushed: false, signed: false, ..ALL }.body(&house, &strong);
+        let unmet = |demand| Some(Unmet(demand).check().to_owned());
+        let public = [("token_endpoint_auth_method", "none".into()), ("jwks", Value::Null)];
+        assert_eq!(begins(&public, &plain).await, unmet(Demand::ProvesAKey));
+        let http = [("redirect_uris", json!([BACK, "http://127.0.0.1/cb"]))];
+        assert_eq!(begins(&http, &plain).await, unmet(Demand::SecureRedirects));
+        assert_eq!(begins(&[], &plain).await, unmet(Demand::Pushed));
+        // One that was signed by something weaker is refused before anything else of it counts.
+        let named = |key: &PrivateKey, kid: &str| {
+            let kid = jose::KeyId::parse(kid).unwrap();
+            key.public().to_jwk().with_kid(kid).to_value()
+        };
+        let both = [("jwks", json!({ "keys": [named(&weak, "weak"), named(&strong, "strong")] }))];
+        for (by, check) in [
+            ((&weak, Algorithm::Es384, Some("weak")), Some("authorize::Object".to_owned())),
+            ((&strong, Algorithm::Es256, Some("strong")), unmet(Demand::Pushed)),
+        ] {
+            let object = object(&house, by, ALL.parameters(), 60);
+            let query = format!("client_id={CLIENT}&request={object}");
+            assert_eq!(begins(&both, &query).await, check);
+        }
+    });
+}
+
+/// The resource for invoices, under that profile.
+fn of(profile: Profile) -> String {
+    let all = files();
+    let text = all.get("resources/invoices.toml").unwrap();
+    let (top, scopes) = text.split_once("[scopes]").unwrap();
+    format!("{top}\nproof = \"dpop\"\nprofiles = [\"{profile}\"]\n[scopes]{scopes}")
 }
 
 /// What was asked before the profile held is looked at again when it is answered.

@@ -13,7 +13,7 @@ use oauth::request_object::{RequestObject, RequestObjectClaims};
 use registry::{ClientRecord, ClientState, Metadata};
 use serde_json::{Value, json};
 use testkit::boxed;
-use testkit::fixture::{GATEWAY, ISSUER, by_key, credentials, story};
+use testkit::fixture::{DpopKey, GATEWAY, ISSUER, by_key, credentials, story};
 
 use crate::house::{BACK, CHALLENGE, CLIENT, House, browser, invoices, part, query, told};
 
@@ -59,6 +59,59 @@ pub(crate) async fn push(house: &House, key: &PrivateKey, jti: &str, body: &str)
         source: "192.0.2.1".to_owned(),
     };
     push::push(&*house.world(), asker, Form::parse(body.as_bytes()).unwrap()).await.unwrap()
+}
+
+/// A request that is pushed with a DPoP proof.
+async fn push_with(house: &House, key: &PrivateKey, jti: &str, body: &str, dpop: Vec<u8>) -> End {
+    let proof = by_key(CLIENT, key, jti, credentials("https://a.example", "x"), house.domain.now());
+    let asker = Asker {
+        client: proof.client,
+        attestation: None,
+        dpop: vec![dpop],
+        path: "/par".to_owned(),
+        certificates: Vec::new(),
+        source: "192.0.2.1".to_owned(),
+    };
+    push::push(&*house.world(), asker, Form::parse(body.as_bytes()).unwrap()).await.unwrap()
+}
+
+/// RFC 9449 §10.1: the proof stands for `dpop_jkt`; where both are there, both say the same.
+///
+/// req: AUTHZ-10 (part)
+#[test]
+fn rfc9449_10_1_a_proof_stands_for_the_key_of_the_request() {
+    story(|sim| async move {
+        let key = key();
+        let house = open(&sim, &key).await;
+        let (dpop, other) = (DpopKey::new(&house.domain), DpopKey::new(&house.domain));
+        let url = format!("{ISSUER}/par");
+        let proof = |of: &DpopKey| of.proof(("POST", &url), None, None, house.domain.now());
+        let refusal = |end: End| match end {
+            End::Decided(recorded) => recorded.into_value().err().map(|refusal| refusal.check()),
+            End::Stranger(refusal) => panic!("{refusal}"),
+        };
+        let plain = invoices("invoices.read");
+        let stored = || {
+            let all = house.world().store().every::<Pushed>();
+            all.iter().map(|one| one.parameters.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(refusal(push_with(&house, &key, "1", &plain, proof(&dpop)).await), None);
+        let named = format!("dpop_jkt={}", dpop.thumbprint());
+        assert!(stored().iter().all(|one| one.contains(&named)), "{:?}", stored());
+        let same = format!("{plain}&{named}");
+        assert_eq!(refusal(push_with(&house, &key, "2", &same, proof(&dpop)).await), None);
+        let end = push_with(&house, &key, "3", &same, proof(&other)).await;
+        assert_eq!(refusal(end), Some("push::OtherKey"));
+        // A proof for somewhere else, and one that was shown before, prove nothing.
+        let elsewhere =
+            dpop.proof(("POST", &format!("{ISSUER}/token")), None, None, house.domain.now());
+        let end = push_with(&house, &key, "4", &plain, elsewhere).await;
+        assert_eq!(refusal(end), Some("push::Dpop"));
+        let once = proof(&dpop);
+        assert_eq!(refusal(push_with(&house, &key, "5", &plain, once.clone()).await), None);
+        let end = push_with(&house, &key, "6", &plain, once).await;
+        assert_eq!(refusal(end), Some("push::DpopReplayed"));
+    });
 }
 
 pub(crate) fn kept(end: End) -> PushedResponse {

@@ -93,8 +93,9 @@ fn s10_3_1_an_app_that_registered_itself_gets_tokens_bound_to_its_key() {
             "client_name": "App", "redirect_uris": [BACK], "token_endpoint_auth_method": "none",
             "grant_types": ["authorization_code", "refresh_token"],
         });
-        let request = endpoint::Request::new(metadata.to_string(), None);
-        let end = endpoint::register(&*house.world(), &request).await.unwrap();
+        let request = endpoint::Request::new(metadata.to_string(), None, "192.0.2.1".to_owned());
+        let end =
+            endpoint::register(&*house.world(), &endpoint::throttle(), &request).await.unwrap();
         let told = endpoint::decided(end).unwrap().into_value().unwrap();
         let id = told.registered.client_id.to_string();
         let dpop = DpopKey::new(&house.domain);
@@ -108,7 +109,11 @@ fn s10_3_1_an_app_that_registered_itself_gets_tokens_bound_to_its_key() {
         assert!(matches!(house.domain.ask(call).await, Err(Refusal::Grant(_))));
         // That was no use of the code: who has the key still gets what was allowed.
         let call = with_dpop(public(&house, &id, redeems(&code)), proof(&dpop));
+        let until = || house.world().store().single::<ClientRecord>(&id).unwrap().until.unwrap();
+        assert_eq!(until(), house.domain.now().plus(endpoint::UNUSED_LIFE));
         let first = house.domain.ask(call).await.unwrap();
+        // Its first token lets it stay as long as policy says.
+        assert_eq!(until(), house.domain.now().plus(time::Span::from_seconds(90 * 86_400)));
         assert_eq!(first.token_type, TokenUse::Dpop);
         let claims = payload(&first);
         assert_eq!(claims["sub"], "user:ada");

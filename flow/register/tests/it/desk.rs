@@ -50,8 +50,8 @@ impl Desk {
     }
 
     pub(crate) async fn register(&self, metadata: &Value, token: Option<&str>) -> End<Answer> {
-        let request = Request::new(metadata.to_string(), token);
-        endpoint::register(&*self.world(), &request).await.unwrap()
+        let request = Request::new(metadata.to_string(), token, "192.0.2.1".to_owned());
+        endpoint::register(&*self.world(), &endpoint::throttle(), &request).await.unwrap()
     }
 
     pub(crate) async fn invite(&self, uses: u32, seconds: u64) -> String {

@@ -39,7 +39,7 @@ async fn open(sim: &testkit::Sim, policy: &str) -> (Desk, Arc<Web>) {
 }
 
 async fn ready(desk: &Desk, id: &str) -> Result<(), Unread> {
-    documents::ready(&*desk.world(), id, None).await.unwrap().map(|_| ())
+    documents::ready(&*desk.world(), id, None, "192.0.2.1").await.unwrap().map(|_| ())
 }
 
 /// req: AUTHZ-22 (part)
@@ -97,7 +97,7 @@ fn cimd_4_1_a_document_that_does_not_say_what_it_must_makes_nothing() {
                 "document::Document",
             ),
             (page_with("redirect_uris", json!(["javascript:alert(1)"])), "document::Document"),
-            (page_with("client_uri", json!("a".repeat(6_000))), "document::Fetch"),
+            (page_with("client_uri", json!("a".repeat(6_000))), "document::TooLarge"),
             (page_with("redirect_uris", json!(["app.example:/back"])), "registration::NotNative"),
             (page_with("grant_types", json!(["client_credentials"])), "registration::PublicGrant"),
         ] {
@@ -177,7 +177,7 @@ fn rfc7591_2_keys_at_a_url_are_read_again_for_a_new_key_and_not_for_each() {
         let world = desk.world();
         let ask = |kid: &str| {
             let (world, kid) = (Arc::clone(&world), KeyId::parse(kid).unwrap());
-            async move { documents::ready(&*world, URL, Some(&kid)).await.unwrap() }
+            async move { documents::ready(&*world, URL, Some(&kid), "192.0.2.1").await.unwrap() }
         };
         assert!(ask("a").await.unwrap().is_some());
         assert_eq!(web.asked(), 2);
@@ -193,5 +193,19 @@ fn rfc7591_2_keys_at_a_url_are_read_again_for_a_new_key_and_not_for_each() {
         web.put("https://app.example/keys", &json!({"keys":"no"}), None);
         desk.forth(86_401);
         assert_eq!(ask("a").await.unwrap_err().check(), "document::Keys");
+    });
+}
+
+/// A stranger who names a document learns that it could not be read, and not why: that would map
+/// what this server reaches. Records are told.
+#[test]
+fn cimd_6_why_a_document_could_not_be_read_is_not_told() {
+    story(|sim| async move {
+        let (desk, _) = open(&sim, "documents = \"open\"").await;
+        let unread = ready(&desk, "https://gone.example/app").await.unwrap_err();
+        assert_eq!(unread.to_string(), "`https://gone.example/app` could not be read");
+        assert_eq!(unread.check(), "fetch::Status");
+        let told = "`https://gone.example/app` could not be read: nothing is there";
+        assert_eq!(unread.evidence(), told);
     });
 }

@@ -2,6 +2,7 @@
 
 use env::World;
 use register::Refusal;
+use register::endpoint::{self, OF_SOURCE, OVER_ALL, Request, UNUSED_LIFE};
 use registry::client::Origin;
 use serde_json::json;
 use testkit::boxed;
@@ -123,5 +124,62 @@ fn an_identifier_is_none_of_an_agent_and_no_url() {
         let id = told.registered.client_id;
         assert!(oauth::metadata_document::may_be_issued(id.as_str()));
         assert!(!id.as_str().contains(':'), "{id:?}");
+    });
+}
+
+/// Of one source, and over all of them; who was invited is counted by the invitation alone.
+///
+/// req: AUTHZ-22 (part)
+#[test]
+fn rfc7591_5_registrations_without_a_token_are_bounded() {
+    story(|sim| async move {
+        let desk = Desk::open(&sim, "dynamic = \"open\"").await;
+        let token = desk.invite(100, 3_600).await;
+        let (world, throttle) = (desk.world(), endpoint::throttle());
+        let register = async |source: &str, token: Option<&str>| {
+            let request = Request::new(app().to_string(), token, source.to_owned());
+            match endpoint::register(&*world, &throttle, &request).await.unwrap() {
+                register::End::Stranger(refusal) => Err(refusal),
+                register::End::Decided(recorded) => recorded.into_value().map(|_| ()),
+            }
+        };
+        for _ in 0..OF_SOURCE.burst {
+            register("192.0.2.1", None).await.unwrap();
+        }
+        let wait = OF_SOURCE.every / 1_000;
+        let many = register("192.0.2.1", None).await.unwrap_err();
+        assert_eq!(many, Refusal::TooMany { wait });
+        register("192.0.2.1", Some(&token)).await.unwrap();
+        register("192.0.2.2", None).await.unwrap();
+        desk.forth(wait);
+        register("192.0.2.1", None).await.unwrap();
+        assert!(register("192.0.2.1", None).await.is_err());
+        // What is refused for what it says was a try, too; what policy refuses anyway is not.
+        let mut took = 0;
+        while register(&format!("198.51.100.{}", took / 10), None).await.is_ok() {
+            took += 1;
+            assert!(took <= OVER_ALL.burst, "no bound over all");
+        }
+        assert!(took > OVER_ALL.burst / 2, "{took}");
+        register("192.0.2.1", Some(&token)).await.unwrap();
+    });
+}
+
+/// One that nobody ever used is swept after a day, however often it is written.
+#[test]
+fn rfc7591_5_what_was_never_used_goes_soon() {
+    story(|sim| async move {
+        let desk = Desk::open(&sim, "dynamic = \"open\"").await;
+        let told = done(desk.register(&app(), None).await).registered;
+        let id = told.client_id.as_str().to_owned();
+        let soon = desk.stored(&id).unwrap().registered.plus(UNUSED_LIFE);
+        assert_eq!(desk.stored(&id).unwrap().until, Some(soon));
+        desk.forth(3_600);
+        let mut text = app();
+        text["client_id"] = json!(id);
+        let token = told.registration_access_token.unwrap();
+        let act = register::manage::Act::Replace(text.to_string());
+        done(desk.manage(&id, &token, act).await);
+        assert_eq!(desk.stored(&id).unwrap().until, Some(soon));
     });
 }

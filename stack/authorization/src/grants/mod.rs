@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use authentication::Caller;
 use credential::policy::Lifetimes;
-use jose::Thumbprint;
+use jose::{Thumbprint, named};
 use oauth::act::Act;
 use oauth::authorization_details::AuthorizationDetails;
 use oauth::confirmation::{CertificateThumbprint, Confirmation};
@@ -359,7 +359,10 @@ pub enum Refusal {
     #[error("the client `{0}` is not in the registry")]
     CallerUnknown(String),
     /// The client registered without this grant.
-    #[error("the client may not use the grant `{grant}`; it registered {allowed:?}")]
+    #[error(
+        "the client may not use the grant `{grant}`; it registered {}",
+        named(allowed.iter().map(|one| one.as_str()))
+    )]
     GrantNotAllowed {
         /// The grant.
         grant: GrantType,
@@ -499,7 +502,10 @@ pub enum Refusal {
     #[error(transparent)]
     Refresh(#[from] refresh::Refusal),
     /// The grant does not cover the target.
-    #[error("nothing was granted for `{target}`; granted is {granted:?}")]
+    #[error(
+        "nothing was granted for `{target}`; granted is {}",
+        named(granted.iter().map(String::as_str))
+    )]
     TargetNotGranted {
         /// What was asked for.
         target: String,

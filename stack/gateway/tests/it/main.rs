@@ -38,6 +38,7 @@ fn resource(protocol: Protocol, actions: Vec<Action>) -> ResourcePolicy {
         status: false,
         attestation: false,
         details: Vec::new(),
+        profiles: std::collections::BTreeSet::new(),
         scopes: BTreeMap::new(),
         actions,
     }

@@ -63,6 +63,23 @@ fn s12_a_value_that_may_not_stand_is_shown_at_its_line() {
     ]));
 }
 
+/// Profiles under which nobody could get a token for the resource.
+#[test]
+fn fapi2_5_3_2_1_a_profile_and_a_proof_that_do_not_go_together_are_a_fault() {
+    let resource = |name: &str, more: &str| {
+        format!("name = \"{name}\"\nupstream = \"https://a.example\"\nprotocol = \"http\"\n{more}")
+    };
+    let all = [
+        ("resources/bearer.toml", resource("bearer", "proof = \"bearer\"\nprofiles = [\"fapi2\"]")),
+        ("resources/wit.toml", resource("wit", "profiles = [\"mcp\", \"fapi-ciba\"]")),
+        ("resources/odd.toml", resource("odd", "profiles = [\"fapi3\"]")),
+        ("resources/dpop.toml", resource("dpop", "proof = \"dpop\"\nprofiles = [\"fapi2\"]")),
+        ("resources/mcp.toml", resource("mcp", "proof = \"bearer\"\nprofiles = [\"mcp\"]")),
+    ];
+    let all: Vec<_> = all.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    insta::assert_snapshot!(faults(&all));
+}
+
 /// What registration would refuse, before it is applied.
 #[test]
 fn s12_an_agent_that_could_not_be_registered_is_a_fault() {

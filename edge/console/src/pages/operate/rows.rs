@@ -51,7 +51,7 @@ fn plain(id: String, cells: Vec<String>) -> Row {
 async fn agents<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Unavailable> {
     let (found, next) = flow::agents::list(world, after, ROWS_MAX).await?;
     let row = |one: registry::AgentRecord| {
-        let state = format!("{:?}", one.lifecycle.state).to_lowercase();
+        let state = one.lifecycle.state.name().to_owned();
         let (name, owner) = (one.entry.name.to_string(), one.entry.owner.clone());
         plain(one.id.to_string(), vec![name, owner, one.id.to_string(), state])
     };

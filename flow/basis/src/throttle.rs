@@ -1,9 +1,11 @@
-//! How often somebody may guess.
+//! How often somebody may guess, or try.
 //!
 //! Three counts, of failures alone: of one source, of one source for one person, of one person. The
 //! first two are what slows a guesser down. The last is wide: a code has 60 bits, and a narrow
 //! bound over all sources would let any stranger lock a person out. Whoever wants to do that needs
-//! hundreds of sources, and the person is free a moment after they stop.
+//! hundreds of sources, and the person is free a moment after they stop. Where somebody came in
+//! lately, the count of the person does not keep them out: who locks them out elsewhere locks
+//! nobody out there.
 //!
 //! The counts are those of one process, and end with it.
 
@@ -15,6 +17,8 @@ use time::{Span, UnixTime};
 
 /// Counts of one kind at once.
 const KEYS_MAX: usize = 65_536;
+/// For how long a source is known as one where somebody came in.
+const KNOWN: Span = Span::from_seconds(30 * 86_400);
 
 /// So many at once, and one more each `every` milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +62,14 @@ pub struct TooMany {
 #[derive(Debug, Default)]
 pub struct Throttle {
     limits: Limits,
-    counts: Mutex<[BTreeMap<String, UnixTime>; 3]>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    failed: [BTreeMap<String, UnixTime>; 3],
+    /// Where somebody came in: until when that counts.
+    known: BTreeMap<String, UnixTime>,
 }
 
 impl Throttle {
@@ -69,9 +80,48 @@ impl Throttle {
 
     /// Refuses whom too much has failed for.
     pub fn check(&self, source: &str, user: &str, now: UnixTime) -> Result<(), TooMany> {
-        let counts = self.lock();
-        for ((count, key), limit) in counts.iter().zip(keys(source, user)).zip(self.limits()) {
-            let Some(forgotten) = count.get(&key) else { continue };
+        self.lock().check(&keys(source, user), self.limits(), now)
+    }
+
+    /// One more failed.
+    pub fn failed(&self, source: &str, user: &str, now: UnixTime) {
+        self.lock().failed(keys(source, user), self.limits(), now);
+    }
+
+    /// Counts something that is bounded whether it fails or not; refuses one too many.
+    pub fn take(&self, source: &str, of: &str, now: UnixTime) -> Result<(), TooMany> {
+        let (keys, mut counts) = (keys(source, of), self.lock());
+        counts.check(&keys, self.limits(), now)?;
+        counts.failed(keys, self.limits(), now);
+        Ok(())
+    }
+
+    /// Somebody came in: what failed here for them before was their own mistake.
+    pub fn passed(&self, source: &str, user: &str, now: UnixTime) {
+        let [_, pair, _] = keys(source, user);
+        let mut counts = self.lock();
+        let Counts { failed: [_, pairs, _], known } = &mut *counts;
+        pairs.remove(&pair);
+        make_room(known, &pair, now);
+        known.insert(pair, now.plus(KNOWN));
+    }
+
+    const fn limits(&self) -> [Limit; 3] {
+        [self.limits.source, self.limits.pair, self.limits.user]
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn check(&self, keys: &[String; 3], limits: [Limit; 3], now: UnixTime) -> Result<(), TooMany> {
+        let [_, pair, _] = keys;
+        let is_known = self.known.get(pair).is_some_and(|until| now < *until);
+        let counted = if is_known { 2 } else { 3 };
+        for ((count, key), limit) in self.failed.iter().zip(keys).zip(limits).take(counted) {
+            let Some(forgotten) = count.get(key) else { continue };
             // GCRA: as long as the debt leaves room for one more.
             let room = limit.every.saturating_mul(u64::from(limit.burst.saturating_sub(1)));
             let free = forgotten.minus(Span::from_millis(room));
@@ -82,10 +132,8 @@ impl Throttle {
         Ok(())
     }
 
-    /// One more failed.
-    pub fn failed(&self, source: &str, user: &str, now: UnixTime) {
-        let mut counts = self.lock();
-        for ((count, key), limit) in counts.iter_mut().zip(keys(source, user)).zip(self.limits()) {
+    fn failed(&mut self, keys: [String; 3], limits: [Limit; 3], now: UnixTime) {
+        for ((count, key), limit) in self.failed.iter_mut().zip(keys).zip(limits) {
             if key.is_empty() {
                 continue;
             }
@@ -93,22 +141,6 @@ impl Throttle {
             let forgotten = count.get(&key).copied().unwrap_or(now).max(now);
             count.insert(key, forgotten.plus(Span::from_millis(limit.every)));
         }
-    }
-
-    /// Somebody came in: what failed here for them before was their own mistake.
-    pub fn passed(&self, source: &str, user: &str) {
-        let [_, pair, _] = keys(source, user);
-        let mut counts = self.lock();
-        let [_, pairs, _] = &mut *counts;
-        pairs.remove(&pair);
-    }
-
-    const fn limits(&self) -> [Limit; 3] {
-        [self.limits.source, self.limits.pair, self.limits.user]
-    }
-
-    fn lock(&self) -> MutexGuard<'_, [BTreeMap<String, UnixTime>; 3]> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -134,7 +166,7 @@ fn keys(source: &str, user: &str) -> [String; 3] {
 }
 
 /// One subscriber of IPv6 has at least 64 bits of addresses.
-fn network(source: &str) -> String {
+pub fn network(source: &str) -> String {
     source.parse::<Ipv6Addr>().map_or_else(
         |_| source.to_owned(),
         |address| {
@@ -166,7 +198,7 @@ mod tests {
         // From elsewhere, and from there for somebody else.
         assert_eq!(throttle.check("192.0.2.2", "ada", at(100)), Ok(()));
         assert_eq!(throttle.check("192.0.2.1", "bob", at(100)), Ok(()));
-        throttle.passed("192.0.2.1", "ada");
+        throttle.passed("192.0.2.1", "ada", at(100));
         assert_eq!(throttle.check("192.0.2.1", "ada", at(100)), Ok(()));
     }
 
@@ -180,6 +212,41 @@ mod tests {
         let refused = throttle.check("192.0.2.1", "ada", at(100)).unwrap_err();
         assert!(refused.until <= at(101), "{refused}");
         assert_eq!(throttle.check("192.0.2.1", "ada", at(101)), Ok(()));
+    }
+
+    /// Nor at all where they came in lately; guesses from there are as few as before.
+    #[test]
+    fn s9_strangers_do_not_lock_somebody_out_where_they_are_known() {
+        let throttle = Throttle::default();
+        throttle.passed("192.0.2.1", "ada", at(50));
+        for source in 0..100_u32 {
+            throttle.failed(&format!("198.51.100.{source}"), "ada", at(100));
+        }
+        assert_eq!(throttle.check("192.0.2.1", "ada", at(100)), Ok(()));
+        assert!(throttle.check("192.0.2.2", "ada", at(100)).is_err());
+        for _ in 0..5 {
+            throttle.failed("192.0.2.1", "ada", at(100));
+        }
+        assert!(throttle.check("192.0.2.1", "ada", at(100)).is_err());
+        let late = at(50).plus(KNOWN);
+        for source in 0..100_u32 {
+            throttle.failed(&format!("198.51.100.{source}"), "ada", late);
+        }
+        assert!(throttle.check("192.0.2.1", "ada", late).is_err());
+    }
+
+    #[test]
+    fn what_is_taken_is_counted_at_once() {
+        let limits = Limits {
+            source: Limit { burst: 2, every: 10_000 },
+            pair: Limit { burst: 2, every: 10_000 },
+            user: Limit { burst: 3, every: 1_000 },
+        };
+        let throttle = Throttle::new(limits);
+        let take = |source| throttle.take(source, "all", at(100)).map_err(|many| many.until);
+        assert_eq!((take("192.0.2.1"), take("192.0.2.1")), (Ok(()), Ok(())));
+        assert_eq!(take("192.0.2.1"), Err(at(110)));
+        assert_eq!((take("192.0.2.2"), take("192.0.2.3")), (Ok(()), Err(at(101))));
     }
 
     #[test]
@@ -207,6 +274,6 @@ mod tests {
         for name in 0..KEYS_MAX + 10 {
             throttle.failed("192.0.2.1", &name.to_string(), at(100));
         }
-        assert!(throttle.lock().iter().all(|count| count.len() <= KEYS_MAX));
+        assert!(throttle.lock().failed.iter().all(|count| count.len() <= KEYS_MAX));
     }
 }

@@ -1,4 +1,5 @@
-//! Profiles: what a client must obey beside what everybody must. One table: rows are demands,
+//! Profiles: what a client must obey beside what everybody must, and whoever wants a token for a
+//! resource that says so. One table: rows are demands,
 //! columns are profiles, and each endpoint asks for the rows that are its own.
 //!
 //! [FAPI 2.0 Security Profile](https://openid.net/specs/fapi-security-profile-2_0-final.html),
@@ -164,6 +165,19 @@ pub fn of_registration(demands: &BTreeSet<Demand>, read: &Registration) -> Resul
         return Err(Unmet(Demand::NoPush));
     }
     Ok(())
+}
+
+/// Which of all demands such a registration does not meet.
+pub fn unmet_by(read: &Registration) -> BTreeSet<Demand> {
+    let alone = |(demand, _): &(Demand, &[Profile])| {
+        of_registration(&BTreeSet::from([*demand]), read).err().map(|unmet| unmet.0)
+    };
+    DEMANDS.iter().filter_map(alone).collect()
+}
+
+/// Refuses who `lacks` something of what is demanded.
+pub fn of_asker(demands: &BTreeSet<Demand>, lacks: &BTreeSet<Demand>) -> Result<(), Unmet> {
+    demands.intersection(lacks).next().map_or(Ok(()), |demand| Err(Unmet(*demand)))
 }
 
 /// What a request to the token endpoint shows.
