@@ -7,6 +7,7 @@ use access::token::client::ClientRefusal;
 use authorization::client::Redirects;
 use env::{Key, Snapshot, Unavailable};
 use identifier::Kind;
+use jose::Algorithm;
 use oauth::redirect_uri::RedirectUri;
 use oauth::token_request::GrantType;
 use oauth::{ClientId, ScopeSet};
@@ -14,8 +15,10 @@ use pdp::{Principal, PrincipalKind};
 use provisioning::NotInForce;
 use registry::client::Origin;
 use registry::profile::{Demand, demands};
-use registry::{AgentRecord, ClientRecord};
+use registry::{AgentRecord, ClientRecord, Signed};
 use serde::Serialize;
+
+use crate::sign::ALGORITHM;
 
 /// The rows that [`Client::find`] reads.
 pub(crate) fn keys(id: &str) -> [Key; 2] {
@@ -33,6 +36,8 @@ pub(crate) struct Client {
     pub(crate) is_public: bool,
     /// What its profiles want of its requests.
     pub(crate) demands: BTreeSet<Demand>,
+    /// What signed answers to it are signed by.
+    pub(crate) signed_by: Algorithm,
     /// As the PDP sees it.
     pub(crate) principal: Principal,
     /// As its user sees it.
@@ -126,6 +131,7 @@ impl Client {
             widest: entry.client.scope_max.clone(),
             is_public: false,
             demands: BTreeSet::new(),
+            signed_by: ALGORITHM,
             principal,
             asker: Asker { client_id: id.to_string(), name, kind },
             has_code_grant: true,
@@ -147,6 +153,7 @@ impl Client {
             widest: Some(metadata.scope.clone()).filter(|scope| !scope.is_empty()),
             is_public,
             demands: demands(&client.profiles),
+            signed_by: client.signed_by(Signed::AuthorizationResponse),
             principal,
             asker: Asker {
                 client_id: id.to_string(),
