@@ -25,9 +25,9 @@ pub const ALGORITHMS: [Algorithm; 4] = {
 
 /// How long is waited between two looks whether another one made the first key.
 const LOOK_EVERY: Span = Span::from_millis(50);
-/// After so many looks it is made here: who began it may have ended. An RSA key takes some hundred
-/// milliseconds, at times some seconds.
-const LOOKS_MAX: u32 = 100;
+/// After so many looks, 10 s, it is made here: who began it may have ended. An RSA key takes some
+/// hundred milliseconds of a processor, on one that is busy some seconds.
+const LOOKS_MAX: u32 = 200;
 
 /// A key that signs for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
