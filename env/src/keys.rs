@@ -4,7 +4,7 @@
 use std::fmt;
 use std::future::Future;
 
-use credential::Purpose;
+use credential::{CannotMake, Purpose};
 use jose::{Algorithm, PublicKey, Signature};
 
 use crate::Unavailable;
@@ -58,6 +58,9 @@ pub trait Keys: Send + Sync + 'static {
         purpose: Purpose,
         algorithm: Algorithm,
     ) -> impl Future<Output = Result<(Handle, PublicKey), KeyFault>> + Send;
+
+    /// Whether [`Keys::generate`] would make a key for this.
+    fn makes(&self, purpose: Purpose, algorithm: Algorithm) -> Result<(), CannotMake>;
 
     /// The public half.
     fn public(&self, handle: &Handle) -> Result<PublicKey, KeyFault>;

@@ -5,7 +5,7 @@
 //! In scope: the traits, the values that cross them, and what an implementation guarantees. Not
 //! here: any implementation; the real ones live in `edge/`, the simulated ones in `testkit/`.
 
-pub use credential::Purpose;
+pub use credential::{CannotMake, Purpose};
 
 mod clock;
 mod journal;

@@ -47,8 +47,8 @@ mod superior;
 mod tokens;
 
 use attestation::join_token::JoinToken;
-use credential::KeyRing;
 use credential::federation::Relation;
+use credential::{KeyRing, Purpose};
 use identifier::Assignment;
 use policy::{Files, PolicySet};
 use provisioning::Epoch;
@@ -125,7 +125,7 @@ entity!(DomainEpoch, Table::Singles, _one => Self::ID.to_owned());
 entity!(Feed, Table::Singles, _one => Self::ID.to_owned());
 entity!(Told, Table::Singles, _one => Self::ID.to_owned());
 entity!(Taints, Table::Singles, _one => Self::ID.to_owned());
-entity!(Discarded, Table::Singles, _one => Self::ID.to_owned());
+entity!(Discarded, Table::Singles, one => one.row().to_owned());
 entity!(Alarms, Table::Singles, _one => Self::ID.to_owned());
 entity!(Troubles, Table::Singles, _one => Self::ID.to_owned());
 entity!(SuperiorRow, Table::Singles, _one => Self::ID.to_owned());
@@ -285,6 +285,21 @@ pub struct Discarded {
 impl Discarded {
     /// Its row.
     pub const ID: &'static str = "discarded";
+    /// The row of those whose rings are made on demand: a server of the version before reads the
+    /// other one whole, and knows no such purpose.
+    pub const ON_DEMAND: &'static str = "discarded-on-demand";
+    /// Both.
+    pub const ROWS: [&'static str; 2] = [Self::ID, Self::ON_DEMAND];
+
+    /// The row of keys of `purpose`.
+    pub const fn row_of(purpose: Purpose) -> &'static str {
+        if purpose.is_on_demand() { Self::ON_DEMAND } else { Self::ID }
+    }
+
+    /// Where these stand. One without keys is not stored.
+    fn row(&self) -> &'static str {
+        self.keys.first().map_or(Self::ID, |handle| Self::row_of(handle.purpose))
+    }
 }
 
 /// On the server: what is not renewed in time, as it was when somebody looked last. What is new in

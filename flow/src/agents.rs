@@ -1,7 +1,11 @@
 //! Operators and the registry: registering an agent, and moving it through its life.
 
+use credential::Purpose;
 use env::rows::DomainEpoch;
-use env::{Change, Clock, Entity, Expect, Index, Key, Recorded, Store, Unavailable, World, Write};
+use env::{
+    CannotMake, Change, Clock, Entity, Expect, Index, Key, Keys, Recorded, Store, Unavailable,
+    World, Write,
+};
 use identifier::{AgentName, AssignRefusal, Assignment, assign};
 use monitoring::{Event, Record};
 use provisioning::{Act, Epoch, Lifecycle, TransitionRefusal};
@@ -42,6 +46,9 @@ pub enum Refusal {
         /// The selector that is missing.
         name: String,
     },
+    /// What it wants signed cannot be.
+    #[error(transparent)]
+    KeyStore(#[from] CannotMake),
     /// No such agent.
     #[error("no agent `{name}`")]
     Unknown {
@@ -61,6 +68,7 @@ impl Refusal {
             Self::Assign(_) => "identifier::Assign",
             Self::Class { .. } => "attestation::Class",
             Self::Weak { .. } => "attestation::Weak",
+            Self::KeyStore(_) => "registry::KeyStore",
             Self::Unknown { .. } => "registry::Unknown",
             Self::Transition(_) => "provisioning::Transition",
         }
@@ -81,7 +89,8 @@ pub async fn register<W: World>(
         let facts = basis(world, vec![key]).await?;
         let taken = facts.rows.get::<Assignment>(entry.name.as_str())?;
         let now = world.clock().now();
-        let decided = decide_register(&entry, taken.as_deref(), &facts, now);
+        let decided = decide_register(&entry, taken.as_deref(), &facts, now)
+            .and_then(|made| Ok((made, signable(world, &entry)?).0));
         let mut record = begin(world, Event::AgentRegistered);
         record.operator = Some(operator.0.clone());
         record.policy = Some(facts.version());
@@ -106,6 +115,16 @@ pub async fn register<W: World>(
         pause(world, turn).await;
     }
     Err(overtaken())
+}
+
+/// Whether ID tokens for it can be signed as its record says. Their key is made with the first one:
+/// at the first start of an installation there is no time for it.
+pub(crate) fn signable<W: World>(world: &W, entry: &Registration) -> Result<(), CannotMake> {
+    let named = entry.client.id_token_signed_response_alg;
+    match named.and_then(Purpose::for_clients) {
+        Some(purpose) => world.keys().makes(purpose, purpose.algorithm()),
+        None => Ok(()),
+    }
 }
 
 fn decide_register(

@@ -15,10 +15,10 @@ use x509::Certificate;
 
 use crate::issuing;
 use crate::record::{begin, refused};
-use crate::rotate;
 use crate::turns::{Operator, overtaken, settled};
 use crate::turns::{TRIES_MAX, pause};
 use crate::workload::{hex, signer_of, taints};
+use crate::{rings, rotate};
 
 /// Why a key stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -154,9 +154,15 @@ pub async fn act<W: World>(
         record.resource = Some(format!("{}/{}", purpose.name(), kid.as_str()));
         record.policy = Some(policy.set.version().as_str().to_owned());
         let mut change = Change::record(record);
-        change.writes.push(Write::put(&changed, Expect::Version(stored.version)));
+        let expect = Expect::Version(stored.version);
+        // A ring on demand that has no key is made again when somebody asks.
+        let goes = purpose.is_on_demand() && changed.keys.is_empty();
+        change.writes.push(match goes {
+            true => Write::delete::<KeyRing>(purpose.name(), expect),
+            false => Write::put(&changed, expect),
+        });
         change.writes.push(tainted(taints, taint_of(&stored, kid)?, now));
-        change.writes.extend(rotate::discarded(world, &stored, &changed).await?);
+        change.writes.extend(rings::discarded(world, &stored, &changed).await?);
         if let Some(receipt) = settled(world.store().commit(change).await)? {
             // A key that is to sign at once is made at once; the bundle says the rest.
             rotate::due(world, purpose, &rotate::own_names(world)).await?;

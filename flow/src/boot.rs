@@ -61,7 +61,7 @@ pub async fn ready<W: World>(
             return Ok(Err(refusal));
         }
     }
-    rotate::step(world, web_names).await?;
+    rotate::first(world, web_names).await?;
     crate::nodes::settle(world).await?;
     Ok(Ok(()))
 }

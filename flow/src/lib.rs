@@ -8,7 +8,7 @@
 pub use access::{
     call, delegate, discovery, ends, feed, introspect, publish, revoke, status, token, userinfo,
 };
-pub use basis::{facts, issuing, record, sign, turns};
+pub use basis::{facts, issuing, record, rings, sign, turns};
 
 pub mod agents;
 pub mod apply_policy;

@@ -6,25 +6,27 @@ use credential::authority::{Schedule, Step};
 use credential::policy::Lifetimes;
 use credential::x509_authority::{self, Role};
 use credential::{AuthorityKey, KeyRing, Purpose};
-use env::rows::{Discarded, DomainEpoch, InForce, KeyAbove, SuperiorRow, Taints, TrustRow};
+use env::rows::{DomainEpoch, InForce, KeyAbove, SuperiorRow, Taints, TrustRow};
 use env::{
-    Change, Clock, Entropy, Expect, Handle, Key, KeyFault, Keys, Receipt, Snapshot, Store, Stored,
-    Superior, SuperiorFault, Unavailable, World, Write,
+    Change, Clock, Entropy, Expect, Handle, Key, Keys, Receipt, Snapshot, Store, Stored, Superior,
+    SuperiorFault, Unavailable, World, Write,
 };
-use jose::{KeyId, PublicKey};
+use jose::PublicKey;
 use monitoring::{Event, Record};
 use spiffe::{Bundle, BundleKey};
 use time::{Span, UnixTime};
 use wimse::{Origin, WorkloadId};
 use x509::Certificate;
 
-use crate::facts::one;
 use crate::issuing;
 use crate::nested;
 use crate::record::begin;
+use crate::rings;
 use crate::sign::{self, ALGORITHM, CERTIFICATE_ALGORITHM};
 use crate::superior;
 use crate::turns::settled;
+
+pub use crate::rings::forget;
 
 /// How often peers are told to look at our bundle.
 const REFRESH_HINT: Span = Span::from_seconds(300);
@@ -35,6 +37,21 @@ const LOOK_ABOVE: Span = Span::from_seconds(10);
 
 /// Does what is due, and says when to look again.
 pub async fn step<W: World>(world: &W, web_names: &[String]) -> Result<UnixTime, Unavailable> {
+    let mut again = first(world, web_names).await?;
+    for purpose in Purpose::ROTATED.into_iter().filter(|purpose| purpose.is_on_demand()) {
+        if let Some(until) = due(world, purpose, web_names).await? {
+            again = again.min(until);
+        }
+    }
+    Ok(again)
+}
+
+/// The part of it that a server cannot begin to serve without: keys that somebody demanded may take
+/// a while to be made.
+pub(crate) async fn first<W: World>(
+    world: &W,
+    web_names: &[String],
+) -> Result<UnixTime, Unavailable> {
     let now = world.clock().now();
     let mut again = now.plus(LOOK_AGAIN);
     if let Some(superior) = world.superior() {
@@ -44,7 +61,7 @@ pub async fn step<W: World>(world: &W, web_names: &[String]) -> Result<UnixTime,
         }
     }
     let mut unsigned = None;
-    for purpose in Purpose::ROTATED {
+    for purpose in Purpose::ROTATED.into_iter().filter(|purpose| !purpose.is_on_demand()) {
         match due(world, purpose, web_names).await {
             Ok(Some(until)) => again = again.min(until),
             Ok(None) => {}
@@ -78,6 +95,13 @@ pub(crate) async fn due<W: World>(
     let now = issuing::now_within(world, domain.bounds.clock_skew)?;
     let ring = rows.get::<KeyRing>(purpose.name())?;
     let current = ring.as_ref().map_or_else(|| KeyRing::empty(purpose), |row| (*row.value).clone());
+    // Nobody asked for one, or whoever did now makes it; or the settings name another key store
+    // since then, which makes none.
+    let is_needed = !current.keys.is_empty();
+    let is_made = world.keys().makes(purpose, purpose.algorithm()).is_ok();
+    if purpose.is_on_demand() && !(is_needed && is_made) {
+        return Ok(None);
+    }
     let schedule = domain.lifetimes.schedule(purpose);
     let superior = superior_of(world, purpose);
     let step = match current.has_superior() {
@@ -192,40 +216,17 @@ pub(crate) async fn make<W: World>(
     web_names: &[String],
     record: Option<Record>,
 ) -> Result<Option<(Receipt, KeyRing)>, MakeFault> {
-    let made = world.keys().generate(making.purpose, ALGORITHM).await;
+    let made = world.keys().generate(making.purpose, making.purpose.algorithm()).await;
     let (handle, public) = made.map_err(Unavailable::from)?;
     let schedule = lifetimes.schedule(making.purpose);
     let key = match new_key(world, making, (&handle, &public), &schedule, web_names).await {
         Ok(key) => key,
         Err(fault) => {
-            discard(world, handle).await?;
+            rings::discard(world, handle).await?;
             return Err(fault);
         }
     };
-    let (expect, old) = match &ring {
-        Some(row) => (Expect::Version(row.version), (*row.value).clone()),
-        None => (Expect::Absent, KeyRing::empty(making.purpose)),
-    };
-    let mut record = record.unwrap_or_else(|| begin(world, Event::KeyRotated));
-    record.resource = Some(handle.to_string());
-    let mut windows = serde_json::json!({
-        "signs_from": key.signs_from.to_string(), "signs_until": key.signs_until.to_string(),
-    });
-    if let (Some(facts), Some(reason)) = (windows.as_object_mut(), record.facts.get("reason")) {
-        facts.insert("reason".to_owned(), reason.clone());
-    }
-    record.facts = windows;
-    let ring = old.with(key, making.now);
-    let mut writes = vec![Write::put(&ring, expect)];
-    writes.extend(discarded(world, &old, &ring).await?);
-    let change = Change { writes, uses: Vec::new(), records: vec![record] };
-    match settled(world.store().commit(change).await)? {
-        Some(receipt) => Ok(Some((receipt, ring))),
-        None => {
-            discard(world, handle).await?;
-            Ok(None)
-        }
-    }
+    Ok(rings::put(world, ring, key, making.purpose, making.now, record).await?)
 }
 
 /// The key as its ring has it: with a certificate of its own or of the authority above, where it
@@ -237,103 +238,25 @@ async fn new_key<W: World>(
     schedule: &Schedule,
     web_names: &[String],
 ) -> Result<AuthorityKey, MakeFault> {
-    let (signs_until, kept_until) = KeyRing::windows(schedule, making.signs_from);
-    let kid = KeyId::parse(&handle.id).map_err(|error| Unavailable::of("keys", error))?;
-    let mut key = AuthorityKey {
-        kid: kid.clone(),
-        public: public.to_jwk().with_kid(kid),
-        certificate: None,
-        above: None,
-        published: making.now,
-        signs_from: making.signs_from,
-        signs_until,
-        kept_until,
-        holder: None,
-        tainted: None,
-    };
+    let begins = (making.now, making.signs_from);
+    let mut key = rings::key(handle, public, schedule, begins)?;
     let role = match making.purpose {
         Purpose::X509Authority => Role::TrustDomain { origin: making.origin, below: making.below },
         Purpose::WebAuthority => Role::Web(web_names),
         _ => return Ok(key),
     };
     let Some(superior) = superior_of(world, making.purpose) else {
-        let made = self_signed(world, handle, public, &role, making.now, kept_until).await?;
+        let made = self_signed(world, handle, public, &role, making.now, key.kept_until).await?;
         key.certificate = Some(made);
         return Ok(key);
     };
     let pair = (handle, public);
-    let proven = superior::certify(world, superior, making, pair, kept_until, web_names).await;
+    let proven = superior::certify(world, superior, making, pair, key.kept_until, web_names).await;
     let (certificate, above, until) = proven.map_err(MakeFault::Superior)?.into_parts();
-    let begins = (making.now, making.signs_from);
     (key.signs_from, key.signs_until, key.kept_until) =
         KeyRing::windows_within(schedule, begins, until);
     (key.certificate, key.above) = (Some(certificate), Some(above));
     Ok(key)
-}
-
-/// Notes the keys that are in the ring no longer, to be written with it: nothing that they sign
-/// would be believed, and [`forget`] destroys their private halves.
-pub(crate) async fn discarded<W: World>(
-    world: &W,
-    old: &KeyRing,
-    new: &KeyRing,
-) -> Result<Option<Write>, Unavailable> {
-    let gone = |key: &&AuthorityKey| {
-        key.holder.is_none() && new.keys.iter().all(|kept| kept.kid != key.kid)
-    };
-    let gone = old.keys.iter().filter(gone).map(|key| sign::handle(old.purpose, key));
-    let gone: Vec<_> = gone.collect();
-    if gone.is_empty() { Ok(None) } else { noted(world, gone).await.map(Some) }
-}
-
-async fn noted<W: World>(world: &W, gone: Vec<Handle>) -> Result<Write, Unavailable> {
-    let row = one::<W, Discarded>(world, Discarded::ID).await?;
-    let expect = row.as_ref().map_or(Expect::Absent, |row| Expect::Version(row.version));
-    let mut all = row.map(|row| (*row.value).clone()).unwrap_or_default();
-    all.keys.extend(gone);
-    Ok(Write::put(&all, expect))
-}
-
-/// Destroys a key that is in no ring; one that the key store keeps for now is noted.
-async fn discard<W: World>(world: &W, handle: Handle) -> Result<(), Unavailable> {
-    if destroyed(world, &handle).await.is_ok() {
-        return Ok(());
-    }
-    let writes = vec![noted(world, vec![handle]).await?];
-    let change = Change { writes, uses: Vec::new(), records: Vec::new() };
-    settled(world.store().commit(change).await).map(|_| ())
-}
-
-/// Destroys the private halves of the keys that no ring has any longer: those that the key store
-/// does not let go stay noted for the next time.
-pub async fn forget<W: World>(world: &W) -> Result<(), Unavailable> {
-    let Some(row) = one::<W, Discarded>(world, Discarded::ID).await? else { return Ok(()) };
-    let (mut left, mut fault) = (Vec::new(), None);
-    for handle in &row.keys {
-        if let Err(why) = destroyed(world, handle).await {
-            left.push(handle.clone());
-            fault = Some(why);
-        }
-    }
-    if left.len() < row.keys.len() {
-        let rest = Discarded { keys: left };
-        let write = if rest.keys.is_empty() {
-            Write::delete::<Discarded>(Discarded::ID, Expect::Version(row.version))
-        } else {
-            Write::put(&rest, Expect::Version(row.version))
-        };
-        let change = Change { writes: vec![write], uses: Vec::new(), records: Vec::new() };
-        // Who comes second finds it done.
-        settled(world.store().commit(change).await)?;
-    }
-    fault.map_or(Ok(()), Err)
-}
-
-async fn destroyed<W: World>(world: &W, handle: &Handle) -> Result<(), Unavailable> {
-    match world.keys().destroy(handle).await {
-        Ok(()) | Err(KeyFault::Unknown(_)) => Ok(()),
-        Err(fault) => Err(fault.into()),
-    }
 }
 
 async fn self_signed<W: World>(

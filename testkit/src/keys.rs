@@ -4,9 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
-use env::{Handle, KeyFault, Keys, Purpose, Unavailable};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair,
+};
+use env::{CannotMake, Handle, KeyFault, Keys, Purpose, Unavailable};
 use jose::{Algorithm, PrivateKey, PublicKey, Signature};
 
 use crate::rng::Rng;
@@ -26,6 +30,7 @@ struct Inner {
     keys: BTreeMap<Handle, Kept>,
     unavailable_per_mille: u64,
     is_stuck: bool,
+    unmakeable: Vec<Algorithm>,
 }
 
 #[derive(Clone)]
@@ -48,6 +53,11 @@ impl SimKeys {
     /// From now on no key can be destroyed, or again.
     pub fn set_stuck(&self, is_stuck: bool) {
         self.lock().is_stuck = is_stuck;
+    }
+
+    /// From now on no key of these is made for who could do without, as by a device that cannot.
+    pub fn set_unmakeable(&self, algorithms: &[Algorithm]) {
+        self.lock().unmakeable = algorithms.to_vec();
     }
 
     /// The host starts again: keys of workloads live in memory only.
@@ -77,7 +87,7 @@ impl SimKeys {
     }
 }
 
-/// A new private key, PKCS#8: ES256, or Ed25519.
+/// A new private key, PKCS#8: ES256, Ed25519, or RSA of 2048 bits, which are made sooner.
 pub(crate) fn generate(algorithm: Algorithm) -> Result<Vec<u8>, Unavailable> {
     let failed = |_| Unavailable::of("keys", "the library made no key");
     let random = SystemRandom::new();
@@ -86,6 +96,10 @@ pub(crate) fn generate(algorithm: Algorithm) -> Result<Vec<u8>, Unavailable> {
             .map(|der| der.as_ref().to_vec())
             .map_err(failed),
         Algorithm::EdDsa => Ed25519KeyPair::generate_pkcs8v1(&random)
+            .map(|der| der.as_ref().to_vec())
+            .map_err(failed),
+        Algorithm::Rs256 | Algorithm::Ps256 => RsaKeyPair::generate(KeySize::Rsa2048)
+            .and_then(|pair| AsDer::<Pkcs8V1Der<'_>>::as_der(&pair))
             .map(|der| der.as_ref().to_vec())
             .map_err(failed),
         other => Err(Unavailable::of("keys", format!("no simulated keys for {other}"))),
@@ -99,9 +113,11 @@ impl Keys for SimKeys {
         algorithm: Algorithm,
     ) -> Result<(Handle, PublicKey), KeyFault> {
         self.sim.pause().await;
+        self.makes(purpose, algorithm).map_err(|why| Unavailable::of("keys", why))?;
         let pkcs8 = generate(algorithm)?;
         let read = |_| Unavailable::of("keys", "a new key does not read");
         let key = PrivateKey::from_pkcs8(&pkcs8).map_err(read)?;
+        let key = key.for_algorithm(algorithm).map_err(|error| Unavailable::of("keys", error))?;
         let public = PublicKey::from_spki_der(key.public().spki_der())
             .and_then(|public| public.for_algorithm(algorithm))
             .map_err(|error| Unavailable::of("keys", error))?;
@@ -111,6 +127,11 @@ impl Keys for SimKeys {
         let kept = Kept { pkcs8: Arc::new(pkcs8), key: Arc::new(key) };
         inner.keys.insert(handle.clone(), kept);
         Ok((handle, public))
+    }
+
+    fn makes(&self, purpose: Purpose, algorithm: Algorithm) -> Result<(), CannotMake> {
+        let cannot = purpose.is_on_demand() && self.lock().unmakeable.contains(&algorithm);
+        if cannot { Err(CannotMake { store: "simulated", algorithm }) } else { Ok(()) }
     }
 
     fn public(&self, handle: &Handle) -> Result<PublicKey, KeyFault> {

@@ -1,6 +1,6 @@
-# npm's `openid-client` registers itself and acts for a person: pushed requests, codes, tokens bound by
-# DPoP with nonces, through the gateway, refreshed, taken back; a device; a backchannel request. The
-# person is a browser without script.
+# npm's `openid-client` registers itself and acts for a person: pushed requests, codes, ID tokens by ES256
+# and by RS256, tokens bound by DPoP with nonces, through the gateway, refreshed, taken back; a device; a
+# backchannel request. The person is a browser without script.
 # req: AUTHZ-01 (part), AUTHZ-06, AUTHZ-10 (part), AUTHZ-17 (part), AUTHZ-19 (part), AUTHZ-22 (part)
 set -euo pipefail
 . "$PEERS/need.bash"
@@ -56,6 +56,6 @@ start upstream node "$PEERS/node/upstream.mjs" "$upstream_port" "$PEER_DIR/seen.
 wait_for "$PEER_DIR/upstream.out" listening
 
 aims user add ada --display-name "Ada Lovelace" >/dev/null
-CODE=$(aims user code ada --uses 3) TOKEN=$(aims client token)
-export CODE TOKEN
+CODE=$(aims user code ada --uses 3) TOKEN=$(aims client token) TOKEN_RS256=$(aims client token)
+export CODE TOKEN TOKEN_RS256
 NODE_EXTRA_CA_CERTS="$CA" node "$PEERS/node/openid-client.mjs" "$ISSUER" "$audience"

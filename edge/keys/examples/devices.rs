@@ -1,6 +1,6 @@
 //! How many signatures a key store gives a second. It makes one key, and destroys it:
 //! `cargo run --release -p keys --example devices -- STORE`, where STORE is `disk`,
-//! `pkcs11 MODULE TOKEN PIN_FILE` or `tpm ADDRESS`.
+//! `pkcs11 MODULE TOKEN PIN_FILE` or `tpm ADDRESS`; before it may stand an algorithm, as `RS256`.
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
 use std::error::Error;
@@ -18,7 +18,13 @@ const TIME: Duration = Duration::from_secs(3);
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let named = words.first().and_then(|word| Algorithm::parse(word));
+    if named.is_some() {
+        words.remove(0);
+    }
+    let algorithm = named.unwrap_or(Algorithm::Es256);
+    let purpose = Purpose::for_clients(algorithm).ok_or("none that signs for clients")?;
     let place = match words.as_slice() {
         ["disk"] => Place::Disk,
         ["pkcs11", module, label, pin] => Place::Pkcs11(Token {
@@ -37,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let opened = KeyStore::open(disk, &place, &Devices::default(), "example", &folder).await;
     let store = Arc::new(opened?);
     let begun = Instant::now();
-    let (handle, _) = store.generate(Purpose::Wit, Algorithm::Es256).await?;
+    let (handle, _) = store.generate(purpose, algorithm).await?;
     println!("one key: {:?}", begun.elapsed());
     for askers in [1_u32, 2, 4, 16, 64] {
         let begun = Instant::now();

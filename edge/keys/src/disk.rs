@@ -5,8 +5,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use env::{Handle, KeyFault, Keys, Purpose, Unavailable};
+use env::{CannotMake, Handle, KeyFault, Keys, Purpose, Unavailable};
 use jose::{Algorithm, PrivateKey, PublicKey, Signature};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::file::{self, FileError, HALF, NOT_OWNER};
@@ -26,7 +27,7 @@ const FILE_BYTES_MAX: usize = TEXT_BYTES_MAX + 64;
 const KEY: &str = "key";
 
 /// The purposes whose keys are kept: all but those of workloads, whose keys end with the process.
-pub(crate) const KEPT: [Purpose; 12] = [
+pub(crate) const KEPT: [Purpose; 15] = [
     Purpose::X509Authority,
     Purpose::JwtSvid,
     Purpose::Wit,
@@ -34,6 +35,9 @@ pub(crate) const KEPT: [Purpose; 12] = [
     Purpose::TxnToken,
     Purpose::AttestationResult,
     Purpose::IdToken,
+    Purpose::IdTokenRs256,
+    Purpose::IdTokenPs256,
+    Purpose::IdTokenEddsa,
     Purpose::ClientAssertion,
     Purpose::WebAuthority,
     Purpose::WebServer,
@@ -120,6 +124,8 @@ pub struct Disk {
     sealing: Option<Arc<SealingKey>>,
     kept: Shelf,
     workloads: Shelf,
+    /// Who makes a key that takes long.
+    slow: Semaphore,
 }
 
 struct Held {
@@ -148,7 +154,8 @@ impl Disk {
                 }
             }
         }
-        Ok(Self { folder: folder.to_owned(), sealing, kept, workloads: Shelf::default() })
+        let (workloads, slow) = (Shelf::default(), Semaphore::new(1));
+        Ok(Self { folder: folder.to_owned(), sealing, kept, workloads, slow })
     }
 
     /// Whether keys are sealed at rest. Without a sealing key they lie in files of mode 0600,
@@ -231,6 +238,8 @@ impl Keys for Disk {
         let shelf = self.shelf(purpose);
         shelf.check_room(max)?;
         let made = if is_slow(algorithm) {
+            // One at a time: whoever waits for others' keys leaves a processor to who serves.
+            let _turn = self.slow.acquire().await;
             blocking(move || generate(algorithm)).await?
         } else {
             generate(algorithm)
@@ -250,12 +259,22 @@ impl Keys for Disk {
         Ok((handle, public))
     }
 
+    fn makes(&self, _: Purpose, _: Algorithm) -> Result<(), CannotMake> {
+        Ok(())
+    }
+
     fn public(&self, handle: &Handle) -> Result<PublicKey, KeyFault> {
         self.find(handle).map(|held| held.key.public().clone())
     }
 
     async fn sign(&self, handle: &Handle, message: &[u8]) -> Result<Signature, KeyFault> {
-        self.sign_now(handle, message)
+        let held = self.find(handle)?;
+        if !is_slow(held.key.algorithm()) {
+            return Ok(held.key.sign(message));
+        }
+        // Some milliseconds, in which a thread of the runtime could serve many.
+        let message = message.to_vec();
+        Ok(blocking(move || held.key.sign(&message)).await?)
     }
 
     fn export(&self, handle: &Handle) -> Result<PrivateKey, KeyFault> {

@@ -12,7 +12,8 @@ use aws_lc_rs::signature::{
 use jose::{Algorithm, KeyType};
 use zeroize::Zeroizing;
 
-/// How long new RSA keys are; RFC 7518 §3.3 and §3.5 ask for 2048 bits or more.
+/// How long new RSA keys are; RFC 7518 §3.3 and §3.5 ask for 2048 bits or more. With 3072 they are
+/// no weaker than our others (docs/decisions/0021-one-ring-an-algorithm.md).
 const RSA_SIZE: KeySize = KeySize::Rsa3072;
 
 /// A new key for `algorithm`, in DER PKCS #8 (version 1, which everybody reads).
@@ -30,7 +31,7 @@ pub(crate) fn generate(algorithm: Algorithm) -> Result<Zeroizing<Vec<u8>>, Unspe
     }
 }
 
-/// Whether [`generate`] takes so long that others should not wait for it.
+/// Whether [`generate`], and signing, take so long that others should not wait for it.
 pub(crate) fn is_slow(algorithm: Algorithm) -> bool {
     algorithm.key_type() == KeyType::Rsa
 }

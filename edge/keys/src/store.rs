@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use env::{Handle, KeyFault, Keys, Purpose, Unavailable};
+use env::{CannotMake, Handle, KeyFault, Keys, Purpose, Unavailable};
 use jose::{Algorithm, PrivateKey, PublicKey, Signature};
 
 use crate::chip::{self, Blob, Chip, ChipError, TpmPlace};
@@ -99,6 +99,16 @@ enum Backend {
     Tpm(Arc<Workers<Chip>>),
 }
 
+impl Backend {
+    /// As settings name it.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "pkcs11",
+            Self::Tpm(_) => "tpm",
+        }
+    }
+}
+
 #[derive(Clone)]
 enum Held {
     Token(PublicKey),
@@ -180,12 +190,25 @@ impl Keys for KeyStore {
         purpose: Purpose,
         algorithm: Algorithm,
     ) -> Result<(Handle, PublicKey), KeyFault> {
+        let cannot = |why| Unavailable::of("keys", why);
+        self.makes(purpose, algorithm).map_err(cannot)?;
         match &self.device {
             // A workload's own key is handed out: no device gives one away.
             Some(device) if purpose != Purpose::Workload && device.takes.contains(&algorithm) => {
                 device.generate(purpose, algorithm).await
             }
             _ => self.disk.generate(purpose, algorithm).await,
+        }
+    }
+
+    /// What the server can do without is made in the device, or not at all: who named one wants its
+    /// keys there.
+    fn makes(&self, purpose: Purpose, algorithm: Algorithm) -> Result<(), CannotMake> {
+        match &self.device {
+            Some(device) if purpose.is_on_demand() && !device.takes.contains(&algorithm) => {
+                Err(CannotMake { store: device.backend.name(), algorithm })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -400,10 +423,7 @@ fn algorithm_of(key: &PublicKey, handle: &Handle) -> Result<Algorithm, KeyFault>
 /// Which keys, never the keys.
 impl fmt::Debug for KeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let device = self.device.as_ref().map(|device| match device.backend {
-            Backend::Token(_) => "pkcs11",
-            Backend::Tpm(_) => "tpm",
-        });
+        let device = self.device.as_ref().map(|device| device.backend.name());
         f.debug_struct("KeyStore")
             .field("disk", &self.disk)
             .field("device", &device)

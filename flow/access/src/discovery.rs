@@ -105,7 +105,7 @@ fn is_host(issuer: &Issuer, host: &str) -> bool {
 async fn provider<W: World>(world: &W, facts: &Basis) -> Result<Discovery, Unavailable> {
     let metadata: Metadata = publish::metadata(world).await?;
     let site = world.site();
-    let mut document = Discovery::new(metadata, vec![ALGORITHM.as_str().to_owned()]);
+    let mut document = Discovery::new(metadata, publish::for_clients(world));
     // OpenID Connect Core 1.0 §8.
     if !facts.set().domain().openid.pairwise.is_empty() {
         document.subject_types_supported.push("pairwise".to_owned());

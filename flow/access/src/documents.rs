@@ -7,24 +7,28 @@
 //! second way. Failures are never remembered; what was read is, for as long as its server says,
 //! within bounds.
 
+use std::collections::BTreeSet;
+
 use authentication::session::hash_of;
 use env::rows::{ClientDocument, ClientKeys};
 use env::{
-    Change, Clock, CommitFault, Expect, Key, PublishedPage, Reach, Snapshot, Store, Unavailable,
-    Wanted, World, Write,
+    CannotMake, Change, Clock, CommitFault, Expect, Key, PublishedPage, Reach, Snapshot, Store,
+    Unavailable, Wanted, World, Write,
 };
 use jose::{KeyId, KeySet, json};
 use monitoring::{Event, Record};
 use oauth::client_metadata::ClientMetadataError;
 use oauth::metadata_document::{ClientIdUrl, DocumentRefused, MAX_DOCUMENT_BYTES};
+use oauth::registration::Registration;
 use registry::admission::{OnChange, RegistrationPolicy, Unadmitted, admit};
 use registry::client::Origin;
-use registry::{ClientRecord, ClientState, Metadata};
+use registry::{ClientRecord, ClientState, Metadata, Signed};
 use serde_json::{Map, Value};
 use time::{Span, UnixTime};
 
 use crate::ends::{self, Ending};
 use crate::facts::basis;
+use crate::for_clients;
 use crate::record::begin;
 use crate::turns::{TRIES_MAX, overtaken, pause};
 
@@ -159,6 +163,9 @@ async fn document<W: World>(
             Ok(metadata) => metadata,
             Err(unread) => return Ok(Err(unread)),
         };
+        if let Err(cannot) = signable(world, &metadata).await? {
+            return Ok(Err(Unadmitted::from(cannot).into()));
+        }
         let changed = client
             .as_ref()
             .map(|client| client.metadata.changed_identity(&metadata))
@@ -203,6 +210,22 @@ fn read(url: &ClientIdUrl, text: &str, policy: &RegistrationPolicy) -> Result<Me
         .entry("token_endpoint_auth_method")
         .or_insert_with(|| registration.token_endpoint_auth_method.as_str().into());
     Ok(Metadata::new(&members)?)
+}
+
+/// Makes sure that what a client registered to be signed can be: keys that it names first are made
+/// and published before it is taken.
+pub async fn signable<W: World>(
+    world: &W,
+    registered: &Registration,
+) -> Result<Result<(), CannotMake>, Unavailable> {
+    let named: BTreeSet<_> =
+        Signed::ALL.iter().filter_map(|one| one.registered(registered)).collect();
+    for algorithm in named {
+        if let Err(cannot) = Box::pin(for_clients::ready(world, algorithm)).await? {
+            return Ok(Err(cannot));
+        }
+    }
+    Ok(Ok(()))
 }
 
 fn told<W: World>(

@@ -5,14 +5,14 @@ use authentication::Method;
 use authorization::introspection;
 use authorization::policy::SubjectKind;
 use authorization::presented::Presented;
-use credential::Purpose;
 use env::{Change, Unavailable, World};
 use oauth::introspection::{Introspection, IntrospectionRequest};
+use registry::{ClientRecord, Signed};
 
 use crate::facts::Basis;
+use crate::for_clients;
 use crate::sign::{self, ALGORITHM};
 use crate::token::asker::{Asker, Asking, End, Refusal};
-use crate::token::ring;
 use crate::turns::overtaken;
 use crate::{secret, shown};
 
@@ -115,11 +115,14 @@ async fn signed<W: World>(
     asking: &Asking,
     told: Introspection,
 ) -> Result<String, Unavailable> {
-    let ring = ring(&asking.facts, Purpose::IdToken)?;
-    let key = sign::signer(&ring, asking.now)?;
     let (issuer, audience) = (asking.issuer.clone(), asking.caller.client_id());
-    let checked = introspection::signed(issuer, audience, told, asking.now, &key.kid, ALGORITHM);
+    let rows = &asking.facts.rows;
+    let client = rows.get::<ClientRecord>(audience)?;
+    let algorithm = client.map_or(ALGORITHM, |client| client.signed_by(Signed::Introspection));
+    let signer = for_clients::signer(world, rows, algorithm, asking.now).await?;
+    let (kid, now) = (&signer.kid, asking.now);
+    let checked = introspection::signed(issuer, audience, told, now, kid, signer.algorithm);
     let checked = checked.map_err(|fault| Unavailable::of("keys", fault))?;
-    let token = sign::token(world, &sign::handle(Purpose::IdToken, key), checked).await?;
+    let token = sign::token(world, &signer.handle, checked).await?;
     Ok(token.expose().to_owned())
 }

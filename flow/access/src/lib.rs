@@ -6,7 +6,7 @@
 //! the components, and what anyone may read. Not here: identities of hosts, processes and agents,
 //! and what operators order (`flow`).
 
-use basis::{facts, issuing, record, sign, turns};
+use basis::{facts, for_clients, issuing, record, sign, turns};
 
 pub mod call;
 pub mod delegate;

@@ -20,7 +20,6 @@ use serde_json::Value;
 
 use crate::discovery;
 use crate::facts::{Basis, basis};
-use crate::sign::ALGORITHM;
 use crate::token::{DPOP_ALGORITHMS, Endpoint as At, GRANTS, gives_challenges};
 
 /// What signed backchannel requests may be signed with (CIBA Core 1.0 §7.1.1).
@@ -81,11 +80,11 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
     more.transaction_authorization_endpoint = Some(endpoint(&site.issuer, At::Transaction.path())?);
     document.dpop_signing_alg_values_supported =
         DPOP_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
-    document.extensions.introspection_signing_alg_values_supported =
-        vec![ALGORITHM.as_str().to_owned()];
+    document.extensions.introspection_signing_alg_values_supported = for_clients(world);
     let types = facts.set().resources().iter().flat_map(|one| &one.details);
     document.extensions.authorization_details_types_supported =
         types.map(|one| one.type_.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+    document.extensions.authorization_signing_alg_values_supported = for_clients(world);
     of_browsers(&mut document, &facts, &site.issuer)?;
     document.tls_client_certificate_bound_access_tokens = true;
     document.mtls_endpoint_aliases = Some(aliases(&site.mtls_origin)?);
@@ -94,6 +93,11 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
         document.protected_resources.extend(parsed.ok());
     }
     Ok(document)
+}
+
+/// What is signed for clients by what they register.
+pub(crate) fn for_clients<W: World>(world: &W) -> Vec<String> {
+    crate::for_clients::offered(world).map(|one| one.as_str().to_owned()).collect()
 }
 
 /// RFC 8705 §5: what a client may ask with a certificate.
@@ -143,7 +147,6 @@ fn of_browsers(document: &mut Metadata, facts: &Basis, issuer: &str) -> Result<(
     more.request_parameter_supported = true;
     more.request_object_signing_alg_values_supported =
         REQUEST_OBJECTS.iter().map(|one| one.as_str().to_owned()).collect();
-    more.authorization_signing_alg_values_supported = vec![ALGORITHM.as_str().to_owned()];
     more.acr_values_supported = Acr::ALL.iter().map(|one| one.as_str().to_owned()).collect();
     Ok(())
 }
@@ -152,11 +155,12 @@ fn of_browsers(document: &mut Metadata, facts: &Basis, issuer: &str) -> Result<(
 pub const REQUEST_OBJECTS: &[Algorithm] =
     &[Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256];
 
-/// The keys that our tokens are verified with: those of access, transaction and ID tokens, and
-/// those that this server proves itself by as a client.
+/// The keys that our tokens are verified with: those of access, transaction and ID tokens, the
+/// latter of each algorithm that somebody asked for, and those that this server proves itself by as
+/// a client.
 pub async fn jwks<W: World>(world: &W) -> Result<KeySet, Unavailable> {
-    let purposes =
-        [Purpose::AccessToken, Purpose::TxnToken, Purpose::IdToken, Purpose::ClientAssertion];
+    let ours = [Purpose::AccessToken, Purpose::TxnToken, Purpose::ClientAssertion];
+    let purposes = [ours.as_slice(), &Purpose::FOR_CLIENTS].concat();
     let keys: Vec<_> = purposes.iter().map(|one| Key::of::<KeyRing>(one.name())).collect();
     let rows = world.store().snapshot(&keys).await?;
     let now = world.clock().now();

@@ -3,7 +3,7 @@
 
 use authorization::granted::GrantRecord;
 use authorization::grants::jwt_bearer::{self, NotAccepted, Ours, Said};
-use credential::{KeyRing, Purpose};
+use basis::for_clients;
 use env::{Entity, Index, Store, Unavailable, World};
 use jose::{Algorithm, KeySet, Unverified};
 use oauth::TokenText;
@@ -34,7 +34,7 @@ pub(crate) async fn user<W: World>(
     let unknown = |why: &str| Ok(Err(Refusal::UnknownUser(why.to_owned())));
     match hint {
         Hint::Login(hint) => whom::hinted(world, hint).await,
-        Hint::IdToken(text) => match of_id_token(known, asker, text)? {
+        Hint::IdToken(text) => match of_id_token(world, known, asker, text).await? {
             None => unknown("it is no ID token of ours for this client"),
             Some(subject) => match own(world, known, asker, subject).await? {
                 Some(subject) => whom::person(world, &subject).await,
@@ -55,20 +55,17 @@ pub(crate) async fn user<W: World>(
 
 /// Whom an ID token of ours is about. §7.1: "An ID Token previously issued to the Client by the
 /// OpenID Provider": one of another client is none.
-fn of_id_token(
+async fn of_id_token<W: World>(
+    world: &W,
     known: &Known,
     asker: &Asker,
     text: &TokenText,
 ) -> Result<Option<String>, Unavailable> {
-    let Some(ring) = known.facts.rows.get::<KeyRing>(Purpose::IdToken.name())? else {
-        return Ok(None);
-    };
+    let Ok(token) = Unverified::<IdToken>::parse(text.as_str()) else { return Ok(None) };
+    let ring = for_clients::ring(world, token.header().algorithm()).await?;
     let keys: Vec<_> = ring.published(known.now).map(|key| key.public.clone()).collect();
     let Ok(keys) = KeySet::new(keys) else { return Ok(None) };
-    let algorithms = [basis::sign::ALGORITHM];
-    let token = Unverified::<IdToken>::parse(text.as_str()).ok();
-    let verified =
-        token.and_then(|token| token.verify(&keys, &algorithms, known.now, HINT_AGE_MAX).ok());
+    let verified = token.verify(&keys, &for_clients::ALGORITHMS, known.now, HINT_AGE_MAX).ok();
     let theirs = verified.filter(|token| token.claims().aud.contains(&asker.id));
     Ok(theirs.map(|token| token.claims().sub.as_str().to_owned()))
 }

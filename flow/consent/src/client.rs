@@ -8,14 +8,17 @@ use authorization::client::Redirects;
 use authorization::profile::{self, Demand, demands};
 use env::{Key, Snapshot, Unavailable};
 use identifier::Kind;
+use jose::Algorithm;
 use oauth::redirect_uri::RedirectUri;
 use oauth::token_request::GrantType;
 use oauth::{ClientId, ScopeSet};
 use pdp::{Principal, PrincipalKind};
 use provisioning::NotInForce;
 use registry::client::Origin;
-use registry::{AgentRecord, ClientRecord};
+use registry::{AgentRecord, ClientRecord, Signed};
 use serde::Serialize;
+
+use crate::sign::ALGORITHM;
 
 /// The rows that [`Client::find`] reads.
 pub(crate) fn keys(id: &str) -> [Key; 2] {
@@ -35,6 +38,8 @@ pub(crate) struct Client {
     pub(crate) demands: BTreeSet<Demand>,
     /// What a resource cannot demand of it: it registered otherwise.
     pub(crate) lacks: BTreeSet<Demand>,
+    /// What signed answers to it are signed by.
+    pub(crate) signed_by: Algorithm,
     /// As the PDP sees it.
     pub(crate) principal: Principal,
     /// As its user sees it.
@@ -132,6 +137,7 @@ impl Client {
             is_public: false,
             demands: BTreeSet::new(),
             lacks: BTreeSet::new(),
+            signed_by: ALGORITHM,
             principal,
             asker: Asker { client_id: id.to_string(), name, kind },
             has_code_grant: true,
@@ -154,6 +160,7 @@ impl Client {
             is_public,
             demands: demands(&client.profiles),
             lacks: profile::unmet_by(metadata),
+            signed_by: client.signed_by(Signed::AuthorizationResponse),
             principal,
             asker: Asker {
                 client_id: id.to_string(),

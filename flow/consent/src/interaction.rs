@@ -2,7 +2,6 @@
 
 use authentication::session::Acr;
 use authorization::interaction::{self, CameBy, Interaction, Over, Pushed};
-use credential::{KeyRing, Purpose};
 use env::{Key, Stored, Unavailable, World};
 use jose::Unverified;
 use oauth::form::Form;
@@ -17,6 +16,7 @@ use crate::ask::{self, Asking, Permitted};
 use crate::begin::{Begun, interaction_browser, signed};
 use crate::client::{self, Client};
 use crate::facts::{Basis, basis};
+use crate::for_clients;
 use crate::pose::{Posed, Unposed, pose};
 use crate::refusal::{PageFault, Refusal};
 use crate::reply::{self, Reply};
@@ -212,7 +212,7 @@ pub(crate) async fn next<W: World>(
     signed: Option<&Signed>,
     now: UnixTime,
 ) -> Result<Next, Unavailable> {
-    let hint = hinted(facts, posed, now)?;
+    let hint = hinted(world, posed, now).await?;
     let Some(signed) = signed else {
         let hint = hint.or_else(|| posed.request.login_hint.as_deref().and_then(user_name));
         return Ok(Next::SignIn { hint, why: None });
@@ -276,14 +276,17 @@ fn authenticate(
 }
 
 /// Whom an `id_token_hint` names: one of our own ID tokens, however old.
-fn hinted(facts: &Basis, posed: &Posed, now: UnixTime) -> Result<Option<UserName>, Unavailable> {
+async fn hinted<W: World>(
+    world: &W,
+    posed: &Posed,
+    now: UnixTime,
+) -> Result<Option<UserName>, Unavailable> {
     let Some(text) = &posed.request.id_token_hint else { return Ok(None) };
-    let Some(ring) = facts.rows.get::<KeyRing>(Purpose::IdToken.name())? else { return Ok(None) };
+    let Ok(token) = Unverified::<IdToken>::parse(text.as_str()) else { return Ok(None) };
+    let ring = for_clients::ring(world, token.header().algorithm()).await?;
     let keys = ring.published(now).map(|key| key.public.clone());
     let Ok(keys) = jose::KeySet::new(keys.collect::<Vec<_>>()) else { return Ok(None) };
-    let token = Unverified::<IdToken>::parse(text.as_str()).ok();
-    let verified = token
-        .and_then(|token| token.verify(&keys, &[crate::sign::ALGORITHM], now, HINT_AGE_MAX).ok());
+    let verified = token.verify(&keys, &for_clients::ALGORITHMS, now, HINT_AGE_MAX).ok();
     Ok(verified.and_then(|token| UserName::of_id(token.claims().sub.as_str())))
 }
 

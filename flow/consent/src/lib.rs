@@ -8,7 +8,7 @@
 //! acts in somebody's name. Not here: signing in (`flow/people`), what a code is redeemed for
 //! (`flow/access`), approvals of single actions (`flow/approve`), pages (`edge/console`).
 
-use basis::{facts, issuing, record, sign, turns};
+use basis::{facts, for_clients, issuing, record, sign, turns};
 
 pub mod acting;
 mod answer;

@@ -2,7 +2,7 @@
 
 use authorization::signed_response;
 use credential::{KeyRing, Purpose};
-use env::{Key, Stored, Unavailable, World};
+use env::{Key, Unavailable, World};
 use oauth::authorization_response::{AuthorizationResponse, Delivery, Outcome, deliver};
 use oauth::error::Description;
 use oauth::{Issuer, TokenText};
@@ -10,9 +10,10 @@ use time::UnixTime;
 
 use crate::client::Client;
 use crate::facts::Basis;
+use crate::for_clients;
 use crate::pose::To;
 use crate::refusal::Refusal;
-use crate::sign::{self, ALGORITHM};
+use crate::sign;
 
 /// What is sent back, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,12 +88,8 @@ async fn signed<W: World>(
     answer: &AuthorizationResponse,
     now: UnixTime,
 ) -> Result<String, Unavailable> {
-    let missing = || Unavailable::of("store", "no id-token keys yet");
-    let ring: Stored<KeyRing> =
-        facts.rows.get::<KeyRing>(Purpose::IdToken.name())?.ok_or_else(missing)?;
-    let key = sign::signer(&ring, now)?;
-    let built = signed_response::build(answer, &client.id, ALGORITHM, &key.kid, now);
+    let signer = for_clients::signer(world, &facts.rows, client.signed_by, now).await?;
+    let built = signed_response::build(answer, &client.id, signer.algorithm, &signer.kid, now);
     let checked = built.map_err(|error| Unavailable::of("keys", error))?;
-    let handle = sign::handle(Purpose::IdToken, key);
-    Ok(sign::token(world, &handle, checked).await?.expose().to_owned())
+    Ok(sign::token(world, &signer.handle, checked).await?.expose().to_owned())
 }

@@ -19,6 +19,7 @@ use time::Span;
 use crate::browser::Browser;
 use crate::ending::every;
 use crate::facts::{basis, one};
+use crate::for_clients;
 use crate::issuing;
 use crate::record::{begin, public_id};
 use crate::sessions::{self, Signed};
@@ -136,17 +137,16 @@ async fn hinted<W: World>(
     world: &W,
     text: &str,
 ) -> Result<Result<IdTokenClaims, Refusal>, Unavailable> {
-    let ring = one::<W, KeyRing>(world, Purpose::IdToken.name()).await?;
-    let now = world.clock().now();
-    let keys: Vec<Jwk> =
-        ring.iter().flat_map(|ring| ring.keys.iter().map(|key| key.public.clone())).collect();
-    let keys = KeySet::new(keys).map_err(|error| Unavailable::of("keys", error))?;
     let wrong = |why: &dyn std::fmt::Display| Ok(Err(Refusal::Hint(why.to_string())));
     let token = match Unverified::<IdToken>::parse(text) {
         Ok(token) => token,
         Err(error) => return wrong(&error),
     };
-    match token.verify(&keys, &[Algorithm::Es256], now, HINT_AGE_MAX) {
+    let ring = for_clients::ring(world, token.header().algorithm()).await?;
+    let keys: Vec<Jwk> = ring.keys.iter().map(|key| key.public.clone()).collect();
+    let keys = KeySet::new(keys).map_err(|error| Unavailable::of("keys", error))?;
+    let now = world.clock().now();
+    match token.verify(&keys, &for_clients::ALGORITHMS, now, HINT_AGE_MAX) {
         Ok(token) if token.claims().iss.as_str() == world.site().issuer => {
             Ok(Ok(token.into_claims()))
         }
@@ -185,9 +185,11 @@ pub enum Told {
 /// durable; what came of it is recorded here.
 pub async fn tell<W: World>(world: &W, notice: &Stored<Notice>) -> Result<Told, Unavailable> {
     let client = one::<W, ClientRecord>(world, &notice.client_id).await?;
+    let algorithm = client.as_ref().map(|client| client.signed_by(registry::Signed::IdToken));
+    let algorithm = algorithm.unwrap_or(ALGORITHM);
     let uri = client.and_then(|client| client.logout.backchannel.clone());
     let answer = match &uri {
-        Some(uri) => sent(world, notice, uri).await,
+        Some(uri) => sent(world, notice, algorithm, uri).await,
         None => Ok(()),
     };
     let now = world.clock().now();
@@ -218,13 +220,15 @@ pub async fn tell<W: World>(world: &W, notice: &Stored<Notice>) -> Result<Told, 
     Ok(told)
 }
 
-async fn sent<W: World>(world: &W, notice: &Notice, uri: &str) -> Result<(), Unavailable> {
-    let purpose = Purpose::IdToken;
-    let facts = basis(world, vec![Key::of::<KeyRing>(purpose.name())]).await?;
+async fn sent<W: World>(
+    world: &W,
+    notice: &Notice,
+    algorithm: Algorithm,
+    uri: &str,
+) -> Result<(), Unavailable> {
+    let facts = basis(world, vec![Key::of::<KeyRing>(Purpose::IdToken.name())]).await?;
     let now = issuing::now(world, &facts)?;
-    let ring = facts.rows.get::<KeyRing>(purpose.name())?;
-    let ring = ring.ok_or_else(|| Unavailable::of("keys", "no key of ID tokens yet"))?;
-    let key = sign::signer(&ring, now)?;
+    let signer = for_clients::signer(world, &facts.rows, algorithm, now).await?;
     let fault = |error: &dyn std::fmt::Display| Unavailable::of("logout", error);
     let order = logout_token::Order {
         issuer: &Issuer::parse(&world.site().issuer).map_err(|error| fault(&error))?,
@@ -232,11 +236,11 @@ async fn sent<W: World>(world: &W, notice: &Notice, uri: &str) -> Result<(), Una
         sid: &notice.sid,
         jti: TokenId::parse(&public_id(world)).map_err(|error| fault(&error))?,
         now,
-        kid: &key.kid,
-        algorithm: ALGORITHM,
+        kid: &signer.kid,
+        algorithm: signer.algorithm,
     };
     let checked = logout_token::build(&order).map_err(|error| fault(&error))?;
-    let token = sign::token(world, &sign::handle(purpose, key), checked).await?;
+    let token = sign::token(world, &signer.handle, checked).await?;
     let outside = world.outside();
     let outside = outside.ok_or_else(|| fault(&"there is no client for that here"))?;
     // Back-Channel Logout 1.0 §2.5: "The POST body uses the "application/x-www-form-urlencoded"

@@ -7,7 +7,7 @@
 //! sessions, and all that ends with them. Not here: consent and grants (`flow/consent`,
 //! `flow/access`), pages and cookies (`edge/console`), requests to the outside (`edge/fetch`).
 
-use basis::{facts, issuing, record, sign, turns};
+use basis::{facts, for_clients, issuing, record, sign, turns};
 
 pub mod browser;
 pub mod ceremony;

@@ -11,7 +11,7 @@ use crate::facts::{Basis, basis};
 use crate::record::{begin, public_id};
 use crate::refusal::{End, Refusal, settle};
 use crate::secrets::{self, INVITATION, MANAGER, Secret};
-use crate::taking::{Answer, answer, members, read, with_secret};
+use crate::taking::{Answer, answer, members, read, signable, with_secret};
 use crate::throttle::{Limit, Limits, Throttle};
 use crate::turns::{TRIES_MAX, overtaken, pause};
 
@@ -96,6 +96,7 @@ async fn attempt<W: World>(
             },
         )
     });
+    let made = signable(world, made).await?;
     let mut record = begin(world, Event::ClientRegistered);
     record.action = "client.register".to_owned();
     record.policy = Some(facts.version());

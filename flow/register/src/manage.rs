@@ -16,7 +16,7 @@ use crate::facts::{Basis, basis};
 use crate::record::begin;
 use crate::refusal::{End, Refusal, settle};
 use crate::secrets::{self, MANAGER, Secret};
-use crate::taking::{Answer, answer, read, under_its_profiles, with_secret};
+use crate::taking::{Answer, answer, read, signable, under_its_profiles, with_secret};
 use crate::turns::{TRIES_MAX, overtaken, pause};
 
 /// What it wants.
@@ -113,7 +113,8 @@ async fn act<W: World>(
             Ok((None, vec![gone]))
         }
         Act::Replace(text) => {
-            let (new, told) = match replaced(world, facts, client, token, text) {
+            let made = replaced(world, facts, client, token, text);
+            let (new, told) = match signable(world, made).await? {
                 Ok(done) => done,
                 Err(refusal) => return Ok(Err(refusal)),
             };

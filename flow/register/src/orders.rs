@@ -14,7 +14,7 @@ use crate::facts::{basis, one};
 use crate::record::{begin, public_id};
 use crate::refusal::{Refusal, settle};
 use crate::secrets::{INVITATION, Secret};
-use crate::taking::{Answer, answer, members, read, under_its_profiles, with_secret};
+use crate::taking::{Answer, answer, members, read, signable, under_its_profiles, with_secret};
 use crate::turns::{Operator, TRIES_MAX, overtaken, pause};
 
 /// How long an initial access token lives unless an operator says otherwise, and at most.
@@ -60,7 +60,7 @@ pub async fn register<W: World>(
             let told = answer(world, &client, None, secret)?;
             Ok((client, told))
         });
-        let decided = made.map(|(client, told)| {
+        let decided = signable(world, made).await?.map(|(client, told)| {
             record.subject = Some(client.client_id.clone());
             let writes = vec![Write::put(&client, Expect::Absent)];
             ((client, told), writes)

@@ -4,15 +4,16 @@ use std::fmt;
 
 use authentication::private_key_jwt::ALGORITHMS;
 use authorization::profile::{self, demands};
-use env::{Entropy, World};
+use env::{Entropy, Unavailable, World};
 use jose::Unverified;
 use jose::json;
 use oauth::ClientId;
 use oauth::client_metadata::ClientMetadataError;
 use oauth::registration::{Registered, Registration, SoftwareStatement, with_statement};
-use registry::admission::admit;
+use oauth::token_request::GrantType;
+use registry::admission::{Unadmitted, admit};
 use registry::client::Origin;
-use registry::{ClientRecord, Metadata};
+use registry::{ClientRecord, Metadata, Signed};
 use serde_json::{Map, Value};
 use time::UnixTime;
 
@@ -91,6 +92,19 @@ pub(crate) fn under_its_profiles(client: &ClientRecord) -> Result<(), Refusal> {
     Ok(profile::of_registration(&demands(&client.profiles), &client.metadata)?)
 }
 
+/// What was made of a registration, if what it wants signed can be.
+pub(crate) async fn signable<W: World>(
+    world: &W,
+    made: Result<(ClientRecord, Answer), Refusal>,
+) -> Result<Result<(ClientRecord, Answer), Refusal>, Unavailable> {
+    let (client, told) = match made {
+        Ok(made) => made,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let can = access::documents::signable(world, &client.metadata).await?;
+    Ok(can.map(|()| (client, told)).map_err(|cannot| Unadmitted::from(cannot).into()))
+}
+
 /// The client with a secret, if it is one that has one and has none yet.
 pub(crate) fn with_secret<W: World>(
     world: &W,
@@ -118,6 +132,14 @@ pub(crate) fn answer<W: World>(
     if secret.is_some() {
         metadata.insert("client_secret_expires_at".to_owned(), 0.into());
     }
+    // The same section: "The authorization server MAY reject or replace any of the client's
+    // requested metadata values", and returns what it put there. OpenID Connect Registration 1.0 §2
+    // has another default: a client reads here what it will get.
+    let signed = Signed::IdToken;
+    if client.metadata.grant_types.iter().any(|grant| gives_id_tokens(*grant)) {
+        let by = client.signed_by(signed).as_str();
+        metadata.entry(signed.member()).or_insert_with(|| by.into());
+    }
     let uri = || format!("{}{PATH}/{}", world.site().issuer, client.client_id);
     let registered = Registered {
         client_id: ClientId::parse(&client.client_id).map_err(unfit)?,
@@ -127,4 +149,9 @@ pub(crate) fn answer<W: World>(
         metadata,
     };
     Ok(Answer { registered, secret })
+}
+
+/// Whether somebody may have signed in where such a grant is used.
+const fn gives_id_tokens(grant: GrantType) -> bool {
+    matches!(grant, GrantType::AuthorizationCode | GrantType::DeviceCode | GrantType::Ciba)
 }

@@ -16,6 +16,7 @@ use provisioning::{Act, Epoch, Lifecycle, State};
 use registry::{AgentRecord, Registration};
 use wimse::WorkloadId;
 
+use crate::agents::signable;
 use crate::record::begin;
 
 /// Why an agent is suspended that policy kept and keeps no longer.
@@ -98,6 +99,14 @@ pub enum Refusal {
         /// What the file says.
         kind: identifier::Kind,
     },
+    /// What it wants signed cannot be.
+    #[error("agent `{name}`: {why}")]
+    KeyStore {
+        /// The name in the file.
+        name: AgentName,
+        /// Why.
+        why: env::CannotMake,
+    },
     /// No identifier can be made of it.
     #[error("agent `{name}`: {why}")]
     Assign {
@@ -132,6 +141,9 @@ pub(super) async fn decide<W: World>(
     let mut keys = vec![Key::of::<DomainEpoch>(DomainEpoch::ID)];
     let mut draft = Draft { now: world.clock().now(), ..Draft::default() };
     for entry in new.agents() {
+        if let Err(why) = signable(world, entry) {
+            return Ok(Err(Refusal::KeyStore { name: entry.name.clone(), why }));
+        }
         let taken =
             assigned.get::<Assignment>(entry.name.as_str())?.map(|row| row.value.id.clone());
         let was_kept = before.iter().any(|one| one.name == entry.name);

@@ -5,6 +5,8 @@ mod about;
 #[cfg(test)]
 mod agents;
 #[cfg(test)]
+mod algorithms;
+#[cfg(test)]
 mod attest;
 #[cfg(test)]
 mod authorities;

@@ -1,5 +1,6 @@
 //! The OAuth facet of an agent's record.
 
+use jose::Algorithm;
 use oauth::ScopeSet;
 use oauth::redirect_uri::{RedirectKind, RedirectUri};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,9 @@ pub struct Facet {
     pub scope_max: Option<ScopeSet>,
     /// Whether others may get tokens whose audience it is.
     pub callable: bool,
+    /// What ID tokens for it are signed by; none given: ES256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_signed_response_alg: Option<Algorithm>,
     /// Where browsers bring its users back to; without it, it has no users in browsers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirects: Option<Redirects>,

@@ -154,6 +154,7 @@ pub fn of_registration(demands: &BTreeSet<Demand>, read: &Registration) -> Resul
         read.request_object_signing_alg,
         read.authorization_signed_response_alg,
         read.id_token_signed_response_alg,
+        read.userinfo_signed_response_alg,
         read.introspection_signed_response_alg,
         read.backchannel_authentication_request_signing_alg,
     ];

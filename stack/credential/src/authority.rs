@@ -1,7 +1,7 @@
 //! Our own signing keys over time: published before first use, kept until the last thing signed
 //! with them is dead (docs/design.md §5; S1 §6, §8).
 
-use jose::{Jwk, KeyId, NoKey, PublicKey};
+use jose::{Algorithm, Jwk, KeyId, NoKey, PublicKey};
 use serde::{Deserialize, Serialize};
 use time::{Span, UnixTime};
 
@@ -26,6 +26,12 @@ pub enum Purpose {
     TxnToken,
     /// ID tokens, and what else is signed for clients: answers about users and tokens.
     IdToken,
+    /// The same for clients that registered RS256.
+    IdTokenRs256,
+    /// The same for clients that registered PS256.
+    IdTokenPs256,
+    /// The same for clients that registered `EdDSA`.
+    IdTokenEddsa,
     /// What this server proves itself by where it is a client.
     ClientAssertion,
     /// Attestation results: the verifier's own (RFC 9334 §4.1).
@@ -46,17 +52,45 @@ pub enum Purpose {
 
 impl Purpose {
     /// Those whose keys others verify with, so that they are rotated by overlap.
-    pub const ROTATED: [Self; 9] = [
+    pub const ROTATED: [Self; 12] = [
         Self::X509Authority,
         Self::JwtSvid,
         Self::Wit,
         Self::AccessToken,
         Self::TxnToken,
         Self::IdToken,
+        Self::IdTokenRs256,
+        Self::IdTokenPs256,
+        Self::IdTokenEddsa,
         Self::ClientAssertion,
         Self::AttestationResult,
         Self::WebAuthority,
     ];
+
+    /// Those that sign for clients, each by an algorithm of its own. The first is for whoever
+    /// registered none.
+    pub const FOR_CLIENTS: [Self; 4] =
+        [Self::IdToken, Self::IdTokenRs256, Self::IdTokenPs256, Self::IdTokenEddsa];
+
+    /// The one that signs for clients by `algorithm`.
+    pub fn for_clients(algorithm: Algorithm) -> Option<Self> {
+        Self::FOR_CLIENTS.into_iter().find(|purpose| purpose.algorithm() == algorithm)
+    }
+
+    /// What its keys sign by.
+    pub const fn algorithm(self) -> Algorithm {
+        match self {
+            Self::IdTokenRs256 => Algorithm::Rs256,
+            Self::IdTokenPs256 => Algorithm::Ps256,
+            Self::IdTokenEddsa | Self::Log => Algorithm::EdDsa,
+            _ => Algorithm::Es256,
+        }
+    }
+
+    /// Whether its first key is made when somebody needs it, not at the first start.
+    pub const fn is_on_demand(self) -> bool {
+        matches!(self, Self::IdTokenRs256 | Self::IdTokenPs256 | Self::IdTokenEddsa)
+    }
 
     /// The name in file names, rows and records.
     pub const fn name(self) -> &'static str {
@@ -67,6 +101,9 @@ impl Purpose {
             Self::AccessToken => "access-token",
             Self::TxnToken => "txn-token",
             Self::IdToken => "id-token",
+            Self::IdTokenRs256 => "id-token-rs256",
+            Self::IdTokenPs256 => "id-token-ps256",
+            Self::IdTokenEddsa => "id-token-eddsa",
             Self::ClientAssertion => "client-assertion",
             Self::AttestationResult => "attestation-result",
             Self::WebAuthority => "web-authority",
@@ -77,6 +114,16 @@ impl Purpose {
             Self::Agent => "agent",
         }
     }
+}
+
+/// Keys are made where the settings say, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this server's key store (`{store}`) makes no {algorithm} keys")]
+pub struct CannotMake {
+    /// `store` of `[keys]` in the settings.
+    pub store: &'static str,
+    /// For what.
+    pub algorithm: Algorithm,
 }
 
 /// One signing key, its public half, and its windows.

@@ -18,7 +18,7 @@ pub mod x509_authority;
 pub mod x509_intermediate;
 pub mod x509_svid;
 
-pub use authority::{AuthorityKey, KeyRing, Purpose, Schedule, Step};
+pub use authority::{AuthorityKey, CannotMake, KeyRing, Purpose, Schedule, Step};
 pub use checked::Checked;
 pub use token_text::TokenText;
 pub use x509_intermediate::Above;

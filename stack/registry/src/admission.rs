@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use credential::{CannotMake, Purpose};
 use jose::{Algorithm, KeySet};
 use oauth::ScopeSet;
 use oauth::redirect_uri::{RedirectKind, RedirectUri};
@@ -11,7 +12,7 @@ use oauth::token_request::GrantType;
 use serde::{Deserialize, Serialize};
 use time::Span;
 
-use crate::client::Origin;
+use crate::client::{Origin, Signed};
 
 /// Hosts, issuers, attesters and authorities that may be listed.
 const LISTED_MAX: usize = 64;
@@ -201,9 +202,6 @@ impl RegistrationPolicy {
     }
 }
 
-/// What ID tokens are signed with.
-const SIGNED_BY: Algorithm = Algorithm::Es256;
-
 /// Whether a registration is taken. What an operator brings is bound by less: they answer for it.
 pub fn admit(
     read: &Registration,
@@ -214,8 +212,10 @@ pub fn admit(
     the_method_can_be_served(read, policy)?;
     // OpenID Connect Registration 1.0 §2: "JWS alg algorithm REQUIRED for signing the ID Token
     // issued to this Client." Who names another than ours would refuse what it gets.
-    if let Some(named) = read.id_token_signed_response_alg.filter(|one| *one != SIGNED_BY) {
-        return Err(Unadmitted::IdTokenAlgorithm(named));
+    for signed in Signed::ALL {
+        if let Some(named) = signed.registered(read).filter(|one| is_none_of_ours(*one)) {
+            return Err(Unadmitted::Algorithm { member: signed.member(), named });
+        }
     }
     // RFC 6749 §4.4: "The client credentials grant type MUST only be used by confidential clients."
     let needs_user = |grant: &&GrantType| {
@@ -257,6 +257,10 @@ pub fn admit(
         }
         _ => Ok(()),
     }
+}
+
+fn is_none_of_ours(algorithm: Algorithm) -> bool {
+    Purpose::for_clients(algorithm).is_none()
 }
 
 fn the_method_can_be_served(
@@ -308,9 +312,17 @@ pub enum Unadmitted {
     /// A grant that is not open to it.
     #[error("`grant_types`: `{0}` is not open to clients that register themselves")]
     Grant(&'static str),
-    /// ID tokens by another algorithm than ours.
-    #[error("`id_token_signed_response_alg`: ID tokens are signed with ES256, not with `{0}`")]
-    IdTokenAlgorithm(Algorithm),
+    /// Something signed by an algorithm that is none of ours.
+    #[error("`{member}`: what we sign is signed by ES256, RS256, PS256 or EdDSA, not by `{named}`")]
+    Algorithm {
+        /// The member.
+        member: &'static str,
+        /// What it says.
+        named: Algorithm,
+    },
+    /// Something signed by keys that cannot be had.
+    #[error(transparent)]
+    KeyStore(#[from] CannotMake),
     /// A scheme of its own, in a client that is no app.
     #[error("`redirect_uris`: `{0}` is for `application_type` `native` alone")]
     NotNative(String),
@@ -335,7 +347,8 @@ impl Unadmitted {
             Self::NoAttester => "registration::NoAttester",
             Self::PublicGrant(_) => "registration::PublicGrant",
             Self::Grant(_) => "registration::Grant",
-            Self::IdTokenAlgorithm(_) => "registration::IdTokenAlgorithm",
+            Self::Algorithm { .. } => "registration::Algorithm",
+            Self::KeyStore(_) => "registration::KeyStore",
             Self::NotNative(_) => "registration::NotNative",
             Self::Scope { .. } => "registration::Scope",
         }
@@ -357,6 +370,9 @@ mod tests {
         let public = r#"{"redirect_uris":["https://a.example/cb"],
             "token_endpoint_auth_method":"none"}"#;
         let with = |more: &str| public.replacen('{', &format!("{{{more},"), 1);
+        let signed =
+            |what: &str, alg: &str| with(&format!(r#""{what}_signed_response_alg":"{alg}""#));
+        let alg = "registration::Algorithm";
         let policy = RegistrationPolicy::default();
         let narrow = RegistrationPolicy {
             scope_max: Some(ScopeSet::parse("read").unwrap()),
@@ -385,20 +401,13 @@ mod tests {
             ("native app", &native, Open, &policy, None),
             ("scope", &with(r#""scope":"write""#), Open, &narrow, Some("registration::Scope")),
             ("scope within", &with(r#""scope":"read""#), Open, &narrow, None),
-            (
-                "ID tokens by RS256",
-                &with(r#""id_token_signed_response_alg":"RS256""#),
-                Operator,
-                &policy,
-                Some("registration::IdTokenAlgorithm"),
-            ),
-            (
-                "ID tokens by ES256",
-                &with(r#""id_token_signed_response_alg":"ES256""#),
-                Open,
-                &policy,
-                None,
-            ),
+            ("ID tokens by ES384", &signed("id_token", "ES384"), Operator, &policy, Some(alg)),
+            ("JARM by RS512", &signed("authorization", "RS512"), Operator, &policy, Some(alg)),
+            ("answers by PS384", &signed("introspection", "PS384"), Operator, &policy, Some(alg)),
+            ("ID tokens by ES256", &signed("id_token", "ES256"), Open, &policy, None),
+            ("ID tokens by RS256", &signed("id_token", "RS256"), Open, &policy, None),
+            ("JARM by PS256", &signed("authorization", "PS256"), Open, &policy, None),
+            ("answers by EdDSA", &signed("introspection", "EdDSA"), Open, &policy, None),
         ];
         for (name, text, origin, policy, expect) in cases {
             let admitted = admit(&read(text), *origin, policy);

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use attestation::Rule;
 use attestation::rule::RuleError;
 use authorization::client::Facet;
+use credential::Purpose;
 use identifier::{AgentName, Assignment, Kind};
+use jose::Algorithm;
 use provisioning::{Epoch, KeyHolding, Lifecycle};
 use serde::{Deserialize, Serialize};
 use time::UnixTime;
@@ -99,6 +101,10 @@ impl Registration {
         if self.dns_names.len() > DNS_NAMES_MAX {
             return Err(RegistrationRefusal::DnsNames { count: self.dns_names.len() });
         }
+        let signed_by = self.client.id_token_signed_response_alg;
+        if let Some(named) = signed_by.filter(|one| Purpose::for_clients(*one).is_none()) {
+            return Err(RegistrationRefusal::SignedBy { named });
+        }
         // A language model is never an authority (SEC-04), and a server has its own keys.
         let is_service = self.kind == Kind::Service && self.keys != Some(KeyHolding::Kept);
         if self.downstream && !is_service {
@@ -125,6 +131,15 @@ pub enum RegistrationRefusal {
     DnsNames {
         /// How many.
         count: usize,
+    },
+    /// None of our algorithms.
+    #[error(
+        "`id_token_signed_response_alg`: what we sign is signed by ES256, RS256, PS256 or EdDSA, \
+         not by `{named}`"
+    )]
+    SignedBy {
+        /// What it says.
+        named: Algorithm,
     },
     /// SEC-04: only a service with its own keys can be a server.
     #[error("`downstream` is for a service that gets its keys")]

@@ -7,14 +7,15 @@ use std::ops::Deref;
 use authentication::session::hash_of;
 use authorization::client::Redirects;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use jose::KeySet;
+use credential::Purpose;
+use jose::{Algorithm, KeySet};
 use oauth::client_metadata::ClientMetadataError;
 use oauth::registration::{ApplicationType, ClientAuthMethod, Keys, Registration};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use time::UnixTime;
 
-use authorization::profile::{Demand, Profile, demands};
+use authorization::profile::{Demand, Profile, STRONG, demands};
 
 /// Members that are kept of a registration: those that mean something here. RFC 7591 §2: "The
 /// authorization server MUST ignore any client metadata sent by the client that it does not
@@ -97,6 +98,40 @@ pub enum AssertionAudience {
     /// Any of our endpoints too, or several values: whoever the client shows such an assertion to
     /// can use it here. For software that cannot do better.
     AnyOfOursAndReplayableElsewhere,
+}
+
+/// What is signed for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// ID tokens. Logout tokens are as these (OpenID Connect Back-Channel Logout 1.0 §2.4).
+    IdToken,
+    /// Answers of the authorization endpoint (JARM).
+    AuthorizationResponse,
+    /// Answers about tokens (RFC 9701).
+    Introspection,
+}
+
+impl Signed {
+    /// All of it.
+    pub const ALL: [Self; 3] = [Self::IdToken, Self::AuthorizationResponse, Self::Introspection];
+
+    /// The member that says by which algorithm.
+    pub const fn member(self) -> &'static str {
+        match self {
+            Self::IdToken => "id_token_signed_response_alg",
+            Self::AuthorizationResponse => "authorization_signed_response_alg",
+            Self::Introspection => "introspection_signed_response_alg",
+        }
+    }
+
+    /// What a client registered for it.
+    pub const fn registered(self, read: &Registration) -> Option<Algorithm> {
+        match self {
+            Self::IdToken => read.id_token_signed_response_alg,
+            Self::AuthorizationResponse => read.authorization_signed_response_alg,
+            Self::Introspection => read.introspection_signed_response_alg,
+        }
+    }
 }
 
 /// What a client registered: the members, and what they mean.
@@ -312,6 +347,18 @@ impl ClientRecord {
             ClientState::Enabled => Ok(()),
             ClientState::Disabled => Err(ClientRefusal::Disabled { since: self.since }),
         }
+    }
+
+    /// What `signed` is signed by for it. RFC 7591 §2 lets us have defaults of our own: whoever
+    /// named none gets ES256.
+    pub fn signed_by(&self, signed: Signed) -> Algorithm {
+        let strong = demands(&self.profiles).contains(&Demand::StrongAlgorithms);
+        let is_served = |one: &Algorithm| {
+            // FAPI 2.0 SP §5.4.1: no RS256, also for a client that registered before its profile.
+            Purpose::for_clients(*one).is_some() && (!strong || STRONG.contains(one))
+        };
+        let registered = signed.registered(&self.metadata).filter(is_served);
+        registered.unwrap_or(Purpose::IdToken.algorithm())
     }
 
     /// Whether `token` is its registration access token.

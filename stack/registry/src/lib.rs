@@ -14,6 +14,6 @@ pub mod user_code;
 
 pub use admission::RegistrationPolicy;
 pub use agent::{AgentRecord, HANDLE_BYTES_MAX, Registration, RegistrationRefusal};
-pub use client::{ClientLogout, ClientRecord, ClientRefusal, ClientState, Metadata};
+pub use client::{ClientLogout, ClientRecord, ClientRefusal, ClientState, Metadata, Signed};
 pub use node::NodeRecord;
 pub use user::{UserName, UserRecord};

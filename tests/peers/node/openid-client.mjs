@@ -1,7 +1,9 @@
 // An application as anyone would write it with `openid-client`, and the person it acts for.
 //
-//   node openid-client.mjs ISSUER AUDIENCE      with CODE (of `ada`) and TOKEN (to register) in its environment
+//   node openid-client.mjs ISSUER AUDIENCE      with CODE (of `ada`), TOKEN and TOKEN_RS256 (to register) in its
+//                                               environment
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import * as client from "openid-client";
 import { Browser, consent, signIn } from "./browser.mjs";
 
@@ -38,8 +40,8 @@ const metadata = {
   scope: "openid profile offline_access notes:read notes:write",
 };
 const proof = client.PrivateKeyJwt({ key: pair.privateKey, kid: "1" });
-const register = (initialAccessToken) =>
-  client.dynamicClientRegistration(new URL(issuer), metadata, proof, {
+const register = (initialAccessToken, more = {}) =>
+  client.dynamicClientRegistration(new URL(issuer), { ...metadata, ...more }, proof, {
     initialAccessToken,
     [client.customFetch]: watched,
   });
@@ -49,7 +51,9 @@ await assert.rejects(register(process.env.TOKEN), "it let one client in");
 
 const ada = new Browser(issuer);
 const tokens = await byCode();
-await signed();
+assert.equal(config.clientMetadata().id_token_signed_response_alg, "ES256", "it is told what it did not ask for");
+await signed(config);
+await byRsa();
 await Promise.all([byDevice(), byBackchannel()]);
 await refreshed(tokens);
 
@@ -93,7 +97,7 @@ async function byCode() {
 }
 
 // The request is an object that the client signed (RFC 9101), the answer one that the server did (JARM).
-async function signed() {
+async function signed(config) {
   const jarm = await client.discovery(new URL(issuer), config.clientMetadata().client_id, config.clientMetadata(), proof, {
     execute: [client.useJwtResponseMode],
   });
@@ -119,6 +123,56 @@ async function signed() {
   assert.deepEqual([...back.searchParams.keys()], ["response"]);
   const answer = await client.authorizationCodeGrant(jarm, back, checks, { resource: audience }, { DPoP: key });
   assert.equal(answer.scope, "notes:read");
+}
+
+// What is signed for it is signed by RS256, the default of OpenID Connect (Registration 1.0 §2), by a key that is
+// published: the library reads it and verifies.
+async function byRsa() {
+  const { jwks_uri } = config.serverMetadata();
+  const published = async () => (await (await fetch(jwks_uri)).json()).keys.filter(({ alg }) => alg === "RS256");
+  assert.deepEqual(await published(), [], "nobody asked for one");
+  const by = { id_token_signed_response_alg: "RS256", authorization_signed_response_alg: "RS256" };
+  const rsa = await register(process.env.TOKEN_RS256, by);
+  for (const name of Object.keys(by)) assert.equal(rsa.clientMetadata()[name], "RS256");
+  const [{ kty, e, n, kid, use }] = await published();
+  assert.deepEqual([kty, e, use, Buffer.from(n, "base64url").length * 8], ["RSA", "AQAB", "sig", 3072]);
+  client.enableNonRepudiationChecks(rsa);
+
+  const key = client.getDPoPHandle(rsa, await client.randomDPoPKeyPair("ES256"));
+  const checks = {
+    pkceCodeVerifier: client.randomPKCECodeVerifier(),
+    expectedState: client.randomState(),
+    expectedNonce: client.randomNonce(),
+    idTokenExpected: true,
+  };
+  const url = await client.buildAuthorizationUrlWithPAR(rsa, {
+    redirect_uri: redirect,
+    scope: "openid offline_access notes:read",
+    resource: audience,
+    state: checks.expectedState,
+    nonce: checks.expectedNonce,
+    code_challenge: await client.calculatePKCECodeChallenge(checks.pkceCodeVerifier),
+    code_challenge_method: "S256",
+  });
+  const back = await consent(ada, url);
+  const answer = await client.authorizationCodeGrant(rsa, back, checks, { resource: audience }, { DPoP: key });
+  const header = JSON.parse(Buffer.from(answer.id_token.split(".")[0], "base64url"));
+  assert.deepEqual([header.alg, header.kid], ["RS256", kid]);
+  const { at_hash, sub } = answer.claims();
+  const hash = createHash("sha256").update(answer.access_token).digest().subarray(0, 16).toString("base64url");
+  assert.deepEqual([sub, at_hash], ["user:ada", hash]);
+  await signed(rsa);
+
+  // Its twin with another signature is refused, so what was above is verified.
+  rsa[client.customFetch] = async (url, options) => {
+    const given = await fetch(url, options);
+    if (new URL(url).pathname !== "/token" || !given.ok) return given;
+    const body = await given.json();
+    body.id_token = body.id_token.replace(/[^.]+$/, "A".repeat(512));
+    return Response.json(body, { headers: given.headers });
+  };
+  const refresh = client.refreshTokenGrant(rsa, answer.refresh_token, { resource: audience }, { DPoP: key });
+  await assert.rejects(refresh, { code: "OAUTH_INVALID_RESPONSE" });
 }
 
 // The token serves through the gateway with its key alone; a refresh gives others of the same grant;

@@ -19,7 +19,7 @@ pub(crate) enum Command {
         does not follow this server, caches keys. Nobody has to do anything.")]
     Rotate {
         /// What it signs: x509-authority, jwt-svid, wit, access-token, txn-token, id-token,
-        /// client-assertion
+        /// id-token-rs256, id-token-ps256, id-token-eddsa, client-assertion
         purpose: String,
         /// When it begins to sign [default: as policy publishes keys ahead]
         #[arg(long = "in", value_name = "TIME", value_parser = crate::span::parse)]

@@ -84,7 +84,7 @@ impl From<&agents::Refusal> for Undone {
     fn from(refusal: &agents::Refusal) -> Self {
         use agents::Refusal as R;
         let (status, hint) = match refusal {
-            R::Registration(_) => (StatusCode::UNPROCESSABLE_ENTITY, None),
+            R::Registration(_) | R::KeyStore(_) => (StatusCode::UNPROCESSABLE_ENTITY, None),
             R::Assign(_) => (
                 StatusCode::CONFLICT,
                 Some("choose another name; a name stays with its agent, even a retired one"),

@@ -12,9 +12,9 @@ use api::{Audit, AuditFault, Entry, FeedState, Growing, Health, LogState, Tiles}
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use env::{
-    AssignedCredential, Change, Clock, CommitFault, Delegation, Entropy, Expect, Handle, Index,
-    IssueOrder, Key, KeyFault, Keys, Page, PeerFault, Peers, Purpose, Receipt, RenewOrder, Renewed,
-    Row, Sealed, Seq, Site, Snapshot, Store, Table, Unavailable, World,
+    AssignedCredential, CannotMake, Change, Clock, CommitFault, Delegation, Entropy, Expect,
+    Handle, Index, IssueOrder, Key, KeyFault, Keys, Page, PeerFault, Peers, Purpose, Receipt,
+    RenewOrder, Renewed, Row, Sealed, Seq, Site, Snapshot, Store, Table, Unavailable, World,
 };
 use flow::agents::Operator;
 use jose::{Algorithm, Jwk, PrivateKey, PublicKey, Signature};
@@ -286,6 +286,11 @@ impl Keys for TestKeys {
         let handle = Handle { purpose, id: format!("{}-{}", purpose.name(), keys.len()) };
         keys.insert(handle.clone(), (Arc::new(key), der));
         Ok((handle, public))
+    }
+
+    fn makes(&self, _: Purpose, algorithm: Algorithm) -> Result<(), CannotMake> {
+        let cannot = CannotMake { store: "test", algorithm };
+        (algorithm == Algorithm::Es256).then_some(()).ok_or(cannot)
     }
 
     fn public(&self, handle: &Handle) -> Result<PublicKey, KeyFault> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use env::{Handle, KeyFault, Keys, Purpose};
+use env::{CannotMake, Handle, KeyFault, Keys, Purpose};
 use jose::{Algorithm, PublicKey};
 use keys::{Address, Devices, Disk, KeyStore, Place, Token, TpmPlace};
 use tempfile::TempDir;
@@ -101,6 +101,18 @@ async fn signs(store: &KeyStore, handle: &Handle, key: &PublicKey, algorithm: Al
     assert_eq!(store.public(handle).unwrap().thumbprint(), key.thumbprint());
 }
 
+/// A key that nobody needs to start is made in the device or not at all, and it is said before.
+async fn not_made(store: &KeyStore, purpose: Purpose, place: &'static str) {
+    let algorithm = purpose.algorithm();
+    let cannot = CannotMake { store: place, algorithm };
+    assert_eq!(store.makes(purpose, algorithm), Err(cannot));
+    let before = store.count();
+    let refused = store.generate(purpose, algorithm).await.unwrap_err();
+    let said = format!("this server's key store (`{place}`) makes no {algorithm} keys");
+    assert!(refused.to_string().contains(&said), "{refused}");
+    assert_eq!(store.count(), before);
+}
+
 /// No file below `dir` has the bytes.
 fn nowhere(dir: &Path, ending: &str) -> bool {
     fs::read_dir(dir).unwrap().all(|entry| {
@@ -130,6 +142,10 @@ async fn s6_keys_live_in_a_token_and_end_there() {
         signs(&store, &handle, &key, algorithm).await;
         made.push((handle, key, algorithm));
     }
+    for purpose in [Purpose::IdTokenRs256, Purpose::IdTokenPs256] {
+        not_made(&store, purpose, "pkcs11").await;
+    }
+    assert_eq!(store.makes(Purpose::IdTokenEddsa, Algorithm::EdDsa), Ok(()));
     assert!(nowhere(&site.dir.join("keys-demo.example-server"), ".key"));
     assert!(store.is_sealed());
     // A workload's own key is one to hand out, so it is not made there.
@@ -304,6 +320,9 @@ async fn s6_keys_live_in_a_tpm_and_their_blobs_beside_the_state() {
     }
     for (handle, key) in &made {
         signs(&store, handle, key, Algorithm::Es256).await;
+    }
+    for purpose in [Purpose::IdTokenRs256, Purpose::IdTokenPs256, Purpose::IdTokenEddsa] {
+        not_made(&store, purpose, "tpm").await;
     }
     assert!(nowhere(&dir.path().join("keys-server"), ".key"));
     // An agent's key ends with the process, and a TPM has no Ed25519: the log's lies on disk.

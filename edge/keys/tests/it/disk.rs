@@ -3,6 +3,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use env::{Handle, KeyFault, Keys, Purpose};
 use jose::Algorithm;
@@ -392,4 +394,35 @@ async fn debug_shows_no_key() {
     assert_eq!(secret.len(), 43);
     assert!(!shown.contains(secret) && !shown.contains(SECRET), "{shown}");
     assert!(shown.contains("SealingKey(…)") && shown.contains("is_sealed: false"), "{shown}");
+}
+
+/// An RSA key takes some hundred milliseconds to make: this runtime has one thread, and goes on.
+#[tokio::test]
+async fn an_rsa_key_is_made_and_used_beside_what_else_is_served() {
+    let place = Place::new();
+    let disk = Arc::new(place.open());
+    let making = (0..3).map(|_| {
+        let disk = Arc::clone(&disk);
+        tokio::spawn(async move {
+            let made = disk.generate(Purpose::IdTokenRs256, Algorithm::Rs256).await;
+            let (handle, key) = made.unwrap();
+            let signature = disk.sign(&handle, b"message").await.unwrap();
+            key.verify(Algorithm::Rs256, b"message", signature.as_bytes()).unwrap();
+            signature.as_bytes().len() * 8
+        })
+    });
+    let making: Vec<_> = making.collect();
+    let mut turns = 0;
+    while !making.iter().all(tokio::task::JoinHandle::is_finished) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        turns += 1;
+    }
+    for made in making {
+        assert_eq!(made.await.unwrap(), 3_072);
+    }
+    assert!(turns >= 10, "{turns}");
+    let again = place.open();
+    let handles = again.handles(Purpose::IdTokenRs256);
+    assert_eq!(handles.len(), 3);
+    assert!(signs(&again, &handles[0]).await);
 }

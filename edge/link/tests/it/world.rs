@@ -8,8 +8,8 @@ use std::time::Instant;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use env::{
-    Change, Clock, CommitFault, Entropy, Expect, Handle, Index, Key, KeyFault, Keys, Page, Peers,
-    Purpose, Receipt, Row, Seq, Site, Snapshot, Store, Table, Unavailable, World,
+    CannotMake, Change, Clock, CommitFault, Entropy, Expect, Handle, Index, Key, KeyFault, Keys,
+    Page, Peers, Purpose, Receipt, Row, Seq, Site, Snapshot, Store, Table, Unavailable, World,
 };
 use jose::{Algorithm, PrivateKey, PublicKey, Signature};
 use monitoring::{Component, Record};
@@ -169,6 +169,11 @@ impl Keys for TestKeys {
         let handle = Handle { purpose, id: public.thumbprint().to_base64url() };
         self.keys.lock().unwrap().insert(handle.clone(), pkcs8);
         Ok((handle, public))
+    }
+
+    fn makes(&self, _: Purpose, algorithm: Algorithm) -> Result<(), CannotMake> {
+        let cannot = CannotMake { store: "test", algorithm };
+        (algorithm == Algorithm::Es256).then_some(()).ok_or(cannot)
     }
 
     fn public(&self, handle: &Handle) -> Result<PublicKey, KeyFault> {

@@ -76,7 +76,8 @@ pub(super) async fn make<W: World>(
         }
         let refresh_token = response.refresh_token.clone();
         let beside = (&token, refresh_token.as_deref());
-        match id_token::beside(world, facts, (asked, brought), held, beside).await? {
+        let facet = people.facet(&held.client_id);
+        match id_token::beside(world, facts, (asked, brought), (held, &facet), beside).await? {
             Ok(id_token) => response.id_token = id_token,
             Err(fault) => return Ok(Err(Refusal::Unmakeable(fault))),
         }

@@ -7,7 +7,7 @@ use authorization::grants::Standing;
 use env::{Key, Store, Stored, Unavailable, World};
 use identifier::Kind;
 use pdp::{Principal, PrincipalKind};
-use registry::{AgentRecord, ClientRecord, UserRecord};
+use registry::{AgentRecord, ClientRecord, Signed, UserRecord};
 
 /// How identifiers of ours begin: what has one of these forms and is not in the registry is
 /// unknown, not foreign.
@@ -78,7 +78,8 @@ impl People {
             (Some(agent), _) => agent.entry.client.clone(),
             (None, Some(client)) => {
                 let scope = Some(client.metadata.scope.clone()).filter(|scope| !scope.is_empty());
-                Facet { scope_max: scope, ..Facet::default() }
+                let signed = Some(client.signed_by(Signed::IdToken));
+                Facet { scope_max: scope, id_token_signed_response_alg: signed, ..Facet::default() }
             }
             (None, None) => Facet::default(),
         }

@@ -6,16 +6,15 @@ use authorization::granted::refresh::{Shown, Text};
 use authorization::granted::{Binding, GrantRecord};
 use authorization::policy::SubjectToken;
 use authorization::presented::{self, Presented};
-use credential::Purpose;
 use env::{Entity, Entropy, Index, Store, Unavailable, World};
 use jose::{KeySet, Unverified};
 use oauth::TokenType;
 use oauth::token_request::TokenExchange;
 use openid::id_token::IdToken;
 
-use super::{Asked, Refusal, ring};
+use super::{Asked, Refusal};
 use crate::facts::{Basis, one};
-use crate::sign::ALGORITHM;
+use crate::for_clients;
 
 /// Grants of a client that are looked at for the one of an ID token.
 const GRANTS_MAX: usize = 1_024;
@@ -105,11 +104,11 @@ async fn of_id_token<W: World>(
         Ok(token) => token,
         Err(error) => return Ok(Err(error.into())),
     };
-    let ring = ring(facts, Purpose::IdToken)?;
+    let ring = for_clients::ring(world, token.header().algorithm()).await?;
     let keys: Vec<_> = ring.published(asked.now).map(|key| key.public.clone()).collect();
     let keys = KeySet::new(keys).map_err(|error| Unavailable::of("keys", error))?;
     let skew = facts.set().domain().bounds.clock_skew;
-    let verified = match token.verify(&keys, &[ALGORITHM], asked.now, skew) {
+    let verified = match token.verify(&keys, &for_clients::ALGORITHMS, asked.now, skew) {
         Ok(verified) => verified,
         Err(error) => return Ok(Err(error.into())),
     };

@@ -82,6 +82,34 @@ fn backchannel_2_5_clients_are_told_until_they_answer() {
     });
 }
 
+/// Back-Channel Logout 1.0 §2.6: "Validate the "alg" (algorithm) Header Parameter in the same way it
+/// is validated for ID Tokens."
+#[test]
+fn backchannel_2_4_a_logout_token_is_signed_as_id_tokens_are() {
+    story(|sim| async move {
+        let branch = Branch::open(&sim, "").await;
+        let world = branch.house.world();
+        branch.house.add("ada").await;
+        let signed = branch.house.signed(&browser("a", None), "ada").await;
+        let told = client("client-1", Some("https://client.example/logout"));
+        let member = registry::Signed::IdToken.member();
+        let metadata = told.metadata.with(member, "RS256".into()).unwrap();
+        world.store().put(&ClientRecord { metadata, ..told });
+        let clients = ["client-1".to_owned()].into();
+        world.store().put(&Session { clients, ..signed.session.clone() });
+        let by = sessions::By::Owner("user:ada");
+        sessions::end(&*world, by, &signed.session.id, "bye").await.unwrap().into_value().unwrap();
+        let due = leave::agenda(&*world).await.unwrap().due;
+        assert_eq!(leave::tell(&*world, &due[0]).await.unwrap(), Told::Done);
+        let (_, body) = branch.company.inner.lock().unwrap().forms[0].clone();
+        let form = Form::parse(body.as_bytes()).unwrap();
+        let token = jose::Unverified::<LogoutToken>::parse(form.get("logout_token").unwrap());
+        let keys = flow::publish::jwks(&*world).await.unwrap();
+        let (now, by) = (world.clock().now(), [Algorithm::Rs256]);
+        token.unwrap().verify(&keys, &by, now, Span::ZERO).unwrap();
+    });
+}
+
 /// RP-Initiated Logout 1.0 §2 and §3.
 #[test]
 fn rp_initiated_2_a_client_sends_somebody_to_leave() {
@@ -91,7 +119,7 @@ fn rp_initiated_2_a_client_sends_somebody_to_leave() {
         branch.house.add("ada").await;
         let signed = branch.house.signed(&browser("a", None), "ada").await;
         world.store().put(&client("client-1", None));
-        let hint = |sid: &str, audience: &str| {
+        let told = |ring: Purpose, sid: &str, audience: &str| {
             let (world, sid) = (branch.house.world(), sid.to_owned());
             let client = ClientId::parse(audience).unwrap();
             async move {
@@ -100,17 +128,16 @@ fn rp_initiated_2_a_client_sends_somebody_to_leave() {
                 let us = Issuer::parse(ISSUER).unwrap();
                 let mut claims = IdTokenClaims::new(us, subject, &client, now, life);
                 claims.sid = Some(sid);
-                let ring =
-                    flow::facts::one::<_, credential::KeyRing>(&*world, Purpose::IdToken.name());
+                let ring = flow::facts::one::<_, credential::KeyRing>(&*world, ring.name());
                 let ring = ring.await.unwrap().unwrap();
-                let key = ring.signer(now).unwrap();
-                let input = SigningInput::<IdToken>::new(Algorithm::Es256, Some(&key.kid), &claims);
-                let input = input.unwrap();
-                let handle = env::Handle { purpose: Purpose::IdToken, id: key.kid.to_string() };
+                let (key, by) = (ring.signer(now).unwrap(), ring.purpose.algorithm());
+                let input = SigningInput::<IdToken>::new(by, Some(&key.kid), &claims).unwrap();
+                let handle = env::Handle { purpose: ring.purpose, id: key.kid.to_string() };
                 let signature = env::Keys::sign(world.keys(), &handle, input.bytes()).await;
                 input.attach(signature.unwrap()).into_string()
             }
         };
+        let hint = |sid: &str, audience: &str| told(Purpose::IdToken, sid, audience);
         let cookie = signed.cookie.expose();
         let here = browser("a", Some(cookie));
         let asked = |text: String| {
@@ -143,6 +170,18 @@ fn rp_initiated_2_a_client_sends_somebody_to_leave() {
             assert_eq!(asked(query).await.err(), Some(refusal));
         }
         let forged = asked(format!("id_token_hint={}x", &mine[..mine.len() - 1])).await;
+        assert!(matches!(forged.err(), Some(leave::Refusal::Hint(_))));
+        // By the key that the client's ID tokens are signed with.
+        let by_rs256 = r#"{"id_token_signed_response_alg":"RS256","grant_types":["client_credentials"],
+            "token_endpoint_auth_method":"spiffe_jwt","spiffe_id":"spiffe://demo.example/a"}"#;
+        let operator = branch.house.domain.operator();
+        let terms = flow::clients::Terms::default();
+        let done = flow::clients::register(&*world, &operator, by_rs256, &terms).await;
+        done.unwrap().into_value().unwrap();
+        let by_rsa = told(Purpose::IdTokenRs256, &signed.session.id, "client-1").await;
+        assert!(!asked(format!("id_token_hint={by_rsa}")).await.unwrap().confirm);
+        let forged = format!("{}.{}", by_rsa.rsplit_once('.').unwrap().0, "A".repeat(342));
+        let forged = asked(format!("id_token_hint={forged}")).await;
         assert!(matches!(forged.err(), Some(leave::Refusal::Hint(_))));
         branch.house.domain.server.clock().forth(Span::from_seconds(3_000));
         assert!(!asked(format!("id_token_hint={mine}")).await.unwrap().confirm, "expired is fine");

@@ -9,4 +9,6 @@ mod endpoint;
 #[cfg(test)]
 mod manage;
 #[cfg(test)]
+mod signed;
+#[cfg(test)]
 mod statements;

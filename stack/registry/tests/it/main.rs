@@ -43,6 +43,7 @@ fn entry(kind: Kind) -> Registration {
             scope_max: ScopeSet::parse("read write").ok(),
             callable: true,
             redirects: None,
+            ..Facet::default()
         },
         downstream: false,
     }

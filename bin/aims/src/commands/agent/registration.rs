@@ -157,7 +157,7 @@ impl Arguments {
                 KeysName::Handed => KeyHolding::Handed,
                 KeysName::Kept => KeyHolding::Kept,
             }),
-            client: Facet { scope_max, callable: self.callable, redirects: None },
+            client: Facet { scope_max, callable: self.callable, ..Facet::default() },
             downstream: self.downstream,
         })
     }
