@@ -154,7 +154,9 @@ where
     let forward = exchange::forward(&call, permitted.resource, &swapped);
     // docs/design.md §7: an action that may have effects is forwarded only when its decision is
     // durable; one that policy marks read-only may be forwarded while the append runs.
-    let (receipt, answer) = if permitted.wanted.read_only {
+    // What a human approved once goes on once, however little it changes.
+    let once = record.attestation.contains_key(challenge::APPROVED);
+    let (receipt, answer) = if permitted.wanted.read_only && !once {
         let (committed, answer) = both(world.store().commit(change), send(forward)).await;
         match receipt(world, record, permitted.refused, committed).await? {
             Ok(receipt) => (receipt, answer),

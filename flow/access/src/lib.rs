@@ -14,6 +14,7 @@ pub mod discovery;
 pub mod documents;
 pub mod ends;
 pub mod feed;
+pub mod handed;
 pub mod id_token;
 pub mod introspect;
 pub mod opaque;

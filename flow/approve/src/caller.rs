@@ -204,6 +204,11 @@ impl Known {
 }
 
 impl Asker {
+    /// Whether it is an agent or service of ours, which can prove itself to another.
+    pub(crate) fn is_workload(&self) -> bool {
+        matches!(self.principal.kind, PrincipalKind::Agent | PrincipalKind::Service)
+    }
+
     /// Refuses a grant that the client did not register.
     pub(crate) fn may(&self, grant: GrantType) -> Result<(), Refusal> {
         match &self.grants {

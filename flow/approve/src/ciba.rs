@@ -2,8 +2,8 @@
 //! are signed in (AUTHZ-17). The client polls for the answer, is told that there is one, or is sent
 //! it, as it registered (§5).
 
-use access::documents;
 use access::token::client::ClientRefusal;
+use access::{documents, handed as handed_to};
 use approval::{Asks, Front, Kind, Notify, Whom};
 use authentication::session::Acr;
 use authentication::{Once, private_key_jwt};
@@ -121,6 +121,9 @@ async fn pose<W: World>(
         Ok(read) => read,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    if let Err(refusal) = handed(world, known, &asker, &request).await? {
+        return Ok(Err(refusal));
+    }
     let user = match hint::user(world, known, &asker, &request.hint).await? {
         Ok(user) => user,
         Err(refusal) => return Ok(Err(refusal)),
@@ -267,6 +270,20 @@ fn read_for<W: World>(
     read(known, asker, outside)
 }
 
+/// Whether the agents may be handed anything that the request names.
+async fn handed<W: World>(
+    world: &W,
+    known: &Known,
+    asker: &Asker,
+    request: &BackchannelRequest,
+) -> Result<Result<(), Refusal>, Unavailable> {
+    let asked = match wanted(world, known, asker, request) {
+        Ok(asked) => asked,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    Ok(handed_to::fit(world, &asked, asker.is_workload()).await?.map_err(Refusal::from))
+}
+
 /// What the request is for.
 fn wanted<W: World>(
     world: &W,
@@ -279,8 +296,8 @@ fn wanted<W: World>(
         resources: &request.resources,
         details: request.authorization_details.as_ref(),
     };
-    let resources = known.facts.set().resources();
-    Ok(wanted.read(resources, &world.site().gateway, asker.widest.as_ref())?)
+    let place = known.facts.set().place(&world.site().gateway);
+    Ok(wanted.read(place, asker.widest.as_ref())?)
 }
 
 /// What is asked, in either form.

@@ -5,6 +5,7 @@
 //! lives for minutes, guesses are few, the user confirms always, also where the code came with the
 //! link, and sees who asks, from where, and for what.
 
+use access::handed;
 use approval::approval::NotAllowed;
 use approval::{Approval, Asks, Front, Kind, State, Ticket, Whom, ticket};
 use authorization::asked::Wanted;
@@ -82,9 +83,13 @@ async fn pose<W: World>(
         details: request.authorization_details.as_ref(),
     };
     let set = known.facts.set();
-    let read = wanted.read(set.resources(), &world.site().gateway, asker.widest.as_ref());
+    let read = wanted.read(set.place(&world.site().gateway), asker.widest.as_ref());
     // Who answers is not known yet: policy is asked about nobody now, and about them when they
     // answer.
+    let read = match read {
+        Ok(asked) => handed::fit(world, &asked, asker.is_workload()).await?.map(|()| asked),
+        Err(refused) => Err(refused),
+    };
     let permitted = read.map_err(Refusal::from);
     let permitted = permitted.and_then(|asked| {
         let wants = ask::demanded(world, known, &asker, &asked)?;

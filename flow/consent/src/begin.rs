@@ -103,6 +103,10 @@ pub async fn begin<W: World>(
     };
     let signed = signed(world, browser).await?;
     let posed = match pose(&facts, world.site(), client, &by, &form) {
+        Ok(posed) => pose::handed(world, posed).await?,
+        refused => refused,
+    };
+    let posed = match posed {
         Ok(posed) => posed,
         Err(Unposed::Page(fault)) => return Ok(Begun::Page(fault)),
         Err(Unposed::Client(to, refusal)) => {

@@ -106,6 +106,11 @@ pub enum Unfit {
 }
 
 impl Client {
+    /// Whether it is an agent or service of ours, which can prove itself to another.
+    pub(crate) const fn is_workload(&self) -> bool {
+        matches!(self.asker.kind, AskerKind::Agent { .. })
+    }
+
     /// The client of that id, if it may send users here.
     pub(crate) fn find(id: &ClientId, rows: &Snapshot) -> Result<Result<Self, Unfit>, Unavailable> {
         if let Some(agent) = rows.get::<AgentRecord>(id.as_str())? {

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use access::documents;
 use access::publish::REQUEST_OBJECTS;
+use access::{documents, handed};
 use authentication::session::Acr;
 use authorization::asked::{self, Asked};
 use authorization::interaction::CameBy;
 use authorization::profile::{AtAuthorization, Demand, STRONG, Unmet, of_asker, of_authorization};
-use env::{Site, Unavailable};
+use env::{Site, Unavailable, World};
 use jose::{KeySet, Unverified};
 use oauth::authorization_request::{AuthorizationRequest, ReplyTo, ResponseMode};
 use oauth::form::Form;
@@ -75,6 +75,20 @@ pub(crate) fn pose(
     }
 }
 
+/// The question, if the agents that it names may be handed anything.
+pub(crate) async fn handed<W: World>(
+    world: &W,
+    posed: Posed,
+) -> Result<Result<Posed, Unposed>, Unavailable> {
+    let fit = handed::fit(world, &posed.asked, posed.client.is_workload()).await?;
+    Ok(match fit {
+        Ok(()) => Ok(posed),
+        Err(refused) => {
+            Err(Unposed::Client(Box::new((posed.client, posed.to)), Refusal::Request(refused)))
+        }
+    })
+}
+
 /// Where the answer goes. From here on a refusal reaches the client.
 fn reply_to(client: &Client, form: &Form) -> Result<To, PageFault> {
     let reply = ReplyTo::read(form)?;
@@ -114,9 +128,7 @@ fn read(
     if request.code_challenge.is_none() {
         return Err(refused(Refused::missing("code_challenge", "RFC 9700 §2.1.1")));
     }
-    let resources = facts.set().resources();
-    let widest = client.widest.as_ref();
-    let asked = asked::asked(&request, resources, &site.gateway, widest)?;
+    let asked = asked::asked(&request, facts.set().place(&site.gateway), client.widest.as_ref())?;
     let wants = of_targets(facts, site, &asked);
     of_asker(&wants, &client.lacks)?;
     of_authorization(&wants, shown(by, form))?;
@@ -184,8 +196,8 @@ pub(crate) fn object(
     };
     // What it is for is known now, and may demand more of how it is signed.
     let request = AuthorizationRequest::parse(&form).ok();
-    let (resources, widest) = (facts.set().resources(), client.widest.as_ref());
-    let asked = request.and_then(|one| asked::asked(&one, resources, &site.gateway, widest).ok());
+    let (place, widest) = (facts.set().place(&site.gateway), client.widest.as_ref());
+    let asked = request.and_then(|one| asked::asked(&one, place, widest).ok());
     let wants = asked.map(|asked| of_targets(facts, site, &asked)).unwrap_or_default();
     if wants.is_subset(&client.demands) {
         return Ok(Ok(form));

@@ -248,7 +248,10 @@ async fn keep<W: World>(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let by = CameBy::Pushed { hash: String::new(), signed };
-    let posed = pose(&facts, world.site(), client, &by, &form);
+    let posed = match pose(&facts, world.site(), client, &by, &form) {
+        Ok(posed) => pose::handed(world, posed).await?,
+        refused => refused,
+    };
     match posed {
         Ok(_) => {}
         Err(Unposed::Page(fault)) => return Ok(Err(fault.into())),

@@ -2,10 +2,12 @@
 //! RFC 8707, RFC 9396; AUTHZ-06, AUTHZ-10).
 //!
 //! In scope: which resource each scope and each object of `authorization_details` belongs to, and
-//! what they mean. Not here: whether policy permits it (`pdp`), whether the user does.
+//! what they mean; what an agent is asked to be handed. Not here: whether policy permits it (`pdp`),
+//! whether the user does, whether the agent is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use identifier::Kind;
 use oauth::authorization_details::{AuthorizationDetails, Detail};
 use oauth::authorization_request::{AuthorizationRequest, RequestRefused};
 use oauth::error::ErrorCode;
@@ -13,6 +15,7 @@ use oauth::parameter::{Refused, steers};
 use oauth::{Resource, Scope, ScopeSet};
 use serde::Serialize;
 use serde_json::Value;
+use wimse::{Origin, WorkloadId};
 
 use crate::audience::Audience;
 use crate::granted::Granted;
@@ -62,6 +65,9 @@ pub struct Target {
     pub scopes: Vec<AskedScope>,
     /// The objects of `authorization_details`.
     pub details: Vec<AskedDetail>,
+    /// Whether it is an agent, which is handed rights for others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_agent: bool,
 }
 
 /// One scope.
@@ -95,12 +101,34 @@ pub struct AskedDetail {
     pub lines: Vec<(String, String)>,
 }
 
+/// What may be asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The resources of policy.
+    pub resources: &'a [ResourcePolicy],
+    /// The gateway's URL, below which they are.
+    pub gateway: &'a str,
+    /// What our agents belong to.
+    pub origin: &'a Origin,
+}
+
+/// What people call an agent that is named as a target (S4 §10.3.3): its kind and name; `None` for
+/// what is no agent or service of ours.
+pub fn agent_title(audience: &str, origin: &Origin) -> Option<String> {
+    let id = WorkloadId::parse(audience).ok().filter(|id| id.is_member_of(origin))?;
+    let kinds = [Kind::Agent, Kind::Service].map(Kind::segment);
+    let segments: Vec<_> = id.segments().collect();
+    match segments.as_slice() {
+        [kind, name] if kinds.contains(kind) => Some(format!("{kind} {name}")),
+        _ => None,
+    }
+}
+
 /// Reads what `request` asks for. `widest` is what the client may ever ask for, where that is
 /// bounded.
 pub fn asked(
     request: &AuthorizationRequest,
-    resources: &[ResourcePolicy],
-    gateway: &str,
+    place: Place<'_>,
     widest: Option<&ScopeSet>,
 ) -> Result<Asked, RequestRefused> {
     let wanted = Wanted {
@@ -108,7 +136,7 @@ pub fn asked(
         resources: &request.resources,
         details: request.authorization_details.as_ref(),
     };
-    wanted.read(resources, gateway, widest)
+    wanted.read(place, widest)
 }
 
 /// What any request for a user asks for, in a browser or without one (RFC 8628 §3.1, CIBA Core 1.0
@@ -127,18 +155,16 @@ impl Wanted<'_> {
     /// Reads it, as [`asked`] does.
     pub fn read(
         &self,
-        resources: &[ResourcePolicy],
-        gateway: &str,
+        place: Place<'_>,
         widest: Option<&ScopeSet>,
     ) -> Result<Asked, RequestRefused> {
-        read(self, resources, gateway, widest)
+        read(self, place, widest)
     }
 }
 
 fn read(
     wanted: &Wanted<'_>,
-    resources: &[ResourcePolicy],
-    gateway: &str,
+    place: Place<'_>,
     widest: Option<&ScopeSet>,
 ) -> Result<Asked, RequestRefused> {
     let (openid, scopes) = split(wanted.scope);
@@ -148,7 +174,7 @@ fn read(
         let what = format!("`{scope}`, which is not among those the client registered");
         return Err(refused(ErrorCode::InvalidScope, Refused::form("scope", SCOPE, what)));
     }
-    let mut found = Found { resources, gateway, targets: BTreeMap::new() };
+    let mut found = Found { place, targets: BTreeMap::new() };
     for resource in wanted.resources {
         found.name(resource.as_str())?;
     }
@@ -165,7 +191,11 @@ fn read(
     // fail the request". The default is all of a resource that was named: policy and user take
     // from it.
     for target in targets.iter_mut().filter(|target| target.is_bare()) {
-        let policy = resources.iter().find(|one| one.name == target.name);
+        // An agent has no scopes of its own: what it is handed is said.
+        if target.is_agent {
+            return Err(refused(ErrorCode::InvalidScope, Refused::missing("scope", SCOPE)));
+        }
+        let policy = place.resources.iter().find(|one| one.name == target.name);
         let all = policy
             .into_iter()
             .flat_map(|policy| policy.scopes.keys().map(move |scope| scope_of(policy, scope)));
@@ -188,15 +218,20 @@ fn split(scope: Option<&ScopeSet>) -> (ScopeSet, ScopeSet) {
 }
 
 struct Found<'a> {
-    resources: &'a [ResourcePolicy],
-    gateway: &'a str,
+    place: Place<'a>,
     targets: BTreeMap<String, Target>,
 }
 
 impl<'a> Found<'a> {
     fn name(&mut self, audience: &str) -> Result<(), RequestRefused> {
-        let resources = self.resources;
-        let known = resources.iter().find(|one| one.audience(self.gateway) == audience);
+        let Place { resources, gateway, origin } = self.place;
+        if let Some(title) = agent_title(audience, origin) {
+            let name = title.rsplit(' ').next().unwrap_or_default().to_owned();
+            let target = Target { is_agent: true, ..Target::of(audience.to_owned(), name, title) };
+            self.targets.entry(audience.to_owned()).or_insert(target);
+            return Ok(());
+        }
+        let known = resources.iter().find(|one| one.audience(gateway) == audience);
         // RFC 8707 §2: "invalid_target: The requested resource is invalid, missing, unknown, or
         // malformed."
         let unknown = || {
@@ -208,13 +243,10 @@ impl<'a> Found<'a> {
     }
 
     fn target(&mut self, policy: &ResourcePolicy) -> &mut Target {
-        let audience = policy.audience(self.gateway);
-        self.targets.entry(audience.clone()).or_insert_with(|| Target {
-            audience,
-            name: policy.name.clone(),
-            title: policy.title.clone().unwrap_or_else(|| policy.name.clone()),
-            scopes: Vec::new(),
-            details: Vec::new(),
+        let audience = policy.audience(self.place.gateway);
+        self.targets.entry(audience.clone()).or_insert_with(|| {
+            let title = policy.title.clone().unwrap_or_else(|| policy.name.clone());
+            Target::of(audience, policy.name.clone(), title)
         })
     }
 
@@ -225,14 +257,21 @@ impl<'a> Found<'a> {
         knows: impl Fn(&ResourcePolicy) -> bool,
     ) -> Vec<&'a ResourcePolicy> {
         let asked = |one: &&ResourcePolicy| {
-            !named || self.targets.contains_key(&one.audience(self.gateway))
+            !named || self.targets.contains_key(&one.audience(self.place.gateway))
         };
-        self.resources.iter().filter(asked).filter(|one| knows(one)).collect()
+        self.place.resources.iter().filter(asked).filter(|one| knows(one)).collect()
     }
 
     fn scope(&mut self, scope: &Scope, named: bool) -> Result<(), RequestRefused> {
         let knowing = self.which(named, |one| one.scopes.contains_key(scope));
-        if knowing.is_empty() {
+        // An agent may be handed what some resource knows: it uses it there, by exchange.
+        let handed = agents_scope(self.place.resources, scope);
+        let mut agents = self.targets.values_mut().filter(|target| target.is_agent).peekable();
+        let is_handed = agents.peek().is_some() && handed.is_some();
+        for agent in agents {
+            agent.scopes.extend(handed.clone());
+        }
+        if knowing.is_empty() && !is_handed {
             // RFC 6749 §4.1.2.1: "invalid_scope: The requested scope is invalid, unknown, or
             // malformed."
             let why = Refused::value("scope", SCOPE, scope.as_str());
@@ -249,7 +288,7 @@ impl<'a> Found<'a> {
 
     fn detail(&mut self, detail: &Detail, named: bool) -> Result<(), RequestRefused> {
         let error = ErrorCode::InvalidAuthorizationDetails;
-        let gateway = self.gateway;
+        let gateway = self.place.gateway;
         let knowing = self.which(named, |one| {
             let here = one.audience(gateway);
             // RFC 9396 §2.2: "locations: An array of strings representing the location of the
@@ -288,6 +327,19 @@ fn scope_of(policy: &ResourcePolicy, scope: &Scope) -> AskedScope {
     let actions =
         of_it.map(|action| AskedAction { name: action_name(action), read_only: action.read_only });
     AskedScope { scope: scope.clone(), words, actions: actions.collect() }
+}
+
+/// A scope in the hands of an agent: what it means at each resource that knows it.
+fn agents_scope(resources: &[ResourcePolicy], scope: &Scope) -> Option<AskedScope> {
+    let knowing: Vec<_> = resources.iter().filter(|one| one.scopes.contains_key(scope)).collect();
+    let told: Vec<_> = knowing.iter().map(|one| (*one, scope_of(one, scope))).collect();
+    let words = told.iter().map(|(policy, one)| {
+        let title = policy.title.as_ref().unwrap_or(&policy.name);
+        format!("{} ({title})", one.words)
+    });
+    let words = words.collect::<Vec<_>>().join(", ");
+    let actions = told.iter().flat_map(|(_, one)| one.actions.clone()).collect();
+    (!knowing.is_empty()).then(|| AskedScope { scope: scope.clone(), words, actions })
 }
 
 fn action_name(action: &Action) -> String {
@@ -356,6 +408,11 @@ fn cut(text: &str) -> String {
 }
 
 impl Target {
+    fn of(audience: String, name: String, title: String) -> Self {
+        let (scopes, details) = (Vec::new(), Vec::new());
+        Self { audience, name, title, scopes, details, is_agent: false }
+    }
+
     fn is_bare(&self) -> bool {
         self.scopes.is_empty() && self.details.is_empty()
     }
@@ -413,6 +470,7 @@ mod tests {
     use super::*;
 
     const GATEWAY: &str = "https://gateway.example";
+    const AGENT: &str = "resource=spiffe://a.example/agent/b";
 
     fn resources() -> Vec<ResourcePolicy> {
         let of = |text: &str| serde_json::from_str(text).unwrap();
@@ -430,10 +488,18 @@ mod tests {
         ]
     }
 
+    fn origin() -> Origin {
+        Origin::parse("spiffe://a.example").unwrap()
+    }
+
+    fn place<'a>(resources: &'a [ResourcePolicy], origin: &'a Origin) -> Place<'a> {
+        Place { resources, gateway: GATEWAY, origin }
+    }
+
     fn ask(query: &str) -> Result<Asked, RequestRefused> {
         let form = format!("response_type=code&client_id=c&{query}");
         let request = AuthorizationRequest::parse(&Form::parse(form.as_bytes()).unwrap()).unwrap();
-        asked(&request, &resources(), GATEWAY, None)
+        asked(&request, place(&resources(), &origin()), None)
     }
 
     /// Each target with its scopes, and the scopes of OpenID Connect.
@@ -461,6 +527,9 @@ mod tests {
             (ledger.clone(), "ledger[pay read]"),
             ("scope=note".to_owned(), "crm[note]"),
             ("scope=openid+profile".to_owned(), "openid profile"),
+            // An agent is handed what it is to use elsewhere.
+            (format!("scope=read&{AGENT}"), "b[read]"),
+            (format!("scope=read+pay&{AGENT}&{crm}"), "crm[read] b[pay read]"),
         ] {
             assert_eq!(told(&query), expect, "{query}");
         }
@@ -468,6 +537,17 @@ mod tests {
             ("scope=read".to_owned(), "invalid_target: `scope`"),
             ("scope=nothing".to_owned(), "invalid_scope: `scope`"),
             (format!("scope=note&{ledger}"), "invalid_scope: `scope`"),
+            // It is said what an agent is handed, some resource knows it, and it is one of ours.
+            (AGENT.to_owned(), "invalid_scope: `scope`"),
+            (format!("scope=nothing&{AGENT}"), "invalid_scope: `scope`"),
+            (
+                "scope=read&resource=spiffe://b.example/agent/b".to_owned(),
+                "invalid_target: `resource`",
+            ),
+            (
+                "scope=read&resource=spiffe://a.example/aims/node/b".to_owned(),
+                "invalid_target: `resource`",
+            ),
             ("resource=https://other.example".to_owned(), "invalid_target: `resource`"),
             (String::new(), "invalid_scope: `scope` is absent"),
         ] {
@@ -480,7 +560,8 @@ mod tests {
         let form = Form::parse(b"response_type=code&client_id=c&scope=note").unwrap();
         let request = AuthorizationRequest::parse(&form).unwrap();
         let narrow = ScopeSet::parse("read").unwrap();
-        let refused = asked(&request, &resources(), GATEWAY, Some(&narrow)).unwrap_err();
+        let (resources, origin) = (resources(), origin());
+        let refused = asked(&request, place(&resources, &origin), Some(&narrow)).unwrap_err();
         assert_eq!(refused.error, ErrorCode::InvalidScope);
     }
 

@@ -188,6 +188,8 @@ pub struct AtToken {
     pub proved: bool,
     /// What its assertion was signed with, if it was one.
     pub algorithm: Option<Algorithm>,
+    /// What its DPoP proof was signed with, if there was one.
+    pub dpop: Option<Algorithm>,
     /// Whether what is issued will be bound to a key.
     pub bound: bool,
     /// Whether `resource` or `audience` is named.
@@ -196,7 +198,9 @@ pub struct AtToken {
 
 /// What a request to the token endpoint must be under these demands.
 pub fn of_token_request(demands: &BTreeSet<Demand>, at: AtToken) -> Result<(), Unmet> {
-    let strong = at.algorithm.is_none_or(|algorithm| STRONG.contains(&algorithm));
+    // FAPI 2.0 SP §5.4.1 is about all JWTs: the proof is one, too.
+    let mut algorithms = [at.algorithm, at.dpop].into_iter().flatten();
+    let strong = algorithms.all(|algorithm| STRONG.contains(&algorithm));
     first(
         demands,
         &[
@@ -321,12 +325,14 @@ mod tests {
         let good = AtToken {
             proved: true,
             algorithm: Some(Algorithm::Es256),
+            dpop: Some(Algorithm::EdDsa),
             bound: true,
             resource: true,
         };
         let tokens = [
             (AtToken { proved: false, ..good }, D::ProvesAKey),
             (AtToken { algorithm: Some(Algorithm::Rs256), ..good }, D::StrongAlgorithms),
+            (AtToken { dpop: Some(Algorithm::Rs256), ..good }, D::StrongAlgorithms),
             (AtToken { bound: false, ..good }, D::BoundTokens),
             (AtToken { resource: false, ..good }, D::NamesResource),
         ];

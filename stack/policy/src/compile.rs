@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use authorization::asked::Place;
 use authorization::profile::{Demand, demands};
 use authorization::{Audience, ResourcePolicy};
 use credential::federation::Terms;
@@ -111,6 +112,11 @@ impl PolicySet {
     /// The protected resources.
     pub fn resources(&self) -> &[ResourcePolicy] {
         &self.resources
+    }
+
+    /// What may be asked of a user.
+    pub fn place<'a>(&'a self, gateway: &'a str) -> Place<'a> {
+        Place { resources: &self.resources, gateway, origin: &self.origin }
     }
 
     /// The agents that policy registers.

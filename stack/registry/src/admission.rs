@@ -217,6 +217,11 @@ pub fn admit(
             return Err(Unadmitted::Algorithm { member: signed.member(), named });
         }
     }
+    // OpenID Connect Registration 1.0 §2: with it "the response will be JWT serialized, and signed
+    // using JWS", which ours never are.
+    if read.userinfo_signed_response_alg.is_some() {
+        return Err(Unadmitted::UserinfoSigned);
+    }
     // RFC 6749 §4.4: "The client credentials grant type MUST only be used by confidential clients."
     let needs_user = |grant: &&GrantType| {
         matches!(
@@ -320,6 +325,9 @@ pub enum Unadmitted {
         /// What it says.
         named: Algorithm,
     },
+    /// What `/userinfo` tells, signed.
+    #[error("`userinfo_signed_response_alg`: what `/userinfo` tells is JSON, and not signed")]
+    UserinfoSigned,
     /// Something signed by keys that cannot be had.
     #[error(transparent)]
     KeyStore(#[from] CannotMake),
@@ -348,6 +356,7 @@ impl Unadmitted {
             Self::PublicGrant(_) => "registration::PublicGrant",
             Self::Grant(_) => "registration::Grant",
             Self::Algorithm { .. } => "registration::Algorithm",
+            Self::UserinfoSigned => "registration::UserinfoSigned",
             Self::KeyStore(_) => "registration::KeyStore",
             Self::NotNative(_) => "registration::NotNative",
             Self::Scope { .. } => "registration::Scope",
@@ -404,6 +413,13 @@ mod tests {
             ("ID tokens by ES384", &signed("id_token", "ES384"), Operator, &policy, Some(alg)),
             ("JARM by RS512", &signed("authorization", "RS512"), Operator, &policy, Some(alg)),
             ("answers by PS384", &signed("introspection", "PS384"), Operator, &policy, Some(alg)),
+            (
+                "what /userinfo tells by ES256",
+                &signed("userinfo", "ES256"),
+                Operator,
+                &policy,
+                Some("registration::UserinfoSigned"),
+            ),
             ("ID tokens by ES256", &signed("id_token", "ES256"), Open, &policy, None),
             ("ID tokens by RS256", &signed("id_token", "RS256"), Open, &policy, None),
             ("JARM by PS256", &signed("authorization", "PS256"), Open, &policy, None),

@@ -8,6 +8,7 @@ use access::ends::{self, Ending};
 use approval::call_detail;
 use askama::Template;
 use authentication::user_agent::browser_name;
+use authorization::asked::{OPENID, agent_title, lines};
 use authorization::granted::{GrantRecord, Granted};
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -185,27 +186,30 @@ pub(crate) fn rights<W: World>(
         .iter()
         .map(|(audience, granted)| {
             let policy = facts.set().resource(audience, gateway);
+            let agent = agent_title(audience, facts.set().origin());
+            // An agent is handed what it uses elsewhere, and each resource has words for its own.
+            let all = facts.set().resources().iter().filter(|_| agent.is_some());
+            let knowing: Vec<_> = policy.into_iter().chain(all).collect();
             let words = |scope: &oauth::Scope| {
-                let known = policy.and_then(|policy| policy.scopes.get(scope));
-                known.filter(|words| !words.is_empty()).cloned()
+                let known = knowing.iter().filter_map(|one| one.scopes.get(scope));
+                known.into_iter().find(|words| !words.is_empty()).cloned()
             };
             let details = granted.details.iter().map(|one| {
-                let lines: Vec<_> = authorization::asked::lines(one)
-                    .into_iter()
-                    .map(|(name, value)| format!("{name} {value}"))
-                    .collect();
+                let told: Vec<_> =
+                    lines(one).into_iter().map(|(name, value)| format!("{name} {value}")).collect();
                 let text = |name: &str| one.get(name).and_then(serde_json::Value::as_str);
                 let type_ = text("type").unwrap_or_default();
                 // One call is named by what it does; what it was given is shown line by line.
                 match text("identifier").filter(|_| type_ == call_detail::TYPE) {
                     Some(call) => format!("exactly: {call}"),
-                    None => format!("exactly: {type_} ({})", lines.join(", ")),
+                    None => format!("exactly: {type_} ({})", told.join(", ")),
                 }
             });
             let scopes =
                 granted.scope.iter().map(|one| words(one).unwrap_or_else(|| one.to_string()));
             let all: Vec<_> = scopes.chain(details).collect();
             let title = policy.map(|one| one.title.clone().unwrap_or_else(|| one.name.clone()));
+            let title = title.or_else(|| agent.map(|agent| format!("Through {agent}")));
             Right {
                 place: title.unwrap_or_else(|| "Elsewhere".to_owned()),
                 words: if all.is_empty() { "call it".to_owned() } else { all.join(", ") },
@@ -213,7 +217,7 @@ pub(crate) fn rights<W: World>(
             }
         })
         .collect();
-    let asked: Vec<_> = authorization::asked::OPENID
+    let asked: Vec<_> = OPENID
         .iter()
         .filter(|(name, _)| openid.iter().any(|scope| scope.as_str() == *name))
         .map(|(_, words)| *words)

@@ -36,26 +36,34 @@ struct Counter {
     clerk: Party,
     other: Party,
     token: String,
+    /// What is called.
+    tool: &'static str,
 }
 
 impl Counter {
     async fn open(sim: &Sim, approvals: &str) -> Self {
+        Self::for_tool(sim, approvals, "pay_invoice").await
+    }
+
+    /// Where this tool wants approvals.
+    async fn for_tool(sim: &Sim, approvals: &str, tool: &'static str) -> Self {
+        let access = ACCESS.replace("pay_invoice", tool);
         let domain = files().get("domain.toml").unwrap().to_owned();
         let domain = format!("{domain}\n[approvals]\n{approvals}");
-        let files = files_but(&[("domain.toml", &domain), ("access/main.cedar", ACCESS)]);
+        let files = files_but(&[("domain.toml", &domain), ("access/main.cedar", &access)]);
         let domain = Domain::start_with(sim, files).await;
         domain.register(registration("clerk", &["invoices"])).await;
         domain.register(registration("other", &["invoices"])).await;
         let (clerk, other) = (domain.party("/opt/clerk").await, domain.party("/opt/other").await);
         let asked = credentials(TOOLS, "invoices.read invoices.pay");
         let token = domain.token(by_wit(&clerk, asked, domain.now())).await;
-        Self { domain, clerk, other, token }
+        Self { domain, clerk, other, token, tool }
     }
 
     /// A call with these arguments, that takes challenges or not.
     fn call(&self, token: &str, arguments: &str, takes: bool) -> gateway::Call {
         let now = self.domain.now();
-        let mut call = tool_call(&self.clerk, token, "invoices", "pay_invoice", now);
+        let mut call = tool_call(&self.clerk, token, "invoices", self.tool, now);
         let body = String::from_utf8(call.body.clone()).unwrap();
         call.body = body.replace("{}", arguments).into_bytes();
         if takes {
@@ -199,6 +207,26 @@ fn txn_challenge_4_1_who_takes_none_gets_none() {
         let refused = refused.into_value();
         assert!(matches!(refused.refusal, Shut::Approval { .. }));
         assert_eq!(refused.transaction, None);
+    });
+}
+
+/// What reads only is forwarded while its record is written, but not where it was approved once:
+/// then the record comes first, and nothing of a second call is seen behind the gateway.
+/// req: AUTHZ-31 (part)
+#[test]
+fn s10_6_an_approved_reading_is_forwarded_once() {
+    story(|sim| async move {
+        let counter = Counter::for_tool(&sim, "ask = \"owner\"", "list_invoices").await;
+        let signed = counter.challenged("{}").await;
+        let waits = counter.hand_in(&counter.clerk, &signed).await.unwrap();
+        counter.allow().await;
+        let approved = counter.poll(&waits.transaction_authorization_id).await.unwrap();
+        let before = counter.domain.upstream.forwards().len();
+        let calls = (0..MANY)
+            .map(|_| boxed(counter.domain.refusal_of(counter.call(&approved, "{}", false))));
+        let ends = sim.all(calls.collect()).await;
+        assert_eq!(ends.iter().filter(|refused| refused.is_none()).count(), 1);
+        assert_eq!(counter.domain.upstream.forwards().len(), before + 1);
     });
 }
 

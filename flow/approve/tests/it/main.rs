@@ -1,6 +1,7 @@
 //! Asking humans, as stories over one world from one seed.
 
 #[cfg(test)]
+mod chain;
 mod challenge;
 #[cfg(test)]
 mod ciba;
