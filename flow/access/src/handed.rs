@@ -1,5 +1,5 @@
-//! Agents that a client wants to hand a user's rights to (S4 §10.3.3; AUTHZ-16): each is asked about
-//! before anybody is.
+//! Agents that a client wants to hand a user's rights to (S4 §10.3.3): each is looked at before the
+//! user is asked.
 
 use authorization::asked::Asked;
 use env::{Key, Store, Unavailable, World};
@@ -13,8 +13,8 @@ use registry::AgentRecord;
 /// malformed."
 const RULE: &str = "RFC 8707 §2";
 
-/// Refuses a target that is an agent which is not there, is not in force or is not to be called, and
-/// every agent where the client is no workload: such tokens come with a WIT.
+/// Refuses a target that is an agent which is not there, not in force or not to be called; and, for
+/// a client that is no workload, every agent: such tokens come with a WIT.
 pub async fn fit<W: World>(
     world: &W,
     asked: &Asked,

@@ -2,7 +2,7 @@
 //! RFC 8707, RFC 9396; AUTHZ-06, AUTHZ-10).
 //!
 //! In scope: which resource each scope and each object of `authorization_details` belongs to, and
-//! what they mean; what an agent is asked to be handed. Not here: whether policy permits it (`pdp`),
+//! what they mean; what an agent is to be handed. Not here: whether policy permits it (`pdp`),
 //! whether the user does, whether the agent is there.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod chain;
+#[cfg(test)]
 mod challenge;
 #[cfg(test)]
 mod ciba;
