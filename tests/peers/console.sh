@@ -105,11 +105,10 @@ END
 start_up "$domain"
 
 # Passkeys do not work on a page whose certificate is not believed, so Chromium is told of our CA, in
-# the profile of this test alone.
+# the profile of this test alone, as people do it.
 export HOME="$PEER_DIR/home"
-mkdir -p "$HOME/.pki/nssdb"
-certutil -N --empty-password -d "sql:$HOME/.pki/nssdb"
-certutil -A -n aims -t C,, -i "$CA" -d "sql:$HOME/.pki/nssdb"
+mkdir -p "$HOME"
+aims trust --yes
 
 LINK=$(aims user add ada --display-name "Ada Lovelace" --role operator)
 aims user add grace --display-name "Grace Hopper" >/dev/null

@@ -131,6 +131,8 @@ pub(crate) enum Command {
     Audit(audit::Command),
     /// Say what is wrong here, and what to do
     Doctor(doctor::Arguments),
+    /// Let this user's browsers, or the system's tools, believe the HTTPS listeners
+    Trust(reach::trust::Arguments),
     /// Print completions for a shell
     Completions(completions::Arguments),
     /// Print the version

@@ -91,6 +91,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Policy(command) => Box::pin(policy::run(context, command)).await,
         Command::Audit(command) => Box::pin(audit::run(context, command)).await,
         Command::Doctor(args) => Box::pin(doctor::run(context, args)).await,
+        Command::Trust(args) => reach::trust::run(context.output, &context.place, &args),
         Command::Completions(args) => completions::run(context, &args),
         Command::Version => version::run(context),
     }

@@ -94,6 +94,7 @@ const COMMANDS: &[&[&str]] = &[
     &["audit", "verify"],
     &["audit", "export"],
     &["doctor"],
+    &["trust"],
     &["completions"],
     &["version"],
 ];
