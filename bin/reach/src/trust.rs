@@ -1,7 +1,7 @@
 //! `aims trust`: what lets the browsers and tools of a machine believe an installation's listeners.
 //!
-//! In scope: the stores of certificates that programs of a Unix desktop read, and DIR/ca.pem in them.
-//! Not here: how a store is written: `certutil` (NSS) and the system's own command do that.
+//! In scope: the stores of certificates that programs of a Unix desktop read, and DIR/ca.pem in
+//! them. Not here: how a store is written: `certutil` (NSS) and the system's own command do that.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ const SYSTEMS: [System; 2] = [
 #[command(after_help = "Examples:\n  aims trust\n  sudo aims trust --system --dir /srv/aims\n  \
                         aims trust --remove")]
 pub struct Arguments {
-    /// The system's own store, which curl and others read, in place of this user's browsers: as root
+    /// The system's own store, which curl reads, in place of this user's browsers: as root
     #[arg(long)]
     system: bool,
     /// Take it back

@@ -393,9 +393,6 @@ fn judge<'a>(
         Ok(approved) => approved,
         Err(refusal) => return Err(Box::new(refusing.with(refusal))),
     };
-    if let Some(txn) = &approved {
-        challenge::spend(record, change, &audience, txn, presented.expires());
-    }
     let mut question = question(asked, &presented, &calling, &wanted, &audience, &proved);
     let acr = challenge::tell(&mut question, approved.is_some(), &presented);
     record.facts = serde_json::to_value(&question).unwrap_or_default();
@@ -403,6 +400,9 @@ fn judge<'a>(
     let decision = asked.facts.set().pdp().decide(&question);
     match decision.after(approved.is_some(), acr.as_deref()).without_obligations() {
         Decision::Permit(permit) => {
+            if let Some(txn) = &approved {
+                challenge::spend(record, change, &audience, txn, presented.expires());
+            }
             let refused = refusing.with(Refusal::Replayed);
             Ok(Permitted { resource, audience, wanted, presented, permit, refused })
         }

@@ -19,7 +19,9 @@ use authentication::{Caller, Method, Once, private_key_jwt};
 use authorization::granted::GrantRecord;
 use authorization::grants::{self, Context, Redeemed, propose};
 use authorization::presented;
-use authorization::profile::{AtToken, Unmet, demands, of_registration, of_token_request};
+use authorization::profile::{
+    AtToken, Unmet, demands, of_asker, of_registration, of_token_request, unmet_by_agent,
+};
 use authorization::{Audience, Proposal};
 use credential::{KeyRing, Purpose};
 use env::{Change, CommitFault, Recorded, Store, Stored, Unavailable, World, Write};
@@ -425,7 +427,8 @@ async fn decide<W: World>(
         Err(refusal) => return Ok(no(refusal)),
     };
     describe_brought(record, &brought);
-    let userinfo = Audience::userinfo(&world.site().issuer).id;
+    let site = world.site();
+    let userinfo = Audience::userinfo(&site.issuer).id;
     // A code or refresh token that leads nowhere says nothing of a target: its check comes first.
     let wanted = match target::wanted(&asked.call.request, &brought, &userinfo) {
         Ok(wanted) => wanted,
@@ -433,15 +436,18 @@ async fn decide<W: World>(
         Err(refusal) => return Ok(no(refusal)),
     };
     record.resource = Some(wanted.clone()).filter(|wanted| !wanted.is_empty());
-    if let Err(unmet) = of_target(facts, &world.site().gateway, asked, &wanted)? {
+    if let Err(unmet) = of_target(facts, &site.gateway, asked, &wanted)? {
         return Ok(no(unmet));
     }
     let client_id = asked.caller.client_id();
     let mut ids = brought.concerned();
-    let concerned: Vec<_> = ids.iter().cloned().collect();
+    let concerned = ids.clone();
     ids.extend([client_id.to_owned(), wanted.clone()]);
     let people = People::load(world, &ids).await?;
-    let target = target::resolve(brought.grant, &wanted, facts, &people, world.site());
+    if let Err(unmet) = of_agent(facts, &site.gateway, &people, (client_id, &wanted)) {
+        return Ok(no(unmet));
+    }
+    let target = target::resolve(brought.grant, &wanted, facts, &people, site);
     let facet = people.facet(client_id);
     let attested = attested::of(world, target.as_ref(), client_id, asked.now).await?;
     let context = Context {
@@ -468,9 +474,7 @@ async fn decide<W: World>(
         }
     };
     describe_proposal(record, &proposal);
-    let agent = people.agent(client_id).map(|one| &*one.value);
-    let client = people.client(client_id).map(|one| &*one.value);
-    let principal = principal(client_id, agent, client);
+    let principal = people.principal(client_id);
     let circumstances = circumstances(&proposal, &brought, asked, facts);
     let asking = proposal.clone();
     let (answer, question) = facts.set().pdp().sanction(proposal, principal, circumstances);
@@ -505,6 +509,11 @@ fn may_ask(facts: &Basis, asked: &Asked<'_>) -> Result<Result<(), Refusal>, Unav
         let allowed = allowed.clone();
         return Ok(Err(grants::Refusal::GrantNotAllowed { grant, allowed }.into()));
     }
+    // RFC 9449 §5.2: "If true, the authorization server MUST reject token requests from the client
+    // that do not contain the DPoP header."
+    if client.metadata.dpop_bound_access_tokens && asked.key.is_none() {
+        return Ok(Err(grants::Refusal::NoDpopProof.into()));
+    }
     Ok(Ok(()))
 }
 
@@ -522,6 +531,20 @@ fn of_target(
     let client = facts.rows.get::<ClientRecord>(asked.caller.client_id())?;
     let registered = client.map_or(Ok(()), |one| of_registration(&demands, &one.metadata));
     Ok(registered.and_then(|()| of_token_request(&demands, shown(asked))))
+}
+
+/// Holds an agent to them, by what its record says of it as a client.
+fn of_agent(
+    facts: &Basis,
+    gateway: &str,
+    people: &People,
+    (client_id, wanted): (&str, &str),
+) -> Result<(), Unmet> {
+    let wants = facts.set().demands([wanted], gateway);
+    match people.agent(client_id) {
+        Some(agent) => of_asker(&wants, &unmet_by_agent(&agent.entry.client)),
+        None => Ok(()),
+    }
 }
 
 /// What a request shows to the profiles of its client, and of the resource.

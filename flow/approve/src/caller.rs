@@ -271,7 +271,7 @@ impl Asker {
             widest,
             keys: None,
             demands: BTreeSet::new(),
-            lacks: BTreeSet::new(),
+            lacks: profile::unmet_by_agent(&entry.client),
             told,
             grants: None,
         }

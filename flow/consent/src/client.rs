@@ -141,7 +141,7 @@ impl Client {
             widest: entry.client.scope_max.clone(),
             is_public: false,
             demands: BTreeSet::new(),
-            lacks: BTreeSet::new(),
+            lacks: profile::unmet_by_agent(&entry.client),
             signed_by: ALGORITHM,
             principal,
             asker: Asker { client_id: id.to_string(), name, kind },

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use authorization::Profile;
-use env::{Clock, Entropy, Expect, Recorded, Unavailable, World, Write};
+use env::rows::DomainEpoch;
+use env::{Clock, Entropy, Expect, Key, Recorded, Store, Unavailable, World, Write};
 use monitoring::Event;
 use registry::client::{AssertionAudience, Invitation, Origin};
 use registry::{ClientRecord, ClientState};
 use time::Span;
 
 use crate::ends::{self, Ending};
-use crate::facts::{basis, one};
+use crate::facts::basis;
 use crate::record::{begin, public_id};
 use crate::refusal::{Refusal, settle};
 use crate::secrets::{INVITATION, Secret};
@@ -90,7 +91,13 @@ pub async fn set_state<W: World>(
             ClientState::Disabled => "client.disable",
         }
         .to_owned();
-        let found = one::<W, ClientRecord>(world, client_id).await?;
+        let keys = [Key::of::<ClientRecord>(client_id), Key::of::<DomainEpoch>(DomainEpoch::ID)];
+        let rows = world.store().snapshot(&keys).await?;
+        let found = rows.get::<ClientRecord>(client_id)?;
+        let epoch = rows.get::<DomainEpoch>(DomainEpoch::ID)?.ok_or_else(overtaken)?;
+        let disables = state == ClientState::Disabled;
+        let next = if disables { epoch.epoch.next() } else { epoch.epoch };
+        record.epoch = Some(next.0);
         let decided = found.map_or_else(
             || Err(Refusal::Unknown(client_id.to_owned())),
             |found| {
@@ -102,8 +109,14 @@ pub async fn set_state<W: World>(
                     }
                     _ => None,
                 };
-                let new = ClientRecord { state, since, until, ..(*found.value).clone() };
-                let writes = vec![Write::put(&new, Expect::Version(found.version))];
+                let dead_before = if disables { next } else { found.dead_before };
+                let new =
+                    ClientRecord { state, since, until, dead_before, ..(*found.value).clone() };
+                let mut writes = vec![Write::put(&new, Expect::Version(found.version))];
+                if disables {
+                    let raised = DomainEpoch { epoch: next };
+                    writes.push(Write::put(&raised, Expect::Version(epoch.version)));
+                }
                 Ok((new, writes))
             },
         );

@@ -140,6 +140,12 @@ pub(crate) fn answer<W: World>(
         let by = client.signed_by(signed).as_str();
         metadata.entry(signed.member()).or_insert_with(|| by.into());
     }
+    // "Ed25519" (RFC 9864) is read and is written `EdDSA`: what is told is what stands in `alg`.
+    for signed in Signed::ALL {
+        if let Some(named) = metadata.get_mut(signed.member()) {
+            *named = client.signed_by(signed).as_str().into();
+        }
+    }
     let uri = || format!("{}{PATH}/{}", world.site().issuer, client.client_id);
     let registered = Registered {
         client_id: ClientId::parse(&client.client_id).map_err(unfit)?,

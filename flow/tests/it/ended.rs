@@ -2,16 +2,21 @@
 
 use authorization::granted::Ended;
 use env::World;
+use flow::clients as orders;
 use flow::ends::{self, Ending};
+use oauth::token_request::GrantType;
+use registry::{ClientRecord, ClientState, Metadata};
 use testkit::boxed;
 use testkit::fixture::{
-    ADA, Domain, by_wit, code_request, exchange, http_call, registration, story,
+    ADA, Domain, DpopKey, by_wit, code_request, credentials, exchange, http_call, registration,
+    story, with_dpop,
 };
 use time::Span;
 
 use crate::grants::House;
 
 const NOTICES: &str = "https://gateway.demo.example:8446/notices";
+const TOKEN: &str = "https://aims.demo.example:8443/token";
 const MANY: usize = 100;
 
 /// To end anything ends everything below it, at the server and at the gateway.
@@ -157,5 +162,71 @@ fn s11_a_stream_is_cut_when_its_grant_ends() {
         let cut = async { Some(flow::call::cut(&*gateway, &live).await.unwrap()) };
         let cut = sim.all(vec![boxed(ends), boxed(cut)]).await.pop().unwrap().unwrap();
         assert_eq!(cut.check(), "gateway::Ended");
+    });
+}
+
+/// Enabling a client brings back the client, not what it was given before (docs/design.md §2).
+/// req: OBS-10 (part)
+#[test]
+fn s11_what_a_client_was_given_is_dead_when_it_is_enabled_again() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let client = domain.client(&[GrantType::ClientCredentials], false);
+        let world = domain.server.world();
+        let gets = async || {
+            let request = credentials(NOTICES, "notices.read");
+            domain.ask(client.asks(request, domain.now())).await
+        };
+        let calls = async |token: &str| {
+            domain.sync().await;
+            let call = http_call("GET", "/notices/today", token);
+            domain.refusal_of(call).await.map(|refusal| refusal.check())
+        };
+        let first = gets().await.unwrap().access_token;
+        assert_eq!(calls(&first).await, None);
+        for (state, expect) in [
+            (ClientState::Disabled, Some("gateway::Disabled")),
+            (ClientState::Enabled, Some("gateway::NotInForce")),
+        ] {
+            let moved = orders::set_state(&*world, &domain.operator(), &client.id, state).await;
+            moved.unwrap().into_value().unwrap();
+            assert_eq!(calls(&first).await, expect, "{state:?}");
+        }
+        let second = gets().await.unwrap().access_token;
+        assert_eq!(calls(&second).await, None);
+        assert_eq!(calls(&first).await, Some("gateway::NotInForce"), "still");
+    });
+}
+
+/// RFC 9449 §5.2, OpenID Connect Registration 1.0 §2: what a client registered that it does, it does.
+/// req: AUTHZ-10 (part)
+#[test]
+fn rfc9449_5_2_a_client_is_held_to_what_it_registered() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let world = domain.server.world();
+        let registers = |name: &str, value: serde_json::Value| {
+            let client = domain.client(&[GrantType::ClientCredentials], false);
+            let all = world.store().every::<ClientRecord>();
+            let found = all.iter().find(|one| one.client_id == client.id).unwrap();
+            let mut members = found.metadata.members().clone();
+            members.insert(name.to_owned(), value);
+            world.store().put(&found.with_metadata(Metadata::new(&members).unwrap()));
+            client
+        };
+        let request = || credentials(NOTICES, "notices.read");
+        let bound = registers("dpop_bound_access_tokens", true.into());
+        let refused = domain.ask(bound.asks(request(), domain.now())).await.unwrap_err();
+        assert_eq!(refused.check(), "grants::NoDpopProof");
+        let key = DpopKey::new(&domain);
+        let proof = key.proof(("POST", TOKEN), None, None, domain.now());
+        let shown = with_dpop(bound.asks(request(), domain.now()), proof);
+        domain.ask(shown).await.unwrap();
+        // It signs by ES256, and registered another algorithm.
+        let other = registers("token_endpoint_auth_signing_alg", "PS256".into());
+        let refused = domain.ask(other.asks(request(), domain.now())).await.unwrap_err();
+        assert!(refused.check().starts_with("client::"), "{refused}");
+        let same = registers("token_endpoint_auth_signing_alg", "ES256".into());
+        domain.ask(same.asks(request(), domain.now())).await.unwrap();
     });
 }

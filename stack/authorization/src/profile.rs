@@ -16,6 +16,8 @@ use oauth::redirect_uri::{RedirectKind, RedirectUri};
 use oauth::registration::{ClientAuthMethod, DeliveryMode, Registration};
 use serde::{Deserialize, Serialize};
 
+use crate::client::Facet;
+
 /// A profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -156,6 +158,7 @@ pub fn of_registration(demands: &BTreeSet<Demand>, read: &Registration) -> Resul
         read.id_token_signed_response_alg,
         read.userinfo_signed_response_alg,
         read.introspection_signed_response_alg,
+        read.token_endpoint_auth_signing_alg,
         read.backchannel_authentication_request_signing_alg,
     ];
     let weak = named.iter().flatten().any(|algorithm| !STRONG.contains(algorithm));
@@ -174,6 +177,15 @@ pub fn unmet_by(read: &Registration) -> BTreeSet<Demand> {
         of_registration(&BTreeSet::from([*demand]), read).err().map(|unmet| unmet.0)
     };
     DEMANDS.iter().filter_map(alone).collect()
+}
+
+/// The same of an agent, by its record.
+pub fn unmet_by_agent(facet: &Facet) -> BTreeSet<Demand> {
+    let weak = facet.id_token_signed_response_alg.is_some_and(|one| !STRONG.contains(&one));
+    let uris = facet.redirects.iter().flat_map(|redirects| &redirects.redirect_uris);
+    let plain = uris.into_iter().any(|uri| uri.kind() != RedirectKind::Https);
+    let unmet = [(Demand::StrongAlgorithms, weak), (Demand::SecureRedirects, plain)];
+    unmet.into_iter().filter_map(|(demand, unmet)| unmet.then_some(demand)).collect()
 }
 
 /// Refuses who `lacks` something of what is demanded.

@@ -21,30 +21,93 @@ use crate::refusal::Refusal;
 /// How long a challenge is good for.
 pub const CHALLENGE_LIFE: Span = Span::from_seconds(300);
 
-/// The call, by what it does and with what. A body that is no JSON is known by its bytes.
-pub fn act(call: &Call, wanted: &Wanted) -> Result<Act, NotCanonical> {
+/// How deep a body is looked into.
+const DEPTH_MAX: usize = 64;
+/// Parameters of a tool's call that are told otherwise, or say nothing of what is done.
+const TOLD: [&str; 3] = ["name", "arguments", "_meta"];
+
+/// Why a call cannot be shown to anybody: so nobody can approve it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotShown {
+    /// A message that is read in more than one way.
+    #[error("its body: {0}")]
+    Body(#[from] NotCanonical),
+    /// A body that is no text.
+    #[error("its body is no text")]
+    NotText,
+    /// A body that is packed.
+    #[error("its body is packed (`content-encoding`)")]
+    Packed,
+}
+
+/// The call, by what it does and with what: all of it that counts.
+pub fn act(call: &Call, wanted: &Wanted) -> Result<Act, NotShown> {
     let (what, arguments) = match &wanted.kind {
-        WantedKind::Tool { name } => {
-            let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
-            let arguments = body.pointer("/params/arguments").cloned();
-            (name.clone(), arguments.unwrap_or_else(|| json!({})))
-        }
+        WantedKind::Tool { name } => (name.clone(), tool(&call.body)?),
         WantedKind::Session => ("session".to_owned(), json!({})),
         WantedKind::Request { method, path } => {
-            let body = match serde_json::from_slice::<Value>(&call.body) {
-                Ok(value) => value,
-                Err(_) => Value::Null,
-            };
-            // Each body has a text of its own, whatever its bytes.
-            let sha256 = jose::TokenHash::of(&call.body.escape_ascii().to_string());
-            let sha256 = sha256.to_base64url();
+            let mut arguments = body(call)?;
             let query = call.target.query.clone().unwrap_or_default();
-            let arguments = json!({ "query": query, "body": body, "body_sha256": sha256 });
-            (format!("{method} {path}"), arguments)
+            arguments.insert("query".to_owned(), query.into());
+            (format!("{method} {path}"), arguments.into())
         }
     };
     let arguments_hash = call_detail::hash_of(&arguments)?;
     Ok(Act { action: wanted.action().to_owned(), what, arguments, arguments_hash })
+}
+
+/// A JSON text as every reader reads it: one value for each name, no number that some round.
+fn one_meaning(body: &[u8]) -> Result<Value, NotCanonical> {
+    let bounds = ::json::Bounds { bytes_max: body.len(), depth_max: DEPTH_MAX };
+    let canonical = ::json::canonical(::json::text(body, bounds)?, &[])?;
+    let read = serde_json::from_str(&canonical);
+    read.map_err(|error| ::json::Unreadable::NotJson { reason: error.to_string() }.into())
+}
+
+/// What a tool is called with. Parameters beside its arguments (MCP `inputResponses`, `task`) may
+/// change what it does: they are shown and bound, too.
+fn tool(body: &[u8]) -> Result<Value, NotShown> {
+    let message = one_meaning(body)?;
+    let params = message.get("params").and_then(Value::as_object);
+    let arguments = params.and_then(|params| params.get("arguments")).cloned();
+    let arguments = arguments.unwrap_or_else(|| json!({}));
+    let beside: serde_json::Map<_, _> = params
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !TOLD.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    if beside.is_empty() {
+        return Ok(arguments);
+    }
+    Ok(json!({ "arguments": arguments, "beside": beside }))
+}
+
+/// A body: the value of a JSON text that has one meaning, any other text as it stands, by its bytes
+/// and by what it says that they are.
+fn body(call: &Call) -> Result<serde_json::Map<String, Value>, NotShown> {
+    let field = |name| {
+        let values: Vec<_> = call.values(name).map(String::from_utf8_lossy).collect();
+        values.join(", ")
+    };
+    let mut told = serde_json::Map::new();
+    // Each body has a text of its own, whatever its bytes.
+    let sha256 = jose::TokenHash::of(&call.body.escape_ascii().to_string());
+    told.insert("body_sha256".to_owned(), sha256.to_base64url().into());
+    if call.body.is_empty() {
+        told.insert("body".to_owned(), Value::Null);
+        return Ok(told);
+    }
+    if !["", "identity"].contains(&field("content-encoding").as_str()) {
+        return Err(NotShown::Packed);
+    }
+    let read = match one_meaning(&call.body) {
+        Ok(value) => value,
+        Err(_) => String::from_utf8(call.body.clone()).map_err(|_| NotShown::NotText)?.into(),
+    };
+    told.insert("body".to_owned(), read);
+    told.insert("content_type".to_owned(), field("content-type").into());
+    Ok(told)
 }
 
 /// Whether a token is for one approved call.

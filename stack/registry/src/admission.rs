@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use authentication::private_key_jwt;
 use credential::{CannotMake, Purpose};
 use jose::{Algorithm, KeySet};
 use oauth::ScopeSet;
 use oauth::redirect_uri::{RedirectKind, RedirectUri};
-use oauth::registration::{ApplicationType, ClientAuthMethod, Registration};
+use oauth::registration::{ApplicationType, ClientAuthMethod, Registration, SubjectType};
 use oauth::token_request::GrantType;
 use serde::{Deserialize, Serialize};
 use time::Span;
@@ -222,6 +223,17 @@ pub fn admit(
     if read.userinfo_signed_response_alg.is_some() {
         return Err(Unadmitted::UserinfoSigned);
     }
+    // Pairwise identifiers are policy's to give (`[openid] pairwise`): a client that asked for them
+    // would take others for them.
+    if read.subject_type == SubjectType::Pairwise {
+        return Err(Unadmitted::Pairwise);
+    }
+    // OpenID Connect Registration 1.0 §2: what is registered must be what can be verified.
+    let by = read.token_endpoint_auth_signing_alg;
+    if let Some(named) = by.filter(|one| !private_key_jwt::ALGORITHMS.contains(one)) {
+        let member = "token_endpoint_auth_signing_alg";
+        return Err(Unadmitted::Unverified { member, named });
+    }
     // RFC 6749 §4.4: "The client credentials grant type MUST only be used by confidential clients."
     let needs_user = |grant: &&GrantType| {
         matches!(
@@ -325,6 +337,17 @@ pub enum Unadmitted {
         /// What it says.
         named: Algorithm,
     },
+    /// Identifiers of people that are its own.
+    #[error("`subject_type`: `pairwise` is given by an operator, in `[openid] pairwise` of policy")]
+    Pairwise,
+    /// Something that it would sign by an algorithm that is not verified.
+    #[error("`{member}`: what clients sign is not verified by `{named}`")]
+    Unverified {
+        /// The member.
+        member: &'static str,
+        /// What it says.
+        named: Algorithm,
+    },
     /// What `/userinfo` tells, signed.
     #[error("`userinfo_signed_response_alg`: what `/userinfo` tells is JSON, and not signed")]
     UserinfoSigned,
@@ -356,6 +379,8 @@ impl Unadmitted {
             Self::PublicGrant(_) => "registration::PublicGrant",
             Self::Grant(_) => "registration::Grant",
             Self::Algorithm { .. } => "registration::Algorithm",
+            Self::Pairwise => "registration::Pairwise",
+            Self::Unverified { .. } => "registration::Unverified",
             Self::UserinfoSigned => "registration::UserinfoSigned",
             Self::KeyStore(_) => "registration::KeyStore",
             Self::NotNative(_) => "registration::NotNative",
@@ -419,6 +444,20 @@ mod tests {
                 Operator,
                 &policy,
                 Some("registration::UserinfoSigned"),
+            ),
+            (
+                "pairwise",
+                &with(r#""subject_type":"pairwise""#),
+                Operator,
+                &policy,
+                Some("registration::Pairwise"),
+            ),
+            (
+                "assertions by RS512",
+                &with(r#""token_endpoint_auth_signing_alg":"RS512""#),
+                Operator,
+                &policy,
+                Some("registration::Unverified"),
             ),
             ("ID tokens by ES256", &signed("id_token", "ES256"), Open, &policy, None),
             ("ID tokens by RS256", &signed("id_token", "RS256"), Open, &policy, None),

@@ -11,6 +11,7 @@ use credential::Purpose;
 use jose::{Algorithm, KeySet};
 use oauth::client_metadata::ClientMetadataError;
 use oauth::registration::{ApplicationType, ClientAuthMethod, Keys, Registration};
+use provisioning::{Epoch, NotInForce};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use time::UnixTime;
@@ -59,6 +60,7 @@ const KEPT: &[&str] = &[
     "tls_client_auth_san_uri",
     "tls_client_auth_subject_dn",
     "tls_client_certificate_bound_access_tokens",
+    "token_endpoint_auth_signing_alg",
     "tos_uri",
     "userinfo_signed_response_alg",
 ];
@@ -269,6 +271,9 @@ pub struct ClientRecord {
     /// From then on the record is swept: of strangers nothing is kept for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<UnixTime>,
+    /// What was issued under a lower number is dead: enabling brings back the client, not that.
+    #[serde(default)]
+    pub dead_before: Epoch,
 }
 
 /// How a client takes part in signing out.
@@ -302,6 +307,7 @@ impl ClientRecord {
             audience: AssertionAudience::Issuer,
             profiles: BTreeSet::new(),
             until: None,
+            dead_before: Epoch::default(),
         };
         record.with_what_it_means()
     }
@@ -347,6 +353,15 @@ impl ClientRecord {
             ClientState::Enabled => Ok(()),
             ClientState::Disabled => Err(ClientRefusal::Disabled { since: self.since }),
         }
+    }
+
+    /// Refuses what was issued under `issued`, where it was disabled since.
+    pub const fn admits(&self, issued: Epoch) -> Result<(), NotInForce> {
+        let dead_before = self.dead_before;
+        if issued.0 < dead_before.0 {
+            return Err(NotInForce::Epoch { issued, dead_before });
+        }
+        Ok(())
     }
 
     /// What `signed` is signed by for it. RFC 7591 §2 lets us have defaults of our own: whoever

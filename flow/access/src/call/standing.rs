@@ -74,6 +74,9 @@ pub fn check(
             if let Err(why) = client.is_enabled() {
                 return Ok(Err(Refusal::Disabled { who: who.clone(), why: why.to_string() }));
             }
+            if let Err(why) = client.admits(lowest(who)) {
+                return Ok(Err(Refusal::NotInForce { who: who.clone(), why }));
+            }
         } else if OURS.iter().any(|prefix| who.starts_with(prefix)) {
             return Ok(Err(Refusal::NotRegistered { who: who.clone() }));
         }

@@ -142,7 +142,7 @@ impl Asking {
             Standing::Agent(lifecycle) => lifecycle
                 .admits(self.caller.issued())
                 .map_err(|why| Refusal::NotInForce(why.to_string())),
-            Standing::Client(enabled) => enabled.map_err(Refusal::NotInForce),
+            Standing::Client(enabled) => enabled.map(|_| ()).map_err(Refusal::NotInForce),
             Standing::User(_) | Standing::Foreign | Standing::Unknown => {
                 Err(Refusal::NotInForce(format!("`{id}` is not in the registry")))
             }

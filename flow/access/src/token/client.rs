@@ -292,8 +292,14 @@ impl Judge<'_> {
         }
         let Some(keys) = self.keys(&client)? else { return Ok(Err(ClientRefusal::Unknown)) };
         let strong = profile::demands(&client.profiles).contains(&Demand::StrongAlgorithms);
-        let algorithms =
-            if strong { profile::STRONG } else { private_key_jwt::Terms::STRICT.algorithms };
+        // OpenID Connect Registration 1.0 §2: "All Token Requests using these authentication
+        // methods from this Client MUST be rejected, if the JWT is not signed with this algorithm."
+        let sole = client.metadata.token_endpoint_auth_signing_alg;
+        let algorithms = match &sole {
+            Some(sole) => std::slice::from_ref(sole),
+            None if strong => profile::STRONG,
+            None => private_key_jwt::Terms::STRICT.algorithms,
+        };
         let also: Vec<_> = match client.audience {
             AssertionAudience::Issuer => Vec::new(),
             AssertionAudience::AnyOfOursAndReplayableElsewhere => {

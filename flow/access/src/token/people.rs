@@ -56,13 +56,21 @@ impl People {
         self.users.iter().find(|user| user.id() == id)
     }
 
+    /// What a decision is told of a client.
+    pub(crate) fn principal(&self, id: &str) -> Principal {
+        let agent = self.agent(id).map(|one| &*one.value);
+        let client = self.client(id).map(|one| &*one.value);
+        principal(id, agent, client)
+    }
+
     /// How an identifier stands.
     pub(crate) fn standing(&self, id: &str) -> Standing<'_> {
         if let Some(agent) = self.agent(id) {
             return Standing::Agent(&agent.lifecycle);
         }
         if let Some(client) = self.client(id) {
-            return Standing::Client(client.is_enabled().map_err(|refusal| refusal.to_string()));
+            let enabled = client.is_enabled().map(|()| client.dead_before);
+            return Standing::Client(enabled.map_err(|refusal| refusal.to_string()));
         }
         if let Some(user) = self.user(id) {
             return Standing::User(&user.lifecycle);

@@ -73,7 +73,7 @@ fn caller_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
         Standing::Agent(lifecycle) => {
             lifecycle.admits(context.caller.issued()).map_err(Refusal::CallerNotInForce)
         }
-        Standing::Client(enabled) => enabled.clone().map_err(Refusal::CallerDisabled),
+        Standing::Client(enabled) => enabled.clone().map(|_| ()).map_err(Refusal::CallerDisabled),
         Standing::User(_) | Standing::Foreign | Standing::Unknown => {
             Err(Refusal::CallerUnknown(context.caller.client_id().to_owned()))
         }
@@ -240,7 +240,12 @@ fn subject_is_in_force(context: &Context<'_>) -> Result<(), Refusal> {
                 }
             }
             Standing::Client(Err(why)) => return refuse(why.clone()),
-            Standing::Client(Ok(())) | Standing::Foreign => {}
+            Standing::Client(Ok(dead_before)) => {
+                if given.is_some_and(|issued| issued < *dead_before) {
+                    return refuse("it was disabled since".to_owned());
+                }
+            }
+            Standing::Foreign => {}
             Standing::Unknown => return refuse("it is not in the registry".to_owned()),
         }
     }

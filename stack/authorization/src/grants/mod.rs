@@ -21,7 +21,7 @@ use oauth::confirmation::{CertificateThumbprint, Confirmation};
 use oauth::pkce::{CodeVerifier, PkceRefused};
 use oauth::token_request::GrantType;
 use oauth::{ScopeSet, SubjectText};
-use provisioning::{Lifecycle, NotInForce};
+use provisioning::{Epoch, Lifecycle, NotInForce};
 use serde_json::Value;
 use time::UnixTime;
 
@@ -139,8 +139,8 @@ impl From<Grant> for GrantType {
 pub enum Standing<'a> {
     /// An agent or service of the registry.
     Agent(&'a Lifecycle),
-    /// A registered client; the refusal of a disabled one.
-    Client(Result<(), String>),
+    /// A registered client: the lowest number that counts for it; the refusal of a disabled one.
+    Client(Result<Epoch, String>),
     /// A person.
     User(&'a Lifecycle),
     /// Not one of ours by its form: a user of another issuer, the name of a resource.

@@ -220,7 +220,7 @@ pub(crate) fn registered(id: &str) -> Caller {
 #[derive(Clone)]
 pub(crate) enum Stands {
     Agent(Lifecycle),
-    Client(Result<(), String>),
+    Client(Result<Epoch, String>),
     User(Lifecycle),
     Foreign,
     Unknown,

@@ -483,7 +483,7 @@ const CASES: &[Case] = &[
         "proof_is_possible",
         |facts| {
             facts.caller = registered("client-1");
-            facts.standing = Stands::Client(Ok(()));
+            facts.standing = Stands::Client(Ok(Epoch(1)));
             set_subject(facts, |claims| claims.aud = jose::Audience::one("client-1"));
             set_held(facts, |held| held.client_id = "client-1".to_owned());
             set_code(facts, |one| one.code.client_id = "client-1".to_owned());
@@ -584,7 +584,7 @@ fn s10_4_a_transaction_token_is_for_every_workload_of_the_domain_and_for_no_clie
         let mut facts = Facts::of(Grant::Exchange);
         facts.subject = Some(crate::facts::txn(&crate::facts::txn_claims()));
         if matches!(caller.who(), authentication::Who::Client(_)) {
-            facts.standing = Stands::Client(Ok(()));
+            facts.standing = Stands::Client(Ok(Epoch(1)));
         }
         facts.caller = caller;
         facts.ask(Grant::Exchange).map(|_| ())

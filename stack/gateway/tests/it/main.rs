@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, helpers of tests among it"
 )]
 
+mod approve;
 mod http;
 mod mcp;
 mod refusal;
