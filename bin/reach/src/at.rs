@@ -17,21 +17,23 @@ use std::path::PathBuf;
 use clap::Args;
 use http::StatusCode;
 use oauth::device::DeviceResponse;
+use oauth::discovery::{FoundServer, WebUrl};
+use oauth::token_response::{TokenResponse, TokenUse};
 use oauth::{Resource, Scope, TokenText};
-use serde::Deserialize;
 
 use crate::at::candidate::Known;
 use crate::at::saved::{Grant, Saved, Secret};
 use crate::at::scope::Wanted;
 use crate::at::way::Way;
-use crate::behalf::callback::{BACK, Callback};
+use crate::behalf::callback::{BACK, Callback, distinct};
 use crate::behalf::client::Client;
 use crate::behalf::key::Key;
-use crate::behalf::{Asked, Server, error_of, read};
+use crate::behalf::{Asked, Server, error_of};
 use crate::exit::Failure;
 use crate::files;
 use crate::http1::Answer;
 use crate::https::Https;
+use crate::issued::issued;
 use crate::output::Output;
 
 /// What to do about a client that its server has forgotten.
@@ -75,7 +77,7 @@ pub struct AtArguments {
     /// Where browsers come back to on this machine [default: `/callback` at any port]
     #[arg(long, value_name = "URL", requires = "at")]
     callback: Option<String>,
-    /// A key to bind the token to, where the server does that; made where it is not there yet
+    /// A key to bind the token to, and none that is not bound; made where it is not there yet
     #[arg(long, value_name = "FILE", requires = "at", conflicts_with = "bearer")]
     dpop_key: Option<PathBuf>,
     /// Keeps registered clients and refresh tokens, by issuer, and uses them the next time
@@ -109,6 +111,8 @@ impl AtArguments {
 /// Whom to ask for what, for a caller that has an identity of its own to show there.
 #[derive(Debug)]
 pub struct Found {
+    /// Reaches what the resource named, and nothing that it should not have.
+    pub https: Https,
     /// The authorization server.
     pub issuer: String,
     /// Whom the token is for.
@@ -119,30 +123,43 @@ pub struct Found {
 
 /// Finds that.
 pub async fn find(https: &Https, wish: Wish<'_>) -> Result<Found, Failure> {
-    let way = way::find(https, wish, &Saved::default()).await?;
-    let scope = Wanted::of(&way, None, wish, None)?.text();
-    Ok(Found { issuer: way.issuer.as_str().to_owned(), resource: way.resource, scope })
+    let found = async {
+        let way = way::find(https, wish, &Saved::default()).await?;
+        if way.needs_dpop || wish.at.dpop_key.is_some() {
+            let why = "a token that is asked for by an SVID is bound to no key of DPoP";
+            return Err(Failure::refused("discovery::Binding", why)
+                .hint("`--client-id ID` and `--client-key FILE` ask as a client with a key"));
+        }
+        let scope = Wanted::of(&way, None, wish, None)?.text();
+        let Way { https, resource, issuer, .. } = way;
+        Ok(Found { https, issuer: issuer.as_str().to_owned(), resource, scope })
+    };
+    found.await.map_err(Failure::of_others)
 }
 
-/// What counts of an answer of the token endpoint.
-#[derive(Deserialize)]
-struct Issued {
-    token_type: String,
-    #[serde(default)]
-    scope: Option<String>,
-    #[serde(default)]
-    refresh_token: Option<String>,
+/// What came of it.
+#[derive(Debug)]
+pub struct Got {
+    /// What the token endpoint answered, good or bad.
+    pub answer: Answer,
+    /// The scope of the token, where the answer has none. RFC 6749 §5.1: `scope` is "OPTIONAL, if
+    /// identical to the scope requested by the client".
+    pub scope: String,
 }
 
-/// Gets it: what the token endpoint answered, good or bad.
-pub async fn get(https: &Https, output: Output, wish: Wish<'_>) -> Result<Answer, Failure> {
+/// Gets it.
+pub async fn get(https: &Https, output: Output, wish: Wish<'_>) -> Result<Got, Failure> {
+    got(https, output, wish).await.map_err(Failure::of_others)
+}
+
+async fn got(https: &Https, output: Output, wish: Wish<'_>) -> Result<Got, Failure> {
     let mut saved = Saved::read(wish.at.save.as_deref()).await?;
     let way = way::find(https, wish, &saved).await?;
     let server = Server::at(way.https.clone(), &way.issuer).await?;
     let server = bound(server, &way, wish.at)?;
     let grant = saved.grant(way.resource.as_str(), way.issuer.as_str());
     let wanted = Wanted::of(&way, grant, wish, Some(server.document()))?;
-    let got = match (&wish.at.assertion, wish.at.own) {
+    let answer = match (&wish.at.assertion, wish.at.own) {
         (Some(path), _) => by_assertion(&server, &way, wish, &wanted, path).await?,
         (None, true) => {
             let client = candidate::own(wish, server.document())?;
@@ -150,11 +167,11 @@ pub async fn get(https: &Https, output: Output, wish: Wish<'_>) -> Result<Answer
         }
         (None, false) => {
             output.note(&format!("`{}` gives tokens for `{}`", way.issuer, way.resource.as_str()));
-            by_person(&server, &way, wish, &wanted, &mut saved, output).await?
+            return by_person(&server, &way, wish, &wanted, &mut saved, output).await;
         }
     };
-    believed(&got, &way)?;
-    Ok(got)
+    believed(&answer, &way, wish.at)?;
+    Ok(Got { answer, scope: wanted.text() })
 }
 
 /// Binds tokens to the caller's key, where there is one and the server does that.
@@ -175,6 +192,10 @@ fn bound(server: Server, way: &Way, at: &AtArguments) -> Result<Server, Failure>
             way.resource.as_str(),
             way.issuer
         ))),
+        (Some(_), false) => {
+            Err(refused(format!("`{}` binds no tokens to a key by ES256", way.issuer))
+                .hint("without `--dpop-key` the token is one that whoever sees it can use"))
+        }
         _ => Ok(server),
     }
 }
@@ -201,18 +222,23 @@ async fn by_person(
     wanted: &Wanted,
     saved: &mut Saved,
     output: Output,
-) -> Result<Answer, Failure> {
-    if let Some(answer) = again(server, way, wish, wanted, saved).await? {
-        return Ok(answer);
+) -> Result<Got, Failure> {
+    if let Some(got) = again(server, way, wish, wanted, saved).await? {
+        return Ok(got);
     }
     if !wish.device {
         server.document().takes_pkce().map_err(|error| {
             let hint = "without PKCE whoever sees the code can use it: the server must name `S256`";
             Failure::refused("discovery::Pkce", error).hint(hint)
         })?;
+        asks_itself(server.document())?;
     }
     let liked = saved.client(way.issuer.as_str()).and_then(|client| client.port());
-    let back = Callback::bind(wish.at.callback.as_deref().unwrap_or(BACK), liked).await?;
+    let back = wish.at.callback.as_deref().unwrap_or(BACK);
+    let back = match candidate::is_given(server, wish) {
+        true => Callback::bind(back, liked).await?,
+        false => Callback::bind(&distinct(back, way.issuer.as_str()), liked).await?,
+    };
     let Known { client, is_new } = candidate::known(server, wish, saved, back.uri()).await?;
     if is_new {
         // Kept at once: what comes now may fail, and the server remembers the client.
@@ -239,10 +265,29 @@ async fn by_person(
             Err(if unknown { failure.hint(AGAIN) } else { failure })
         })?
     };
-    if answer.status == StatusCode::OK {
-        keep(saved, way, &client.id, wanted, &read::<Issued>(&answer)?)?;
+    if let Some(issued) = believed(&answer, way, wish.at)? {
+        keep(saved, way, &client.id, wanted, &issued)?;
     }
-    Ok(answer)
+    Ok(Got { answer, scope: text })
+}
+
+/// RFC 9700 §4.4.2: "An attacker might declare an uncompromised authorization server's
+/// authorization endpoint URL as "their" authorization server URL, but declare a token endpoint
+/// under their own control." A server that promises `iss` is found out by it; another must ask
+/// people at its own origin.
+fn asks_itself(document: &FoundServer) -> Result<(), Failure> {
+    let Some(endpoint) = &document.authorization_endpoint else { return Ok(()) };
+    let origin = |url: &WebUrl| url::Url::parse(url.as_str()).ok().map(|url| url.origin());
+    let is_own = origin(endpoint).is_some() && origin(endpoint) == origin(&document.issuer);
+    if is_own || document.authorization_response_iss_parameter_supported {
+        return Ok(());
+    }
+    let issuer = &document.issuer;
+    let message = format!("`{issuer}` asks people at `{endpoint}`, which may be another server's");
+    Err(Failure::refused("discovery::MixUp", message).hint(
+        "a server whose pages stand elsewhere says that it answers with `iss` (RFC 9207): \
+         `authorization_response_iss_parameter_supported`",
+    ))
 }
 
 /// By a refresh token that this server gave for this resource, where it is enough.
@@ -252,7 +297,7 @@ async fn again(
     wish: Wish<'_>,
     wanted: &Wanted,
     saved: &mut Saved,
-) -> Result<Option<Answer>, Failure> {
+) -> Result<Option<Got>, Failure> {
     let issuer = way.issuer.as_str();
     let Some(grant) = saved.grant(way.resource.as_str(), issuer).filter(|one| wanted.within(one))
     else {
@@ -266,19 +311,21 @@ async fn again(
     let refresh = TokenText::parse(refresh.expose()).map_err(|error| saved.broken(&error))?;
     // RFC 6749 §6: without `scope` it is "treated as equal to the scope originally granted".
     let text = if wish.scopes.is_empty() { String::new() } else { wanted.text() };
+    let scope = if text.is_empty() { grant.granted.clone() } else { text.clone() };
     let answer = server.by_refresh(asked(&client, way, &text), &refresh).await?;
-    if answer.status == StatusCode::OK {
-        let Issued { scope, refresh_token, .. } = read(&answer)?;
-        let scope = scope.filter(|_| text.is_empty());
-        saved.renew(way.resource.as_str(), refresh_token.as_deref().map(Secret::of), scope);
+    if let Some(TokenResponse { scope: granted, refresh_token, .. }) =
+        believed(&answer, way, wish.at)?
+    {
+        let granted = granted.filter(|_| text.is_empty()).map(|granted| granted.to_string());
+        saved.renew(way.resource.as_str(), refresh_token.as_deref().map(Secret::of), granted);
         saved.write()?;
-        return Ok(Some(answer));
+        return Ok(Some(Got { answer, scope }));
     }
     match error_of(&answer).as_deref() {
         // RFC 6749 §5.2: a refresh token that is "invalid, expired, revoked".
         Some("invalid_grant") => saved.forget(way.resource.as_str()),
         Some("invalid_client") => saved.forget_client(issuer),
-        _ => return Ok(Some(answer)),
+        _ => return Ok(Some(Got { answer, scope })),
     }
     saved.write()?;
     Ok(None)
@@ -289,7 +336,7 @@ fn keep(
     way: &Way,
     client_id: &str,
     wanted: &Wanted,
-    issued: &Issued,
+    issued: &TokenResponse,
 ) -> Result<(), Failure> {
     let refresh_token = issued.refresh_token.as_deref().map(Secret::of);
     let asked = wanted.text();
@@ -297,7 +344,7 @@ fn keep(
         issuer: way.issuer.as_str().to_owned(),
         client_id: client_id.to_owned(),
         // RFC 6749 §5.1: `scope` is "OPTIONAL, if identical to the scope requested by the client".
-        granted: issued.scope.clone().unwrap_or_else(|| asked.clone()),
+        granted: issued.scope.as_ref().map_or_else(|| asked.clone(), ToString::to_string),
         asked,
         step_ups: wanted.step_ups,
         refresh_token,
@@ -306,20 +353,25 @@ fn keep(
     saved.write()
 }
 
+/// The token, where there is one and it is one that was asked for: what is kept comes after.
+///
 /// RFC 9449 §5: "the client MUST discard the response" where it needs a bound token and has none.
-fn believed(answer: &Answer, way: &Way) -> Result<(), Failure> {
-    if answer.status != StatusCode::OK || !way.needs_dpop {
-        return Ok(());
+fn believed(
+    answer: &Answer,
+    way: &Way,
+    at: &AtArguments,
+) -> Result<Option<TokenResponse>, Failure> {
+    if answer.status != StatusCode::OK {
+        return Ok(None);
     }
-    let issued: Issued = read(answer)?;
-    if issued.token_type.eq_ignore_ascii_case("DPoP") {
-        return Ok(());
+    let issued = issued(answer)?.answer;
+    if issued.token_type == TokenUse::Dpop || !(way.needs_dpop || at.dpop_key.is_some()) {
+        return Ok(Some(issued));
     }
-    let found = issued.token_type;
-    Err(Failure::refused(
-        "discovery::Binding",
-        format!("a token of type `{found}`, where `{}` takes `DPoP`", way.resource.as_str()),
-    ))
+    let (found, issuer) = (issued.token_type.as_str(), &way.issuer);
+    let message = format!("a token of type `{found}` of `{issuer}`, where `DPoP` is wanted");
+    Err(Failure::refused("discovery::Binding", message)
+        .hint("it is bound to no key: it was neither shown nor kept"))
 }
 
 fn asked<'a>(client: &'a Client, way: &'a Way, scope: &'a str) -> Asked<'a> {

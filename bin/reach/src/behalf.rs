@@ -26,9 +26,10 @@ use serde::Deserialize;
 use crate::behalf::callback::Callback;
 use crate::behalf::client::{Client, Shown};
 use crate::behalf::key::Key;
-use crate::exit::Failure;
+use crate::exit::{Failure, said};
 use crate::http1::Answer;
 use crate::https::Https;
+use crate::issued::bounded;
 
 /// How long somebody may take in their browser.
 const BROWSER_TIME_MAX: Duration = Duration::from_secs(600);
@@ -37,6 +38,12 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// RFC 8628 §3.5: "the interval MUST be increased by 5 seconds for this and all subsequent
 /// requests."
 const SLOWER: Duration = Duration::from_secs(5);
+/// The shortest time between two questions.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Bytes of what a person types.
+const USER_CODE_BYTES_MAX: usize = 64;
+/// Bytes of what stands for it at the server.
+const DEVICE_CODE_BYTES_MAX: usize = jose::MAX_TOKEN_BYTES;
 /// How long a device may be waited for, whatever the server says.
 const DEVICE_SECONDS_MAX: u64 = 3_600;
 
@@ -149,27 +156,30 @@ impl Server {
             return Ok(answer);
         }
         let device: DeviceResponse = read(&answer)?;
+        fits(&device)?;
         tell(&device);
         let seconds = device.expires_in.min(DEVICE_SECONDS_MAX);
         let until = Instant::now() + Duration::from_secs(seconds);
         let mut interval = device
             .interval
-            .map_or(INTERVAL, |seconds| Duration::from_secs(seconds.clamp(1, DEVICE_SECONDS_MAX)));
+            .map_or(INTERVAL, |seconds| Duration::from_secs(seconds).max(INTERVAL_MIN));
         let form = [
             ("grant_type", GrantType::DeviceCode.as_str()),
             ("device_code", device.device_code.as_str()),
         ];
         loop {
-            tokio::time::sleep(interval).await;
+            // However long a server has its clients wait: the code ends in time, and so do they.
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Failure::unavailable("nobody answered on another device in time"));
+            }
+            tokio::time::sleep(interval.min(left)).await;
             let endpoint = self.document.token_endpoint.as_str();
             let answer = self.post(endpoint, asked.client, &form).await?;
             match error_of(&answer).as_deref() {
                 Some("authorization_pending") => {}
-                Some("slow_down") => interval += SLOWER,
+                Some("slow_down") => interval = interval.saturating_add(SLOWER),
                 _ => return Ok(answer),
-            }
-            if Instant::now() >= until {
-                return Err(Failure::unavailable("nobody answered on another device in time"));
             }
         }
     }
@@ -317,8 +327,22 @@ async fn discover(https: &Https, issuer: &WebUrl) -> Result<FoundServer, Failure
     Err(last.unwrap_or_else(|| Failure::unavailable("no metadata")))
 }
 
+/// What a person is told to open and to type.
+fn fits(device: &DeviceResponse) -> Result<(), Failure> {
+    bounded("user_code", &device.user_code, USER_CODE_BYTES_MAX)?;
+    bounded("device_code", &device.device_code, DEVICE_CODE_BYTES_MAX)?;
+    // RFC 8628 §3.2: "The end-user verification URI on the authorization server." People sign in
+    // there: by TLS, or on this very machine.
+    WebUrl::parse(&device.verification_uri).map_err(|error| {
+        let message = format!("`verification_uri` of `{}`: {error}", device.verification_uri);
+        Failure::refused("oauth::Answer", message).of_others()
+    })?;
+    Ok(())
+}
+
 fn unfit(url: &str, error: &DiscoveryError) -> Failure {
     Failure::refused("oauth::Metadata", format!("`{url}`: {error}"))
+        .of_others()
         .hint("an issuer is named exactly as its metadata has it: `--issuer URL`")
 }
 
@@ -335,8 +359,9 @@ fn encoded(pairs: &[(&str, &str)]) -> String {
 }
 
 pub(crate) fn read<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
-    serde_json::from_slice(&answer.body)
-        .map_err(|error| Failure::unavailable(format!("the answer of the server: {error}")))
+    serde_json::from_slice(&answer.body).map_err(|error| {
+        Failure::unavailable(format!("the answer of the server: {error}")).of_others()
+    })
 }
 
 /// The error answer of RFC 6749 §5.2.
@@ -347,17 +372,20 @@ struct Told {
     error_description: Option<String>,
 }
 
+/// Its `error`, in a line, where it is such an answer.
 pub(crate) fn error_of(answer: &Answer) -> Option<String> {
     if answer.status.is_success() {
         return None;
     }
-    serde_json::from_slice::<Told>(&answer.body).ok().map(|told| told.error)
+    serde_json::from_slice::<Told>(&answer.body).ok().map(|told| said(&told.error))
 }
 
+/// What it says for people, in a line. RFC 6749 §5.2: "MUST NOT include characters outside the set
+/// %x20-21 / %x23-5B / %x5D-7E": others say it in their own language.
 pub(crate) fn told(answer: &Answer, error: &str) -> String {
     let told = serde_json::from_slice::<Told>(&answer.body).ok();
     match told.and_then(|told| told.error_description) {
-        Some(description) => format!("{error}: {description}"),
+        Some(description) => said(&format!("{error}: {description}")),
         None => error.to_owned(),
     }
 }

@@ -6,6 +6,11 @@ use std::process::ExitCode;
 use api::admin::messages::{Ending, FaultShown, Problem};
 use api::client::Fault;
 
+use crate::output::plain;
+
+/// Letters of what somebody else said that are repeated.
+const SAID_CHARS_MAX: usize = 1_000;
+
 /// Why a command was not done: what the operators' socket answers, or the same said here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.message)]
@@ -54,6 +59,14 @@ impl Failure {
     /// With what to do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, where others chose words of the message: it is one line of bounded length, which
+    /// forges no other line and does not steer the terminal. The hint is ours.
+    pub fn of_others(mut self) -> Self {
+        self.0.message = said(&self.0.message);
+        self.0.error = said(&self.0.error);
         self
     }
 
@@ -109,6 +122,13 @@ pub fn fault_text(fault: &FaultShown) -> String {
     policy::Fault { file, line, column, message, fix }.to_string()
 }
 
+/// What somebody else said, as it is repeated to people: one line of bounded length.
+pub fn said(text: &str) -> String {
+    let cut = text.chars().take(SAID_CHARS_MAX);
+    let more = if text.chars().nth(SAID_CHARS_MAX).is_some() { "…" } else { "" };
+    plain(&cut.chain(more.chars()).collect::<String>())
+}
+
 /// The word before a failure's message.
 pub const fn word(outcome: Ending) -> &'static str {
     match outcome {
@@ -132,6 +152,18 @@ mod tests {
             assert_eq!(failure.problem().outcome.exit_code(), code);
             assert_eq!(word(failure.problem().outcome), word_);
         }
+    }
+
+    /// Defect: `error_description` of a server forged lines of ours.
+    #[test]
+    fn what_others_say_is_one_line() {
+        let failure = Failure::refused("oauth::a\nb", "no\n  hint: run this\u{1b}[2J\u{9b}");
+        let problem = failure.of_others().hint("ours").problem().clone();
+        assert_eq!(problem.message, "no\\u{a}  hint: run this\\u{1b}[2J\\u{9b}");
+        assert_eq!((&*problem.error, problem.hint.as_deref()), ("oauth::a\\u{a}b", Some("ours")));
+        assert_eq!(said(&"ü".repeat(SAID_CHARS_MAX)), "ü".repeat(SAID_CHARS_MAX));
+        let long = said(&"ü".repeat(SAID_CHARS_MAX + 1));
+        assert_eq!(long, format!("{}…", "ü".repeat(SAID_CHARS_MAX)));
     }
 
     #[test]

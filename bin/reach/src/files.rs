@@ -19,19 +19,27 @@ pub const SECRET: u32 = 0o600;
 
 /// Reads a file, or stdin for `-`, of bounded length.
 pub fn read(path: &Path) -> Result<String, Failure> {
-    let read = || -> io::Result<String> {
-        let mut bytes = Vec::new();
-        if path.as_os_str() == STDIN {
-            io::stdin().take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        } else {
-            File::open(path)?.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        }
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > INPUT_BYTES_MAX {
-            return Err(io::Error::other(format!("more than {INPUT_BYTES_MAX} bytes")));
-        }
-        String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))
+    let read = || match path.as_os_str() == STDIN {
+        true => read_all(io::stdin()),
+        false => read_all(File::open(path)?),
     };
     read().map_err(|error| Failure::file(path, error))
+}
+
+/// Reads what is open already, of bounded length.
+pub fn read_all(from: impl io::Read) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    from.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    fits(&bytes)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))
+}
+
+/// Whether so much could be read again.
+pub fn fits(bytes: &[u8]) -> io::Result<()> {
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > INPUT_BYTES_MAX {
+        return Err(io::Error::other(format!("more than {INPUT_BYTES_MAX} bytes")));
+    }
+    Ok(())
 }
 
 /// Writes a file whole or not at all: a reader sees the old contents or the new ones.

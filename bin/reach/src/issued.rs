@@ -3,10 +3,13 @@
 
 use http::StatusCode;
 use oauth::token_response::TokenResponse;
-use serde::Deserialize;
 
+use crate::behalf::{error_of, told};
 use crate::exit::Failure;
 use crate::http1::Answer;
+
+/// Bytes of a token.
+const TOKEN_BYTES_MAX: usize = jose::MAX_TOKEN_BYTES;
 
 /// A token, and the record of its issue.
 #[derive(Debug)]
@@ -17,41 +20,63 @@ pub struct Issued {
     pub audit_id: Option<String>,
 }
 
-/// The error answer of RFC 6749 §5.2, as any server may write it.
-#[derive(Deserialize)]
-struct Told {
-    error: String,
-    #[serde(default)]
-    error_description: Option<String>,
-}
-
 /// Reads it.
 pub fn issued(answer: &Answer) -> Result<Issued, Failure> {
     let audit_id = answer.headers.get(api::AUDIT_ID).and_then(|id| id.to_str().ok());
     let audit_id = audit_id.map(str::to_owned);
     if answer.status == StatusCode::OK {
         let read = serde_json::from_slice(&answer.body);
-        let answer = read.map_err(|error| {
-            Failure::unavailable(format!("the answer of the token endpoint: {error}"))
+        let answer: TokenResponse = read.map_err(|error| {
+            Failure::unavailable(format!("the answer of the token endpoint: {error}")).of_others()
         })?;
+        // RFC 6749 Appendix A.12, A.17: "access-token = 1*VSCHAR", "refresh-token = 1*VSCHAR"; an
+        // ID token is a JWT.
+        let tokens = [
+            ("access_token", Some(&answer.access_token)),
+            ("refresh_token", answer.refresh_token.as_ref()),
+            ("id_token", answer.id_token.as_ref()),
+        ];
+        for (name, token) in tokens {
+            if let Some(token) = token {
+                bounded(name, token, TOKEN_BYTES_MAX)?;
+            }
+        }
         return Ok(Issued { answer, audit_id });
     }
     let status = answer.status;
-    let Ok(told) = serde_json::from_slice::<Told>(&answer.body) else {
+    let Some(error) = error_of(answer) else {
         return Err(Failure::unavailable(format!("the token endpoint answered {status}")));
     };
-    let message = match told.error_description {
-        Some(description) => format!("{}: {description}", told.error),
-        None => told.error.clone(),
-    };
+    let message = told(answer, &error);
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         return Err(Failure::unavailable(message).recorded(audit_id));
     }
-    let failure = Failure::refused(&format!("oauth::{}", told.error), message).recorded(audit_id);
-    Err(match hint(&told.error) {
+    let failure = Failure::refused(&format!("oauth::{error}"), message).recorded(audit_id);
+    Err(match hint(&error) {
         Some(hint) => failure.hint(hint),
         None => failure,
     })
+}
+
+/// A value that a server chose, as it is kept and written out: of the letters that RFC 6749
+/// Appendix A has for it, and of bounded length.
+pub(crate) fn bounded(name: &str, text: &str, max: usize) -> Result<(), Failure> {
+    let refused = |why: String| {
+        let hint = "the server is not used: what it answers cannot be kept or shown as it is";
+        Err(Failure::refused("oauth::Answer", format!("`{name}` of the server: {why}")).hint(hint))
+    };
+    match text.len() {
+        0 => return refused("empty".to_owned()),
+        length if length > max => return refused(format!("{length} bytes, more than {max}")),
+        _ => {}
+    }
+    // RFC 6749 Appendix A: "VSCHAR = %x20-7E"
+    match text.bytes().position(|byte| !matches!(byte, 0x20..=0x7e)) {
+        Some(at) => {
+            refused(format!("a letter at byte {at} that RFC 6749 Appendix A does not have"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What to do about an error of the token endpoint.
@@ -113,6 +138,53 @@ mod tests {
         let failure = told(400, r#"{"error":"access_denied"}"#).err().unwrap();
         assert_eq!(failure.problem().audit_id.as_deref(), Some("0193"));
         assert!(failure.problem().hint.is_some());
+    }
+
+    /// Defect: tokens went raw to the terminal, and of any length into the file of `--save`.
+    #[test]
+    fn rfc6749_a_12_tokens_are_of_their_letters_and_bounded() {
+        let long = "a".repeat(TOKEN_BYTES_MAX);
+        let longer = format!("{long}a");
+        for name in ["access_token", "refresh_token", "id_token"] {
+            for (token, is_taken) in [
+                ("a b~!", true),
+                (long.as_str(), true),
+                (&longer, false),
+                ("", false),
+                ("a\u{1b}[2J", false),
+                ("a\nb", false),
+                ("a\u{9b}", false),
+                ("a\u{202e}", false),
+            ] {
+                let mut body = serde_json::json!({"access_token": "a", "token_type": "Bearer"});
+                body[name] = token.into();
+                let error = told(200, &body.to_string()).err().map(|one| one.problem().clone());
+                assert_eq!(error.is_none(), is_taken, "{name} {token:.9}");
+                if let Some(problem) = error {
+                    assert_eq!(
+                        (problem.outcome.exit_code(), &*problem.error),
+                        (1, "oauth::Answer")
+                    );
+                    assert!(problem.message.contains(name), "{}", problem.message);
+                    assert!(problem.message.len() < 200, "{}", problem.message);
+                }
+            }
+        }
+    }
+
+    /// Defect: a description with newlines forged hints of ours.
+    #[test]
+    fn rfc6749_5_2_an_error_is_told_in_one_line() {
+        let body = r#"{"error":"invalid_scope","error_description":"no\n  hint: \u001b[2Jsudo"}"#;
+        for status in [400, 503] {
+            let failure = told(status, body).err().unwrap();
+            let message = &failure.problem().message;
+            assert_eq!(message, "invalid_scope: no\\u{a}  hint: \\u{1b}[2Jsudo");
+        }
+        let failure = told(400, r#"{"error":"a\n\u001b"}"#).err().unwrap();
+        assert_eq!(failure.problem().error, "oauth::a\\u{a}\\u{1b}");
+        let failure = told(200, r#"{"access_token":"a","token_type":"\n\u001b"}"#).err().unwrap();
+        assert!(!failure.problem().message.contains(['\n', '\u{1b}']));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write};
 
 use api::admin::messages::Ending;
+use oauth::parameter::steers;
 use serde::Serialize;
 use time::UnixTime;
 
@@ -180,11 +181,6 @@ pub fn when(time: UnixTime) -> String {
 
 /// Text that stays text: what could steer a terminal or turn the direction of reading is escaped.
 pub fn plain(text: &str) -> String {
-    let steers = |letter: char| {
-        letter.is_control()
-            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}')
-            || matches!(letter, '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
-    };
     text.chars().fold(String::with_capacity(text.len()), |mut plain, letter| {
         if steers(letter) {
             plain.extend(letter.escape_unicode());
@@ -200,10 +196,23 @@ pub fn lines(text: &str) -> String {
     text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
-/// Indented JSON.
+/// Indented JSON, which is the same value for a program and stays text on a terminal, too.
 pub fn json<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string_pretty(value)
-        .unwrap_or_else(|error| format!("{{\"error\": \"not writable as JSON: {error}\"}}"))
+    let text = serde_json::to_string_pretty(value)
+        .unwrap_or_else(|error| format!("{{\"error\": \"not writable as JSON: {error}\"}}"));
+    // RFC 8259 §7: "Any character may be escaped"; line feeds stand between members alone.
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter != '\n' && steers(letter) {
+            let mut units = [0; 2];
+            for unit in letter.encode_utf16(&mut units) {
+                plain.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            plain.push(letter);
+        }
+    }
+    plain
 }
 
 fn cut(cell: &str) -> String {
@@ -245,6 +254,17 @@ mod tests {
         let mut table = Table::new(&["A"]);
         table.row(["\u{1b}c".to_owned()]);
         assert!(!table.render(PLAIN).contains('\u{1b}'));
+    }
+
+    /// Defect: U+009B and U+202E of a server stood raw in JSON.
+    #[test]
+    fn rfc8259_7_json_does_not_steer_the_terminal_and_is_the_same_value() {
+        let said = "a\u{1b}[2J\u{7f}\u{9b}2J\u{202e}b\u{200b}\u{2028}ü→\n\"\\";
+        let text = json(&serde_json::json!({ said: [said] }));
+        assert!(text.chars().all(|letter| letter == '\n' || !steers(letter)), "{text}");
+        assert!(text.contains("ü→") && text.contains("\\u009b2J\\u202eb"), "{text}");
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, serde_json::json!({ said: [said] }));
     }
 
     #[test]

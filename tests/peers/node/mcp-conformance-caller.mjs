@@ -102,6 +102,10 @@ async function got(challenge) {
   return answer;
 }
 
+function given() {
+  return ["--client-metadata-url", DOCUMENT, "--save", `${folder}/saved.json`];
+}
+
 // What the client was given beforehand, in the scenarios that give it something.
 async function credentials() {
   const file = (name, text) => {
@@ -122,8 +126,11 @@ async function credentials() {
       return ["--own", ...id, ...key()];
     case "auth/wif-jwt-bearer":
       return ["--assertion", file("workload.jwt", context.valid_jwt), "--issuer", await issuer()];
+    case "auth/dpop":
+    case "auth/dpop-nonce":
+      return [...given(), "--dpop-key", dpopKey];
     default:
-      return ["--client-metadata-url", DOCUMENT, "--dpop-key", dpopKey, "--save", `${folder}/saved.json`];
+      return given();
   }
 }
 

@@ -16,6 +16,7 @@ use crate::behalf::key::read_key;
 use crate::behalf::{Server, error_of, read, told};
 use crate::exit::Failure;
 use crate::files;
+use crate::issued::bounded;
 
 /// What people see of a client that registers itself.
 const CLIENT_NAME: &str = "aims command line";
@@ -23,6 +24,10 @@ const BASIC: &str = "client_secret_basic";
 const POST: &str = "client_secret_post";
 const KEY: &str = "private_key_jwt";
 const NONE: &str = "none";
+/// Bytes of `client_id`: those of a URL, which some are.
+const CLIENT_ID_BYTES_MAX: usize = 2_048;
+/// Bytes of `client_secret`.
+const CLIENT_SECRET_BYTES_MAX: usize = 4_096;
 
 /// A client that the server knows.
 #[derive(Debug)]
@@ -30,6 +35,12 @@ pub(crate) struct Known {
     pub(crate) client: Client,
     /// It registered just now.
     pub(crate) is_new: bool,
+}
+
+/// Whether the client is one that was not made for one server: its redirect is not ours to choose.
+pub(crate) fn is_given(server: &Server, wish: Wish<'_>) -> bool {
+    let reads = server.document().client_id_metadata_document_supported;
+    wish.client_id.is_some() || (reads && wish.at.client_metadata_url.is_some())
 }
 
 /// The client of a request in a person's name, who comes back to `back`.
@@ -44,7 +55,8 @@ pub(crate) async fn known(
         return Ok(Known { client, is_new: false });
     }
     let issuer = document.issuer.as_str();
-    if let Some(client) = saved.client(issuer).filter(|client| is_alive(client)) {
+    let comes_back = |client: &&SavedClient| is_alive(client) && client.is_back_at(back);
+    if let Some(client) = saved.client(issuer).filter(comes_back) {
         return Ok(Known { client: of_saved(client, saved)?, is_new: false });
     }
     let client = registered(server, wish, back).await?;
@@ -152,6 +164,17 @@ struct Registered {
     token_endpoint_auth_method: Option<String>,
 }
 
+impl Registered {
+    /// RFC 6749 Appendix A.1, A.2: "client-id = *VSCHAR", "client-secret = *VSCHAR".
+    fn check(&self) -> Result<(), Failure> {
+        bounded("client_id", &self.client_id, CLIENT_ID_BYTES_MAX)?;
+        if let Some(secret) = &self.client_secret {
+            bounded("client_secret", secret.expose(), CLIENT_SECRET_BYTES_MAX)?;
+        }
+        Ok(())
+    }
+}
+
 /// Registers (RFC 7591 §3.1).
 async fn registered(server: &Server, wish: Wish<'_>, back: &str) -> Result<SavedClient, Failure> {
     let document = server.document();
@@ -174,6 +197,7 @@ async fn registered(server: &Server, wish: Wish<'_>, back: &str) -> Result<Saved
         ));
     }
     let answer: Registered = read(&answer)?;
+    answer.check()?;
     // RFC 7591 §3.2.1: the server "MAY reject or replace any of the client's requested metadata
     // values"; what it leaves out is as it was asked for.
     let method = answer.token_endpoint_auth_method.unwrap_or_else(|| method.to_owned());

@@ -9,11 +9,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{File, Metadata, TryLockError};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use zeroize::ZeroizeOnDrop;
 
@@ -65,6 +68,15 @@ impl SavedClient {
     pub(crate) fn port(&self) -> Option<u16> {
         url::Url::parse(&self.redirect_uri).ok().and_then(|url| url.port())
     }
+
+    /// Whether it was registered to come back there. RFC 8252 §7.3: servers "MUST allow any port".
+    pub(crate) fn is_back_at(&self, uri: &str) -> bool {
+        let of = |text: &str| {
+            let url = url::Url::parse(text).ok()?;
+            Some((url.host_str()?.to_owned(), url.path().to_owned()))
+        };
+        of(uri).is_some_and(|back| of(&self.redirect_uri) == Some(back))
+    }
 }
 
 /// What was granted for a resource.
@@ -113,13 +125,9 @@ impl Saved {
         let lock = locked(path).await?;
         let kept = Kept::default();
         let mut saved = Self { path: Some(path.to_owned()), kept, _lock: Some(lock) };
-        let Ok(metadata) = std::fs::metadata(path) else { return Ok(saved) };
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & OTHERS != 0 {
-            let why = format!("others may use it (mode {mode:03o}), and refresh tokens are in it");
-            return Err(Failure::file(path, why).hint("`chmod 600` makes it yours alone"));
-        }
-        let text = zeroize::Zeroizing::new(files::read(path)?);
+        let Some(file) = opened(path, OFlags::RDONLY)? else { return Ok(saved) };
+        let text = files::read_all(file).map_err(|error| Failure::file(path, error))?;
+        let text = zeroize::Zeroizing::new(text);
         saved.kept = serde_json::from_str(&text).map_err(|error| saved.broken(&error))?;
         Ok(saved)
     }
@@ -129,6 +137,11 @@ impl Saved {
         let Some(path) = &self.path else { return Ok(()) };
         let text = serde_json::to_string_pretty(&self.kept).map_err(|error| self.broken(&error))?;
         let text = zeroize::Zeroizing::new(text);
+        // INVARIANT: what is written can be read again.
+        files::fits(text.as_bytes()).map_err(|error| {
+            Failure::file(path, format!("it would have {error}: it stays as it was"))
+                .hint("another file keeps more")
+        })?;
         files::write(path, text.as_bytes(), files::SECRET)
     }
 
@@ -177,6 +190,41 @@ impl Saved {
     }
 }
 
+/// Opens a file of ours, and waits for nobody there; `None` where nothing is.
+fn opened(path: &Path, how: OFlags) -> Result<Option<File>, Failure> {
+    let flags = how | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => {
+            return Err(Failure::file(path, "a symbolic link, which would be replaced")
+                .hint("name the file that it leads to"));
+        }
+        Err(error) => return Err(Failure::file(path, error)),
+    };
+    let metadata = file.metadata().map_err(|error| Failure::file(path, error))?;
+    is_own(&metadata, geteuid().as_raw()).map_err(|why| {
+        Failure::file(path, why).hint("`chmod 600`, and another name, make it yours alone")
+    })?;
+    Ok(Some(file))
+}
+
+/// Whether it is a file that `user` alone uses.
+fn is_own(metadata: &Metadata, user: u32) -> Result<(), String> {
+    if !metadata.is_file() {
+        return Err("not a file".to_owned());
+    }
+    let owner = metadata.uid();
+    if owner != user {
+        return Err(format!("the file of user {owner}, and this is user {user}"));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & OTHERS != 0 {
+        return Err(format!("others may use it (mode {mode:03o}), and refresh tokens are in it"));
+    }
+    Ok(())
+}
+
 /// The lock beside the file; it ends with the command, however that ends.
 async fn locked(path: &Path) -> Result<File, Failure> {
     let name = path.file_name().ok_or_else(|| Failure::file(path, "not the name of a file"))?;
@@ -184,9 +232,8 @@ async fn locked(path: &Path) -> Result<File, Failure> {
     beside.push(name);
     beside.push(".lock");
     let beside = path.with_file_name(beside);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(files::SECRET);
-    let file = options.open(&beside).map_err(|error| Failure::file(&beside, error))?;
+    let file = opened(&beside, OFlags::WRONLY | OFlags::CREATE)?;
+    let file = file.ok_or_else(|| Failure::file(&beside, "no such folder"))?;
     let until = Instant::now() + LOCK_TIME_MAX;
     loop {
         match file.try_lock() {
@@ -262,6 +309,57 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(&path, "{").unwrap();
         assert_eq!(Saved::read(Some(&path)).await.unwrap_err().problem().outcome.exit_code(), 2);
+    }
+
+    /// Defect: a pipe was waited for, and a link and what is another's were replaced.
+    #[tokio::test]
+    async fn what_is_no_file_of_its_owner_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let pipe = |name: &str| {
+            let made = std::process::Command::new("mkfifo").arg(at(name)).status().unwrap();
+            assert!(made.success());
+        };
+        let refused = async |path: &Path| {
+            let read = tokio::time::timeout(Duration::from_secs(5), Saved::read(Some(path)));
+            let failure = read.await.unwrap().unwrap_err();
+            assert_eq!(failure.problem().outcome.exit_code(), 2);
+            failure.problem().message.clone()
+        };
+        pipe("pipe");
+        assert!(refused(&at("pipe")).await.ends_with("not a file"));
+        pipe(".locked.lock");
+        assert!(refused(&at("locked")).await.contains(".locked.lock"));
+        std::fs::write(at("target"), "{}").unwrap();
+        std::os::unix::fs::symlink(at("target"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("nothing"), at("dangling")).unwrap();
+        std::os::unix::fs::symlink(at("target"), at(".beside.lock")).unwrap();
+        for name in ["link", "dangling", "beside"] {
+            assert!(refused(&at(name)).await.contains("symbolic link"), "{name}");
+        }
+        assert!(!at("nothing").exists());
+        std::fs::set_permissions(at("target"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let metadata = std::fs::metadata(at("target")).unwrap();
+        assert_eq!(is_own(&metadata, metadata.uid()), Ok(()));
+        let other = is_own(&metadata, metadata.uid() + 1).unwrap_err();
+        assert!(other.starts_with("the file of user "), "{other}");
+    }
+
+    /// Defect: after a `client_id` of two million bytes nothing of the file could be read again.
+    #[tokio::test]
+    async fn what_could_not_be_read_again_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("saved.json");
+        let mut saved = Saved::read(Some(&path)).await.ok().unwrap();
+        saved.set_client("https://a.example", client());
+        saved.write().ok().unwrap();
+        let client_id = "c".repeat(2_000_000);
+        saved.set_client("https://b.example", SavedClient { client_id, ..client() });
+        let failure = saved.write().unwrap_err();
+        assert!(failure.problem().message.contains("more than 1048576 bytes"), "{failure}");
+        drop(saved);
+        let read = Saved::read(Some(&path)).await.ok().unwrap();
+        assert_eq!(read.client("https://a.example"), Some(&client()));
     }
 
     /// Defect: two commands that use one refresh token, which ends the grant at its server.

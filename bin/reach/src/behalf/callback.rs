@@ -1,12 +1,17 @@
 //! The redirect to a port of this machine (RFC 8252 §7.3), and what a browser brings with it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use jose::TokenHash;
+use oauth::TokenText;
 use oauth::authorization_response::{Received, ResponseRefused, receive};
 use oauth::form::Form;
 use oauth::redirect_uri::{RedirectKind, RedirectUri};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
 use url::{Host, Url};
 
 use crate::exit::Failure;
@@ -15,8 +20,20 @@ use crate::exit::Failure;
 pub const BACK: &str = "http://127.0.0.1/callback";
 /// How long a browser may take to say what it wants.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
+/// Connections that are read at once: the oldest gives way to another one.
+const CONNECTIONS_MAX: usize = 32;
+/// How long nothing is accepted after a connection that could not be.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of what a browser says.
 const REQUEST_BYTES_MAX: usize = 16 * 1_024;
+
+/// The same place, for this issuer alone.
+///
+/// RFC 9700 §4.4.2.2: "clients MUST use a distinct redirect URI for each issuer they interact
+/// with."
+pub fn distinct(uri: &str, issuer: &str) -> String {
+    format!("{}/{}", uri.trim_end_matches('/'), TokenHash::of(issuer).to_base64url())
+}
 
 /// A port of the loopback that waits for a browser.
 #[derive(Debug)]
@@ -68,47 +85,77 @@ impl Callback {
         &self.uri
     }
 
-    /// Waits for the browser that comes back with our `state`. Other programs may knock at the
-    /// port, too: they are turned away.
+    /// Waits for the browser that comes back with our `state`. Others may knock at the port, too,
+    /// and a page that guesses it may send a browser there: they are turned away, and keep nobody
+    /// waiting.
     pub async fn wait(
         &self,
         state: &str,
         issuer: &str,
         iss_is_promised: bool,
-    ) -> Result<oauth::TokenText, Failure> {
+    ) -> Result<TokenText, Failure> {
+        let (mut open, mut order) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
         loop {
-            let accepted = self.listener.accept().await;
-            let (mut stream, _) = accepted.map_err(|error| Failure::unavailable(&error))?;
-            let asked = asked_for(&mut stream, &self.path);
-            let Ok(Some(query)) = tokio::time::timeout(REQUEST_TIME_MAX, asked).await else {
+            let heard = tokio::select! {
+                accepted = self.listener.accept() => {
+                    let Ok((stream, _)) = accepted else {
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    };
+                    order.retain(|one| !one.is_finished());
+                    if order.len() >= CONNECTIONS_MAX && let Some(oldest) = order.pop_front() {
+                        oldest.abort();
+                    }
+                    order.push_back(open.spawn(heard(stream, self.path.clone())));
+                    continue;
+                }
+                Some(heard) = open.join_next() => heard,
+            };
+            let Ok(Some((mut stream, query))) = heard else { continue };
+            let Some(query) = query else {
                 answer(&mut stream, "404 Not Found", "nothing is here\n").await;
                 continue;
             };
+            if !has_state(&query, state) {
+                answer(&mut stream, "400 Bad Request", "not what was asked for here\n").await;
+                continue;
+            }
             let received = Form::parse(query.as_bytes())
                 .map_err(|_| ResponseRefused::NotOne)
                 .and_then(|form| receive(&form, state, issuer, iss_is_promised));
-            match received {
+            return match received {
                 Ok(Received::Code(code)) => {
                     answer(&mut stream, "200 OK", "done: this page can be closed\n").await;
-                    return Ok(code);
+                    Ok(code)
                 }
                 Ok(Received::Error(error)) => {
                     answer(&mut stream, "200 OK", "refused: the terminal says why\n").await;
-                    return Err(Failure::refused(&format!("oauth::{error}"), &error));
-                }
-                Err(ResponseRefused::WrongState) => {
-                    answer(&mut stream, "400 Bad Request", "not what was asked for here\n").await;
+                    Err(Failure::refused(&format!("oauth::{error}"), &error).of_others())
                 }
                 Err(refused) => {
                     answer(&mut stream, "400 Bad Request", "the answer is not believed\n").await;
-                    return Err(Failure::refused("oauth::Response", &refused).hint(
+                    Err(Failure::refused("oauth::Response", &refused).of_others().hint(
                         "the code was not used: another server may have answered, or this one \
                          contradicts its own metadata",
-                    ));
+                    ))
                 }
-            }
+            };
         }
     }
+}
+
+/// Whether it says our `state`, whatever else it says. RFC 6749 §10.12: that "the attacker" cannot
+/// guess.
+fn has_state(query: &str, state: &str) -> bool {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    let same = |value: &str| verify_slices_are_equal(value.as_bytes(), state.as_bytes()).is_ok();
+    pairs.any(|(name, value)| name == "state" && same(&value))
+}
+
+/// Somebody who knocked, and their query; nothing of who says nothing in time.
+async fn heard(mut stream: TcpStream, path: String) -> Option<(TcpStream, Option<String>)> {
+    let query = tokio::time::timeout(REQUEST_TIME_MAX, asked_for(&mut stream, &path)).await;
+    query.ok().map(|query| (stream, query))
 }
 
 /// The query that a browser comes back with; `None` for any other request.
@@ -159,6 +206,90 @@ mod tests {
         ] {
             assert_eq!(of_request(text, "/callback").as_deref(), expect, "{text}");
         }
+    }
+
+    /// One request, and the first line of its answer.
+    async fn knock(port: u16, target: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// Defect: what any page can send to the port ended the wait, and one idle connection kept the
+    /// answer waiting for ten seconds.
+    #[tokio::test]
+    async fn rfc6749_10_12_what_has_not_our_state_is_waited_on() {
+        let back = Callback::bind(BACK, None).await.ok().unwrap();
+        let port = back.listener.local_addr().unwrap().port();
+        let waiting =
+            tokio::spawn(async move { back.wait("ours", "https://i.example", false).await });
+        let mut idle = Vec::new();
+        for _ in 0..=CONNECTIONS_MAX {
+            idle.push(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+        }
+        let begun = std::time::Instant::now();
+        for (target, status) in [
+            ("/callback?state=a&state=b", "400"),
+            ("/callback?%zz", "400"),
+            ("/callback?state=%zz&code=a", "400"),
+            ("/callback?code=a", "400"),
+            ("/callback?code=a&state=OURS", "400"),
+            ("/callback?error=access_denied&state=our", "400"),
+            ("/callback?iss=https://evil.example&state=", "400"),
+            ("/callback", "404"),
+            ("/callback/other?code=a&state=ours", "404"),
+            ("/callback?code=c0de&state=ours", "200"),
+        ] {
+            assert!(!waiting.is_finished(), "{target}");
+            let line = knock(port, target).await;
+            assert!(line.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {line}");
+        }
+        assert_eq!(waiting.await.unwrap().ok().unwrap().as_str(), "c0de");
+        assert!(begun.elapsed() < REQUEST_TIME_MAX, "{:?}", begun.elapsed());
+        drop(idle);
+    }
+
+    /// What has it is the answer, and a wrong one ends it.
+    #[tokio::test]
+    async fn rfc9207_2_4_a_wrong_answer_with_our_state_is_not_believed() {
+        for (query, error) in [
+            ("state=ours&state=b&code=a", "oauth::Response"),
+            ("state=ours&code=a&error=b", "oauth::Response"),
+            ("state=ours&code=a&iss=https://evil.example", "oauth::Response"),
+            ("state=ours&error=a%1bb%e2%80%ae", "oauth::ab\\u{202e}"),
+        ] {
+            let back = Callback::bind(BACK, None).await.ok().unwrap();
+            let port = back.listener.local_addr().unwrap().port();
+            let waiting =
+                tokio::spawn(async move { back.wait("ours", "https://i.example", false).await });
+            knock(port, &format!("/callback?{query}")).await;
+            let failure = waiting.await.unwrap().err().unwrap();
+            assert_eq!(failure.problem().error, error, "{query}");
+        }
+    }
+
+    /// RFC 9700 §4.4.2.2: each issuer has its own.
+    #[tokio::test]
+    async fn rfc9700_4_4_2_2_each_issuer_has_its_redirect() {
+        let (a, b) = (distinct(BACK, "https://a.example"), distinct(BACK, "https://b.example"));
+        assert_ne!(a, b);
+        assert_eq!(a, distinct(&format!("{BACK}/"), "https://a.example"));
+        let back = Callback::bind(&a, None).await.ok().unwrap();
+        let port = back.listener.local_addr().unwrap().port();
+        let path = |uri: &str| url::Url::parse(uri).unwrap().path().to_owned();
+        assert_eq!(path(back.uri()), path(&a));
+        let waiting =
+            tokio::spawn(async move { back.wait("ours", "https://a.example", false).await });
+        for other in [path(&b), path(BACK)] {
+            let line = knock(port, &format!("{other}?code=a&state=ours")).await;
+            assert!(line.contains(" 404 "), "{line}");
+        }
+        let line = knock(port, &format!("{}?code=a&state=ours", path(&a))).await;
+        assert!(line.contains(" 200 "), "{line}");
+        waiting.await.unwrap().ok().unwrap();
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use oauth::device::DeviceResponse;
 use oauth::metadata::{Metadata, WELL_KNOWN};
 use oauth::token_request::GrantType;
 use oauth::{Issuer, TokenType};
-use reach::at::{Found, Wish};
+use reach::at::{Found, Got, Wish};
 use reach::behalf::callback::{BACK, Callback};
 use reach::behalf::client::Client;
 use reach::behalf::{Asked, Server};
@@ -33,7 +33,7 @@ pub(crate) async fn get(context: &Context, args: &GetArguments) -> Result<(), Fa
     }
     let mut form = vec![("grant_type", GrantType::ClientCredentials.as_str())];
     wanted(&mut form, &args.wanted, &scope);
-    show(context, &ask(context, &args.client, None, form).await?)
+    show(context, &ask(context, &args.client, None, form).await?, &scope)
 }
 
 /// For a resource that says itself who gives tokens (RFC 9728).
@@ -47,13 +47,15 @@ async fn at(context: &Context, args: &GetArguments) -> Result<(), Failure> {
     let (device, scopes) = (args.device, &*args.wanted.scopes);
     let wish = Wish { at: &args.at, client_id, issuer, device, scopes };
     if args.at.is_by_identity(client_id) {
-        let Found { issuer, resource, scope } = reach::at::find(&https, wish).await?;
+        let Found { https, issuer, resource, scope } = reach::at::find(&https, wish).await?;
         let mut form = vec![("grant_type", GrantType::ClientCredentials.as_str())];
         form.push(("resource", resource.as_str()));
         form.extend(Some(("scope", scope.as_str())).filter(|(_, scope)| !scope.is_empty()));
-        return show(context, &ask(context, &args.client, Some(&issuer), form).await?);
+        let found = Some((https, issuer.as_str()));
+        return show(context, &ask(context, &args.client, found, form).await?, &scope);
     }
-    show(context, &issued(&reach::at::get(&https, context.output, wish).await?)?)
+    let Got { answer, scope } = reach::at::get(&https, context.output, wish).await?;
+    show(context, &issued(&answer)?, &scope)
 }
 
 /// In a person's name. What they must do is told beside the token, not on stdout.
@@ -76,7 +78,7 @@ async fn behalf(context: &Context, args: &GetArguments, asked: Asked<'_>) -> Res
             server.by_device(asked, told).await?
         }
     };
-    show(context, &issued(&answer)?)?;
+    show(context, &issued(&answer)?, asked.scope)?;
     if server.is_bound() {
         context
             .output
@@ -99,7 +101,7 @@ pub(crate) async fn exchange(context: &Context, args: &ExchangeArguments) -> Res
     form.extend(args.audiences.iter().map(|audience| ("audience", audience.as_str())));
     let scope = scope(&args.wanted);
     wanted(&mut form, &args.wanted, &scope);
-    show(context, &ask(context, &args.client, None, form).await?)
+    show(context, &ask(context, &args.client, None, form).await?, &scope)
 }
 
 /// What the authorization server says of itself.
@@ -113,14 +115,18 @@ pub(crate) async fn metadata(https: &Https, issuer: &Issuer) -> Result<Metadata,
     })
 }
 
+/// `found`: the server that a resource named, and what it is reached by.
 async fn ask(
     context: &Context,
     client: &ClientArguments,
-    issuer: Option<&str>,
+    found: Option<(Https, &str)>,
     mut form: Vec<(&str, &str)>,
 ) -> Result<Issued, Failure> {
-    let issuer = context.place.issuer(issuer.or(client.issuer.issuer.as_deref()))?;
-    let https = client.issuer.https(context)?;
+    let (https, issuer) = match found {
+        Some((https, issuer)) => (https, Some(issuer)),
+        None => (client.issuer.https(context)?, client.issuer.issuer.as_deref()),
+    };
+    let issuer = context.place.issuer(issuer)?;
     let metadata = metadata(&https, &issuer).await?;
     let identity = client.source.socket.connect(context).await?;
     let proof = proof(&identity, client.auth, client.source.id.as_ref(), &issuer).await?;
@@ -140,12 +146,13 @@ async fn ask(
     issued(&answer)
 }
 
-fn show(context: &Context, issued: &Issued) -> Result<(), Failure> {
+/// `asked`: the scope that a token has whose answer says none.
+fn show(context: &Context, issued: &Issued, asked: &str) -> Result<(), Failure> {
     let answer = &issued.answer;
     context.output.show(answer, || format!("{}\n", answer.access_token))?;
-    let scopes = answer.scope.iter().flat_map(|all| all.iter().map(ToString::to_string));
-    let scopes: Vec<_> = scopes.collect();
-    let scopes = if scopes.is_empty() { "no scope".to_owned() } else { scopes.join(" ") };
+    // RFC 6749 §5.1: `scope` is "OPTIONAL, if identical to the scope requested by the client".
+    let scopes = answer.scope.as_ref().map_or_else(|| asked.to_owned(), ToString::to_string);
+    let scopes = if scopes.is_empty() { "no scope".to_owned() } else { scopes };
     let life = answer.expires_in.map(time::Span::from_seconds);
     let life = life.map_or_else(|| "an unknown time".to_owned(), span::show);
     context.output.note(&format!("{scopes}; ends in {life}"));
