@@ -293,3 +293,50 @@ async fn rfc9700_4_4_2_codes_of_another_server_are_not_brought_to_this_one() {
     assert!(client.is_back_at(&distinct(BACK, &origin)), "{}", client.redirect_uri);
     assert!(!client.is_back_at(&distinct(BACK, "https://b.example")) && !client.is_back_at(BACK));
 }
+
+/// By a refresh token: an answer without `scope` has the one of before, and one without a key is
+/// not kept.
+#[tokio::test]
+async fn rfc6749_5_1_a_scope_that_is_not_said_is_the_one_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let binds = json!({"dpop_signing_alg_values_supported": ["ES256"]});
+    let dpop_key = || Some(folder.path().join("key"));
+    for (key, more, ended, refresh) in [
+        (None, json!({}), Ok("a b"), "new"),
+        (None, json!({"scope": "a"}), Ok("a b"), "new"),
+        (dpop_key(), json!({}), Err("discovery::Binding"), "old"),
+        (dpop_key(), json!({"token_type": "DPoP"}), Ok("a b"), "new"),
+        (None, json!({"refresh_token": "n\u{1b}"}), Err("oauth::Answer"), "old"),
+    ] {
+        let mut token =
+            json!({"access_token": "a", "token_type": "Bearer", "refresh_token": "new"});
+        token.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let origin = machine(|origin| {
+            let mut all = documents(origin, &json!({}), &binds);
+            all.push(("/token", token.clone()));
+            all
+        });
+        let origin = origin.await;
+        let (resource, file) = (format!("{origin}/mcp"), folder.path().join("saved.json"));
+        let mut saved = Saved::read(Some(&file)).await.ok().unwrap();
+        let grant = json!({"issuer": origin, "client_id": "c", "asked": "a b", "granted": "a b",
+            "refresh_token": "old"});
+        saved.set_grant(&resource, serde_json::from_value(grant).unwrap());
+        saved.write().ok().unwrap();
+        drop(saved);
+        let at = AtArguments {
+            at: Some(resource.clone()),
+            save: Some(file.clone()),
+            dpop_key: key,
+            ..AtArguments::default()
+        };
+        let https = Https::own_or_system("/nowhere".as_ref()).ok().unwrap();
+        let wish = Wish { at: &at, client_id: Some("c"), issuer: None, device: false, scopes: &[] };
+        let got = get(&https, Output::new(Format::Json), wish).await;
+        let got = got.map(|got| got.scope).map_err(|failure| failure.problem().error.clone());
+        assert_eq!(got.as_deref().map_err(String::as_str), ended, "{token}");
+        let saved = Saved::read(Some(&file)).await.ok().unwrap();
+        let kept = saved.grant(&resource, &origin).and_then(|one| one.refresh_token.clone());
+        assert_eq!(kept.unwrap().expose(), refresh, "{token}");
+    }
+}
