@@ -412,7 +412,7 @@ pub(crate) fn describe(record: &mut Record, asked: &Asked<'_>) {
     record.resource = Some(match &asked.what {
         pdp::What::Tool { name } => format!("{}#{name}", asked.audience),
         pdp::What::Session => asked.audience.clone(),
-        pdp::What::Request { method, path } => format!("{method} {}{path}", asked.audience),
+        pdp::What::Request { method, path, .. } => format!("{method} {}{path}", asked.audience),
     });
     if let Some(act) = subject::act(asked) {
         record.attestation.insert("arguments_sha256".to_owned(), act.arguments_hash);

@@ -33,9 +33,12 @@ pub(crate) fn read<'f>(
         }
         misfit => Refusal::Misfit(misfit),
     })?;
-    if let What::Request { path, .. } = &asked.what {
+    if let What::Request { path, query, .. } = &asked.what {
         // As at the gateway: a path is decided on that reads in one way.
-        Target::parse(&format!("/{}{path}", asked.resource.name), None)?;
+        let target = format!("/{}{path}", asked.resource.name);
+        if Target::parse(&target, query.as_deref())?.below() != path {
+            return Err(gateway::PathError::NotAbsolute.into());
+        }
     }
     Ok(asked)
 }

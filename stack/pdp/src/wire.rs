@@ -51,6 +51,9 @@ pub enum Misfit {
     /// A value of another kind.
     #[error("`{member}` is not what it must be")]
     Value { member: &'static str },
+    /// No request has one: it stays with whoever makes it.
+    #[error("`resource.id` has a second `#`: a request has no fragment")]
+    Fragment,
     /// Who acts.
     #[error(transparent)]
     Actors(#[from] authzen::Malformed),
@@ -70,6 +73,7 @@ impl Misfit {
             Self::NoAudience
                 | Self::OtherAudience
                 | Self::Value { .. }
+                | Self::Fragment
                 | Self::Actors(_)
                 | Self::OtherChain
         )
@@ -83,8 +87,8 @@ pub enum What {
     Tool { name: String },
     /// Tools are listed: what a session needs.
     Session,
-    /// A request of plain HTTP.
-    Request { method: String, path: String },
+    /// A request of plain HTTP; the query as it came, without the question mark.
+    Request { method: String, path: String, query: Option<String> },
 }
 
 /// What a request asks about.
@@ -179,7 +183,10 @@ impl<'r> Asked<'r> {
         match &self.what {
             What::Tool { name } => name.clone(),
             What::Session => "session".to_owned(),
-            What::Request { method, path } => format!("{method} {path}"),
+            What::Request { method, path, query: None } => format!("{method} {path}"),
+            What::Request { method, path, query: Some(query) } => {
+                format!("{method} {path}?{query}")
+            }
         }
     }
 
@@ -196,7 +203,7 @@ impl<'r> Asked<'r> {
         let (mut resource, method, path) = match &self.what {
             What::Tool { name } => (Resource::tool(&self.audience, name, read_only), None, None),
             What::Session => (Resource::audience(&self.audience), None, None),
-            What::Request { method, path } => {
+            What::Request { method, path, .. } => {
                 let (method, below) = (Some(method.clone()), Some(path.clone()));
                 (Resource::path(&self.audience, path), method, below)
             }
@@ -291,15 +298,29 @@ fn what(
     match (action, resource.protocol, kind, name) {
         ("tool.call", Protocol::Mcp, "tool", Some(name)) => Ok(What::Tool { name }),
         ("tool.list", Protocol::Mcp, "audience", None) => Ok(What::Session),
-        ("http.request", Protocol::Http, "path", Some(path)) => {
+        ("http.request", Protocol::Http, "path", Some(target)) => {
+            let (path, query) = path_and_query(&target)?;
             let member = "action.properties.method";
             let method = text(request.action.properties.get("method"), member)?;
-            Ok(What::Request { method: method.ok_or(Misfit::Value { member })?, path })
+            Ok(What::Request { method: method.ok_or(Misfit::Value { member })?, path, query })
         }
         _ => {
             Err(Misfit::Action { action: action.to_owned(), kind, resource: resource.name.clone() })
         }
     }
+}
+
+/// The path, which rules speak of, and the query, as the gateway takes a target apart.
+fn path_and_query(target: &str) -> Result<(String, Option<String>), Misfit> {
+    // RFC 9112 §3.2.1: "origin-form = absolute-path [ "?" query ]". RFC 3986 §3.4: the query begins
+    // at "the first question mark ("?") character".
+    if target.contains('#') {
+        return Err(Misfit::Fragment);
+    }
+    Ok(match target.split_once('?') {
+        Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+        None => (target.to_owned(), None),
+    })
 }
 
 /// What is not listed is refused, as at the gateway.
@@ -310,7 +331,7 @@ fn listed<'r>(what: &What, resource: &'r ResourcePolicy) -> Result<Option<&'r Ac
         What::Tool { name } => {
             resource.tool(name).map(Some).ok_or_else(|| none(format!("the tool `{name}`")))
         }
-        What::Request { method, path } => {
+        What::Request { method, path, .. } => {
             let found = resource.request(method, path);
             found.map(Some).ok_or_else(|| none(format!("`{method} {path}`")))
         }
@@ -636,6 +657,27 @@ mod tests {
         assert_eq!(asked.below(), "GET /v1/x");
         let question = asked.question(principal(&asked), false, NOW);
         assert_eq!(question.context.get("method"), Some(&Fact::Text("GET".to_owned())));
+        // Rules speak of the path; of the query, too, whoever approves is told.
+        for (target, expect, below) in [
+            ("/v1/x?a=/y?b", Some("a=/y?b"), "GET /v1/x?a=/y?b"),
+            ("/v1/x?", Some(""), "GET /v1/x?"),
+            ("/v1/x%3Fa", None, "GET /v1/x%3Fa"),
+        ] {
+            let mut path = path.clone();
+            path["resource"]["id"] = json!(format!("{CRM}#{target}"));
+            let asked = read(&path, &http).unwrap();
+            let What::Request { path, query, .. } = &asked.what else { panic!("{target}") };
+            assert_eq!((path.as_str(), query.as_deref()), (&target[..path.len()], expect));
+            assert!(!path.contains('?'), "{target}");
+            assert_eq!(asked.below(), below);
+            let question = asked.question(principal(&asked), false, NOW);
+            assert_eq!(question.context.get("path"), Some(&Fact::Text(path.clone())));
+        }
+        for target in ["/v1/x#", "/v1/x#y", "/v1/x?a#y"] {
+            let mut path = path.clone();
+            path["resource"]["id"] = json!(format!("{CRM}#{target}"));
+            assert_eq!(read(&path, &http).err(), Some(Misfit::Fragment), "{target}");
+        }
         path["action"]["properties"] = json!({});
         let member = "action.properties.method";
         assert_eq!(read(&path, &http).err(), Some(Misfit::Value { member }));
