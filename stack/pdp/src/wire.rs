@@ -6,6 +6,7 @@
 //! taken: the record says it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use authorization::policy::Protocol;
 use authorization::{Action, ResourcePolicy};
@@ -20,7 +21,11 @@ use crate::rule::Obligation;
 /// and to no other. Access Request and Approval Profile, Terminology: "a PDP MUST make it
 /// explicit".
 pub const RELEVANT: &[&str] =
-    &["subject", "actors", "granted", "proof", "transport", "acr", "arguments"];
+    &["subject", "actors", "granted", "proof", "transport", "acr", ARGUMENTS];
+/// The member of what an approval is bound to that says who acts.
+pub const ACTS: &str = "acts";
+/// The member of a question's context that says with what something is done.
+pub const ARGUMENTS: &str = "arguments";
 /// How a token may have been proved.
 const PROOFS: &[&str] = &["", "wit", "dpop", "mtls", "bearer"];
 
@@ -108,6 +113,8 @@ pub struct Asked<'r> {
     pub kind: Option<PrincipalKind>,
     /// On whose behalf; empty where the principal acts for itself.
     pub subject: String,
+    /// As what that is known to whoever asks, where they say it.
+    pub subject_kind: Option<PrincipalKind>,
     /// Everyone in the chain of delegation, the nearest first.
     pub actors: Vec<String>,
     /// The scope of the token that whoever asks was shown, where it says so.
@@ -118,8 +125,7 @@ pub struct Asked<'r> {
     pub transport: String,
     /// How strongly the user authenticated, where the token says so.
     pub acr: Option<String>,
-    /// The arguments of what is done.
-    pub arguments: Value,
+    context: Arc<authzen::Properties>,
 }
 
 impl<'r> Asked<'r> {
@@ -146,11 +152,9 @@ impl<'r> Asked<'r> {
         if !PROOFS.contains(&proof.as_str()) {
             return Err(Misfit::Value { member: "context.proof" });
         }
-        let arguments = match context.get("arguments") {
-            None => json!({}),
-            Some(arguments @ Value::Object(_)) => arguments.clone(),
-            Some(_) => return Err(Misfit::Value { member: "context.arguments" }),
-        };
+        if context.get(ARGUMENTS).is_some_and(|arguments| !arguments.is_object()) {
+            return Err(Misfit::Value { member: "context.arguments" });
+        }
         let granted = texts(context.get("granted"), "context.granted")?;
         Ok(Self {
             resource,
@@ -160,13 +164,19 @@ impl<'r> Asked<'r> {
             principal: chain.principal,
             kind: chain.kind,
             subject: chain.subject,
+            subject_kind: chain.subject_kind,
             actors: chain.actors,
             granted: granted.map(|all| all.into_iter().collect()),
             proof,
             transport: text(context.get("transport"), "context.transport")?.unwrap_or_default(),
             acr: text(context.get("acr"), "context.acr")?,
-            arguments,
+            context: Arc::clone(context),
         })
+    }
+
+    /// The arguments of what is done.
+    pub fn arguments(&self) -> Value {
+        self.context.get(ARGUMENTS).cloned().unwrap_or_else(|| json!({}))
     }
 
     /// The name of the action, as the gateway asks about it.
@@ -243,7 +253,7 @@ impl<'r> Asked<'r> {
             context.map(|(name, value)| (name.clone(), value.clone())).collect();
         json!({
             "subject": subject, "resource": request.resource, "action": request.action,
-            "context": context, "acts": [self.principal, self.actors],
+            "context": context, ACTS: [self.principal, self.actors],
         })
     }
 }
@@ -343,6 +353,7 @@ struct Chain {
     principal: String,
     kind: Option<PrincipalKind>,
     subject: String,
+    subject_kind: Option<PrincipalKind>,
     actors: Vec<String>,
 }
 
@@ -369,7 +380,8 @@ impl Chain {
             if other || !(behalf.is_empty() || behalf == id) {
                 return Err(Misfit::OtherChain);
             }
-            return Ok(Self { principal, kind: None, subject: id, actors: chain });
+            let subject_kind = Some(kind);
+            return Ok(Self { principal, kind: None, subject: id, subject_kind, actors: chain });
         }
         let own = behalf.is_empty() || behalf == id;
         let actors = match (said, own) {
@@ -384,7 +396,7 @@ impl Chain {
             return Err(Misfit::OtherChain);
         }
         let subject = if own { String::new() } else { behalf };
-        Ok(Self { principal: id, kind: Some(kind), subject, actors })
+        Ok(Self { principal: id, kind: Some(kind), subject, subject_kind: None, actors })
     }
 }
 
