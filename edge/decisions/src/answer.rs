@@ -93,6 +93,9 @@ impl Errors {
             Unread::Field(name) => {
                 text(StatusCode::BAD_REQUEST, &format!("`{name}` is not what it must be"))
             }
+            Unread::Malformed(malformed @ Malformed::TooMuch { .. }) => {
+                text(StatusCode::PAYLOAD_TOO_LARGE, &malformed.to_string())
+            }
             Unread::Malformed(malformed) => {
                 // "An Access Request whose denial binding does not cover the submitted Subject,
                 // Resource, Action […] (for every item when `items` is present) MUST be rejected".

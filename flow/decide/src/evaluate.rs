@@ -2,11 +2,13 @@
 //! answered as our own gateway would answer the call.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::task::Poll;
 
 use access::call::standing;
 use access::secret;
 use approval::bound::{self, DENIAL_LIFE};
-use approval::{Approval, Bound};
+use approval::{Approval, Bound, Sought};
 use approve::whom;
 use authzen::access_request::{Display, Hint, NextAction, approval_id};
 use authzen::{Evaluations, Malformed, Request, Response, Responses, Semantic};
@@ -98,6 +100,8 @@ impl<W: World> Desk<'_, W> {
         let rows = self.load(requests.iter().flatten()).await?;
         let mut evaluations = Vec::with_capacity(requests.len());
         for request in requests {
+            // A long message leaves others their turn.
+            yielded().await;
             let response = match request {
                 Ok(request) => match self.one(request, &rows).await? {
                     Ok(response) => response,
@@ -127,6 +131,7 @@ impl<W: World> Desk<'_, W> {
     ) -> Result<Snapshot, Unavailable> {
         let mut keys = Vec::new();
         for request in requests {
+            yielded().await;
             if let Ok(asked) = self.read(request) {
                 keys.extend(subject::keys(&asked));
             }
@@ -176,11 +181,13 @@ impl<W: World> Desk<'_, W> {
         let mut record = self.record();
         record.action = asked.action().to_owned();
         describe(&mut record, &asked);
-        let hash = bound::hash_of(&asked.bound(request)).ok();
+        let shown = shown_id(request);
+        // What all of it is counts where an approval comes with it, or is wanted.
+        let mut hash = shown.as_ref().and_then(|_| hash_of(&asked, request));
         let shows =
             Shows { pep: pep.client_id(), asked: &asked, hash: hash.as_deref(), now: pep.now };
-        let id = shown_id(request).filter(|id| !self.spent.contains(id));
-        let brought = match (shown_id(request).is_some(), &id) {
+        let id = shown.clone().filter(|id| !self.spent.contains(id));
+        let brought = match (shown.is_some(), &id) {
             // Used by another question of the same request.
             (true, None) => Brought::Bad(approved::USED),
             _ => approved::of(self.world, rows, id.as_deref(), &shows).await?,
@@ -189,7 +196,13 @@ impl<W: World> Desk<'_, W> {
         record.facts = serde_json::to_value(&verdict.question).unwrap_or_default();
         let mut response = match verdict.outcome {
             Ok(permit) => self.permitted(&mut record, &permit, brought),
-            Err(no) => self.denied(&mut record, (&asked, hash), no, verdict.known).await?,
+            Err(no) => {
+                if no.requestable {
+                    hash = hash.or_else(|| hash_of(&asked, request));
+                }
+                let question = (&asked, request, hash);
+                self.denied(&mut record, question, no, verdict.known).await?
+            }
         };
         let context = &mut response.context;
         let id = record.id.to_string();
@@ -220,7 +233,7 @@ impl<W: World> Desk<'_, W> {
     async fn denied(
         &self,
         record: &mut Record,
-        (asked, hash): (&Asked<'_>, Option<String>),
+        (asked, request, hash): (&Asked<'_>, &Request, Option<String>),
         no: No,
         known: Option<Known>,
     ) -> Result<Response, Unavailable> {
@@ -235,7 +248,7 @@ impl<W: World> Desk<'_, W> {
         let mut next = no.next;
         let mut offered = None;
         if let (true, Some(hash), Some(known)) = (no.requestable, hash, known) {
-            offered = self.offer(record, asked, hash, &known).await?;
+            offered = self.offer(record, (asked, request, hash), &known).await?;
         }
         match offered {
             Some((id, hint)) => {
@@ -257,17 +270,18 @@ impl<W: World> Desk<'_, W> {
     /// somebody is there who is asked, and it can be shown whole.
     async fn offer(
         &self,
-        record: &Record,
-        asked: &Asked<'_>,
-        hash: String,
+        record: &mut Record,
+        (asked, request, hash): (&Asked<'_>, &Request, String),
         known: &Known,
     ) -> Result<Option<(String, Hint)>, Unavailable> {
         let domain = self.pep.facts.set().domain();
         let rule = domain.approvals.at(Some(&asked.resource.name));
         let whom = whom::of_policy(self.world, &rule.ask, behalf(asked), &known.owner).await?;
-        if whom.is_err() || subject::act(asked).is_none() {
+        let sought = subject::sought(asked, request, None);
+        let Some(sought) = sought.filter(|sought| whom.is_ok() && sought.fits().is_ok()) else {
             return Ok(None);
-        }
+        };
+        describe_arguments(record, &sought);
         let (pep, evaluation) = (self.pep.client_id().to_owned(), record.id.to_string());
         let bound = Bound { pep, evaluation, hash };
         let until = time::UnixTime::from_seconds(self.pep.now.plus(DENIAL_LIFE).seconds());
@@ -342,8 +356,11 @@ pub(crate) fn judge(
     if let Err(refusal) = standing::check(rows, &concerned, &[], |_| pep.facts.epoch)? {
         return Ok(no(No::new(refusal.check(), "not_in_force", refusal.to_string())));
     }
-    let Some(known) = Known::of(rows, asked)? else {
-        let message = format!("`{}` is not in the registry as that", asked.principal);
+    let known = Known::of(rows, asked)?;
+    let unknown = subject::unknown(rows, asked)?;
+    let (Some(known), None) = (known, &unknown) else {
+        let who = unknown.as_deref().unwrap_or(&asked.principal);
+        let message = format!("`{who}` is not in the registry as that");
         return Ok(no(No::new("decide::UnknownPrincipal", "unknown_principal", message)));
     };
     let wanted = asked.listed.and_then(|action| action.scope.as_ref());
@@ -412,11 +429,33 @@ pub(crate) fn describe(record: &mut Record, asked: &Asked<'_>) {
     record.resource = Some(match &asked.what {
         pdp::What::Tool { name } => format!("{}#{name}", asked.audience),
         pdp::What::Session => asked.audience.clone(),
-        pdp::What::Request { method, path } => format!("{method} {}{path}", asked.audience),
+        pdp::What::Request { method, path, .. } => format!("{method} {}{path}", asked.audience),
     });
-    if let Some(act) = subject::act(asked) {
-        record.attestation.insert("arguments_sha256".to_owned(), act.arguments_hash);
-    }
+}
+
+/// What the record says of what a human is asked about.
+pub(crate) fn describe_arguments(record: &mut Record, sought: &Sought) {
+    let hash = sought.act.as_ref().map(|act| act.arguments_hash.clone());
+    record.attestation.extend(hash.map(|hash| ("arguments_sha256".to_owned(), hash)));
+}
+
+/// What an approval of the question is bound to.
+fn hash_of(asked: &Asked<'_>, request: &Request) -> Option<String> {
+    bound::hash_of(&asked.bound(request)).ok()
+}
+
+/// Goes on when everybody else had a turn.
+async fn yielded() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if waited {
+            return Poll::Ready(());
+        }
+        waited = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The approval of an id, with the version of its row.

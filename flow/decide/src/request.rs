@@ -3,10 +3,9 @@
 
 use access::secret;
 use approval::bound::{self, Bound};
-use approval::{Asks, Front, Kind, Sought, Ticket, call_detail};
+use approval::{Asks, Front, Kind, Ticket};
 use approve::ask::{self, Placed, Posed};
 use approve::whom;
-use authorization::granted::Granted;
 use authzen::access_request::{Answer, Submission};
 use env::{Change, Key, Store, Unavailable, World};
 use monitoring::{Event, Outcome, Record};
@@ -15,7 +14,7 @@ use time::Span;
 
 use crate::Refusal;
 use crate::approved::Brought;
-use crate::evaluate::{self, approval, describe};
+use crate::evaluate::{self, approval, describe, describe_arguments};
 use crate::pep::{End, Pep, Shown, refuse};
 use crate::subject::{self, Known, behalf};
 use crate::task::told;
@@ -124,6 +123,7 @@ async fn take<W: World>(
         body: Some(handed.body.clone()),
         ..ask::ticket(world, Kind::AccessRequest, &placed.approval, None).ticket
     };
+    describe_arguments(record, &placed.approval.sought);
     let answer = told(world, &text, &ticket, &placed.approval, pep.now);
     ask::put(placed, &ticket, change, record);
     Ok(Ok(answer))
@@ -181,7 +181,10 @@ async fn pose<W: World>(
         (Ok(_), _) => return nothing("it is permitted now"),
         (Err(_), _) => return nothing("an approval would not permit it"),
     };
-    let Some(act) = subject::act(asked) else { return nothing("its arguments have no one text") };
+    let message = submission.justification.clone();
+    let Some(sought) = subject::sought(asked, &submission.request, message) else {
+        return nothing("its arguments have no one text");
+    };
     let approvals = &pep.facts.set().domain().approvals;
     let rule = approvals.at(Some(&asked.resource.name));
     let whom = match whom::of_policy(world, &rule.ask, behalf(asked), &known.owner).await? {
@@ -193,19 +196,13 @@ async fn pose<W: World>(
         Some(until) => approvals.wait.min(until.since(pep.now)).max(Span::from_seconds(1)),
         None => approvals.wait,
     };
-    let scope = asked.listed.and_then(|action| action.scope.clone()).into_iter().collect();
-    let details = vec![call_detail::to_value(&act, &asked.audience, false)];
+    let asks = asks(world, pep, asked, known).await?;
     let posed = Posed {
         whom,
         by_subject: rule.by_subject,
         acr: rule.acr,
-        asks: asks(pep, asked, known),
-        sought: Sought {
-            targets: [(asked.audience.clone(), Granted { scope, details })].into(),
-            act: Some(act),
-            message: submission.justification.clone(),
-            ..Sought::default()
-        },
+        asks,
+        sought,
         front: Front::AccessRequest,
         // All of it, from the denial to the permit, is one story.
         root: Some(bound.evaluation.clone()),
@@ -222,14 +219,24 @@ async fn pose<W: World>(
 }
 
 /// Who would act; for a person who acts by themselves, whoever asks for them.
-fn asks(pep: &Pep, asked: &Asked<'_>, known: Known) -> Asks {
+async fn asks<W: World>(
+    world: &W,
+    pep: &Pep,
+    asked: &Asked<'_>,
+    known: Known,
+) -> Result<Asks, Unavailable> {
     let is_person = known.principal.kind == PrincipalKind::User;
-    let client_id = if is_person { pep.client_id() } else { &asked.principal };
-    Asks {
+    let (client_id, (name, owner)) = if is_person {
+        // The name beside an identifier is its own.
+        (pep.client_id(), subject::named(world, pep.client_id()).await?)
+    } else {
+        (asked.principal.as_str(), (known.name, known.owner))
+    };
+    Ok(Asks {
         client_id: client_id.to_owned(),
-        name: known.name,
-        owner: known.owner,
+        name,
+        owner,
         subject: behalf(asked).to_owned(),
         actors: asked.actors.clone(),
-    }
+    })
 }

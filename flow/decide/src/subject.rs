@@ -2,12 +2,14 @@
 
 use access::call::standing;
 use access::token::principal;
-use approval::{Act, call_detail};
+use approval::{Act, Sought, call_detail};
+use authorization::granted::Granted;
 use authzen::Request;
-use env::{Key, Snapshot, Unavailable};
+use env::{Key, Snapshot, Store, Unavailable, World};
 use gateway::Target;
 use pdp::{Asked, Principal, PrincipalKind, What};
 use registry::{AgentRecord, ClientRecord, UserRecord};
+use serde_json::Value;
 
 use crate::Refusal;
 use crate::facts::Basis;
@@ -33,9 +35,12 @@ pub(crate) fn read<'f>(
         }
         misfit => Refusal::Misfit(misfit),
     })?;
-    if let What::Request { path, .. } = &asked.what {
+    if let What::Request { path, query, .. } = &asked.what {
         // As at the gateway: a path is decided on that reads in one way.
-        Target::parse(&format!("/{}{path}", asked.resource.name), None)?;
+        let target = format!("/{}{path}", asked.resource.name);
+        if Target::parse(&target, query.as_deref())?.below() != path {
+            return Err(gateway::PathError::NotAbsolute.into());
+        }
     }
     Ok(asked)
 }
@@ -85,15 +90,73 @@ impl Known {
     }
 }
 
+/// Name and owner of a client or agent, by its record.
+pub(crate) async fn named<W: World>(world: &W, id: &str) -> Result<(String, String), Unavailable> {
+    let keys = [Key::of::<AgentRecord>(id), Key::of::<ClientRecord>(id)];
+    let rows = world.store().snapshot(&keys).await?;
+    if let Some(agent) = rows.get::<AgentRecord>(id)? {
+        return Ok((agent.entry.name.to_string(), agent.entry.owner.clone()));
+    }
+    let client = rows.get::<ClientRecord>(id)?;
+    let name = client.and_then(|client| client.metadata.client_name.clone());
+    Ok((name.unwrap_or_default(), String::new()))
+}
+
 /// In whose name it is; empty where no human stands behind it.
 pub(crate) fn behalf<'a>(asked: &'a Asked<'_>) -> &'a str {
     let own = asked.kind == Some(PrincipalKind::User) && asked.subject.is_empty();
     if own { &asked.principal } else { &asked.subject }
 }
 
-/// The one action, as a human is shown it; `None` where its arguments have no one text.
-pub(crate) fn act(asked: &Asked<'_>) -> Option<Act> {
-    let arguments_hash = call_detail::hash_of(&asked.arguments).ok()?;
+/// As what the record of `id` has it; `None` where there is none.
+fn kind_of(rows: &Snapshot, id: &str) -> Result<Option<PrincipalKind>, Unavailable> {
+    if let Some(agent) = rows.get::<AgentRecord>(id)? {
+        return Ok(Some(principal(id, Some(&agent.value), None).kind));
+    }
+    if let Some(client) = rows.get::<ClientRecord>(id)? {
+        return Ok(Some(principal(id, None, Some(&client.value)).kind));
+    }
+    Ok(rows.get::<UserRecord>(id)?.map(|_| PrincipalKind::User))
+}
+
+/// The first of those whom it concerns of whom there is no record, or one of another kind than was
+/// said. Who acts for nobody whom we know cannot be told from who acts for somebody disabled.
+pub(crate) fn unknown(rows: &Snapshot, asked: &Asked<'_>) -> Result<Option<String>, Unavailable> {
+    for id in asked.concerned() {
+        let kind = kind_of(rows, &id)?;
+        let said = asked.subject_kind.filter(|_| id == asked.subject);
+        if kind.is_none() || said.is_some_and(|said| Some(said) != kind) {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+/// What a human is shown of `request`: all that an approval of it is bound to. `None` where its
+/// arguments have no one text.
+pub(crate) fn sought(
+    asked: &Asked<'_>,
+    request: &Request,
+    message: Option<String>,
+) -> Option<Sought> {
+    let arguments = asked.arguments();
+    let arguments_hash = call_detail::hash_of(&arguments).ok()?;
     let (action, what) = (asked.action().to_owned(), asked.below());
-    Some(Act { action, what, arguments: asked.arguments.clone(), arguments_hash })
+    let act = Act { action, what, arguments, arguments_hash };
+    let scope = asked.listed.and_then(|action| action.scope.clone()).into_iter().collect();
+    let details = vec![call_detail::to_value(&act, &asked.audience, false)];
+    let bound = asked.bound(request);
+    let mut question = bound.as_object().cloned().unwrap_or_default();
+    // Who acts is said as it is of every question; the arguments stand beside the action.
+    question.remove(pdp::ACTS);
+    if let Some(Value::Object(context)) = question.get_mut("context") {
+        context.remove(pdp::ARGUMENTS);
+    }
+    Some(Sought {
+        targets: [(asked.audience.clone(), Granted { scope, details })].into(),
+        act: Some(act),
+        question,
+        message,
+        ..Sought::default()
+    })
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use time::UnixTime;
 
 use crate::actor::{self, ACT, Actor, text};
-use crate::evaluation::{Malformed, Properties, Request, object};
+use crate::evaluation::{Malformed, Properties, Request, object, question};
 
 /// Members of a decision's context, and of a question's.
 pub const CONTEXT_APPROVAL: &str = "approval";
@@ -71,14 +71,14 @@ pub struct Submission {
 impl Submission {
     /// Reads the body of a submission.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let body = object(bytes)?;
+        let body = question(bytes)?;
         if body.contains_key("items") {
             return Err(Malformed::Items);
         }
         if body.contains_key("callback") {
             return Err(Malformed::Callback);
         }
-        let mut request = Request::read(&body, &Map::new())?;
+        let mut request = Request::read_whole(&body)?;
         keep_actor(&mut request, body.get("client"))?;
         let denial = body.get("denial").ok_or(Malformed::Missing { member: "denial" })?;
         let denial = denial.as_object().ok_or(Malformed::Kind { member: "denial" })?;

@@ -1,11 +1,13 @@
 //! One question and its answer (§5, §6).
 
-use json::Unreadable;
-use serde::Serialize;
+use std::sync::Arc;
+
+use json::{OddNumber, Unreadable};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::BOUNDS;
-use crate::{EVALUATIONS_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
+use crate::{EVALUATIONS_MAX, EXPANDED_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX};
 
 /// Attributes of an entity or of the environment, by name.
 pub type Properties = Map<String, Value>;
@@ -16,21 +18,39 @@ pub struct Request {
     pub subject: Subject,
     pub action: Action,
     pub resource: Resource,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub context: Properties,
+    /// One for all questions of a message that say nothing of their own.
+    #[serde(skip_serializing_if = "is_empty", serialize_with = "write")]
+    pub context: Arc<Properties>,
+}
+
+/// What is said once for several questions.
+pub(crate) struct Defaults<'a> {
+    object: &'a Properties,
+    context: Arc<Properties>,
+}
+
+impl<'a> Defaults<'a> {
+    pub(crate) fn of(object: &'a Properties) -> Result<Self, Malformed> {
+        Ok(Self { object, context: Arc::new(properties(object.get("context"), "context")?) })
+    }
 }
 
 impl Request {
     /// Reads the body of an Access Evaluation request.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        Self::read(&object(bytes)?, &Map::new())
+        Self::read_whole(&question(bytes)?)
+    }
+
+    /// Reads one request that stands by itself.
+    pub(crate) fn read_whole(object: &Properties) -> Result<Self, Malformed> {
+        Self::read(object, &Defaults { object: &Map::new(), context: Arc::default() })
     }
 
     /// Reads one request, with `defaults` for what it leaves out.
-    pub(crate) fn read(object: &Properties, defaults: &Properties) -> Result<Self, Malformed> {
+    pub(crate) fn read(object: &Properties, defaults: &Defaults<'_>) -> Result<Self, Malformed> {
         // §7.1.1: "Any of these keys specified within an individual evaluation object overrides
         // the corresponding top-level default."
-        let member = |name: &'static str| object.get(name).or_else(|| defaults.get(name));
+        let member = |name: &'static str| object.get(name).or_else(|| defaults.object.get(name));
         // §10.1.1: "If a required attribute in the information model is omitted, the server MUST
         // return a 'Bad Request' error". "receivers MUST ignore unknown fields present in request
         // or response bodies."
@@ -56,7 +76,10 @@ impl Request {
                 id: text(resource, "id", "resource.id", ID_BYTES_MAX)?,
                 properties: properties(resource.get("properties"), "resource.properties")?,
             },
-            context: properties(member("context"), "context")?,
+            context: match object.get("context") {
+                Some(own) => Arc::new(properties(Some(own), "context")?),
+                None => Arc::clone(&defaults.context),
+            },
         })
     }
 }
@@ -121,11 +144,31 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Properties, Unreadable> {
     json::object(bytes, BOUNDS)
 }
 
+/// [`object`], of a message whose members are compared with those of others, or shown to somebody:
+/// its numbers are read alike by everyone.
+pub(crate) fn question(bytes: &[u8]) -> Result<Properties, Malformed> {
+    let object = object(bytes)?;
+    // RFC 7493 §2.2: "I-JSON messages SHOULD NOT include numbers that express greater magnitude or
+    // precision than an IEEE 754 double precision number provides".
+    std::str::from_utf8(bytes).map_or(Ok(()), json::keeps_numbers)?;
+    Ok(object)
+}
+
+fn is_empty(context: &Arc<Properties>) -> bool {
+    Map::is_empty(context)
+}
+
+fn write<S: Serializer>(context: &Arc<Properties>, serializer: S) -> Result<S::Ok, S::Error> {
+    context.as_ref().serialize(serializer)
+}
+
 /// Why a message is not a question or an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     #[error(transparent)]
     Json(#[from] Unreadable),
+    #[error(transparent)]
+    Number(#[from] OddNumber),
     #[error("`{member}` is missing")]
     Missing { member: &'static str },
     #[error("`{member}` is of the wrong kind")]
@@ -134,6 +177,11 @@ pub enum Malformed {
     TooLong { member: &'static str, bytes: usize, max: usize },
     #[error("{count} evaluations are more than {max}", max = EVALUATIONS_MAX)]
     TooMany { count: usize },
+    #[error(
+        "the evaluations are {bytes} bytes, each with the defaults that it takes, more than {max}",
+        max = EXPANDED_BYTES_MAX
+    )]
+    TooMuch { bytes: usize },
     #[error("`evaluations_semantic` is not a known one")]
     Semantic,
     #[error("`{member}` is no instant of RFC 3339")]
@@ -218,7 +266,7 @@ mod tests {
         let mut expect = parse(&example()).unwrap();
         assert_eq!(parse(&changed("/more", Some(json!({"a": [1]})))), Ok(expect.clone()));
         assert_eq!(parse(&changed("/subject/more", Some(json!(1)))), Ok(expect.clone()));
-        expect.context = Map::new();
+        expect.context = Arc::default();
         assert_eq!(parse(&changed("/context", None)), Ok(expect));
     }
 

@@ -1,10 +1,10 @@
 //! Several questions in one message (§7).
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::EVALUATIONS_MAX;
-use crate::evaluation::{self, Malformed, Request, Response};
+use crate::evaluation::{self, Defaults, Malformed, Properties, Request, Response};
+use crate::{EVALUATIONS_MAX, EXPANDED_BYTES_MAX};
 
 /// The Access Evaluations request.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +19,7 @@ pub enum Evaluations {
 impl Evaluations {
     /// Reads the body of an Access Evaluations request.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let object = evaluation::object(bytes)?;
+        let object = evaluation::question(bytes)?;
         let items = match object.get("evaluations") {
             None => &[],
             Some(Value::Array(items)) => items.as_slice(),
@@ -29,28 +29,46 @@ impl Evaluations {
         // behaves in a backwards-compatible manner with the (single) Access Evaluation API
         // Request".
         if items.is_empty() {
-            let request = Request::read(&object, &Map::new())?;
+            let request = Request::read_whole(&object)?;
             return Ok(Self::Single(Box::new(request)));
         }
         if items.len() > EVALUATIONS_MAX {
             return Err(Malformed::TooMany { count: items.len() });
         }
         let semantic = Semantic::read(object.get("options"))?;
-        for member in ["subject", "action", "resource", "context"] {
+        for member in DEFAULTS {
             if object.get(member).is_some_and(|value| !value.is_object()) {
                 return Err(Malformed::Kind { member });
             }
         }
+        let bytes = expanded(bytes.len(), &object, items);
+        if bytes > EXPANDED_BYTES_MAX {
+            return Err(Malformed::TooMuch { bytes });
+        }
+        let defaults = Defaults::of(&object)?;
         // §7.1.1: "The top-level subject, action, resource, and context keys provide default
         // values for each object in the evaluations array."
         // §7.2.1: "Errors in individual evaluations" are "handled at the payload level".
         let read = |item: &Value| match item.as_object() {
-            Some(item) => Request::read(item, &object),
+            Some(item) => Request::read(item, &defaults),
             None => Err(Malformed::Kind { member: "evaluations" }),
         };
         let requests = items.iter().map(read).collect();
         Ok(Self::Many { requests, semantic })
     }
+}
+
+/// The members that are said once for several questions (§7.1.1).
+const DEFAULTS: [&str; 4] = ["subject", "action", "resource", "context"];
+
+/// The bytes of a message whose questions each repeated the defaults that they take.
+fn expanded(bytes: usize, object: &Properties, items: &[Value]) -> usize {
+    let taken = |member: &str| items.iter().filter(|item| item.get(member).is_none()).count();
+    let repeated = DEFAULTS.map(|member| {
+        let length = object.get(member).map_or(0, |value| value.to_string().len());
+        length.saturating_mul(taken(member))
+    });
+    repeated.into_iter().fold(bytes, usize::saturating_add)
 }
 
 /// When the answering of several questions stops (§7.1.2.1).
@@ -95,7 +113,7 @@ pub struct Responses {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
 
@@ -183,6 +201,61 @@ mod tests {
         let item = many["evaluations"][0].clone();
         many["evaluations"] = json!(vec![item; EVALUATIONS_MAX + 1]);
         assert_eq!(parse(&many), Err(Malformed::TooMany { count: EVALUATIONS_MAX + 1 }));
+    }
+
+    /// A default counts as often as it is taken.
+    #[test]
+    fn evaluations_are_bounded_with_the_defaults_that_they_take() {
+        let of = |items: usize, bytes: usize, own: bool| {
+            let mut many = example();
+            let mut item = many["evaluations"][0].clone();
+            if own {
+                item["context"] = json!({});
+            }
+            many["context"] = json!({"arguments": {"text": "x".repeat(bytes)}});
+            many["evaluations"] = json!(vec![item; items]);
+            parse(&many)
+        };
+        let is_many = |read| matches!(read, Ok(Evaluations::Many { .. }));
+        assert!(is_many(of(EVALUATIONS_MAX, 7 * 1024, false)));
+        assert!(is_many(of(8, 200 * 1024, false)));
+        assert!(is_many(of(EVALUATIONS_MAX, 200 * 1024, true)));
+        for (items, bytes) in [(EVALUATIONS_MAX, 9 * 1024), (12, 200 * 1024)] {
+            let refused = of(items, bytes, false);
+            assert!(matches!(refused, Err(Malformed::TooMuch { .. })), "{items} {bytes}");
+        }
+        // It is one in memory, however many take it.
+        let Ok(Evaluations::Many { requests, .. }) = of(2, 10, false) else { panic!("one") };
+        let [Ok(one), Ok(other)] = requests.as_slice() else { panic!("{requests:?}") };
+        assert!(std::sync::Arc::ptr_eq(&one.context, &other.context));
+    }
+
+    /// RFC 7493 §2.2: what is shown and approved is what was written.
+    #[test]
+    fn authzen_11_5_a_number_that_not_everyone_reads_alike_is_refused() {
+        for number in
+            ["100000000000000000001", "1e-400", "9007199254740993.0", "0.10000000000000001"]
+        {
+            for (at, member) in [
+                ("context", "context.arguments.sum"),
+                ("evaluations", "evaluations[0].context.arguments.sum"),
+            ] {
+                let context = format!(r#"{{"arguments":{{"sum":{number}}}}}"#);
+                let text = match at {
+                    "context" => format!(r#"{{"context":{context}}}"#),
+                    _ => format!(r#"{{"evaluations":[{{"context":{context}}}]}}"#),
+                };
+                let odd = json::OddNumber { member: member.into(), number: number.into() };
+                let refused = Err(Malformed::Number(odd));
+                assert_eq!(Evaluations::parse(text.as_bytes()), refused, "{text}");
+                if at == "context" {
+                    let one = Request::parse(text.as_bytes()).map(|_| ());
+                    assert_eq!(one, refused.clone().map(|_: Evaluations| ()));
+                    let asked = crate::access_request::Submission::parse(text.as_bytes());
+                    assert_eq!(asked.map(|_| ()), refused.map(|_: Evaluations| ()));
+                }
+            }
+        }
     }
 
     #[test]

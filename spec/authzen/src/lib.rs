@@ -34,3 +34,6 @@ pub const NAME_BYTES_MAX: usize = 256;
 pub const ID_BYTES_MAX: usize = 4 * 1024;
 /// Most evaluations in one message.
 pub const EVALUATIONS_MAX: usize = 256;
+/// Most bytes that the evaluations of one message may be together, each with the defaults that it
+/// takes: what they would be, sent one by one.
+pub const EXPANDED_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;

@@ -8,6 +8,7 @@
 //! reads them in one pass without a table of names.
 
 mod canonical;
+mod numbers;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -20,6 +21,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 pub use canonical::{NotCanonical, canonical};
+pub use numbers::{OddNumber, keeps_numbers};
 
 /// Names that only this program's own JSON library gives a meaning to.
 const LIBRARY_PREFIX: &str = "$serde_json::private::";

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use authorization::granted::Granted;
 use oauth::ScopeSet;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Characters of one value as it is shown.
 pub const VALUE_CHARS_MAX: usize = 1_024;
@@ -57,6 +58,10 @@ pub struct Sought {
     /// The one action, where it is asked for by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub act: Option<Act>,
+    /// The question of somebody else that it answers, as far as the rest does not say it (AuthZEN):
+    /// objects by their names.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub question: Map<String, Value>,
     /// What whoever asks says about it (CIBA §7.1 `binding_message`, or the `reason` that a
     /// resource signed).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,6 +94,11 @@ impl Sought {
             lines.extend([line("action", &act.action), line("on", &act.what)]);
             members("with", &act.arguments, 0, &mut lines);
             lines.push(line("sha-256 of the arguments", &act.arguments_hash));
+        }
+        for (name, value) in &self.question {
+            if value.as_object().is_none_or(|object| !object.is_empty()) {
+                members(name, value, 0, &mut lines);
+            }
         }
         for (audience, granted) in &self.targets {
             lines.push(line("at", audience));
@@ -150,6 +160,14 @@ fn step(name: &str) -> String {
     }
 }
 
+/// Whether a string looks like another value, or like nothing: it is shown in quotes.
+fn reads_otherwise(text: &str) -> bool {
+    text.trim() != text
+        || text.is_empty()
+        || text.starts_with(['"', '{', '['])
+        || serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
 /// An object line by line, each by its path.
 fn members(path: &str, value: &Value, depth: usize, lines: &mut Vec<Line>) {
     // One line more than may be shown is enough to know that it does not fit.
@@ -170,8 +188,86 @@ fn members(path: &str, value: &Value, depth: usize, lines: &mut Vec<Line>) {
                 members(&format!("{path}[{at}]"), value, depth + 1, lines);
             }
         }
+        Value::String(text) if reads_otherwise(text) => {
+            lines.push(line(path, &value.to_string()));
+        }
         Value::String(text) => lines.push(line(path, text)),
         Value::Null if depth == 0 => {}
         other => lines.push(line(path, &other.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// No two values have one line.
+    /// req: AUTHZ-31 (part)
+    #[test]
+    fn s10_6_values_of_two_types_do_not_look_alike() {
+        let shown = |value: &Value| {
+            let mut lines = Vec::new();
+            members("with", &json!({ "a": value }), 0, &mut lines);
+            lines
+        };
+        let mut seen = BTreeMap::new();
+        for value in [
+            json!(5),
+            json!("5"),
+            json!("\"5\""),
+            json!(5.5),
+            json!("5.5"),
+            json!("1e2"),
+            json!(true),
+            json!("true"),
+            json!(null),
+            json!("null"),
+            json!(false),
+            json!("false"),
+            json!({}),
+            json!("{}"),
+            json!([]),
+            json!("[]"),
+            json!(""),
+            json!("\"\""),
+            json!(" "),
+            json!(" 5"),
+            json!("Bob"),
+            json!("\"Bob\""),
+            json!("[x"),
+            json!("-1"),
+            json!(-1),
+        ] {
+            let lines = shown(&value);
+            let [(name, text)] = lines.as_slice() else { panic!("{lines:?}") };
+            assert_eq!(name, "with.a");
+            let before = seen.insert(text.clone(), value.clone());
+            assert_eq!(before, None, "{text}: {value}");
+        }
+        assert_eq!(shown(&json!("Bob")), [line("with.a", "Bob")]);
+        assert_eq!(shown(&json!("5")), [line("with.a", "\"5\"")]);
+        assert_eq!(shown(&json!("5 EUR")), [line("with.a", "5 EUR")]);
+        // Nor does what is too deep to be looked into.
+        let deep = |value: Value| (0..DEPTH_MAX).fold(value, |value, _| json!([value]));
+        assert_ne!(shown(&deep(json!({"b": 1}))), shown(&deep(json!("{\"b\":1}"))));
+    }
+
+    /// req: AUTHZ-31 (part)
+    #[test]
+    fn arap_a_question_is_shown_member_by_member() {
+        let question = json!({
+            "action": {"name": "pay", "properties": {"amount": "1000000 EUR"}}, "context": {},
+        });
+        let Value::Object(question) = question else { panic!("no object") };
+        let sought = Sought { question, ..Sought::default() };
+        let expect = [line("action.name", "pay"), line("action.properties.amount", "1000000 EUR")];
+        assert_eq!(sought.lines(), expect);
+        let long = Value::String("x".repeat(VALUE_CHARS_MAX + 1));
+        let question = Map::from_iter([("action".to_owned(), json!({ "properties": long }))]);
+        let sought = Sought { question, ..Sought::default() };
+        let name = "action.properties".to_owned();
+        assert_eq!(sought.fits(), Err(TooMuch::Value { name }));
     }
 }

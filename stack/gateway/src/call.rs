@@ -65,9 +65,13 @@ impl Target {
                 return Err(PathError::Ambiguous { found: format!("/{segment}/") });
             }
         }
-        if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(PathError::Characters);
+        // RFC 3986 §3.3: a path ends at "the first question mark ("?") or number sign ("#")
+        // character": who shows one with it took the target apart otherwise than we.
+        let parts = [(path, ['?', '#'].as_slice()), (query.unwrap_or_default(), &['#'])];
+        if let Some(found) = parts.iter().find_map(|(text, ends)| text.rsplit_once(*ends)) {
+            return Err(PathError::NotTakenApart { rest: found.1.to_owned() });
         }
+        encoded(path)?;
         Ok(Self { path: path.to_owned(), query: query.map(str::to_owned) })
     }
 
@@ -81,6 +85,31 @@ impl Target {
         let skip = self.resource().len() + 1;
         self.path.get(skip..).filter(|rest| !rest.is_empty()).unwrap_or("/")
     }
+}
+
+/// Refuses what has to be percent-encoded and is not, and what is and must not be.
+fn encoded(path: &str) -> Result<(), PathError> {
+    // RFC 3986 §3.3: "pchar = unreserved / pct-encoded / sub-delims / ":" / "@"".
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte);
+    let mut rest = path.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'%' {
+            // RFC 3986 §2.1: "pct-encoded = "%" HEXDIG HEXDIG"
+            let (digits, after) = rest.split_at_checked(2).ok_or(PathError::Encoding)?;
+            let text = std::str::from_utf8(digits).ok();
+            let text = text.filter(|text| text.bytes().all(|digit| digit.is_ascii_hexdigit()));
+            let text = text.ok_or(PathError::Encoding)?;
+            let byte = u8::from_str_radix(text, 16).map_err(|_| PathError::Encoding)?;
+            if byte.is_ascii_control() {
+                return Err(PathError::Ambiguous { found: format!("%{text}") });
+            }
+            rest = after;
+        } else if !is_plain(byte) {
+            return Err(PathError::Characters);
+        }
+    }
+    Ok(())
 }
 
 /// A path that could be read in two ways.
@@ -101,7 +130,16 @@ pub enum PathError {
         /// What.
         found: String,
     },
-    /// A character outside visible ASCII.
+    /// The query is still in the path, or a fragment is there.
+    #[error("`{rest}` stands behind a `?` or `#` that ends the path")]
+    NotTakenApart {
+        /// What stands behind it.
+        rest: String,
+    },
+    /// A percent sign without two hexadecimal digits.
+    #[error("the path has a broken percent encoding")]
+    Encoding,
+    /// A character that no path has.
     #[error("the path has a character that must be percent-encoded")]
     Characters,
 }
@@ -137,6 +175,16 @@ mod tests {
         check("/tools/%2E%2e/admin", ambiguous("%2e"));
         check("/tools%2fadmin", ambiguous("%2f"));
         check("/tools\\admin", ambiguous("\\"));
+        let rest = |rest: &str| Err(PathError::NotTakenApart { rest: rest.to_owned() });
+        check("/tools/admin?x=1", rest("x=1"));
+        check("/tools/admin?", rest(""));
+        check("/tools/admin#x", rest("x"));
+        check("/tools/<admin>", Err(PathError::Characters));
+        check("/tools/%41%c3%A4", Ok(("tools", "/%41%c3%A4")));
+        check("/tools/a%0D", ambiguous("%0D"));
+        check("/tools/%zz", Err(PathError::Encoding));
+        check("/tools/%4", Err(PathError::Encoding));
+        check("/tools/%", Err(PathError::Encoding));
         check("/tools/a b", Err(PathError::Characters));
         check("/tools/ä", Err(PathError::Characters));
         let long = format!("/{}", "a".repeat(PATH_BYTES_MAX));

@@ -31,7 +31,7 @@ pub use question::{
 pub use rule::{Effect, Obligation, PolicyVersion, VersionFault};
 pub use sanction::Permitted;
 pub use shape::FactKind;
-pub use wire::{Asked, Misfit, RELEVANT, What};
+pub use wire::{ACTS, ARGUMENTS, Asked, Misfit, RELEVANT, What};
 
 /// The schema that rules are checked against, in Cedar's own notation.
 pub const SCHEMA: &str = include_str!("aims.cedarschema");

@@ -6,6 +6,7 @@
 //! taken: the record says it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use authorization::policy::Protocol;
 use authorization::{Action, ResourcePolicy};
@@ -20,7 +21,11 @@ use crate::rule::Obligation;
 /// and to no other. Access Request and Approval Profile, Terminology: "a PDP MUST make it
 /// explicit".
 pub const RELEVANT: &[&str] =
-    &["subject", "actors", "granted", "proof", "transport", "acr", "arguments"];
+    &["subject", "actors", "granted", "proof", "transport", "acr", ARGUMENTS];
+/// The member of what an approval is bound to that says who acts.
+pub const ACTS: &str = "acts";
+/// The member of a question's context that says with what something is done.
+pub const ARGUMENTS: &str = "arguments";
 /// How a token may have been proved.
 const PROOFS: &[&str] = &["", "wit", "dpop", "mtls", "bearer"];
 
@@ -51,6 +56,9 @@ pub enum Misfit {
     /// A value of another kind.
     #[error("`{member}` is not what it must be")]
     Value { member: &'static str },
+    /// No request has one: it stays with whoever makes it.
+    #[error("`resource.id` has a second `#`: a request has no fragment")]
+    Fragment,
     /// Who acts.
     #[error(transparent)]
     Actors(#[from] authzen::Malformed),
@@ -70,6 +78,7 @@ impl Misfit {
             Self::NoAudience
                 | Self::OtherAudience
                 | Self::Value { .. }
+                | Self::Fragment
                 | Self::Actors(_)
                 | Self::OtherChain
         )
@@ -83,8 +92,8 @@ pub enum What {
     Tool { name: String },
     /// Tools are listed: what a session needs.
     Session,
-    /// A request of plain HTTP.
-    Request { method: String, path: String },
+    /// A request of plain HTTP; the query as it came, without the question mark.
+    Request { method: String, path: String, query: Option<String> },
 }
 
 /// What a request asks about.
@@ -104,6 +113,8 @@ pub struct Asked<'r> {
     pub kind: Option<PrincipalKind>,
     /// On whose behalf; empty where the principal acts for itself.
     pub subject: String,
+    /// As what that is known to whoever asks, where they say it.
+    pub subject_kind: Option<PrincipalKind>,
     /// Everyone in the chain of delegation, the nearest first.
     pub actors: Vec<String>,
     /// The scope of the token that whoever asks was shown, where it says so.
@@ -114,8 +125,7 @@ pub struct Asked<'r> {
     pub transport: String,
     /// How strongly the user authenticated, where the token says so.
     pub acr: Option<String>,
-    /// The arguments of what is done.
-    pub arguments: Value,
+    context: Arc<authzen::Properties>,
 }
 
 impl<'r> Asked<'r> {
@@ -142,11 +152,9 @@ impl<'r> Asked<'r> {
         if !PROOFS.contains(&proof.as_str()) {
             return Err(Misfit::Value { member: "context.proof" });
         }
-        let arguments = match context.get("arguments") {
-            None => json!({}),
-            Some(arguments @ Value::Object(_)) => arguments.clone(),
-            Some(_) => return Err(Misfit::Value { member: "context.arguments" }),
-        };
+        if context.get(ARGUMENTS).is_some_and(|arguments| !arguments.is_object()) {
+            return Err(Misfit::Value { member: "context.arguments" });
+        }
         let granted = texts(context.get("granted"), "context.granted")?;
         Ok(Self {
             resource,
@@ -156,13 +164,19 @@ impl<'r> Asked<'r> {
             principal: chain.principal,
             kind: chain.kind,
             subject: chain.subject,
+            subject_kind: chain.subject_kind,
             actors: chain.actors,
             granted: granted.map(|all| all.into_iter().collect()),
             proof,
             transport: text(context.get("transport"), "context.transport")?.unwrap_or_default(),
             acr: text(context.get("acr"), "context.acr")?,
-            arguments,
+            context: Arc::clone(context),
         })
+    }
+
+    /// The arguments of what is done.
+    pub fn arguments(&self) -> Value {
+        self.context.get(ARGUMENTS).cloned().unwrap_or_else(|| json!({}))
     }
 
     /// The name of the action, as the gateway asks about it.
@@ -179,7 +193,10 @@ impl<'r> Asked<'r> {
         match &self.what {
             What::Tool { name } => name.clone(),
             What::Session => "session".to_owned(),
-            What::Request { method, path } => format!("{method} {path}"),
+            What::Request { method, path, query: None } => format!("{method} {path}"),
+            What::Request { method, path, query: Some(query) } => {
+                format!("{method} {path}?{query}")
+            }
         }
     }
 
@@ -196,7 +213,7 @@ impl<'r> Asked<'r> {
         let (mut resource, method, path) = match &self.what {
             What::Tool { name } => (Resource::tool(&self.audience, name, read_only), None, None),
             What::Session => (Resource::audience(&self.audience), None, None),
-            What::Request { method, path } => {
+            What::Request { method, path, .. } => {
                 let (method, below) = (Some(method.clone()), Some(path.clone()));
                 (Resource::path(&self.audience, path), method, below)
             }
@@ -236,7 +253,7 @@ impl<'r> Asked<'r> {
             context.map(|(name, value)| (name.clone(), value.clone())).collect();
         json!({
             "subject": subject, "resource": request.resource, "action": request.action,
-            "context": context, "acts": [self.principal, self.actors],
+            "context": context, ACTS: [self.principal, self.actors],
         })
     }
 }
@@ -291,15 +308,29 @@ fn what(
     match (action, resource.protocol, kind, name) {
         ("tool.call", Protocol::Mcp, "tool", Some(name)) => Ok(What::Tool { name }),
         ("tool.list", Protocol::Mcp, "audience", None) => Ok(What::Session),
-        ("http.request", Protocol::Http, "path", Some(path)) => {
+        ("http.request", Protocol::Http, "path", Some(target)) => {
+            let (path, query) = path_and_query(&target)?;
             let member = "action.properties.method";
             let method = text(request.action.properties.get("method"), member)?;
-            Ok(What::Request { method: method.ok_or(Misfit::Value { member })?, path })
+            Ok(What::Request { method: method.ok_or(Misfit::Value { member })?, path, query })
         }
         _ => {
             Err(Misfit::Action { action: action.to_owned(), kind, resource: resource.name.clone() })
         }
     }
+}
+
+/// The path, which rules speak of, and the query, as the gateway takes a target apart.
+fn path_and_query(target: &str) -> Result<(String, Option<String>), Misfit> {
+    // RFC 9112 §3.2.1: "origin-form = absolute-path [ "?" query ]". RFC 3986 §3.4: the query begins
+    // at "the first question mark ("?") character".
+    if target.contains('#') {
+        return Err(Misfit::Fragment);
+    }
+    Ok(match target.split_once('?') {
+        Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+        None => (target.to_owned(), None),
+    })
 }
 
 /// What is not listed is refused, as at the gateway.
@@ -310,7 +341,7 @@ fn listed<'r>(what: &What, resource: &'r ResourcePolicy) -> Result<Option<&'r Ac
         What::Tool { name } => {
             resource.tool(name).map(Some).ok_or_else(|| none(format!("the tool `{name}`")))
         }
-        What::Request { method, path } => {
+        What::Request { method, path, .. } => {
             let found = resource.request(method, path);
             found.map(Some).ok_or_else(|| none(format!("`{method} {path}`")))
         }
@@ -322,6 +353,7 @@ struct Chain {
     principal: String,
     kind: Option<PrincipalKind>,
     subject: String,
+    subject_kind: Option<PrincipalKind>,
     actors: Vec<String>,
 }
 
@@ -348,7 +380,8 @@ impl Chain {
             if other || !(behalf.is_empty() || behalf == id) {
                 return Err(Misfit::OtherChain);
             }
-            return Ok(Self { principal, kind: None, subject: id, actors: chain });
+            let subject_kind = Some(kind);
+            return Ok(Self { principal, kind: None, subject: id, subject_kind, actors: chain });
         }
         let own = behalf.is_empty() || behalf == id;
         let actors = match (said, own) {
@@ -363,7 +396,7 @@ impl Chain {
             return Err(Misfit::OtherChain);
         }
         let subject = if own { String::new() } else { behalf };
-        Ok(Self { principal: id, kind: Some(kind), subject, actors })
+        Ok(Self { principal: id, kind: Some(kind), subject, subject_kind: None, actors })
     }
 }
 
@@ -636,6 +669,27 @@ mod tests {
         assert_eq!(asked.below(), "GET /v1/x");
         let question = asked.question(principal(&asked), false, NOW);
         assert_eq!(question.context.get("method"), Some(&Fact::Text("GET".to_owned())));
+        // Rules speak of the path; of the query, too, whoever approves is told.
+        for (target, expect, below) in [
+            ("/v1/x?a=/y?b", Some("a=/y?b"), "GET /v1/x?a=/y?b"),
+            ("/v1/x?", Some(""), "GET /v1/x?"),
+            ("/v1/x%3Fa", None, "GET /v1/x%3Fa"),
+        ] {
+            let mut path = path.clone();
+            path["resource"]["id"] = json!(format!("{CRM}#{target}"));
+            let asked = read(&path, &http).unwrap();
+            let What::Request { path, query, .. } = &asked.what else { panic!("{target}") };
+            assert_eq!((path.as_str(), query.as_deref()), (&target[..path.len()], expect));
+            assert!(!path.contains('?'), "{target}");
+            assert_eq!(asked.below(), below);
+            let question = asked.question(principal(&asked), false, NOW);
+            assert_eq!(question.context.get("path"), Some(&Fact::Text(path.clone())));
+        }
+        for target in ["/v1/x#", "/v1/x#y", "/v1/x?a#y"] {
+            let mut path = path.clone();
+            path["resource"]["id"] = json!(format!("{CRM}#{target}"));
+            assert_eq!(read(&path, &http).err(), Some(Misfit::Fragment), "{target}");
+        }
         path["action"]["properties"] = json!({});
         let member = "action.properties.method";
         assert_eq!(read(&path, &http).err(), Some(Misfit::Value { member }));

@@ -216,6 +216,10 @@ async fn ask<W: World>(
         None => rights(world, &facts, &found.sought.targets, &found.sought.openid),
     };
     let with = lines.iter().filter_map(|(name, value)| {
+        // What the question of somebody else's gateway says of what is done (AuthZEN).
+        if BESIDE.iter().any(|beside| name.starts_with(beside)) {
+            return Some((name.clone(), value.clone()));
+        }
         let name = name.strip_prefix("with")?;
         let name = if name.is_empty() { "arguments" } else { name };
         Some((name.strip_prefix('.').unwrap_or(name).to_owned(), value.clone()))
@@ -240,6 +244,9 @@ async fn ask<W: World>(
     };
     visit.answer(page::show(StatusCode::OK, &shown))
 }
+
+/// How lines begin that stand beside the arguments of a call.
+const BESIDE: &[&str] = &["action.properties", "resource.properties", "subject.properties"];
 
 /// Of the lines, those that say who is behind it, and what they say themselves.
 fn behind(found: &Approval, lines: &[(String, String)]) -> Vec<(&'static str, String)> {

@@ -166,6 +166,52 @@ fn authzen_10_1_a_question_gets_a_decision() {
     });
 }
 
+/// What is compared and shown is what was written, and no message is more work than a named bound.
+/// req: AUTHZ-24 (part), AUTHZ-31 (part)
+#[test]
+fn authzen_11_5_what_reads_in_two_ways_or_is_too_much_is_refused() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let with = |sum: &str| {
+            let mut asked = question("pay_invoice");
+            asked["context"] = json!({"arguments": {"sum": 7}});
+            asked.to_string().replace(r#""sum":7"#, &format!(r#""sum":{sum}"#))
+        };
+        let send = async |path: &str, body: &str| {
+            house.send(house.request(Method::POST, path, body)).await
+        };
+        for sum in ["1e20", "0.1", "9007199254740991"] {
+            let back = send(ONE, &with(sum)).await;
+            assert_eq!((back.status, &back.json()["decision"]), (StatusCode::OK, &json!(false)));
+        }
+        for sum in
+            ["100000000000000000001", "100000000000000000000.5", "9007199254740993", "1e-400"]
+        {
+            for path in [ONE, MANY, REQUESTS] {
+                let back = send(path, &with(sum)).await;
+                let told = String::from_utf8(back.body).unwrap();
+                assert_eq!(back.status, StatusCode::BAD_REQUEST, "{path} {sum}");
+                assert!(told.contains("`context.arguments.sum`") && told.contains(sum), "{told}");
+            }
+        }
+        let batch = |bytes: usize| {
+            let one = question("list_invoices");
+            json!({
+                "subject": one["subject"], "action": one["action"],
+                "context": {"arguments": {"text": "x".repeat(bytes)}},
+                "evaluations": vec![json!({"resource": one["resource"]}); 256],
+            })
+        };
+        let back = house.post(MANY, &batch(200 * 1024)).await;
+        assert_eq!(back.status, StatusCode::PAYLOAD_TOO_LARGE);
+        let back = house.post(MANY, &batch(1024)).await;
+        assert_eq!(back.status, StatusCode::OK);
+        let told = back.json();
+        let all = told["evaluations"].as_array().unwrap();
+        assert!(all.len() == 256 && all.iter().all(|one| one["decision"] == true));
+    });
+}
+
 /// What does not read as the question `good` does.
 fn malformed(good: &Value) -> Vec<String> {
     let without = |pointer: &str| {

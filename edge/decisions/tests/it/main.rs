@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod http_binding;
+#[cfg(test)]
+mod targets;

@@ -8,3 +8,5 @@ mod proofs;
 mod questions;
 #[cfg(test)]
 mod requests;
+#[cfg(test)]
+mod shown;

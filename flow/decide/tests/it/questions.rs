@@ -118,14 +118,21 @@ fn s10_1_3_the_answer_is_that_of_the_gateway_for_users_too() {
         let token = domain.token(app.asks(code_request(&code), domain.now())).await;
         domain.sync().await;
         let mut seen = Vec::new();
-        for path in ["/open", "/secret"] {
-            let call = http_call("GET", &format!("/notices{path}"), &token);
+        // A rule of a path holds whatever query follows it.
+        for target in ["/open", "/secret", "/secret?", "/secret?x=1", "/open?/secret"] {
+            let (path, query) = match target.split_once('?') {
+                Some((path, query)) => (path, Some(query)),
+                None => (target, None),
+            };
+            let mut call = http_call("GET", "/notices", &token);
+            call.target = gateway::Target::parse(&format!("/notices{path}"), query).unwrap();
+            let path = target;
             let question = of_token(&house, &token, "bearer", &of_path(path));
             let [ours, theirs] = both(&house, call, &question).await;
             assert_eq!(ours, theirs, "{path}");
             seen.push(ours.0);
         }
-        assert_eq!(seen, [true, false]);
+        assert_eq!(seen, [true, false, false, false, true]);
         // The person by themselves, and as the profile of access requests names the chain.
         let mut question = of_path("/secret");
         question["subject"] = json!({"type": "user", "id": ADA});
@@ -209,9 +216,18 @@ fn authzen_10_1_2_what_a_resource_does_not_list_is_forbidden() {
         wrong["context"]["granted"] = json!("all");
         let refusal = refused(&wrong).await;
         assert_eq!((refusal.check(), refusal.status()), ("decide::Misfit", 400));
-        let mut path = of_path("/a/../b");
-        path["subject"] = question["subject"].clone();
-        assert_eq!(refused(&path).await.check(), "decide::Path");
+        for (target, check) in [
+            ("/a/../b", "decide::Path"),
+            ("/a%0ab", "decide::Path"),
+            ("/a b", "decide::Path"),
+            ("/a#b", "decide::Misfit"),
+            ("/a?b#c", "decide::Misfit"),
+        ] {
+            let mut path = of_path(target);
+            path["subject"] = question["subject"].clone();
+            let refusal = refused(&path).await;
+            assert_eq!((refusal.check(), refusal.status()), (check, 400), "{target}");
+        }
         // Among others it is a denial of its own; each is recorded.
         let before = house.domain.server.journal().of(Event::AccessDecided).len();
         let many = json!({
