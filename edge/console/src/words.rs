@@ -39,8 +39,8 @@ pub(crate) fn action(name: &str, read_only: bool) -> String {
         return if read_only { format!("{name} (changes nothing)") } else { name.to_owned() };
     };
     let what = match path.strip_suffix('*') {
-        Some("/") => "everything there".to_owned(),
-        Some(above) if above.ends_with('/') => format!("everything under {above}"),
+        Some("/") => "anything there".to_owned(),
+        Some(above) if above.ends_with('/') => format!("anything under {above}"),
         _ => path.to_owned(),
     };
     match (*verb, read_only) {
@@ -58,13 +58,13 @@ mod tests {
     #[test]
     fn actions_are_told_in_words() {
         for (name, read_only, told) in [
-            ("GET /*", true, "read everything there"),
-            ("GET /*", false, "read everything there (may change something)"),
-            ("GET /notes/*", true, "read everything under /notes/"),
+            ("GET /*", true, "read anything there"),
+            ("GET /*", false, "read anything there (may change something)"),
+            ("GET /notes/*", true, "read anything under /notes/"),
             ("GET /notes", true, "read /notes"),
-            ("POST /*", false, "send to everything there"),
+            ("POST /*", false, "send to anything there"),
             ("POST /search", true, "send to /search (changes nothing)"),
-            ("DELETE /notes/*", false, "delete everything under /notes/"),
+            ("DELETE /notes/*", false, "delete anything under /notes/"),
             ("REPORT /notes", false, "REPORT /notes"),
             ("list_invoices", true, "list_invoices (changes nothing)"),
             ("pay", false, "pay"),
