@@ -111,7 +111,8 @@ mkdir -p "$HOME"
 aims trust --yes
 
 LINK=$(aims user add ada --display-name "Ada Lovelace" --role operator)
-aims user add grace --display-name "Grace Hopper" >/dev/null
+# A name without a place to break: no page grows wider by it.
+aims user add grace --display-name "Grace$(printf 'W%.0s' {1..195})" >/dev/null
 CODE=$(aims user code ada)
 export LINK CODE AIMS_DIR="$DATA"
 start notes node "$PEERS/node/upstream.mjs" $((AIMS_PORT_BASE + 8)) "$PEER_DIR/notes.json"

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write};
 
 use api::admin::messages::Ending;
-use oauth::parameter::steers;
+use letters::steers;
 use serde::Serialize;
 use time::UnixTime;
 

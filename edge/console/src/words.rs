@@ -21,9 +21,58 @@ pub(crate) fn life(span: Span) -> String {
     format!("{many} {name}{plural}")
 }
 
+/// What an action lets somebody do. Methods of HTTP are told as verbs, as RFC 9110 §9.3 means them;
+/// tools by their names.
+pub(crate) fn action(name: &str, read_only: bool) -> String {
+    const VERBS: &[(&str, &str)] = &[
+        ("GET", "read"),
+        ("HEAD", "read"),
+        ("POST", "send to"),
+        ("PUT", "write"),
+        ("PATCH", "change"),
+        ("DELETE", "delete"),
+    ];
+    let request = name.split_once(' ').filter(|(_, path)| path.starts_with('/'));
+    let verb = |method: &str| VERBS.iter().find(|(known, _)| *known == method);
+    let Some((path, (_, verb))) = request.and_then(|(method, path)| Some((path, verb(method)?)))
+    else {
+        return if read_only { format!("{name} (changes nothing)") } else { name.to_owned() };
+    };
+    let what = match path.strip_suffix('*') {
+        Some("/") => "anything there".to_owned(),
+        Some(above) if above.ends_with('/') => format!("anything under {above}"),
+        _ => path.to_owned(),
+    };
+    match (*verb, read_only) {
+        ("read", true) => format!("read {what}"),
+        ("read", false) => format!("read {what} (may change something)"),
+        (verb, true) => format!("{verb} {what} (changes nothing)"),
+        (verb, false) => format!("{verb} {what}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn actions_are_told_in_words() {
+        for (name, read_only, told) in [
+            ("GET /*", true, "read anything there"),
+            ("GET /*", false, "read anything there (may change something)"),
+            ("GET /notes/*", true, "read anything under /notes/"),
+            ("GET /notes", true, "read /notes"),
+            ("POST /*", false, "send to anything there"),
+            ("POST /search", true, "send to /search (changes nothing)"),
+            ("DELETE /notes/*", false, "delete anything under /notes/"),
+            ("REPORT /notes", false, "REPORT /notes"),
+            ("list_invoices", true, "list_invoices (changes nothing)"),
+            ("pay", false, "pay"),
+            ("every other tool", false, "every other tool"),
+        ] {
+            assert_eq!(action(name, read_only), told);
+        }
+    }
 
     #[test]
     fn times_are_told_in_words() {

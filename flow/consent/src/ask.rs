@@ -23,6 +23,8 @@ use crate::pose::Posed;
 /// How long a user may let a grant last, in seconds: as far as policy goes.
 const LIVES: &[u64] =
     &[3_600, 8 * 3_600, 86_400, 7 * 86_400, 30 * 86_400, 90 * 86_400, 366 * 86_400];
+/// From which of them on one may be chosen for the user.
+const DAY_SECONDS: u64 = 86_400;
 /// What the PDP is asked about.
 const ACTION: &str = "token.issue";
 /// Attestation results that are looked at for one agent.
@@ -298,9 +300,16 @@ impl Asking {
         let openid = self.openid.iter().map(|(scope, _)| scope);
         let openid: ScopeSet =
             openid.filter(|scope| signs_in(scope) || ticked(&openid_box(scope))).cloned().collect();
-        let longest = self.lives.last().copied().unwrap_or(Span::from_seconds(0));
-        let life = choice.life.filter(|life| self.lives.contains(life)).unwrap_or(longest);
+        let life = choice.life.filter(|life| self.lives.contains(life)).unwrap_or(self.preset());
         Taken { targets, openid, life }
+    }
+
+    /// How long it lasts unless somebody says otherwise: the shortest of a day or more, so that
+    /// nobody grants longest by not looking.
+    pub fn preset(&self) -> Span {
+        let is_day = |life: &&Span| life.seconds() >= DAY_SECONDS;
+        let found = self.lives.iter().find(is_day).or(self.lives.last());
+        found.copied().unwrap_or(Span::from_seconds(0))
     }
 
     /// All of it.

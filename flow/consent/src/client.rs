@@ -6,16 +6,17 @@ use std::collections::BTreeSet;
 use access::token::client::ClientRefusal;
 use authorization::client::Redirects;
 use authorization::profile::{self, Demand, demands};
-use env::{Key, Snapshot, Unavailable};
+use env::{Key, Snapshot, Store, Unavailable, World};
 use identifier::Kind;
 use jose::Algorithm;
+use oauth::metadata_document::ClientIdUrl;
 use oauth::redirect_uri::RedirectUri;
 use oauth::token_request::GrantType;
 use oauth::{ClientId, ScopeSet};
 use pdp::{Principal, PrincipalKind};
 use provisioning::NotInForce;
 use registry::client::Origin;
-use registry::{AgentRecord, ClientRecord, Signed};
+use registry::{AgentRecord, ClientRecord, Registration, Signed};
 use serde::Serialize;
 
 use crate::sign::ALGORITHM;
@@ -79,7 +80,59 @@ pub enum AskerKind {
     Registered {
         /// Whether it proves nothing but its name.
         is_public: bool,
+        /// Who brought it here.
+        brought: Brought,
     },
+}
+
+/// Who vouches for a registered client's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Brought {
+    /// An operator, or whoever an operator invited.
+    Operator,
+    /// Nobody: it registered itself.
+    Itself,
+    /// Nobody: it is known by a document that it publishes on this host.
+    Document {
+        /// The host.
+        host: String,
+    },
+}
+
+impl AskerKind {
+    fn of_agent(entry: &Registration) -> Self {
+        Self::Agent {
+            is_agent: entry.kind == Kind::Agent,
+            owner: entry.owner.clone(),
+            capabilities: entry.capabilities.iter().cloned().collect(),
+            measured: entry.rule.selectors.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn of_client(client: &ClientRecord) -> Self {
+        let brought = match client.origin {
+            Origin::Operator | Origin::Invited => Brought::Operator,
+            Origin::Open => Brought::Itself,
+            Origin::Document => {
+                // draft-ietf-oauth-client-id-metadata-document §6.4: "The authorization server
+                // SHOULD display the hostname of the client_id on the authorization interface".
+                let url = ClientIdUrl::parse(&client.client_id).ok();
+                let host = url.map_or_else(|| client.client_id.clone(), |url| url.host().into());
+                Brought::Document { host }
+            }
+        };
+        Self::Registered { is_public: client.public, brought }
+    }
+}
+
+/// What the client of that id is, whatever it may do now; `None` where nobody knows it.
+pub async fn kind_of<W: World>(world: &W, id: &str) -> Result<Option<AskerKind>, Unavailable> {
+    let rows = world.store().snapshot(&keys(id)).await?;
+    if let Some(agent) = rows.get::<AgentRecord>(id)? {
+        return Ok(Some(AskerKind::of_agent(&agent.entry)));
+    }
+    let client = rows.get::<ClientRecord>(id)?;
+    Ok(client.map(|client| AskerKind::of_client(&client)))
 }
 
 /// Why a client may send nobody here.
@@ -132,9 +185,7 @@ impl Client {
         let (name, owner) = (entry.name.to_string(), entry.owner.clone());
         let capabilities = entry.capabilities.iter().cloned();
         let principal = Principal::new(kind, id.as_str(), &name, &owner, capabilities);
-        let capabilities = entry.capabilities.iter().cloned().collect();
-        let measured = entry.rule.selectors.iter().map(ToString::to_string).collect();
-        let kind = AskerKind::Agent { is_agent, owner, capabilities, measured };
+        let kind = AskerKind::of_agent(entry);
         Ok(Self {
             id: id.clone(),
             redirects,
@@ -167,11 +218,7 @@ impl Client {
             lacks: profile::unmet_by(metadata),
             signed_by: client.signed_by(Signed::AuthorizationResponse),
             principal,
-            asker: Asker {
-                client_id: id.to_string(),
-                name,
-                kind: AskerKind::Registered { is_public },
-            },
+            asker: Asker { client_id: id.to_string(), name, kind: AskerKind::of_client(client) },
             is_known: matches!(client.origin, Origin::Operator | Origin::Invited),
             has_code_grant: metadata.grant_types.contains(&GrantType::AuthorizationCode),
         })

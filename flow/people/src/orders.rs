@@ -214,14 +214,11 @@ pub(crate) fn fits_whole(
 
 /// A text that people read.
 pub(crate) fn fits(what: &'static str, text: &str) -> Result<(), Refusal> {
-    let fits = !text.trim().is_empty()
-        && text.len() <= TEXT_BYTES_MAX
-        && !text.chars().any(char::is_control);
-    if fits {
-        return Ok(());
+    if text.is_empty() || text.len() > TEXT_BYTES_MAX {
+        let why = format!("1 to {TEXT_BYTES_MAX} bytes are needed");
+        return Err(Refusal::Unfit { what, why });
     }
-    let why = format!("1 to {TEXT_BYTES_MAX} bytes without control characters are needed");
-    Err(Refusal::Unfit { what, why })
+    letters::name(text).map_err(|why| Refusal::Unfit { what, why: why.to_string() })
 }
 
 /// Disables, enables or removes somebody. What stops them ends all that is theirs at once: the

@@ -77,7 +77,7 @@ pub enum Refusal {
     #[error("this is the last way in of your own: only an operator could let you in again")]
     LastOwn,
     /// Its name cannot stand.
-    #[error("a name of 1 to 256 bytes without control characters is needed")]
+    #[error("a name of 1 to 256 bytes is needed, without letters that are not seen")]
     Name,
     /// Passkeys need a name of this server.
     #[error("there are no passkeys here: {0}")]

@@ -368,9 +368,7 @@ fn email(proved: &Proved) -> Option<&str> {
 
 fn text<'a>(proved: &'a Proved, claim: &str) -> Option<&'a str> {
     let text = proved.claims.get(claim)?.as_str()?;
-    let fits = !text.trim().is_empty()
-        && text.len() <= TEXT_BYTES_MAX
-        && !text.chars().any(char::is_control);
+    let fits = text.len() <= TEXT_BYTES_MAX && letters::name(text).is_ok();
     fits.then_some(text)
 }
 

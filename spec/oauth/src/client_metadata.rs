@@ -12,7 +12,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use spiffe::SpiffeId;
 
-use crate::parameter::is_name;
 use crate::scope::ScopeSet;
 use crate::token_request::GrantType;
 
@@ -290,7 +289,7 @@ pub(crate) fn client_name(
     members: &Map<String, Value>,
 ) -> Result<Option<String>, ClientMetadataError> {
     let name = text(members, "client_name")?;
-    let fits = |name: &str| name.len() <= MAX_CLIENT_NAME_BYTES && is_name(name);
+    let fits = |name: &str| name.len() <= MAX_CLIENT_NAME_BYTES && letters::name(name).is_ok();
     if !name.is_none_or(fits) {
         return Err(ClientMetadataError::Form { member: "client_name" });
     }

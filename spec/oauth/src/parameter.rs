@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use letters::steers;
+
 use crate::form::Form;
 
 /// Bytes of what an error repeats.
@@ -109,24 +111,7 @@ pub fn within<'a>(
 
 /// As much of a text as an error may repeat.
 pub fn evidence(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(MAX_EVIDENCE_BYTES).collect()
-}
-
-/// Whether a letter could disorder what a person reads: it is not seen, or turns what stands
-/// around it (Unicode Technical Report #36 §2, "visual spoofing").
-pub fn steers(letter: char) -> bool {
-    letter.is_control()
-        || matches!(
-            letter,
-            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}'
-        )
-        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ffa0}')
-}
-
-/// Whether a text can be shown as the name of something.
-pub fn is_name(text: &str) -> bool {
-    !text.trim().is_empty() && !text.chars().any(steers)
+    text.chars().filter(|letter| !steers(*letter)).take(MAX_EVIDENCE_BYTES).collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use crate::client_metadata::{SECRETS, SpiffeIdPattern};
 use crate::error::ErrorCode;
 use crate::identifier::ClientId;
 use crate::metadata::Endpoint;
-use crate::parameter::is_name;
 use crate::redirect_uri::RedirectUri;
 use crate::scope::ScopeSet;
 use crate::token_request::GrantType;
@@ -532,7 +531,7 @@ fn choice<T: Copy>(all: &Members, name: &'static str, values: &[(&str, T)]) -> R
 }
 
 fn bounded(all: &Members, name: &'static str) -> Read<Option<String>> {
-    let fits = |text: &str| text.len() <= MAX_TEXT_BYTES && is_name(text);
+    let fits = |text: &str| text.len() <= MAX_TEXT_BYTES && letters::name(text).is_ok();
     match member::text(all, name)? {
         Some(text) if !fits(text) => Err(ClientMetadataError::Form { member: name }),
         text => Ok(text.map(str::to_owned)),

@@ -63,7 +63,7 @@ impl User {
 
 /// Names that cannot be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a name of a user has 1 to {USER_NAME_BYTES_MAX} bytes and no control characters")]
+#[error("a name of a user has 1 to {USER_NAME_BYTES_MAX} bytes and no letter that is not seen")]
 pub struct NotAUser;
 
 /// `PublicKeyCredentialCreationOptionsJSON`: make a passkey.

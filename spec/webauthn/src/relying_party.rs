@@ -153,13 +153,13 @@ impl RelyingParty {
 pub enum NotARelyingParty {
     #[error("`{id}` is neither the host of `{origin}` nor a domain above it")]
     Scope { id: RpId, origin: Origin },
-    #[error("a name of 1 to {NAME_BYTES_MAX} bytes without control characters is needed")]
+    #[error("a name of 1 to {NAME_BYTES_MAX} bytes is needed, without letters that are not seen")]
     Name,
 }
 
 /// Text that people are shown.
 pub(crate) fn is_name(text: &str, bytes_max: usize) -> bool {
-    !text.trim().is_empty() && text.len() <= bytes_max && !text.contains(char::is_control)
+    text.len() <= bytes_max && letters::name(text).is_ok()
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {

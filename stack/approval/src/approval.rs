@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use authentication::session::Acr;
 use jose::TokenHash;
-use oauth::parameter::steers;
 use provisioning::Epoch;
 use serde::{Deserialize, Serialize};
 use time::{Span, UnixTime};
@@ -168,8 +167,8 @@ impl Approval {
         lines.push(("number".to_owned(), self.number.to_string()));
         // What is not seen, or turns its neighbours, is written out: what is read is what is bound.
         for text in lines.iter_mut().flat_map(|(name, value)| [name, value]) {
-            if text.chars().any(steers) {
-                *text = text.chars().map(written_out).collect();
+            if letters::plain(text).is_err() {
+                *text = letters::written_out(text);
             }
         }
         lines
@@ -326,10 +325,6 @@ pub enum NotAllowed {
     /// It is answered, or its time is over.
     #[error(transparent)]
     Unmoved(#[from] Unmoved),
-}
-
-fn written_out(letter: char) -> String {
-    if steers(letter) { letter.escape_unicode().collect() } else { letter.to_string() }
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use identifier::Kind;
-use oauth::authorization_details::{AuthorizationDetails, Detail};
+use oauth::authorization_details::{AuthorizationDetails, Detail, NAME};
 use oauth::authorization_request::{AuthorizationRequest, RequestRefused};
 use oauth::error::ErrorCode;
-use oauth::parameter::{Refused, steers};
+use oauth::parameter::Refused;
 use oauth::{Resource, Scope, ScopeSet};
 use serde::Serialize;
 use serde_json::Value;
@@ -37,8 +37,10 @@ pub const OFFLINE: &str = "offline_access";
 const LINES_MAX: usize = 64;
 /// How deep it is looked into.
 const DEPTH_MAX: usize = 8;
-/// Characters of one value.
+/// Characters of one value, and of the path of its member.
 const VALUE_CHARS_MAX: usize = 400;
+/// Characters of a member's path that a refusal repeats.
+const MEMBER_CHARS_MAX: usize = 64;
 const SCOPE: &str = "RFC 6749 §3.3";
 const RESOURCE: &str = "RFC 8707 §2";
 const DETAILS: &str = "RFC 9396 §5";
@@ -306,7 +308,8 @@ impl<'a> Found<'a> {
         let alone = AuthorizationDetails::of_value(&Value::Array(vec![value.clone()]));
         let checked = alone.and_then(|alone| alone.check(&policy.schemas()));
         checked.map_err(|why| refused(error, why))?;
-        let told = AskedDetail { type_: detail.type_.clone(), lines: lines(&value), value };
+        let lines = lines_to_ask(&value).map_err(|why| refused(error, why))?;
+        let told = AskedDetail { type_: detail.type_.clone(), lines, value };
         self.target(policy).details.push(told);
         Ok(())
     }
@@ -352,59 +355,113 @@ fn action_name(action: &Action) -> String {
     }
 }
 
-/// An object of `authorization_details` as lines of name and value, for people. What is too long
-/// says so: nobody allows what they did not see.
+/// An object of `authorization_details` as lines of name and value, for people: all of it, letters
+/// that steer written out.
 pub fn lines(value: &Value) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     walk("", value, 0, &mut lines);
-    if lines.len() > LINES_MAX {
-        lines.truncate(LINES_MAX);
-        lines.push(("and more".to_owned(), "more than can be shown here".to_owned()));
+    for text in lines.iter_mut().flat_map(|(name, value)| [name, value]) {
+        if letters::plain(text).is_err() {
+            *text = letters::written_out(text);
+        }
     }
     lines
 }
 
-fn walk(name: &str, value: &Value, depth: usize, lines: &mut Vec<(String, String)>) {
-    if lines.len() > LINES_MAX {
-        return;
-    }
-    let below = |key: &str| match name {
-        "" => key.to_owned(),
-        name => format!("{name} {key}"),
+/// The same of an object that somebody is to be asked for. What cannot be shown whole and as it is
+/// is refused: nobody allows what they did not see.
+///
+/// RFC 9396 §3: "Based on the data provided in the authorization_details parameter, the AS will ask
+/// the user for consent to the requested access permissions."
+fn lines_to_ask(value: &Value) -> Result<Vec<(String, String)>, Refused> {
+    let refused = |member: &str, what: &str| {
+        let member =
+            letters::written_out(member).chars().take(MEMBER_CHARS_MAX).collect::<String>();
+        Refused::form(NAME, DETAILS, format!("`{member}` {what}"))
     };
+    let mut lines = Vec::new();
+    walk("", value, 0, &mut lines);
+    if let Some((name, _)) = lines.get(LINES_MAX) {
+        let what = format!("and what follows are more than the {LINES_MAX} lines that are shown");
+        return Err(refused(name, &what));
+    }
+    for (name, value) in &lines {
+        if let Err(why) = letters::plain(name).and_then(|()| letters::plain(value)) {
+            return Err(refused(name, &format!("cannot be shown: {why}")));
+        }
+        if [name, value].iter().any(|text| text.chars().count() > VALUE_CHARS_MAX) {
+            let what = format!("is longer than the {VALUE_CHARS_MAX} characters that are shown");
+            return Err(refused(name, &what));
+        }
+    }
+    match too_deep("", value, 0) {
+        Some(name) => Err(refused(&name, &format!("is deeper than {DEPTH_MAX} levels"))),
+        None => Ok(lines),
+    }
+}
+
+/// The first member that lies deeper than is looked into.
+fn too_deep(name: &str, value: &Value, depth: usize) -> Option<String> {
     match value {
+        Value::Object(_) | Value::Array(_) if depth >= DEPTH_MAX => Some(name.to_owned()),
+        Value::Object(members) => members
+            .iter()
+            .find_map(|(key, value)| too_deep(&below(name, &told_key(key)), value, depth + 1)),
+        Value::Array(values) => values.iter().enumerate().find_map(|(at, value)| {
+            too_deep(&below(name, &(at + 1).to_string()), value, depth + 1)
+        }),
+        _ => None,
+    }
+}
+
+fn below(name: &str, key: &str) -> String {
+    if name.is_empty() { key.to_owned() } else { format!("{name} {key}") }
+}
+
+/// A key as a step of a path. One that could look like several, or like a place in a list, is
+/// quoted.
+fn told_key(key: &str) -> String {
+    let is_step = !key.is_empty() && !key.contains([' ', '"']);
+    match is_step && !key.chars().all(|letter| letter.is_ascii_digit()) {
+        true => key.to_owned(),
+        false => Value::from(key).to_string(),
+    }
+}
+
+fn walk(name: &str, value: &Value, depth: usize, lines: &mut Vec<(String, String)>) {
+    let mut line = |value: &str| lines.push((name.to_owned(), value.to_owned()));
+    match value {
+        Value::Object(members) if members.is_empty() => line("nothing"),
+        Value::Array(values) if values.is_empty() => line("nothing"),
         Value::Object(members) if depth < DEPTH_MAX => {
             // By name: the same whatever order a client, or a map, has them in.
             let members: BTreeMap<_, _> = members.iter().collect();
             let told = members.into_iter().filter(|(key, _)| depth > 0 || *key != "type");
             for (key, value) in told {
-                walk(&below(key), value, depth + 1, lines);
+                walk(&below(name, &told_key(key)), value, depth + 1, lines);
             }
         }
-        Value::Array(values) if depth < DEPTH_MAX && values.iter().all(|one| one.is_string()) => {
-            let texts: Vec<_> = values.iter().filter_map(Value::as_str).collect();
-            lines.push((name.to_owned(), cut(&texts.join(", "))));
-        }
-        Value::Array(values) if depth < DEPTH_MAX => {
-            for (at, value) in values.iter().enumerate() {
-                walk(&below(&(at + 1).to_string()), value, depth + 1, lines);
+        Value::Array(values) if depth < DEPTH_MAX => match joined(values) {
+            Some(text) => line(&text),
+            None => {
+                for (at, value) in values.iter().enumerate() {
+                    walk(&below(name, &(at + 1).to_string()), value, depth + 1, lines);
+                }
             }
-        }
-        Value::String(text) => lines.push((name.to_owned(), cut(text))),
-        Value::Bool(truth) => {
-            lines.push((name.to_owned(), if *truth { "yes" } else { "no" }.to_owned()));
-        }
-        other => lines.push((name.to_owned(), cut(&other.to_string()))),
+        },
+        Value::String(text) => line(text),
+        Value::Bool(truth) => line(if *truth { "yes" } else { "no" }),
+        other => line(&other.to_string()),
     }
 }
 
-/// A value without what could disorder the page: control characters and marks of direction.
-fn cut(text: &str) -> String {
-    let shown: String = text.chars().filter(|one| !steers(*one)).take(VALUE_CHARS_MAX).collect();
-    match text.chars().count() > VALUE_CHARS_MAX {
-        true => format!("{shown}… (cut short)"),
-        false => shown,
-    }
+/// Short texts that stand on one line, where that cannot be read as other texts.
+fn joined(values: &[Value]) -> Option<String> {
+    let texts: Option<Vec<_>> = values.iter().map(Value::as_str).collect();
+    let texts = texts?;
+    let is_clear = |text: &&str| !text.trim().is_empty() && !text.contains(',');
+    let text = texts.join(", ");
+    (texts.iter().all(is_clear) && text.chars().count() <= VALUE_CHARS_MAX).then_some(text)
 }
 
 impl Target {
@@ -466,6 +523,7 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use oauth::form::Form;
+    use serde_json::Map;
 
     use super::*;
 
@@ -592,26 +650,90 @@ mod tests {
         }
     }
 
-    /// What is not shown whole says so, and what would turn a line around is not shown.
+    /// req: AUTHZ-10 (part)
     #[test]
-    fn rfc9396_11_3_people_see_what_they_allow() {
-        let long = "a".repeat(VALUE_CHARS_MAX + 1);
+    fn rfc9396_3_people_see_what_they_allow() {
         let value = serde_json::json!({
-            "type": "t", "to": "ACME\u{202e}EMCA", "long": long,
+            "type": "t", "to": "ACME", "long": "a".repeat(VALUE_CHARS_MAX),
             "deep": { "a": [1, { "b": true }] },
+            "one": ["a, b"], "two": ["a", "b"], "none": [], "a b": "c", "list": { "1": "d" },
         });
-        let lines = lines(&value);
+        let shown = lines_to_ask(&value).unwrap();
+        assert_eq!(shown, lines(&value));
         let of = |name: &str| {
-            lines.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+            shown.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
         };
-        assert_eq!(of("to").unwrap(), "ACMEEMCA");
-        assert!(of("long").unwrap().ends_with("(cut short)"));
-        assert_eq!(of("deep a 2 b").unwrap(), "yes");
+        for (name, expect) in [
+            ("to", "ACME"),
+            ("long", &*"a".repeat(VALUE_CHARS_MAX)),
+            ("deep a 2 b", "yes"),
+            // What is one text is not read as two, nor one name as a path.
+            ("one 1", "a, b"),
+            ("two", "a, b"),
+            ("none", "nothing"),
+            ("\"a b\"", "c"),
+            ("list \"1\"", "d"),
+        ] {
+            assert_eq!(of(name).as_deref(), Some(expect), "{name}");
+        }
         assert_eq!(of("type"), None);
-        let many: serde_json::Map<_, _> =
-            (0..200).map(|at| (format!("m{at}"), Value::from(at))).collect();
-        let told = super::lines(&Value::Object(many));
-        assert_eq!(told.len(), LINES_MAX + 1);
-        assert_eq!(told.last().unwrap().0, "and more");
+    }
+
+    /// req: AUTHZ-10 (part)
+    #[test]
+    fn rfc9396_3_what_cannot_be_shown_as_it_is_is_refused_by_member() {
+        let nested = |depth: usize| {
+            (0..depth).fold(Value::from(1), |inner, _| serde_json::json!({ "in": inner }))
+        };
+        let many = |count: usize| -> Value {
+            (0..count)
+                .map(|at| (format!("m{at:03}"), Value::from(at)))
+                .collect::<Map<_, _>>()
+                .into()
+        };
+        for good in [nested(DEPTH_MAX), many(LINES_MAX)] {
+            assert!(lines_to_ask(&good).is_ok(), "{good}");
+        }
+        let long = "a".repeat(VALUE_CHARS_MAX + 1);
+        for (bad, member, why) in [
+            (serde_json::json!({ "to": "ACME\nfee: 0" }), "`to`", "U+000A"),
+            (serde_json::json!({ "to": "AC\u{200b}ME" }), "`to`", "U+200B"),
+            (serde_json::json!({ "to": "ACME\u{202e}EMCA" }), "`to`", "U+202E"),
+            (serde_json::json!({ "to": ["b", "a\u{2066}"] }), "`to`", "U+2066"),
+            (serde_json::json!({ "in": { "t\u{200d}o": 1 } }), "`in t\\u{200d}o`", "U+200D"),
+            (serde_json::json!({ "to": long }), "`to`", "longer"),
+            (serde_json::json!({ "to": ["b", long] }), "`to 2`", "longer"),
+            (serde_json::json!({ "in": { long: 1 } }), "`in aaaa", "longer"),
+            (many(LINES_MAX + 1), "`m064`", "more than"),
+            (nested(DEPTH_MAX + 1), "`in in", "deeper"),
+        ] {
+            let refused = lines_to_ask(&bad).unwrap_err().to_string();
+            assert!(refused.starts_with("`authorization_details` is refused: "), "{refused}");
+            assert!(refused.contains(member) && refused.contains(why), "{refused}");
+            assert_eq!(letters::plain(&refused), Ok(()), "{refused}");
+        }
+        // What was granted before is told all the same, and not as something else.
+        let told = lines(&serde_json::json!({ "to": "ACME\u{202e}EMCA" }));
+        assert_eq!(told, [("to".to_owned(), "ACME\\u{202e}EMCA".to_owned())]);
+    }
+
+    /// req: AUTHZ-10 (part)
+    #[test]
+    fn rfc9396_5_a_request_with_a_letter_that_steers_is_refused() {
+        let ask_to = |to: &str| {
+            let json = format!(r#"[{{"type":"payment","amount":45,"to":"{to}"}}]"#);
+            let form: String = form_urlencoded(&json);
+            ask(&format!("authorization_details={form}"))
+        };
+        assert!(ask_to("ACME").is_ok());
+        for to in ["ACME\\nfee: 0", "ACME\u{202e}", "AC\u{200b}ME", "\u{2800}"] {
+            let refused = ask_to(to).unwrap_err();
+            assert_eq!(refused.error, ErrorCode::InvalidAuthorizationDetails, "{to:?}");
+            assert!(refused.why.to_string().contains("`to`"), "{}", refused.why);
+        }
+    }
+
+    fn form_urlencoded(text: &str) -> String {
+        text.bytes().map(|byte| format!("%{byte:02X}")).collect()
     }
 }

@@ -14,6 +14,7 @@ mod bom;
 mod enrolment;
 mod jose;
 mod json;
+mod letters;
 mod oauth;
 mod openid;
 mod platform;
@@ -54,6 +55,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("jose_key_set", jose::key_set),
     ("json_canonical", json::canonical),
     ("json_text", json::text),
+    ("letters_name", letters::name),
     ("oauth_authorization", oauth::authorization),
     ("oauth_details", oauth::details),
     ("oauth_discovery", oauth::discovery),

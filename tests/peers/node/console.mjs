@@ -80,7 +80,8 @@ async function register() {
   const pair = await crypto.subtle.generateKey(es256, false, ["sign", "verify"]);
   const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", pair.publicKey);
   const metadata = {
-    client_name: "Notebook",
+    // As long as names may be, without a place to break: no page grows wider by it.
+    client_name: `Notebook${"k".repeat(192)}`,
     redirect_uris: [redirect],
     grant_types: [
       "authorization_code",

@@ -50,6 +50,7 @@ struct Page<'a> {
 struct Live {
     id: String,
     client: String,
+    client_id: String,
     is_agent: bool,
     way: &'static str,
     rights: Vec<Right>,
@@ -62,6 +63,7 @@ struct Live {
 
 struct Over {
     client: String,
+    client_id: String,
     ended: String,
 }
 
@@ -135,6 +137,7 @@ fn row<W: World>(world: &W, facts: &Basis, visit: &Visit, one: &Acting) -> Live 
     Live {
         id: grant.id.clone(),
         client: one.client.clone(),
+        client_id: grant.client_id.clone(),
         is_agent: one.is_agent,
         way: way(grant),
         rights: rights(world, facts, &grant.targets, &grant.openid),
@@ -234,7 +237,7 @@ fn past(one: &Acting) -> Over {
         Some(end) => format!("ended {}: {}", moment(end.at), end.why),
         None => format!("over since {}", moment(one.grant.until)),
     };
-    Over { client: one.client.clone(), ended }
+    Over { client: one.client.clone(), client_id: one.grant.client_id.clone(), ended }
 }
 
 /// `POST /console/grants/{id}/end`.

@@ -22,6 +22,7 @@ use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
 use crate::pages::acting::{Right, place, rights};
+use crate::pages::authorize::what_it_is;
 use crate::visit::Visit;
 use crate::words::moment;
 
@@ -34,6 +35,8 @@ pub(crate) const DEVICE: &str = device::PAGE;
 const REFRESH: HeaderName = HeaderName::from_static("refresh");
 const SOON: HeaderValue = HeaderValue::from_static("5");
 const LATER: HeaderValue = HeaderValue::from_static("15");
+/// What a client is that has no record any more.
+const UNKNOWN: &str = "Nobody here knows it any more";
 /// What is over that is shown.
 const OVER_MAX: usize = 20;
 
@@ -51,6 +54,9 @@ struct Asked {
     frame: Frame,
     one: Row,
     owner: String,
+    client_id: String,
+    /// What it is, and who vouches for its name.
+    kind: String,
     /// In whose name, through whom, and what the client says of it.
     behind: Vec<(&'static str, String)>,
     wants: Vec<Right>,
@@ -201,6 +207,10 @@ async fn ask<W: World>(
     let action = if is_device { DEVICE.to_owned() } else { format!("{LIST}/{}", found.id) };
     let world = shared.world.as_ref();
     let Ok(facts) = basis(world, Vec::new()).await else { return page::unavailable() };
+    let Ok(kind) = consent::kind_of(world, &found.asks.client_id).await else {
+        return page::unavailable();
+    };
+    let reader = visit.signed.as_ref().map_or("", |signed| signed.session.user.as_str());
     let pending = found.state_at(world.clock().now()) == Stands::Pending;
     // Whoever it concerns may look; who is asked answers.
     let may = pending && visit.signed.as_ref().is_some_and(|signed| list::asks(found, signed));
@@ -228,7 +238,9 @@ async fn ask<W: World>(
         frame: visit.frame(title, "approvals"),
         one: Row::of(world, &facts, found),
         owner: found.asks.owner.clone(),
-        behind: behind(found, &lines),
+        client_id: found.asks.client_id.clone(),
+        kind: kind.as_ref().map_or_else(|| UNKNOWN.to_owned(), what_it_is),
+        behind: behind(found, &lines, reader),
         wants,
         is_call: found.sought.act.is_some(),
         with: with.collect(),
@@ -249,15 +261,20 @@ async fn ask<W: World>(
 const BESIDE: &[&str] = &["action.properties", "resource.properties", "subject.properties"];
 
 /// Of the lines, those that say who is behind it, and what they say themselves.
-fn behind(found: &Approval, lines: &[(String, String)]) -> Vec<(&'static str, String)> {
+fn behind(
+    found: &Approval,
+    lines: &[(String, String)],
+    reader: &str,
+) -> Vec<(&'static str, String)> {
     const SHOWN: &[(&str, &str)] =
-        &[("acting for", "In the name of"), ("through", "Through"), ("message", "It says")];
+        &[("acting for", "In whose name"), ("through", "Through"), ("message", "It says")];
     // Of a call the message is what the gateway says of any.
     let says = |name: &str| name != "message" || found.sought.act.is_none();
     let worded = lines.iter().filter_map(|(name, value)| {
         let (_, words) = SHOWN.iter().find(|(known, _)| known == name)?;
         let told = *value != found.asks.client_id && says(name);
-        told.then(|| (*words, value.clone()))
+        let is_own = name == "acting for" && value == reader;
+        told.then(|| (*words, if is_own { "your name".to_owned() } else { value.clone() }))
     });
     worded.collect()
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template;
-use authorization::asked::{AskedDetail, SIGN_IN as OPENID};
+use authorization::asked::{AskedAction, AskedDetail, SIGN_IN as OPENID};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Response};
 use consent::{
-    Answer, Asker, AskerKind, Asking, Begun, Choice, Ending, PageFault, Reply, Settled, Shown,
+    Answer, AskerKind, Asking, Begun, Brought, Choice, Ending, PageFault, Reply, Settled, Shown,
 };
 use env::World;
 use http::{Request, StatusCode};
@@ -197,22 +197,17 @@ impl Question<'_> {
     }
 
     fn lives(&self) -> Vec<(u64, String, bool)> {
-        let all = &self.asking.lives;
-        let last = all.len().saturating_sub(1);
-        let one = |(at, life): (usize, &Span)| (life.seconds(), words::life(*life), at == last);
-        all.iter().enumerate().map(one).collect()
+        let preset = self.asking.preset();
+        let one = |life: &Span| (life.seconds(), words::life(*life), *life == preset);
+        self.asking.lives.iter().map(one).collect()
     }
 
     fn who(&self) -> String {
-        let Asker { kind, .. } = &self.asking.asker;
-        match kind {
-            AskerKind::Agent { is_agent: true, .. } => "An agent of this organisation".to_owned(),
-            AskerKind::Agent { is_agent: false, .. } => "A service of this organisation".to_owned(),
-            AskerKind::Registered { is_public: false } => "A registered application".to_owned(),
-            AskerKind::Registered { is_public: true } => {
-                "A registered application that cannot prove who it is".to_owned()
-            }
-        }
+        what_it_is(&self.asking.asker.kind)
+    }
+
+    fn action(&self, action: &AskedAction) -> String {
+        words::action(&action.name, action.read_only)
     }
 
     fn owner(&self) -> Option<&str> {
@@ -244,6 +239,33 @@ impl Question<'_> {
 
     fn lines<'d>(&self, detail: &'d AskedDetail) -> &'d [(String, String)] {
         &detail.lines
+    }
+}
+
+/// What a client is, and whether anybody here vouches for what it calls itself.
+pub(crate) fn what_it_is(kind: &AskerKind) -> String {
+    let (is_public, brought) = match kind {
+        AskerKind::Agent { is_agent: true, .. } => {
+            return "An agent of this organisation".to_owned();
+        }
+        AskerKind::Agent { .. } => return "A service of this organisation".to_owned(),
+        AskerKind::Registered { is_public, brought } => (*is_public, brought),
+    };
+    match brought {
+        Brought::Operator if is_public => {
+            "A registered application that cannot prove who it is".to_owned()
+        }
+        Brought::Operator => "A registered application".to_owned(),
+        Brought::Itself => "An application that registered itself and chose its own name: it \
+             cannot prove who it is"
+            .to_owned(),
+        Brought::Document { host } if is_public => format!(
+            "An application described by {host}, with a name of its own choice: it cannot prove \
+             who it is"
+        ),
+        Brought::Document { host } => {
+            format!("An application described by {host}, with a name of its own choice")
+        }
     }
 }
 

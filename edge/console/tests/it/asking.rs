@@ -9,6 +9,7 @@ use oauth::TokenText;
 use oauth::form::Form;
 use oauth::token_request::{DeviceCode, GrantType, TokenRequest};
 use people::throttle::Throttle;
+use registry::client::Origin;
 use testkit::fixture::{Client, GATEWAY, story};
 
 use crate::tab::House;
@@ -61,9 +62,13 @@ fn s10_6_a_person_sees_exactly_what_is_asked_and_answers_once() {
         // First in the words of policy, for people do not read scopes.
         assert!(page.text("wants").contains("read notices"), "{}", page.text("wants"));
         // Before the button, whatever the client says and in whose name it is.
-        for told in ["Order 7", "user:ada"] {
+        for told in ["Order 7", "your name"] {
             assert!(page.text("wants").contains(told), "{}", page.text("wants"));
         }
+        assert!(!page.text("wants").contains("user:ada"), "{}", page.text("wants"));
+        assert!(page.text("shown").contains("user:ada"), "{}", page.text("shown"));
+        assert_eq!(page.text("client-id"), found.asks.client_id);
+        assert!(page.text("asker-kind").starts_with("A registered application"));
         assert!(page.text("lasts").starts_with("until 2"), "{}", page.text("lasts"));
         // It is hers alone, whoever runs the system.
         let mut root = house.signed("root").await;
@@ -79,6 +84,45 @@ fn s10_6_a_person_sees_exactly_what_is_asked_and_answers_once() {
         assert_eq!(again.status, StatusCode::CONFLICT);
         assert_eq!(state(&house), State::Allowed);
         assert!(ada.get(&place).await.page().id("answer").is_none());
+    });
+}
+
+/// draft-ietf-oauth-cross-device-security §6.1: who asks is a stranger with a name of their own
+/// choice, and the page says so.
+///
+/// req: AUTHZ-18 (part)
+#[test]
+fn s10_6_nobody_vouches_for_the_name_of_who_registered_itself() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let client = house.domain.client(&[GrantType::DeviceCode], false);
+        let asked = device::authorize(&*house.world(), &call(&house, &client, "")).await.unwrap();
+        let code = asked.into_result().unwrap().user_code;
+        let world = house.world();
+        let found = (*world.store().every::<Approval>()[0]).clone();
+        let id = found.asks.client_id.clone();
+        let of_operator = (*world.store().single::<registry::ClientRecord>(&id).unwrap()).clone();
+        let document = "https://app.example/client.json";
+        let mut ada = house.signed("ada").await;
+        for (client_id, origin, public, told) in [
+            (&*id, Origin::Operator, false, "A registered application"),
+            (&*id, Origin::Operator, true, "A registered application that cannot prove"),
+            (&*id, Origin::Open, false, "registered itself and chose its own name: it cannot"),
+            (document, Origin::Document, false, "described by app.example, with a name of its own"),
+            (document, Origin::Document, true, "it cannot prove who it is"),
+        ] {
+            let client_id = client_id.to_owned();
+            let mut one = found.clone();
+            one.asks.client_id.clone_from(&client_id);
+            world.store().put(&one);
+            let client =
+                registry::ClientRecord { client_id, origin, public, ..of_operator.clone() };
+            world.store().put(&client);
+            let typed = ada.get("/device").await;
+            let page = ada.send(&typed, "device", &[("user_code", &code)]).await.page();
+            let kind = page.text("asker-kind");
+            assert!(kind.contains(told), "{told}: {kind}");
+        }
     });
 }
 
@@ -108,6 +152,8 @@ fn rfc8628_3_3_a_code_is_typed_shown_and_confirmed() {
         let page = question.page();
         assert!(page.id("phishing").is_some());
         assert_eq!(page.text("code"), asked.user_code);
+        // RFC 8628 §3.3.1: the code is compared; a device has no number to compare.
+        assert!(page.id("number").is_none());
         let answer = ada.send(&question, "answer", &[("answer", "allow")]).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         assert_eq!(state(&house), State::Allowed);

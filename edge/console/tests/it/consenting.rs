@@ -40,6 +40,11 @@ fn rfc6749_4_1_from_the_client_and_back_to_it() {
         {
             assert!(target.contains(words), "{target}");
         }
+        // Nobody grants longest by not looking.
+        let chosen: Vec<_> =
+            page.named("option").filter(|one| one.attributes.contains_key("selected")).collect();
+        assert_eq!(chosen.len(), 1);
+        assert_eq!(chosen[0].attributes["value"], "86400");
         assert!(question.policy().contains("form-action 'self' https://books.example;"));
         let less = [("take", "scope.0.invoices.read"), ("answer", "allow"), ("life", "3600")];
         let answer = tab.send(&question, "consent", &less).await;

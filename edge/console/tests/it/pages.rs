@@ -198,6 +198,13 @@ fn s10_6_an_operator_ends_sessions_and_reads_stories() {
         ada.send(&consent, "consent", &[("answer", "allow")]).await.location();
         let grant = house.world().store().every::<GrantRecord>()[0].id.clone();
         let list = root.get("/console/operate/grants").await.page();
+        // Two of one name can be told apart, by whoever ends one of them.
+        for text in [
+            list.text(&format!("row-{grant}")),
+            ada.get("/console").await.page().text(&format!("grant-{grant}")),
+        ] {
+            assert!(text.contains(crate::tab::CLIENT), "{text}");
+        }
         let to = list.id(&format!("story-{grant}")).unwrap().attributes["href"].clone();
         let told = root.get(&to).await.page();
         assert_eq!(told.text("root"), grant);

@@ -72,6 +72,9 @@ fn what_cannot_be_a_user_is_refused_by_member() {
         for (wrong, member) in [
             (NewUser { display_name: text("a\nb"), ..new("ada") }, "display_name"),
             (NewUser { display_name: text(" "), ..new("ada") }, "display_name"),
+            (NewUser { display_name: text("\u{2800}"), ..new("ada") }, "display_name"),
+            (NewUser { display_name: text("Ada\u{202e}"), ..new("ada") }, "display_name"),
+            (NewUser { display_name: text("Ada\u{e0041}"), ..new("ada") }, "display_name"),
             (NewUser { email: text("ada"), ..new("ada") }, "email"),
             (NewUser { roles: [String::new()].into(), ..new("ada") }, "roles"),
         ] {
@@ -280,7 +283,7 @@ fn s10_6_an_operator_changes_what_is_said_of_somebody() {
                 "to be given and to be taken away",
             ),
             (Changes { email: Some("x".to_owned()), ..Changes::default() }, "is no address"),
-            (Changes { display_name: Some(" ".to_owned()), ..Changes::default() }, "bytes"),
+            (Changes { display_name: Some(" ".to_owned()), ..Changes::default() }, "seen"),
         ] {
             let refused = change(changes).await.unwrap_err();
             assert!(refused.to_string().contains(why), "{refused}");

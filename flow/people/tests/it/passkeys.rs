@@ -294,7 +294,7 @@ fn s9_who_may_add_a_passkey() {
         let bob = desk.house.signed(&browser("e", None), "bob").await;
         let bob = desk.signed(&bob).await;
         desk.add(&browser("e", None), &bob, "first").await.unwrap();
-        for name in ["", "\n"] {
+        for name in ["", "\n", "\u{2800}", "desk\u{e0041}"] {
             let linked = desk.recovered("ada", &browser("d", None)).await;
             let refusal = desk.add(&browser("d", None), &linked, name).await.err();
             assert_eq!(refusal, Some(Refusal::Name));

@@ -88,6 +88,10 @@ fn rfc7591_3_2_2_each_refusal_names_its_member() {
         (json!({"client_name": "\u{202e}knaB"}), form("client_name")),
         (json!({"client_name": "\u{200b}\u{3164}"}), form("client_name")),
         (json!({"client_name": "  "}), form("client_name")),
+        (json!({"client_name": "\u{2800}"}), form("client_name")),
+        (json!({"client_name": "Led\u{34f}ger"}), form("client_name")),
+        (json!({"client_name": "Ledger\u{fe0f}"}), form("client_name")),
+        (json!({"client_name": "Ledger\u{e0041}"}), form("client_name")),
         (json!({"client_name": "n".repeat(257)}), form("client_name")),
         (json!({"scope": "a  b"}), form("scope")),
     ] {

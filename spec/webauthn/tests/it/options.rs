@@ -86,8 +86,15 @@ fn s5_4_3_a_user_has_a_handle_and_names_that_can_be_shown() {
     };
     assert_eq!(of("ada", ""), Ok(()));
     let long = "a".repeat(65);
-    for (name, display) in [("", "Ada"), ("a\u{0}", "Ada"), ("ada", " "), (&long, ""), ("a", &long)]
-    {
+    for (name, display) in [
+        ("", "Ada"),
+        ("a\u{0}", "Ada"),
+        ("ada", " "),
+        (&long, ""),
+        ("a", &long),
+        ("a\u{2800}", ""),
+        ("ada", "Ada\u{202e}"),
+    ] {
         assert_eq!(of(name, display), Err(NotAUser), "{name:?} {display:?}");
     }
 }

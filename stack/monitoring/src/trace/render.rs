@@ -209,19 +209,8 @@ fn sole_domain(trace: &Trace) -> Option<&str> {
 /// Text that stays text: what could steer a terminal, or write from right to left, is escaped; what
 /// is very long is cut.
 fn plain(text: &str) -> String {
-    let steers = |letter: char| {
-        letter.is_control()
-            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(letter, '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    let mut plain = String::new();
-    for letter in text.chars().take(TEXT_CHARS_MAX) {
-        if steers(letter) {
-            plain.extend(letter.escape_unicode());
-        } else {
-            plain.push(letter);
-        }
-    }
+    let cut: String = text.chars().take(TEXT_CHARS_MAX).collect();
+    let mut plain = letters::written_out(&cut);
     if text.chars().nth(TEXT_CHARS_MAX).is_some() {
         plain.push('…');
     }

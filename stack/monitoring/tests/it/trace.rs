@@ -179,10 +179,10 @@ fn s11_a_record_cannot_steer_the_terminal() {
         message: "m\u{9b}31m".to_owned(),
         needs: Some("n\u{2066}".to_owned()),
     });
-    call.rules = vec!["r\u{0}".to_owned()];
+    call.rules = vec!["r\u{0}\u{2800}\u{e0041}".to_owned()];
     let records = [issued(0), exchanged(1), call];
     let text = render(&Trace::of(ROOT, &records), Style::Short);
-    let bad = |letter: char| letter != '\n' && letter.is_control() || letter == '\u{202e}';
+    let bad = |letter: char| letter != '\n' && letters::steers(letter);
     assert!(!text.contains(bad), "{text:?}");
     assert_eq!(text.lines().count(), 4);
     assert!(text.contains(r"x\u{1b}[2J\u{202e}\u{d}\u{a}forged line"), "{text}");

@@ -18,6 +18,8 @@ use crate::words::moment;
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) cells: Vec<String>,
+    /// What tells it from others of one name, below the first cell.
+    pub(super) apart: Option<String>,
     /// Where its story is told.
     pub(super) story: Option<String>,
     /// Action and form of the button that ends it.
@@ -45,7 +47,7 @@ pub(super) async fn of<W: World>(
 }
 
 fn plain(id: String, cells: Vec<String>) -> Row {
-    Row { id, cells, story: None, end: None }
+    Row { id, cells, apart: None, story: None, end: None }
 }
 
 async fn agents<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Unavailable> {
@@ -101,6 +103,7 @@ async fn grants<W: World>(
         Row {
             id: grant.id.clone(),
             story: Some(story(&grant.id)),
+            apart: Some(grant.client_id.clone()),
             cells: vec![
                 one.client.clone(),
                 grant.subject.clone(),
@@ -136,6 +139,7 @@ async fn sessions<W: World>(
                 moment(one.seen),
             ],
             id: one.id,
+            apart: None,
             story: None,
             end: Some((action, form)),
         }
@@ -167,6 +171,7 @@ async fn approvals<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Una
                 moment(one.created),
                 state,
             ],
+            apart: Some(one.asks.client_id.clone()),
             story: Some(story(&one.root)),
             id: one.id,
             end: None,
