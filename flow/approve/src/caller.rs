@@ -235,13 +235,17 @@ impl Asker {
                 Ok(()) => Ok(Ok(Self::of_agent(agent))),
                 Err(why) => unfit(why.to_string()),
             },
-            (None, Some(client)) => match client.is_enabled() {
-                Ok(()) => {
-                    let keys = documents::keys_of(client, &facts.rows, now)?;
-                    Ok(Ok(Self::of_client(client, keys)))
+            (None, Some(client)) => {
+                if let Err(why) = client.is_enabled() {
+                    return unfit(why.to_string());
                 }
-                Err(why) => unfit(why.to_string()),
-            },
+                // What it began before it was disabled does not come back with it.
+                if let Some(why) = issued.and_then(|issued| client.admits(issued).err()) {
+                    return unfit(why.to_string());
+                }
+                let keys = documents::keys_of(client, &facts.rows, now)?;
+                Ok(Ok(Self::of_client(client, keys)))
+            }
             (None, None) => unfit("it is not in the registry".to_owned()),
         }
     }

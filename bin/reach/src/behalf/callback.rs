@@ -259,7 +259,7 @@ mod tests {
             ("state=ours&state=b&code=a", "oauth::Response"),
             ("state=ours&code=a&error=b", "oauth::Response"),
             ("state=ours&code=a&iss=https://evil.example", "oauth::Response"),
-            ("state=ours&error=a%1bb%e2%80%ae", "oauth::ab\\u{202e}"),
+            ("state=ours&error=a%1bb%e2%80%ae", "oauth::ab"),
         ] {
             let back = Callback::bind(BACK, None).await.ok().unwrap();
             let port = back.listener.local_addr().unwrap().port();

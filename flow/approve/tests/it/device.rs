@@ -5,11 +5,12 @@ use approve::{Refusal, answer, device, expire};
 use authorization::granted::{NotYet, Way};
 use authorization::grants;
 use env::World;
-use flow::token;
+use flow::{clients, token};
 use monitoring::{Event, Outcome};
 use oauth::token_request::GrantType;
 use people::end::Check;
 use people::standing::UserAct;
+use registry::ClientState;
 use testkit::fixture::story;
 use time::Span;
 
@@ -164,5 +165,36 @@ fn defect_8_who_is_disabled_meanwhile_gets_nothing() {
         let said = yes(&shown, Some(&asked.user_code));
         let ended = answer::answer(&*house.world(), &browser("b", Some(&cookie)), said).await;
         assert_eq!(counted(ended.unwrap()).check(), "approve::NotSigned");
+    });
+}
+
+/// docs/design.md §2: what a client began before it was disabled does not come back with it, whether
+/// it was answered meanwhile or is answered now.
+/// req: OBS-10 (part)
+#[test]
+fn s11_a_question_of_a_client_that_was_disabled_is_dead() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let cookie = house.sign_in("ada").await;
+        let (first, second) = (house.device("").await.unwrap(), house.device("").await.unwrap());
+        let shown = house.find(&first.user_code).await.unwrap();
+        house.say(&cookie, yes(&shown, Some(&first.user_code))).await.unwrap();
+        for state in [ClientState::Disabled, ClientState::Enabled] {
+            let (world, operator) = (house.world(), house.domain.operator());
+            let moved = clients::set_state(&*world, &operator, &house.client.id, state).await;
+            moved.unwrap().into_value().unwrap();
+        }
+        house.forth(20);
+        assert!(house.poll_device(&first.device_code).await.is_err());
+        let shown = house.find(&second.user_code).await.unwrap();
+        let refused = house.say(&cookie, yes(&shown, Some(&second.user_code))).await.unwrap_err();
+        assert_eq!(refused.check(), "approve::Unfit");
+        assert!(house.poll_device(&second.device_code).await.is_err());
+        // It begins anew.
+        let third = house.device("").await.unwrap();
+        let shown = house.find(&third.user_code).await.unwrap();
+        house.say(&cookie, yes(&shown, Some(&third.user_code))).await.unwrap();
+        house.forth(20);
+        house.poll_device(&third.device_code).await.unwrap();
     });
 }
