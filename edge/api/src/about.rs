@@ -22,6 +22,7 @@ use oauth::revocation::RevocationRequest;
 use oauth::{ScopeSet, TokenText};
 
 use crate::answer::{self, Answer};
+use crate::limits::FORM_BYTES_MAX;
 use crate::origin::Shared;
 use crate::refused::{Source, Unread};
 use crate::token;
@@ -110,7 +111,9 @@ pub(crate) async fn userinfo<W: World>(
     State(shared): State<Arc<Shared<W>>>,
     request: Request<Body>,
 ) -> Answer {
-    let (parts, _) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    // Nothing in it counts. Over HTTP/2 some clients lose an answer that comes before it is sent.
+    let _ = token::read_body(body, FORM_BYTES_MAX, shared.limits.body_max).await;
     let asked = match token_of(&parts) {
         Ok(asked) => asked,
         Err(refusal) => return of_userinfo(&refusal, None),

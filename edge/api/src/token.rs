@@ -48,13 +48,10 @@ pub(crate) async fn serve<W: World>(
     };
     let source = Source::Address(peer.address);
     let chain = peer.chain.as_deref().unwrap_or_default().to_vec();
-    let read = match head(&parts) {
-        Ok(()) => match read_body(body, FORM_BYTES_MAX, shared.limits.body_max).await {
-            Ok(bytes) => read(&parts.headers, &bytes, chain, &source),
-            Err(unread) => Err(unread),
-        },
-        Err(unread) => Err(unread),
-    };
+    // Read before it is judged: over HTTP/2 an answer that comes earlier is lost by some clients.
+    let bytes = read_body(body, FORM_BYTES_MAX, shared.limits.body_max).await;
+    let bytes = head(&parts).and(bytes);
+    let read = bytes.and_then(|bytes| read(&parts.headers, &bytes, chain, &source));
     finish(&shared, &source, read).await
 }
 
@@ -189,9 +186,8 @@ pub(crate) async fn asker<W: World>(
     parts: &Parts,
     body: Body,
 ) -> Result<(Asker, Form), Unread> {
-    head(parts)?;
-    let bytes = read_body(body, FORM_BYTES_MAX, shared.limits.body_max).await?;
-    let form = Form::parse(&bytes)?;
+    let bytes = read_body(body, FORM_BYTES_MAX, shared.limits.body_max).await;
+    let form = Form::parse(&head(parts).and(bytes)?)?;
     let peer = parts.extensions.get::<Peer>().ok_or(Unread::NotHttp)?;
     let asker = Asker {
         client: presented(&parts.headers, &form)?,

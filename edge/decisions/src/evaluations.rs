@@ -53,9 +53,12 @@ async fn decided<W: World>(
     let (parts, body) = request.into_parts();
     let source = read::source(&parts);
     let below = authzen::path_of(&shared.world.site().issuer);
+    // All of it is read before any of it is judged: over HTTP/2 some clients lose an answer that
+    // comes before their request is done.
+    let body = read::json(&parts.headers, body).await;
     let (shown, asks): (Shown, Evaluations) = match read::shown(&parts, below) {
         Err(unread) => return Errors::Text.unread(shared, &source, &unread),
-        Ok(shown) => match read::json(&parts.headers, body).await {
+        Ok(shown) => match body {
             Err(unread) => return Errors::Text.unread(shared, &source, &unread),
             Ok(bytes) => match parse(&bytes) {
                 Ok(asks) => (shown, asks),

@@ -98,12 +98,12 @@ fn all(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
 
 /// A body of JSON, whole, within its bounds.
 pub(crate) async fn json(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Unread> {
+    let bytes = whole(headers, body).await;
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     match (types.next(), types.next()) {
-        (Some(one), None) if is_json(one) => {}
-        _ => return Err(Unread::ContentType),
+        (Some(one), None) if is_json(one) => bytes,
+        _ => Err(Unread::ContentType),
     }
-    whole(headers, body).await
 }
 
 /// A body that may be none.

@@ -24,8 +24,9 @@ pub(crate) async fn submit<W: World>(
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let source = read::source(&parts);
+    let handed = handed_in(&parts, body).await;
     let read = match shown(&shared, &parts) {
-        Ok(shown) => handed_in(&parts, body).await.map(|handed| (shown, handed)),
+        Ok(shown) => handed.map(|handed| (shown, handed)),
         Err(unread) => Err(unread),
     };
     let (shown, handed) = match read {
@@ -64,8 +65,9 @@ pub(crate) async fn cancel<W: World>(
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let source = read::source(&parts);
+    let body = read::json_or_none(&parts.headers, body).await;
     let read = match shown(&shared, &parts) {
-        Ok(shown) => match read::json_or_none(&parts.headers, body).await {
+        Ok(shown) => match body {
             Ok(bytes) => {
                 Cancellation::parse(&bytes).map(|why| (shown, why)).map_err(Unread::Malformed)
             }
