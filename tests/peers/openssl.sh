@@ -72,6 +72,20 @@ https_listener() {
     [[ "$said" == *"\"issuer\":\"$ISSUER\""* ]] || fail "metadata of another issuer: $said"
 }
 
+# Over HTTP/2 curl loses an answer that comes before its request was read: refusals wait for that.
+refusals() {
+    local path told turn
+    for path in token userinfo par introspect revoke bc-authorize device_authorization \
+        transaction-authorization register access/v1/evaluation access/v1/requests; do
+        for turn in 1 2 3 4 5 6 7 8; do
+            told=$(curl --silent --cacert "$CA" --output /dev/null --write-out '%{http_code}' \
+                --header 'content-type: text/plain' --data x "$ISSUER/$path") ||
+                fail "/$path, try $turn: curl ended with $?"
+            [[ "$told" == 4* ]] || fail "/$path: $told"
+        done
+    done
+}
+
 domain=openssl.example
 new_policy "$domain"
 start_up "$domain"
@@ -79,3 +93,4 @@ aims agent register --name openssl-peer --kind service --owner peers --class pat
     --selector "unix:uid:$(id -u)" --selector "unix:path:$AIMS_BIN"
 svid_profile
 https_listener
+refusals

@@ -28,10 +28,9 @@ pub(crate) async fn serve<W: World>(
     let (parts, body) = request.into_parts();
     let source = Source::of(&parts);
     let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
+    let bytes = read_body(body, FORM_BYTES_MAX, shared.limits.body_max).await;
     let read = match (types.next(), types.next()) {
-        (Some(one), None) if is_form(one) => {
-            read_body(body, FORM_BYTES_MAX, shared.limits.body_max).await
-        }
+        (Some(one), None) if is_form(one) => bytes,
         _ => Err(Unread::ContentType { expected: FORM }),
     };
     let ended = match read.and_then(|bytes| Ok(Form::parse(&bytes)?)) {

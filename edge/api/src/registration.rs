@@ -75,6 +75,10 @@ async fn asked<W: World>(
     parts: &Parts,
     body: Option<Body>,
 ) -> Result<(String, Option<String>), Unread> {
+    let read = match body {
+        Some(body) => Some(read_body(body, FORM_BYTES_MAX, shared.limits.body_max).await),
+        None => None,
+    };
     if parts.uri.query().is_some() {
         return Err(Unread::Query);
     }
@@ -86,7 +90,7 @@ async fn asked<W: World>(
         Err(BearerError::Absent) => None,
         Err(_) => return Err(Unread::Authorization { scheme: "Bearer" }),
     };
-    let Some(body) = body else { return Ok((String::new(), token)) };
+    let Some(read) = read else { return Ok((String::new(), token)) };
     let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
     let is_json = |value: &HeaderValue| {
         let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
@@ -96,8 +100,7 @@ async fn asked<W: World>(
         (Some(one), None) if is_json(one) => {}
         _ => return Err(Unread::ContentType { expected: JSON }),
     }
-    let bytes = read_body(body, FORM_BYTES_MAX, shared.limits.body_max).await?;
-    let text = String::from_utf8(bytes).map_err(|_| Unread::BrokenBody)?;
+    let text = String::from_utf8(read?).map_err(|_| Unread::BrokenBody)?;
     Ok((text, token))
 }
 
