@@ -44,11 +44,11 @@ impl Peer {
 
     fn read(&self, hashes: &HashCache) -> Result<Process, MeasureError> {
         let name = format!("/proc/{}/exe", self.pid());
-        let unreadable = |error: &io::Error| ProcError::unreadable(&name, error);
+        let unreadable = |error: &io::Error| self.without_program(&name, error);
         let mut executable = File::open(&name).map_err(|error| unreadable(&error))?;
         let hashed =
             hashes.sha256(&mut executable, Instant::now()).map_err(|error| match error {
-                HashError::Unreadable(error) => MeasureError::Proc(unreadable(&error)),
+                HashError::Unreadable(error) => unreadable(&error),
                 HashError::TooLarge { bytes } => MeasureError::TooLarge { bytes },
                 HashError::Changed => MeasureError::FileChanged,
             })?;
@@ -78,6 +78,16 @@ impl Peer {
             platform: Selectors::default(),
             peer: self.proof(),
         })
+    }
+
+    /// Why the link to its program leads nowhere. A file that was deleted is still found by it, so
+    /// there is no program: the process gave up its memory, which it does some time before its
+    /// pidfd tells of its end.
+    fn without_program(&self, name: &str, error: &io::Error) -> MeasureError {
+        match error.kind() {
+            io::ErrorKind::NotFound => MeasureError::Exited { pid: self.pid() },
+            _ => MeasureError::Proc(ProcError::unreadable(name, error)),
+        }
     }
 }
 

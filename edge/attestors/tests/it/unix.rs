@@ -123,6 +123,23 @@ fn s7_a_process_that_exits_before_it_is_measured_is_refused() {
     assert_eq!(Peer::of(&accepted).err(), Some(PeerError::Exited { pid }));
 }
 
+/// Whichever part of its end it is in: without memory, without files, not yet waited for.
+#[test]
+fn s7_a_process_that_is_about_to_exit_is_refused_as_one_that_has() {
+    const ROUNDS: usize = 50;
+    let hashes = HashCache::new();
+    for _ in 0..ROUNDS {
+        let met = Meeting::new();
+        let started = Started::new(&met.program("agent"), &["connect", &met.socket()]).ready();
+        let peer = Peer::of(met.accept()).unwrap();
+        let pid = started.pid();
+        let killed = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(killed, rustix::process::Signal::KILL).unwrap();
+        let refused = std::iter::repeat_with(|| peer.measure(&hashes)).find_map(Result::err);
+        assert_eq!(refused, Some(MeasureError::Exited { pid }));
+    }
+}
+
 #[test]
 fn s7_whoever_inherits_a_connection_is_not_who_connected() {
     let met = Meeting::new();
