@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use basis::for_clients;
 use credential::{KeyRing, Purpose, x509_authority, x509_svid};
 use env::rows::{DomainEpoch, InForce};
 use env::{Change, Clock, Entropy, Expect, Handle, Key, Keys, Store, Unavailable, World, Write};
@@ -62,6 +63,7 @@ pub async fn ready<W: World>(
         }
     }
     rotate::first(world, web_names).await?;
+    for_clients::abandoned(world).await?;
     crate::nodes::settle(world).await?;
     Ok(Ok(()))
 }

@@ -13,7 +13,6 @@ mod open;
 mod readers;
 mod rows;
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc as blocking};
 use std::thread::JoinHandle;
@@ -73,7 +72,7 @@ pub struct Sqlite {
     /// close a database folds the write-ahead log into it, and readers could not.
     last: Option<Mutex<Connection>>,
     /// The file is ours as long as this is open.
-    _lock: File,
+    _lock: open::Lock,
 }
 
 /// What the committer, the readers and the callers share.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use authentication::Method;
 use authentication::session::Acr;
+use authorization::Audience;
 use authorization::policy::Proof;
 use authorization::presented::ALGORITHMS;
 use credential::{KeyRing, Purpose};
@@ -202,8 +203,10 @@ pub async fn protected_resource<W: World>(
     document.dpop_bound_access_tokens_required = resource.proof == Proof::Dpop;
     document.aims_profiles = resource.profiles.iter().map(ToString::to_string).collect();
     if resource.proof == Proof::Dpop {
+        let audience = Audience::of_resource(resource, &world.site().gateway);
+        let algorithms = audience.proof_algorithms(DPOP_ALGORITHMS);
         document.dpop_signing_alg_values_supported =
-            DPOP_ALGORITHMS.iter().map(|one| one.as_str().to_owned()).collect();
+            algorithms.iter().map(|one| one.as_str().to_owned()).collect();
     }
     Ok(Some(document))
 }

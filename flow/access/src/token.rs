@@ -25,7 +25,7 @@ use authorization::profile::{
 use authorization::{Audience, Proposal};
 use credential::{KeyRing, Purpose};
 use env::{Change, CommitFault, Recorded, Store, Stored, Unavailable, World, Write};
-use jose::{Algorithm, Thumbprint};
+use jose::Thumbprint;
 use monitoring::{Event, Record};
 use oauth::client_assertion::PresentedClient;
 use oauth::dpop::ProofRefused;
@@ -52,7 +52,8 @@ use people::People;
 pub use client::ClientRefusal;
 pub use people::principal;
 pub(crate) use proof::gives_challenges;
-pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, challenge, nonce, shown_key};
+pub use proof::shown_key;
+pub use proof::{ALGORITHMS as DPOP_ALGORITHMS, algorithm as dpop_algorithm, challenge, nonce};
 pub use target::TargetRefusal;
 pub use wanting::Wanting;
 
@@ -555,16 +556,10 @@ fn shown(asked: &Asked<'_>) -> AtToken {
         proved: asked.caller.method().proves_a_key(),
         // It was verified by now: what its header says is so.
         algorithm: assertion.and_then(|(_, text)| private_key_jwt::algorithm(text.as_str())),
-        dpop: asked.key.and_then(|_| dpop_algorithm(&asked.call.dpop)),
+        dpop: asked.key.and_then(|_| proof::algorithm(&asked.call.dpop)),
         bound: asked.key.is_some() || certificate,
         resource: !asked.call.request.resources().is_empty(),
     }
-}
-
-/// What a proof that was verified is signed with.
-fn dpop_algorithm(proofs: &[Vec<u8>]) -> Option<Algorithm> {
-    let text = proofs.first().and_then(|proof| std::str::from_utf8(proof).ok())?;
-    private_key_jwt::algorithm(text)
 }
 
 /// The code with what came with it.

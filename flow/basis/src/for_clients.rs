@@ -120,6 +120,20 @@ pub async fn ready<W: World>(
     Err(overtaken())
 }
 
+/// Takes away the rings whose first key a server that has ended was making, so that nobody waits for
+/// it. If another one makes it, it begins again.
+pub async fn abandoned<W: World>(world: &W) -> Result<(), Unavailable> {
+    for purpose in Purpose::FOR_CLIENTS.into_iter().filter(|purpose| purpose.is_on_demand()) {
+        let ring = one::<W, KeyRing>(world, purpose.name()).await?;
+        let Some(ring) = ring.filter(|ring| ring.keys.is_empty()) else { continue };
+        let expect = Expect::Version(ring.version);
+        let writes = vec![Write::delete::<KeyRing>(purpose.name(), expect)];
+        let change = Change { writes, uses: Vec::new(), records: Vec::new() };
+        settled(world.store().commit(change).await)?;
+    }
+    Ok(())
+}
+
 /// A ring without a key says that somebody makes its first one; false where another one said so.
 async fn begun<W: World>(world: &W, purpose: Purpose) -> Result<bool, Unavailable> {
     let writes = vec![Write::put(&KeyRing::empty(purpose), Expect::Absent)];

@@ -10,7 +10,7 @@ use authorization::asked::{self, Asked};
 use authorization::interaction::CameBy;
 use authorization::profile::{AtAuthorization, Demand, STRONG, Unmet, of_asker, of_authorization};
 use env::{Site, Unavailable, World};
-use jose::{KeySet, Unverified};
+use jose::{Algorithm, KeySet, Unverified};
 use oauth::authorization_request::{AuthorizationRequest, ReplyTo, ResponseMode};
 use oauth::form::Form;
 use oauth::parameter::Refused;
@@ -33,6 +33,23 @@ pub(crate) struct Posed {
     pub(crate) asked: Asked,
     /// The least authentication that was asked for.
     pub(crate) acr: Option<Acr>,
+}
+
+impl Posed {
+    /// Refuses a proof that was pushed with it and signed by less than profiles demand.
+    pub(crate) fn proved_by(
+        &self,
+        facts: &Basis,
+        site: &Site,
+        algorithm: Option<Algorithm>,
+    ) -> Result<(), Unmet> {
+        // FAPI 2.0 SP §5.4.1: "shall use `PS256`, `ES256`, or `EdDSA`"; the proof is a JWT, too.
+        let is_strong = algorithm.is_some_and(|one| STRONG.contains(&one));
+        let demand = Demand::StrongAlgorithms;
+        let demanded = self.client.demands.contains(&demand)
+            || of_targets(facts, site, &self.asked).contains(&demand);
+        if demanded && !is_strong { Err(Unmet(demand)) } else { Ok(()) }
+    }
 }
 
 /// Where the answer goes: checked against what the client registered.

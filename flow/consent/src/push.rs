@@ -4,11 +4,11 @@
 use access::documents;
 use access::token::asker::Asker;
 use access::token::client::{self as proof, ClientRefusal};
-use access::token::shown_key;
+use access::token::{dpop_algorithm, shown_key};
 use authentication::{Method, private_key_jwt};
 use authorization::interaction::{CameBy, PARAMETERS_BYTES_MAX, PUSHED_LIFE, Pushed};
 use env::{Change, CommitFault, Entropy, Expect, Recorded, Store, Unavailable, World, Write};
-use jose::Thumbprint;
+use jose::{Algorithm, Thumbprint};
 use monitoring::{Event, Outcome, Record};
 use oauth::ClientId;
 use oauth::dpop::ProofRefused;
@@ -155,7 +155,8 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
                 change.uses.push(use_);
                 record.used.push(used);
             }
-            keep(world, (&id, &asker.source), &form, shown.map(|(key, _)| key), now).await?
+            let proof = shown.map(|(key, _)| (key, dpop_algorithm(&asker.dpop)));
+            keep(world, (&id, &asker.source), &form, proof, now).await?
         }
     };
     let decided = match kept {
@@ -209,7 +210,7 @@ async fn keep<W: World>(
     world: &W,
     (id, source): (&str, &str),
     outside: &Form,
-    key: Option<Thumbprint>,
+    proof: Option<(Thumbprint, Option<Algorithm>)>,
     now: UnixTime,
 ) -> Result<Result<Pushed, Refusal>, Unavailable> {
     let what = match What::read(outside) {
@@ -243,7 +244,7 @@ async fn keep<W: World>(
         let (asked, proved) = (oauth::parameter::evidence(&asked), id.to_owned());
         return Ok(Err(Refusal::OtherClient { asked, proved }));
     }
-    let form = match bound(named(&form, id), key) {
+    let form = match bound(named(&form, id), proof.map(|proof| proof.0)) {
         Ok(form) => form,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -253,7 +254,13 @@ async fn keep<W: World>(
         refused => refused,
     };
     match posed {
-        Ok(_) => {}
+        Ok(posed) => {
+            if let Some((_, algorithm)) = proof
+                && let Err(unmet) = posed.proved_by(&facts, world.site(), algorithm)
+            {
+                return Ok(Err(Told::Profile(unmet).into()));
+            }
+        }
         Err(Unposed::Page(fault)) => return Ok(Err(fault.into())),
         Err(Unposed::Client(_, refusal)) => return Ok(Err(refusal.into())),
     }

@@ -8,7 +8,8 @@ use oauth::client_metadata::ClientMetadataError;
 use oauth::registration::Registration;
 use registry::ClientRecord;
 use registry::admission::OnChange;
-use registry::client::Origin;
+use registry::client::{Origin, matches_hash};
+use serde_json::{Map, Value};
 
 use crate::endpoint::UNUSED_LIFE;
 use crate::ends::{self, Ending};
@@ -142,7 +143,16 @@ fn replaced<W: World>(
     let id = ClientId::parse(&client.client_id)
         .map_err(|_| Refusal::Unknown(client.client_id.clone()))?;
     Registration::parse_update(text, &id)?;
-    let members = jose::json::parse(text).map_err(ClientMetadataError::Json)?;
+    let mut members: Map<String, Value> =
+        jose::json::parse(text).map_err(ClientMetadataError::Json)?;
+    // RFC 7592 §2.2: "If the client includes the "client_secret" field in the request, the value of
+    // this field MUST match the currently issued client secret for that client."
+    if let Some(shown) = members.remove("client_secret").filter(|shown| !shown.is_null()) {
+        let is_its = |text| client.secret.is_some() && matches_hash(client.secret.as_deref(), text);
+        if !shown.as_str().is_some_and(is_its) {
+            return Err(ClientMetadataError::OtherSecret.into());
+        }
+    }
     let metadata = read(facts, members, client.origin, now)?;
     let life = facts.set().domain().registration.stranger_life;
     // One that was never used does not keep itself by being written.

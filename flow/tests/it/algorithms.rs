@@ -202,7 +202,23 @@ fn s8_of_many_first_clients_one_makes_the_key() {
     });
 }
 
-/// Whoever began it may have ended in the middle.
+/// Whoever began it may have ended in the middle: after a restart nobody waits for it.
+#[test]
+fn s8_a_key_that_a_server_which_ended_was_making_is_made_at_once() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let begun = KeyRing::empty(Purpose::IdTokenRs256);
+        domain.server.world().store().put(&begun);
+        domain.restart_server().await.unwrap();
+        assert_eq!(keys(&domain, Purpose::IdTokenRs256), None);
+        let before = domain.now();
+        registered(&domain, by(Algorithm::Rs256), &[]).await.unwrap();
+        let waited = domain.now().since(before);
+        assert!(waited < Span::from_seconds(1), "{waited:?}");
+    });
+}
+
+/// Another server may have ended while this one serves.
 #[test]
 fn s8_a_key_that_somebody_began_to_make_is_made_after_a_while() {
     story(|sim| async move {

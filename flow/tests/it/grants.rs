@@ -4,7 +4,7 @@ use authorization::granted::GrantRecord;
 use authorization::grants;
 use env::World;
 use flow::token::Refusal;
-use jose::Unverified;
+use jose::{Algorithm, Unverified};
 use oauth::TokenType;
 use oauth::token_request::{GrantType, TokenRequest};
 use oauth::token_response::{TokenResponse, TokenUse};
@@ -444,6 +444,56 @@ fn rfc9449_5_a_public_clients_tokens_are_bound_to_the_key_that_it_shows() {
         assert_eq!(house.domain.refusal_of(replayed.clone()).await, None);
         let again = house.domain.refusal_of(replayed).await;
         assert_eq!(again, Some(gateway::Refusal::DpopReplayed));
+    });
+}
+
+/// FAPI 2.0 SP §5.4.1 is about all JWTs: the proof of a call is one, and the resource says so.
+/// req: AUTHZ-10 (part)
+#[test]
+fn fapi2_5_4_1_proofs_for_a_resource_under_fapi_are_strong() {
+    story(|sim| async move {
+        let house = House::open(&sim, true).await;
+        let world = house.domain.server.world();
+        let mut held = Vec::new();
+        for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
+            let key = DpopKey::by(world.entropy(), algorithm);
+            let jkt = key.thumbprint();
+            let of = (algorithm.as_str(), house.client.id.as_str(), ADA);
+            let grant = house.domain.grant(of, NOTICES, "notices.read", "");
+            let code = house.domain.code(&grant, |code| code.dpop_jkt = Some(jkt));
+            let proof = key.proof(TOKEN, None, None, house.domain.now());
+            let call = with_dpop(house.asks(code_request(&code)), proof);
+            held.push((algorithm, key, house.domain.ask(call).await.unwrap().access_token));
+        }
+        for profiles in ["", "profiles = [\"mcp\"]", "profiles = [\"fapi2\"]"] {
+            let plain = files_but(&[]);
+            let notices = plain.get("resources/notices.toml").unwrap();
+            let notices = notices.replace("\"bearer\"", &format!("\"dpop\"\n{profiles}"));
+            let files = files_but(&[("resources/notices.toml", &notices)]);
+            let (operator, why) = (house.domain.operator(), "a story".to_owned());
+            let done = flow::apply_policy::apply(&*world, &operator, files, why, None).await;
+            done.unwrap().into_value().unwrap();
+            house.domain.sync().await;
+            let is_fapi = profiles.contains("fapi2");
+            let told = flow::publish::protected_resource(&*world, "notices").await;
+            let offered = told.unwrap().unwrap().dpop_signing_alg_values_supported;
+            assert_eq!(offered.contains(&"RS256".to_owned()), !is_fapi, "{offered:?}");
+            assert!(offered.contains(&"ES256".to_owned()), "{offered:?}");
+            for (algorithm, key, token) in &held {
+                let target = ("GET", "https://gateway.demo.example:8446/notices/today");
+                let proof = key.proof(target, Some(token), None, house.domain.now());
+                let mut call = http_call("GET", "/notices/today", token);
+                call.headers = vec![
+                    ("authorization".into(), format!("DPoP {token}").into_bytes()),
+                    ("dpop".to_owned(), proof),
+                ];
+                let found = house.domain.refusal_of(call).await;
+                let weak = is_fapi && *algorithm == Algorithm::Rs256;
+                let expect = weak.then_some("gateway::Dpop");
+                let found = found.as_ref().map(gateway::Refusal::check);
+                assert_eq!(found, expect, "{profiles}, {algorithm}");
+            }
+        }
     });
 }
 

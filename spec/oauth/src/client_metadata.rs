@@ -172,6 +172,8 @@ pub enum ClientMetadataError {
     Json(#[from] NotStrict),
     #[error("`{member}`: no client has a secret here")]
     Secret { member: &'static str },
+    #[error("`client_secret` is not the one that was issued, and only that may be sent here")]
+    OtherSecret,
     #[error("`{member}` is not supported")]
     Unsupported { member: &'static str },
     #[error("`{member}` is absent")]

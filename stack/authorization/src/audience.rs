@@ -3,7 +3,10 @@
 use oauth::ScopeSet;
 use oauth::authorization_details::Schema;
 
+use jose::Algorithm;
+
 use crate::policy::{Format, Proof, ResourcePolicy, SubjectKind};
+use crate::profile::{Demand, STRONG, demands};
 
 /// A target that a token may have as its one audience.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub struct Audience {
     pub name: String,
     /// What a token for it must come with.
     pub proof: Proof,
+    /// Whether the proofs of its callers are signed by [`STRONG`] algorithms alone.
+    pub is_strong: bool,
     /// The scopes that a token for it may have.
     pub scopes: ScopeSet,
     /// What a token for it looks like.
@@ -44,6 +49,7 @@ impl Audience {
             id: resource.audience(gateway),
             name: resource.name.clone(),
             proof: resource.proof,
+            is_strong: demands(&resource.profiles).contains(&Demand::StrongAlgorithms),
             scopes: resource.scope_set(),
             format: resource.token,
             subject: resource.subject,
@@ -52,6 +58,12 @@ impl Audience {
             schemas: resource.schemas(),
             is_userinfo: false,
         }
+    }
+
+    /// What of `all` the DPoP proofs of its callers may be signed with.
+    pub fn proof_algorithms<'a>(&self, all: &'a [Algorithm]) -> &'a [Algorithm] {
+        // FAPI 2.0 SP §5.4.1: "shall use `PS256`, `ES256`, or `EdDSA`"; a proof is a JWT, too.
+        if self.is_strong { STRONG } else { all }
     }
 
     /// An agent as protected resource (S4 §10.3.3). It may be handed any scope that some resource
@@ -77,6 +89,7 @@ impl Audience {
             // §5.3.1: "The UserInfo Endpoint MUST accept Access Tokens as OAuth 2.0 Bearer Token
             // Usage".
             proof: Proof::Bearer,
+            is_strong: false,
             scopes: ScopeSet::parse(OPENID).unwrap_or_default(),
             format: Format::Jwt,
             subject: SubjectKind::Public,

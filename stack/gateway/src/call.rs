@@ -72,6 +72,9 @@ impl Target {
             return Err(PathError::NotTakenApart { rest: found.1.to_owned() });
         }
         encoded(path)?;
+        if !query.unwrap_or_default().bytes().all(is_of_query) {
+            return Err(PathError::Query);
+        }
         Ok(Self { path: path.to_owned(), query: query.map(str::to_owned) })
     }
 
@@ -85,6 +88,12 @@ impl Target {
         let skip = self.resource().len() + 1;
         self.path.get(skip..).filter(|rest| !rest.is_empty()).unwrap_or("/")
     }
+}
+
+/// Whether a query may have this byte as it is. RFC 3986 §3.4 has fewer; clients send brackets,
+/// braces and bars, too, and no server reads them in two ways.
+const fn is_of_query(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'#')
 }
 
 /// Refuses what has to be percent-encoded and is not, and what is and must not be.
@@ -142,6 +151,9 @@ pub enum PathError {
     /// A character that no path has.
     #[error("the path has a character that must be percent-encoded")]
     Characters,
+    /// A character that no query has.
+    #[error("the query has a character that must be percent-encoded")]
+    Query,
 }
 
 #[cfg(test)]
@@ -189,5 +201,25 @@ mod tests {
         check("/tools/ä", Err(PathError::Characters));
         let long = format!("/{}", "a".repeat(PATH_BYTES_MAX));
         check(&long, Err(PathError::TooLong { bytes: long.len() }));
+    }
+
+    /// What listeners of HTTP take and refuse differs: what is left to a query does not.
+    /// req: GW-01 (part)
+    #[test]
+    fn s5_1_a_query_has_what_queries_have() {
+        let check = |query: &str, expect: Result<(), PathError>| {
+            let read = Target::parse("/tools/a", Some(query));
+            assert_eq!(
+                read.as_ref().map(|one| one.query.as_deref()).map_err(Clone::clone),
+                expect.map(|()| Some(query)),
+                "{query}"
+            );
+        };
+        for query in ["", "a=b&c", "/?:@", "filter[a]={b}|c", "%zz%", "a'b`c^d\\e~"] {
+            check(query, Ok(()));
+        }
+        for query in ["\"", "<", ">", " ", "ä", "a\tb", "\u{7f}"] {
+            check(query, Err(PathError::Query));
+        }
     }
 }

@@ -145,25 +145,29 @@ fn files_stay_through_an_outage_and_a_withdrawal() {
     let watch = Watch::start(&site, &tls);
     let first = watch.wait(&[("event", "written")]);
     watch.wait(&[("event", "done")]);
-    let key = std::fs::read(tls.join("key.pem")).unwrap();
-    let same = || std::fs::read(tls.join("key.pem")).unwrap() == key;
+    let key = || std::fs::read(tls.join("key.pem")).unwrap();
+    let before = key();
 
     running.kill_9();
     watch.wait(&[("event", "waiting"), ("outcome", "unavailable")]);
-    assert!(same());
+    assert_eq!(key(), before);
     let _running = site.up();
+    // It is back, and has a new one.
+    watch.wait(&[("event", "written")]);
+    watch.wait(&[("event", "done")]);
+    let before = key();
 
     let suspended = site.aims(&["agent", "suspend", "files", "--reason", "a test"]);
     assert_eq!(suspended.code, 0, "{}", suspended.err);
     let refused = watch.wait(&[("event", "waiting"), ("outcome", "refused")]);
     assert!(refused["again_in_seconds"].as_u64().is_some_and(|seconds| seconds > 0));
-    assert!(same());
+    assert_eq!(key(), before);
 
     let resumed = site.aims(&["agent", "resume", "files", "--reason", "a test"]);
     assert_eq!(resumed.code, 0, "{}", resumed.err);
     let second = watch.wait(&[("event", "written")]);
     assert_ne!(second["serial"], first["serial"]);
-    assert!(!same());
+    assert_ne!(key(), before);
     assert_eq!(watch.stop(), 0);
 }
 

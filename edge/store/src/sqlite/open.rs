@@ -97,7 +97,7 @@ impl OpenError {
 pub(super) struct Opened {
     pub(super) db: Connection,
     /// Held as long as the store is open.
-    pub(super) lock: File,
+    pub(super) lock: Lock,
 }
 
 /// Opens or makes the database at `path`, at most `bytes_max` long.
@@ -188,13 +188,24 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
     Ok(db)
 }
 
+/// A file that this process alone writes to. A child of this process has the lock's file until it
+/// runs another program, so closing it would not be enough.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The file is closed in any case.
+        let _ = self.0.unlock();
+    }
+}
+
 /// One process at a time: two committers would each believe their cache.
-fn lock(path: &Path) -> Result<File, OpenError> {
+fn lock(path: &Path) -> Result<Lock, OpenError> {
     let lock_path = beside(path, ".lock");
     let file = private().write(true).create(true).truncate(false).open(&lock_path);
     let file = file.map_err(|error| io_error(&lock_path, error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(io_error(&lock_path, error)),
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use env::{CommitFault, Expect, Index, Journal, Store, Table};
 use rusqlite::Connection;
@@ -53,6 +54,23 @@ async fn a_second_opener_is_refused_until_the_first_is_gone() {
     assert_eq!(refused.to_string(), format!("`{}` is in use by another process", path.display()));
     drop(first);
     open(&path, &tape()).unwrap();
+}
+
+/// A child of ours has our files until it runs its own program: it keeps nobody from opening.
+#[tokio::test]
+async fn a_store_that_was_closed_opens_again_while_children_are_started() {
+    let (_dir, path) = made().await;
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                Command::new("true").status().unwrap();
+            }
+        });
+        let opened = (0..100).try_for_each(|_| open(&path, &tape()).map(drop));
+        stop.store(true, Ordering::Relaxed);
+        opened.unwrap();
+    });
 }
 
 #[tokio::test]

@@ -45,7 +45,8 @@ pub(super) async fn proof<W: World>(
     let uri = uri.ok_or_else(|| Unavailable::of("settings", "the gateway's URL is none"))?;
     let (method, access_token) = (asked.call.method.as_str(), Some((beside.text, &key)));
     let expected = Expected { method, uri: &uri, freshness, access_token };
-    let proven = Proof::of_field(asked.call.values(FIELD), DPOP_ALGORITHMS)
+    let algorithms = beside.audience.proof_algorithms(DPOP_ALGORITHMS);
+    let proven = Proof::of_field(asked.call.values(FIELD), algorithms)
         .and_then(|proof| proof.verify(&expected, asked.now));
     Ok(match proven {
         Ok(proven) => {

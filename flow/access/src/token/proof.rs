@@ -1,6 +1,6 @@
 //! The DPoP proof of a request to one of our own endpoints (RFC 9449 §5, §8).
 
-use authentication::Once;
+use authentication::{Once, private_key_jwt};
 use env::{Clock, Unavailable, World};
 use jose::{Algorithm, Thumbprint};
 use oauth::TokenText;
@@ -95,6 +95,12 @@ pub async fn shown_key<W: World>(
 ) -> Result<Result<Option<(Thumbprint, Once)>, ProofRefused>, Unavailable> {
     let shown = of(world, facts, values, At { method: "POST", path, access_token: None }, now);
     Ok(shown.await?.map(|shown| shown.map(|shown| (shown.key, shown.once))))
+}
+
+/// What a proof that was verified is signed with.
+pub fn algorithm(proofs: &[Vec<u8>]) -> Option<Algorithm> {
+    let text = proofs.first().and_then(|proof| std::str::from_utf8(proof).ok())?;
+    private_key_jwt::algorithm(text)
 }
 
 /// A nonce for the next proof, where policy asks for nonces. RFC 9449 §8.2: "The authorization

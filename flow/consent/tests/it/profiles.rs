@@ -6,14 +6,15 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use consent::Begun;
 use consent::push::End;
+use env::World;
 use jose::{Algorithm, PrivateKey, SigningInput};
 use oauth::request_object::{RequestObject, RequestObjectClaims};
 use registry::{ClientRecord, Metadata};
 use serde_json::{Map, Value, json};
-use testkit::fixture::{GATEWAY, ISSUER, files, files_but, story};
+use testkit::fixture::{DpopKey, GATEWAY, ISSUER, files, files_but, story};
 
 use crate::house::{BACK, CHALLENGE, CLIENT, House, browser, query, told};
-use crate::pushes::{by_reference, key, push, with_key};
+use crate::pushes::{by_reference, key, push, push_with, with_key};
 
 /// A request, with or without what a row wants.
 #[derive(Clone, Copy)]
@@ -292,6 +293,41 @@ fn fapi2_5_4_1_request_objects_are_signed_by_what_may_sign_them() {
         });
         assert_eq!(begins(&house, by_weak).await, Ok(()));
         assert_eq!(begins(&house, by_strong).await, Err("authorize::Object"));
+    });
+}
+
+/// FAPI 2.0 SP §5.4.1 is about all JWTs: a proof beside a pushed request is one, too.
+#[test]
+fn fapi2_5_4_1_a_proof_beside_a_pushed_request_is_strong() {
+    story(|sim| async move {
+        let key = key();
+        for profile in Profile::ALL {
+            // What the client is under, and what the resource is that it asks for.
+            for (of_client, of_resource) in [(true, false), (false, true), (false, false)] {
+                let under = files_but(&[("resources/invoices.toml", &of(profile))]);
+                let house = House::with(&sim, if of_resource { under } else { files() }).await;
+                house.client(|client| {
+                    with_key(client, &key);
+                    if of_client {
+                        *client = client.with_profiles([profile].into());
+                    }
+                });
+                let held = of_client || of_resource;
+                let demanded = held && demands(&[profile]).contains(&Demand::StrongAlgorithms);
+                let weak = demanded.then_some("profile::StrongAlgorithms");
+                for (algorithm, expect) in [(Algorithm::Rs256, weak), (Algorithm::Es256, None)] {
+                    let entropy = house.world().entropy().clone();
+                    let dpop = DpopKey::by(&entropy, algorithm);
+                    let at = ("POST", format!("{ISSUER}/par"));
+                    let proof = dpop.proof((at.0, &at.1), None, None, house.domain.now());
+                    let (jti, body) = (algorithm.as_str(), ALL.body(&house, &key));
+                    let end = push_with(&house, &key, jti, &body, proof).await;
+                    let End::Decided(recorded) = end else { panic!("{end:?}") };
+                    let found = recorded.into_value().err().map(|refusal| refusal.check());
+                    assert_eq!(found, expect, "{profile}, {algorithm}, {of_client} {of_resource}");
+                }
+            }
+        }
     });
 }
 

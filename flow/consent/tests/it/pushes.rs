@@ -62,7 +62,13 @@ pub(crate) async fn push(house: &House, key: &PrivateKey, jti: &str, body: &str)
 }
 
 /// A request that is pushed with a DPoP proof.
-async fn push_with(house: &House, key: &PrivateKey, jti: &str, body: &str, dpop: Vec<u8>) -> End {
+pub(crate) async fn push_with(
+    house: &House,
+    key: &PrivateKey,
+    jti: &str,
+    body: &str,
+    dpop: Vec<u8>,
+) -> End {
     let proof = by_key(CLIENT, key, jti, credentials("https://a.example", "x"), house.domain.now());
     let asker = Asker {
         client: proof.client,

@@ -49,6 +49,41 @@ fn rfc7592_2_a_client_reads_changes_and_deletes_itself() {
     });
 }
 
+/// RFC 7592 §2.2: "The client MUST NOT be allowed to overwrite its existing client secret with its
+/// own chosen value."
+#[test]
+fn rfc7592_2_2_a_client_chooses_no_secret() {
+    story(|sim| async move {
+        let policy = "dynamic = \"open\"\nclient_secrets_that_can_be_stolen = true\n\
+                      methods = [\"none\", \"client_secret_post\"]";
+        let desk = Desk::open(&sim, policy).await;
+        let holder = app_with("token_endpoint_auth_method", json!("client_secret_post"));
+        let told = done(desk.register(&holder, None).await);
+        let (id, secret) = (told.registered.client_id, told.secret.unwrap());
+        let token = told.registered.registration_access_token.unwrap();
+        let kept = desk.stored(id.as_str()).unwrap().secret;
+        let with = |value: Value| {
+            let mut metadata = holder.clone();
+            metadata["client_secret"] = value;
+            Act::Replace(of(id.as_str(), metadata))
+        };
+        for value in [json!("chosen"), json!(""), json!(7), json!(kept.clone().unwrap())] {
+            let refusal = refused(desk.manage(id.as_str(), &token, with(value)).await);
+            assert_eq!(refusal.check(), "registration::Metadata");
+            assert!(refusal.to_string().contains("client_secret"), "{refusal}");
+        }
+        for value in [json!(secret.expose()), Value::Null] {
+            done(desk.manage(id.as_str(), &token, with(value)).await);
+            assert_eq!(desk.stored(id.as_str()).unwrap().secret, kept);
+        }
+        // One that has none has none to show.
+        let (id, token) = known(&desk).await;
+        let text = of(&id, app_with("client_secret", json!("chosen")));
+        let refusal = refused(desk.manage(&id, &token, Act::Replace(text)).await);
+        assert_eq!(refusal.check(), "registration::Metadata");
+    });
+}
+
 #[test]
 fn rfc7592_2_1_another_token_is_nobodys() {
     story(|sim| async move {
