@@ -120,8 +120,8 @@ pub async fn ready<W: World>(
     Err(overtaken())
 }
 
-/// Takes away the rings whose first key a server that has ended was making, so that nobody waits for
-/// it. If another one makes it, it begins again.
+/// Takes away the rings whose first key a server that has ended was making, so that nobody waits
+/// for it. If another one makes it, it begins again.
 pub async fn abandoned<W: World>(world: &W) -> Result<(), Unavailable> {
     for purpose in Purpose::FOR_CLIENTS.into_iter().filter(|purpose| purpose.is_on_demand()) {
         let ring = one::<W, KeyRing>(world, purpose.name()).await?;
