@@ -76,7 +76,8 @@ https_listener() {
 refusals() {
     local path told turn
     for path in token userinfo par introspect revoke bc-authorize device_authorization \
-        transaction-authorization register access/v1/evaluation access/v1/requests; do
+        transaction-authorization register access/v1/evaluation access/v1/requests \
+        enrol challenge-response/v1/newSession sign-in nothing; do
         for turn in 1 2 3 4 5 6 7 8; do
             told=$(curl --silent --cacert "$CA" --output /dev/null --write-out '%{http_code}' \
                 --header 'content-type: text/plain' --data x "$ISSUER/$path") ||

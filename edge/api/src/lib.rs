@@ -17,6 +17,7 @@ mod asking;
 mod audit;
 pub mod client;
 mod documents;
+mod drained;
 mod enrol;
 mod health;
 mod identifier;

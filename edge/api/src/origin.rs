@@ -27,6 +27,7 @@ use tower::Service;
 use crate::accept::{self, Answers, Listening, Peer};
 use crate::answer::{self, Answer};
 use crate::documents;
+use crate::drained;
 use crate::enrol;
 use crate::health::Health;
 use crate::identifier;
@@ -186,7 +187,7 @@ impl<W: World> Answers for Origin<W> {
     ) -> impl Future<Output = Answer> + Send + 'static {
         let Self { shared, mut router } = self.clone();
         async move {
-            let (address, mut request) = (peer.address, request.map(Body::new));
+            let (address, mut request) = (peer.address, drained::request(request));
             let source = Source::Address(address);
             let _place = match shared.requests.take(address) {
                 Ok(place) => place,

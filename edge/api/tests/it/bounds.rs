@@ -1,12 +1,21 @@
 //! What is long, slow, broken or too much.
 
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use api::{FORM_BYTES_MAX, Limits};
-use http::StatusCode;
+use axum::body::Bytes;
+use http::{Request, StatusCode};
+use http_body::{Body, Frame};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
 use crate::browser::{Served, form_request, soon};
 use crate::endpoint::{CREDENTIALS, FORM};
@@ -49,6 +58,60 @@ async fn a_head_over_the_bounds_is_refused() {
     assert_eq!(answer, b"HTTP/1.1 400");
     drop(stream);
     assert_eq!(served.refusals_soon(3).await, ["not_http", "not_http", "not_http"]);
+}
+
+/// A body that comes piece by piece, and whether all of it was taken.
+struct Slow {
+    left: u32,
+    next: Pin<Box<Sleep>>,
+    taken: Arc<AtomicBool>,
+}
+
+impl Body for Slow {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        std::task::ready!(self.next.as_mut().poll(context));
+        self.next = Box::pin(sleep(PIECES_APART));
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => self.taken.store(true, Ordering::Relaxed),
+        }
+        let piece = Frame::data(Bytes::from_static(&[b'x'; 100]));
+        Poll::Ready((!self.taken.load(Ordering::Relaxed)).then_some(Ok(piece)))
+    }
+}
+
+const PIECES_APART: Duration = Duration::from_millis(20);
+
+/// RFC 9113 §8.1: a server that resets the stream of a request that it answered early does so
+/// "after sending a complete response", and clients must not discard it; some do.
+#[tokio::test]
+async fn a_request_that_is_refused_before_it_ended_is_not_reset() {
+    let served = Served::start().await;
+    for path in ["/nothing", "/enrol", "/ready"] {
+        let stream = served.connect(None, true).await;
+        let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let taken = Arc::<AtomicBool>::default();
+        let next = Box::pin(sleep(Duration::ZERO));
+        let body = Slow { left: 25, next, taken: Arc::clone(&taken) };
+        let request = Request::post(format!("https://localhost{path}")).body(body).unwrap();
+        let answer = soon(sender.send_request(request)).await.unwrap();
+        assert!(answer.status().is_client_error(), "{path}: {}", answer.status());
+        assert!(!taken.load(Ordering::Relaxed), "{path}: it was answered early");
+        soon(async {
+            while !taken.load(Ordering::Relaxed) {
+                sleep(PIECES_APART).await;
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
