@@ -6,13 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use env::{Change, Store};
 use flow::boot;
-use flow::record::begin;
 use http::Request;
 use http_body_util::Full;
 use hyper::body::Bytes;
-use monitoring::Event;
 use proxy::{
     Cut, Doors, Forward, Gate, Gateway, Incoming, Limits, Onward, Outgoing, Peer, Upstream,
 };
@@ -23,7 +20,8 @@ use wiring::tls::certified;
 
 use crate::https::{self, Connection};
 use crate::installation::{Installation, now};
-use crate::load::{Load, Watch, cores, count, deal, median};
+use crate::load::{Load, cores, deal, median};
+use crate::paced::group_commit;
 use crate::signatures::{self, Set};
 use crate::table::{Measurement, Row, Target};
 use crate::{Failure, Measured};
@@ -109,7 +107,7 @@ pub(crate) async fn measure(all: &Installation) -> Measured {
         for _ in 0..ROUNDS {
             sets.push(signatures::cost(SET)?);
             without.push(open.seen(tool, SECONDS, REQUESTS).await?);
-            commits.push(group_commit(all).await?);
+            commits.push(group_commit(&all.up.gateway.world, CONNECTIONS, PACE).await?);
             with.push(gate.seen(tool, SECONDS, REQUESTS).await?);
         }
         found.push(told(what, &without, &with, &commits, median(sets)));
@@ -190,35 +188,6 @@ impl Caller<'_> {
             .header(wimse::WORKLOAD_PROOF_TOKEN, proof);
         Ok(request.body(Full::new(Bytes::from(body.to_string())))?)
     }
-}
-
-/// Records of the gateway at the pace of the calls: what one commit costs among others.
-async fn group_commit(all: &Installation) -> Result<Load, Failure> {
-    let period = Duration::from_secs(1) * u32::try_from(CONNECTIONS)? / PACE;
-    let (watch, begun) = (Watch::start(), tokio::time::Instant::now());
-    let each = usize::try_from(PACE)? / CONNECTIONS;
-    let mut tasks = Vec::new();
-    for at in 0..CONNECTIONS {
-        let world = Arc::clone(&all.up.gateway.world);
-        let mut due = begun + period.mul_f64(count(at) / count(CONNECTIONS));
-        tasks.push(tokio::spawn(async move {
-            let mut times = Vec::with_capacity(each);
-            for _ in 0..each {
-                tokio::time::sleep_until(due).await;
-                due += period;
-                let sent = tokio::time::Instant::now();
-                let change = Change::record(begin(&*world, Event::CallDecided));
-                world.store.commit(change).await?;
-                times.push(sent.elapsed());
-            }
-            Ok::<_, Failure>(times)
-        }));
-    }
-    let mut times = Vec::new();
-    for task in tasks {
-        times.extend(task.await??);
-    }
-    Ok(watch.stop(times))
 }
 
 /// A gateway that forwards everything, with a certificate of the same authority; its port.

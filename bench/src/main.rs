@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "it prints its table")]
 #![expect(clippy::print_stderr, reason = "it tells what it is doing")]
 
+mod authzen;
 mod commits;
 mod compare;
 mod decisions;
@@ -21,6 +22,7 @@ mod https;
 mod installation;
 mod joining;
 mod load;
+mod paced;
 mod party;
 mod policy_files;
 mod revocation;
@@ -85,6 +87,8 @@ enum Name {
     Svid,
     /// Policy decisions in process.
     Pdp,
+    /// The same over AuthZEN.
+    Authzen,
     /// The gateway against the same proxy with its checks off.
     Gateway,
     /// Durable commits.
@@ -183,6 +187,7 @@ async fn one(name: Name, installation: Option<&Installation>, dir: &Path) -> Mea
         (Name::Grants, Some(all)) => grants::measure(all, grants::FEW).await,
         (Name::MillionGrants, Some(all)) => grants::measure(all, grants::MANY).await,
         (Name::Svid, Some(all)) => svid::measure(all).await,
+        (Name::Authzen, Some(all)) => authzen::measure(all).await,
         (Name::Gateway, Some(all)) => gateway::measure(all).await,
         (Name::Commits, Some(all)) => commits::measure(all, dir).await,
         (Name::Revocation, Some(all)) => revocation::measure(all).await,

@@ -37,6 +37,8 @@ when { resource.name == "delete" };
 
 /// An issuer whose assertions are taken. Its key is published: RFC 7515 appendix A.3.
 const PARTNER: &str = r#"
+[decisions]
+proof = "bearer"
 [[delegation.issuer]]
 name = "partner"
 issuer = "https://partner.example"
@@ -94,6 +96,7 @@ fn all(upstream: SocketAddr, tables: &str, asker: &str) -> Result<Files, Failure
         name = "tools"
         upstream = "http://{upstream}/mcp"
         protocol = "mcp"
+        decide = ["{ASKER}"]
         [scopes]
         "tools.read" = "read"
         "tools.write" = "write"
