@@ -103,8 +103,8 @@ pub(crate) async fn gateway(context: &Context, arguments: ConfigArgs) -> Result<
     pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let joined = node::join(&layout, &settings, role, &entrance, &pulse).await;
     let mut joined = joined.map_err(unavailable)?;
-    let certificate = gateway::own_certificate(&settings, &layout).map_err(misused)?;
-    let served = gateway::serve(&mut joined, &settings, certificate, &stopping).await;
+    let certificates = gateway::own_certificate(&settings, &layout).map_err(misused)?;
+    let served = gateway::serve(&mut joined, &settings, certificates, &stopping).await;
     served.map_err(unavailable)?;
     let line = serde_json::json!({ "id": joined.id, "gateway": settings.site().gateway });
     let stopped = up::signal();

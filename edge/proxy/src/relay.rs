@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
@@ -50,6 +50,15 @@ impl Body {
     pub(crate) fn holding(self, serving: Serving) -> Self {
         Self { _serving: Some(serving), ..self }
     }
+}
+
+/// The answer to a HEAD. RFC 9110 §9.3.2: "the server MUST NOT send content in the response"; over
+/// HTTP/2 the library leaves that to us.
+pub(crate) fn head_alone(mut response: Response<Body>) -> Response<Body> {
+    if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    response.map(|_| Body::whole(Bytes::new()))
 }
 
 impl HttpBody for Body {
