@@ -329,7 +329,7 @@ impl<W: World> Caller for Running<W> {
 fn not_the_one(pid: i32) -> String {
     format!(
         "this address serves process {pid} alone, the one that `aims run` started, and none of its \
-         children (`sh -c`, `npm`, `npx` and `uv run` start one); let a script `exec` the program, \
+         children (`sh -c`, `npm` and `npx` start one); let a script `exec` the program, \
          or name the program itself: `aims run --agent NAME -- PROGRAM`"
     )
 }

@@ -41,8 +41,10 @@ pub(super) async fn tell(context: &Context, keep: bool) -> Result<(), Failure> {
     let folder = reach::stage::Folder::new(keep)?;
     let stopped = wiring::up::signal();
     let told = tokio::select! {
-        told = play(context.output, folder.path()) => told,
+        // Ctrl-C stops the demo's processes, too: that is no failure of theirs.
+        biased;
         () = stopped => Err(Failure::unavailable("stopped before its end")),
+        told = play(context.output, folder.path()) => told,
     };
     if let Some(kept) = folder.end().await {
         context.output.note(&format!("its folder: {}", kept.display()));
