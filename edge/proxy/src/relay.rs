@@ -112,10 +112,7 @@ impl HttpBody for Body {
 /// The answer of a gate.
 pub(crate) fn outgoing<G: Gate>(gate: &Arc<G>, outgoing: Outgoing<G::Live>) -> Response<Body> {
     match outgoing {
-        Outgoing::Reply { status, headers, body } => {
-            let headers: Vec<_> = gateway::sendable(headers).collect();
-            response(status, &headers, Body::whole(body))
-        }
+        Outgoing::Reply { status, headers, body } => said(status, headers, body),
         Outgoing::Relay(answer, live) => {
             let gate = Arc::clone(gate);
             let cut: Cutting = Box::pin(async move { gate.cut(&live).await });
@@ -127,6 +124,12 @@ pub(crate) fn outgoing<G: Gate>(gate: &Arc<G>, outgoing: Outgoing<G::Live>) -> R
 /// An answer that nothing cuts but its own end.
 pub(crate) fn passed_on(answer: Answer) -> Response<Body> {
     response(answer.status, &answer.headers, Body::of(answer.body, None))
+}
+
+/// An answer that was made here, in the gateway's words.
+pub(crate) fn said(status: u16, headers: Vec<(String, Vec<u8>)>, body: Vec<u8>) -> Response<Body> {
+    let headers: Vec<_> = gateway::sendable(headers).collect();
+    response(status, &headers, Body::whole(body))
 }
 
 /// The answer to a refused request. `version`: what the client speaks.

@@ -27,7 +27,7 @@ pub(crate) enum Command {
         #[arg(long, value_parser = AgentName::parse)]
         name: Option<AgentName>,
         /// How long it can be used: at most a day
-        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span::parse)]
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span::up_to_days(1))]
         ttl: Span,
     },
 }
