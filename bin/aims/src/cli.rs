@@ -82,9 +82,9 @@ pub(crate) enum Command {
     Node(node::Arguments),
     /// Run a gateway: it stands before tools and decides each call
     #[command(after_help = "Example:\n  aims gateway --config /etc/aims/gateway.toml\n\n\
-        Its settings: trust_domain, host and port_base as on the server, `server` (host:port of the\n\
-        node API), `name`, `bundle` (what GET /bundle gives), `join_token` or `attest`; beside them\n\
-        tls.pem and tls-key.pem. docs/joining.md has it whole.")]
+        Its settings: trust_domain, host and port_base as on the server, `server` (host:port of\n\
+        the node API), `name`, `bundle` (what GET /bundle gives), `join_token` or `attest`;\n\
+        beside them tls.pem and tls-key.pem. docs/joining.md has it whole.")]
     Gateway(ConfigArgs),
     /// Start a program behind the agent proxy: it gets an identity and tools, and no secret
     Run(run::Arguments),

@@ -35,13 +35,13 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failu
         up::Unprepared::Unavailable(why) => unavailable(why),
     })?;
     first_policy(&prepared.layout, &prepared.files)?;
-    for change in &prepared.changes {
-        context.output.note(change);
-    }
-    let (layout, settings, files, _held) = prepared.write().map_err(unavailable)?;
+    let (layout, settings, files, mut held) = prepared.write().map_err(unavailable)?;
     let pulse = Pulse::default();
     pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let running = up::Up::start(layout, settings, files, pulse).await.map_err(unavailable)?;
+    for change in held.settle().map_err(unavailable)? {
+        context.output.note(&change);
+    }
     let ready = running.ready().await.map_err(unavailable)?;
     let line = serde_json::to_string(&ready).unwrap_or_default();
     let stopped = up::signal();

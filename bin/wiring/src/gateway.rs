@@ -98,8 +98,9 @@ pub fn own_certificate(settings: &Settings, layout: &Layout) -> Result<Certified
         let path = layout.at(name);
         std::fs::read_to_string(&path).map_err(|error| {
             format!(
-                "`{}` cannot be read: {error}\n  hint: a gateway that runs alone needs a certificate \
-                 for `{}`, and its key: docs/joining.md",
+                "`{}` cannot be read: {error}\n  hint: a gateway that runs alone needs a \
+                 certificate for `{}` in `tls.pem` beside its settings, and the key in \
+                 `tls-key.pem`",
                 path.display(),
                 settings.host
             )

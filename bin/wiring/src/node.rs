@@ -180,10 +180,10 @@ fn not_joined(fault: &PeerFault, role: Role, entrance: &Entrance) -> String {
     }
     let (role, name) = (role.name(), &entrance.name);
     format!(
-        "{fault}\n  hint: a join token serves once, and each start of a {role} needs its own: on the \
-         server, `aims join-token create --role {role} --name {name} --write FILE`; put it where \
-         `join_token` says, and start again. A host that is to come back by itself joins by a \
-         certificate or its platform (docs/joining.md)"
+        "{fault}\n  hint: a join token serves once, and each start of a {role} needs its own: on \
+         the server, `aims join-token create --role {role} --name {name} --write FILE`; put it \
+         where `join_token` says, and start again. A host that is to come back by itself joins by \
+         a certificate or its platform (docs/joining.md)"
     )
 }
 

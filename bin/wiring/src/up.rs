@@ -78,8 +78,8 @@ pub struct Asked<'a> {
     pub spire_port: Option<u16>,
 }
 
-/// Settings and policy that an installation can start with. Until they are written its folder is as
-/// it was, but for the lock that keeps others out of it.
+/// Settings and policy that an installation can start with. Until [`Prepared::write`] its folder is
+/// as it was, but for the lock that keeps others out of it.
 #[derive(Debug)]
 pub struct Prepared {
     /// Its files.
@@ -88,11 +88,17 @@ pub struct Prepared {
     pub settings: Settings,
     /// Its policy.
     pub files: policy::Files,
-    /// What an option changes in an installation that is there, to be told.
-    pub changes: Vec<String>,
     starter: Option<BTreeMap<String, String>>,
-    is_news: bool,
+    read: Option<Settings>,
     locks: Vec<Lock>,
+}
+
+/// A folder that is ours as long as this lives, and what is to be written when it runs.
+#[derive(Debug)]
+pub struct Held {
+    layout: Layout,
+    changed: Option<(Settings, Vec<String>)>,
+    _locks: Vec<Lock>,
 }
 
 /// Looks at what lies in `dir` and what was asked for, and locks the folder.
@@ -122,24 +128,42 @@ pub fn prepare(dir: &Path, asked: Asked<'_>) -> Result<Prepared, Unprepared> {
     if !layout.at("state.db").exists() {
         same_origin(&settings, &files).map_err(Misused)?;
     }
-    let changes = read.as_ref().map(|read| changes(read, &settings)).unwrap_or_default();
-    let is_news = read.as_ref() != Some(&settings);
-    Ok(Prepared { layout, settings, files, changes, starter, is_news, locks })
+    Ok(Prepared { layout, settings, files, starter, read, locks })
 }
 
 impl Prepared {
-    /// Writes what is not there yet, or changes. The folder is ours as long as the locks are held.
-    pub fn write(self) -> Result<(Layout, Settings, policy::Files, Vec<Lock>), String> {
-        let Self { layout, settings, files, starter, is_news, locks, .. } = self;
-        if is_news {
-            let text = toml::to_string(&settings).map_err(|error| error.to_string())?;
-            layout.write("aims.toml", text.as_bytes(), 0o644)?;
-        }
+    /// Writes what a start needs and is not there yet.
+    pub fn write(self) -> Result<(Layout, Settings, policy::Files, Held), String> {
+        let Self { layout, settings, files, starter, read, locks } = self;
+        let changed = match read {
+            Some(read) if read != settings => Some((settings.clone(), changes(&read, &settings))),
+            Some(_) => None,
+            None => {
+                write_settings(&layout, &settings)?;
+                None
+            }
+        };
         if let Some(starter) = starter {
             lay_policy(&layout, &starter)?;
         }
-        Ok((layout, settings, files, locks))
+        let held = Held { layout: layout.clone(), changed, _locks: locks };
+        Ok((layout, settings, files, held))
     }
+}
+
+impl Held {
+    /// It runs with what was asked for, so the settings say it from now on. What became another is
+    /// to be told.
+    pub fn settle(&mut self) -> Result<Vec<String>, String> {
+        let Some((settings, changes)) = self.changed.take() else { return Ok(Vec::new()) };
+        write_settings(&self.layout, &settings)?;
+        Ok(changes)
+    }
+}
+
+fn write_settings(layout: &Layout, settings: &Settings) -> Result<(), String> {
+    let text = toml::to_string(settings).map_err(|error| error.to_string())?;
+    layout.write("aims.toml", text.as_bytes(), 0o644)
 }
 
 /// The settings with what was asked for, and as they lie there.
@@ -408,7 +432,7 @@ mod tests {
 
     fn refused(dir: &Path, asked: Asked<'_>) -> String {
         let before = whole(dir);
-        let why = match prepare(dir, asked).err().expect("it is refused") {
+        let why = match prepare(dir, asked).expect_err("it is refused") {
             Unprepared::Misused(why) | Unprepared::Unavailable(why) => why,
         };
         assert_eq!(whole(dir), before, "{why}");
@@ -440,9 +464,9 @@ mod tests {
         drop(taken);
         // After all that, the first start gets what it asks for.
         let asked = Asked { trust_domain: Some("a.example"), ..at(port) };
-        let made = prepare(&dir, asked).unwrap();
-        assert_eq!(made.changes, Vec::<String>::new());
-        let (_, settings, _, locks) = made.write().unwrap();
+        let (_, settings, _, mut held) = prepare(&dir, asked).unwrap().write().unwrap();
+        assert_eq!(Settings::read(&dir.join("aims.toml")).unwrap(), settings);
+        assert_eq!(held.settle().unwrap(), Vec::<String>::new());
         assert_eq!((settings.trust_domain.as_str(), settings.port_base), ("a.example", port));
         // While it runs.
         let next = free(24_000);
@@ -450,24 +474,30 @@ mod tests {
             let why = refused(&dir, asked);
             assert!(why.contains("another process runs its server"), "{why}");
         }
-        drop(locks);
+        drop(held);
         let why = refused(&dir, of("b.example"));
         assert!(why.starts_with("this installation is of the trust domain `a.example`"), "{why}");
         assert!(refused(&dir, at(0)).contains("`port_base` is 0"));
+        // Where it does not come to run, nothing is changed.
+        let asked = Asked { spire_port: Some(20_999), ..at(next) };
+        let before = whole(&dir);
+        drop(prepare(&dir, asked).unwrap().write().unwrap());
+        assert_eq!(whole(&dir), before);
         // Changed, and told.
-        let changed = prepare(&dir, Asked { spire_port: Some(20_999), ..at(next) }).unwrap();
-        let [ports, spire] = changed.changes.as_slice() else { panic!("{:?}", changed.changes) };
+        let (_, settings, _, mut held) = prepare(&dir, asked).unwrap().write().unwrap();
+        let changes = held.settle().unwrap();
+        let [ports, spire] = changes.as_slice() else { panic!("{changes:?}") };
         let told = format!(
             "`port_base` changes from {port} to {next}: the issuer was https://localhost:{port} \
              and is https://localhost:{next} now; "
         );
         assert!(ports.starts_with(&told), "{ports}");
         assert_eq!(spire, "`spire_port` is 20999 from now on");
-        drop(changed.write().unwrap());
-        let read = Settings::read(&dir.join("aims.toml")).unwrap();
-        assert_eq!((read.port_base, read.spire_port), (next, Some(20_999)));
-        let again = prepare(&dir, Asked::default()).unwrap();
-        assert_eq!(again.changes, Vec::<String>::new());
+        assert_eq!((settings.port_base, settings.spire_port), (next, Some(20_999)));
+        assert_eq!(Settings::read(&dir.join("aims.toml")).unwrap(), settings);
+        drop(held);
+        let (_, _, _, mut held) = prepare(&dir, Asked::default()).unwrap().write().unwrap();
+        assert_eq!(held.settle().unwrap(), Vec::<String>::new());
     }
 
     #[test]
