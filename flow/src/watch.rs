@@ -173,7 +173,7 @@ fn rings(
         };
         let until = current.signs_until;
         found.push((purpose, until));
-        let due = ring.make_at(&lifetimes.schedule(purpose));
+        let due = ring.make_at(&lifetimes.schedule(purpose), now);
         if now >= due.plus(KEY_SPARE) {
             alarms.push(Alarm {
                 kind: AlarmKind::KeyOverdue,

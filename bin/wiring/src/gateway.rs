@@ -10,24 +10,25 @@ use proxy::{Doors, Gateway, Limits, Peer, Upstream};
 use rustls::sign::CertifiedKey;
 use time::Span;
 use tls::{Certificates, Clients, server_config};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::gate::FlowGate;
 use super::layout::{Layout, Settings};
 use super::node::{ComponentWorld, Joined};
 use super::prepare::Strangers;
-use super::server::{bind, stopped};
+use super::server::stopped;
 
 /// How often a gateway looks whether its leave must be renewed.
 const LEAVE_EVERY: Span = Span::from_seconds(20);
 /// How long to wait when the store did not answer.
 const STORE_AGAIN: Span = Span::from_millis(500);
 
-/// Listens on port N + 3 with these certificates.
+/// Serves with these certificates at the listener given, of port N + 3.
 pub async fn serve(
     joined: &mut Joined,
     settings: &Settings,
-    certificates: Arc<Certificates>,
+    (certificates, listener): (Arc<Certificates>, TcpListener),
     stop: &watch::Receiver<bool>,
 ) -> Result<(), String> {
     let world = Arc::clone(&joined.world);
@@ -57,7 +58,6 @@ pub async fn serve(
         limits: Limits::default(),
         on_refused: Arc::new(move |source, refused| counted.count(&source, refused.check())),
     };
-    let listener = bind(settings, 3).await?;
     let end = stopped(stop);
     joined.tasks.spawn(async move { gateway.serve(listener, end).await });
     let (renewing, leave) = (Arc::clone(&world), Arc::clone(&delegate));
@@ -97,9 +97,9 @@ pub fn own_certificate(settings: &Settings, layout: &Layout) -> Result<Arc<Certi
         let path = layout.at(name);
         std::fs::read_to_string(&path).map_err(|error| {
             format!(
-                "`{}` cannot be read: {error}
-  hint: a gateway that runs alone needs a \
-                 certificate for `{}`",
+                "`{}` cannot be read: {error}\n  hint: a gateway that runs alone needs a \
+                 certificate for `{}` in `tls.pem` beside its settings, and the key in \
+                 `tls-key.pem`",
                 path.display(),
                 settings.host
             )

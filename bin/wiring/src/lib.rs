@@ -8,6 +8,7 @@
 pub mod after;
 mod agenda;
 pub mod brokers;
+pub mod checks;
 pub mod devid;
 pub mod evidence;
 pub mod federation;
@@ -16,6 +17,7 @@ pub mod gateway;
 pub mod journal;
 pub mod key_place;
 pub mod layout;
+pub mod lock;
 pub mod logs;
 pub mod node;
 pub mod outside;
@@ -27,6 +29,8 @@ pub mod reassessment;
 pub mod retention;
 pub mod run_socket;
 pub mod server;
+#[cfg(test)]
+mod settings_page;
 pub mod starter;
 pub mod stories;
 pub mod superior;

@@ -82,9 +82,13 @@ impl Places {
     }
 }
 
-/// Serves until the listener is dropped.
-pub async fn serve<W: World>(runs: Arc<Runs<W>>, path: &Path) -> Result<(), String> {
-    let socket = Socket::bind(path, MODE).map_err(|error| error.to_string())?;
+/// Binds the socket.
+pub fn bind(path: &Path) -> Result<Socket, String> {
+    Socket::bind(path, MODE).map_err(|error| error.to_string())
+}
+
+/// Serves as long as it is polled.
+pub async fn serve<W: World>(runs: Arc<Runs<W>>, socket: Socket) {
     let places = Places::default();
     loop {
         match socket.accept().await {

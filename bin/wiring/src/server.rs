@@ -474,10 +474,15 @@ pub(crate) async fn forget(world: &ServerWorld, old: &boot::Identity) {
 
 /// The addresses that certificates of listeners name.
 pub fn addresses(settings: &Settings) -> Result<Vec<IpAddr>, String> {
-    let listen: IpAddr = settings.listen.parse().map_err(|_| {
-        format!("`listen` is `{}`; it must be an address such as 127.0.0.1", settings.listen)
-    })?;
+    let listen = listen(settings)?;
     Ok(if listen.is_unspecified() { Vec::new() } else { vec![listen] })
+}
+
+/// The address that is listened on.
+pub fn listen(settings: &Settings) -> Result<IpAddr, String> {
+    settings.listen.parse().map_err(|_| {
+        format!("`listen` is `{}`; it must be an address such as 127.0.0.1", settings.listen)
+    })
 }
 
 /// The listener of port N + `offset`.
@@ -486,10 +491,25 @@ pub async fn bind(settings: &Settings, offset: u16) -> Result<TcpListener, Strin
 }
 
 async fn bind_port(settings: &Settings, port: u16) -> Result<TcpListener, String> {
-    let ip: IpAddr = settings.listen.parse().map_err(|_| "`listen` is no address".to_owned())?;
-    TcpListener::bind(SocketAddr::new(ip, port)).await.map_err(|error| {
-        format!("port {port} cannot be used: {error}\n  hint: choose others with `--port-base`")
-    })
+    let bound = TcpListener::bind(SocketAddr::new(listen(settings)?, port)).await;
+    bound.map_err(|error| unbound(settings, port, &error))
+}
+
+/// Why nothing listens at a port, and what to do about it.
+pub fn unbound(settings: &Settings, port: u16, error: &std::io::Error) -> String {
+    let option = match Some(port) {
+        port if port == settings.federation_port => "`--federation-port`",
+        port if port == settings.spire_port => "`--spire-port`",
+        _ => "`--port-base`",
+    };
+    match error.kind() {
+        std::io::ErrorKind::AddrNotAvailable => format!(
+            "`listen` is `{}`, which is no address of this machine\n  hint: in aims.toml, name one \
+             of its own, or `0.0.0.0` for all of them",
+            settings.listen
+        ),
+        _ => format!("port {port} cannot be used: {error}\n  hint: choose another with {option}"),
+    }
 }
 
 /// Ends when the process is to stop.

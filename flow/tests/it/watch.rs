@@ -163,7 +163,7 @@ fn s8_the_first_key_without_a_successor_is_told_of_in_time() {
         let schedule = credential::policy::Lifetimes::default().schedule(Purpose::Wit);
         let until = first.signer(domain.now()).unwrap().signs_until;
         let due = until.minus(schedule.ahead);
-        assert_eq!(first.make_at(&schedule), due);
+        assert_eq!(first.make_at(&schedule, domain.now()), due);
         let overdue = async || {
             let alarms = seen(&domain, &BTreeMap::new()).await.alarms;
             let of_ring = alarms.into_iter().filter(|one| one.kind == AlarmKind::KeyOverdue);
