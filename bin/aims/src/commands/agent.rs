@@ -2,12 +2,12 @@
 
 mod evidence;
 mod explain;
-mod registration;
 mod show;
 
 use clap::{Args, Subcommand};
 use identifier::AgentName;
 use provisioning::Act;
+use reach::registration;
 
 use crate::commands::Context;
 use crate::exit::Failure;

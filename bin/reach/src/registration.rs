@@ -23,7 +23,7 @@ use crate::files;
 const CHUNK: usize = 64 * 1024;
 
 /// What the help ends with.
-pub(crate) const EXAMPLES: &str = "Examples:
+pub const EXAMPLES: &str = "Examples:
   aims agent register --name researcher --kind agent --owner alice \\
     --capability search --exec ./researcher --scope files:read
   aims agent register --name nightly --kind service --owner platform-team \\
@@ -47,7 +47,7 @@ A record as a file (TOML or JSON):
   callable = true";
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// A record as TOML or JSON; `-` is stdin
     #[arg(
         long,
@@ -106,7 +106,7 @@ pub(crate) struct Arguments {
 
 /// Agent or service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum KindName {
+pub enum KindName {
     /// It acts with a language model
     Agent,
     /// It has none
@@ -115,7 +115,7 @@ pub(crate) enum KindName {
 
 /// Who keeps the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum KeysName {
+pub enum KeysName {
     /// The process gets them through the Workload API
     Handed,
     /// The node keeps them, and signs for the process
@@ -124,7 +124,7 @@ pub(crate) enum KeysName {
 
 impl Arguments {
     /// The registration that they stand for.
-    pub(crate) fn read(self) -> Result<Registration, Failure> {
+    pub fn read(self) -> Result<Registration, Failure> {
         if let Some(file) = &self.file {
             return of_file(file);
         }
@@ -185,7 +185,7 @@ fn of_executable(path: &Path, given: &[Selector]) -> Result<Vec<Selector>, Failu
     let hash = sha256(&real).map_err(|error| fault(&error))?;
     let mut texts = vec![format!("unix:path:{text}"), format!("unix:sha256:{hash}")];
     if given.iter().all(|selector| selector.name() != "unix:uid") {
-        texts.push(format!("unix:uid:{}", nix::unistd::geteuid()));
+        texts.push(format!("unix:uid:{}", rustix::process::geteuid().as_raw()));
     }
     texts.iter().map(|text| Selector::parse(text).map_err(|error| fault(&error))).collect()
 }
@@ -243,7 +243,7 @@ mod tests {
         let path = format!("unix:path:{}", real.display());
         // FIPS 180-2 Appendix B.1: the hash of `abc`.
         let hash = "unix:sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let uid = format!("unix:uid:{}", nix::unistd::geteuid());
+        let uid = format!("unix:uid:{}", rustix::process::geteuid().as_raw());
         assert_eq!(selectors(&[]), [path.as_str(), hash, &uid]);
         assert_eq!(selectors(&["--selector", "unix:uid:7"]), [path.as_str(), hash, "unix:uid:7"]);
     }
