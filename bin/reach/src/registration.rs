@@ -28,10 +28,14 @@ pub const EXAMPLES: &str = "Examples:
     --capability search --exec ./researcher --scope files:read
   aims agent register --name nightly --kind service --owner platform-team \\
     --selector unix:uid:1001 --selector unix:path:/opt/nightly --class path
+  aims agent register --name mine --kind agent --owner alice \\
+    --exec \"$(command -v node)\" --script ./mine.mjs
   aims agent register --file researcher.toml
 
 --exec PATH stands for three selectors: the path, the SHA-256 of the file, and the uid of the
-caller unless a `unix:uid` is given. A process must have every selector to be the agent.
+caller unless a `unix:uid` is given; --script PATH for the script that an interpreter runs. A
+process must have every selector to be the agent. One that matches several records is none of
+them: a rule that contains another's, or is contained in it, is refused.
 
 A record as a file (TOML or JSON):
   name = \"researcher\"
@@ -53,7 +57,7 @@ pub struct Arguments {
         long,
         value_name = "FILE",
         conflicts_with_all = [
-            "name", "kind", "owner", "capabilities", "selectors", "exec", "nodes", "class", "keys",
+            "name", "kind", "owner", "capabilities", "selectors", "exec", "script", "nodes", "class", "keys",
             "locator", "dns_names", "scopes", "callable", "downstream",
         ]
     )]
@@ -76,6 +80,10 @@ pub struct Arguments {
     /// Its executable: adds the selectors of path, SHA-256 and uid
     #[arg(long, value_name = "PATH")]
     exec: Option<PathBuf>,
+    /// The script that the executable, an interpreter, runs: adds the selector of its path, which
+    /// tells agents of one user apart by the word of the process
+    #[arg(long, value_name = "PATH")]
+    script: Option<PathBuf>,
     /// A node that it may run on, by identifier; may be given several times [default: every node]
     #[arg(long = "node", value_name = "ID", value_parser = WorkloadId::parse)]
     nodes: Vec<WorkloadId>,
@@ -135,6 +143,9 @@ impl Arguments {
         if let Some(path) = &self.exec {
             selectors.extend(of_executable(path, &selectors)?);
         }
+        if let Some(path) = &self.script {
+            selectors.push(of_script(path)?);
+        }
         let selectors = Selectors::new(selectors).map_err(Failure::misused)?;
         let rule = Rule { selectors, nodes: self.nodes, class: self.class };
         rule.faults().map_err(|error| {
@@ -188,6 +199,16 @@ fn of_executable(path: &Path, given: &[Selector]) -> Result<Vec<Selector>, Failu
         texts.push(format!("unix:uid:{}", rustix::process::geteuid().as_raw()));
     }
     texts.iter().map(|text| Selector::parse(text).map_err(|error| fault(&error))).collect()
+}
+
+/// What nodes tell of a process whose arguments name this script: the path without links.
+fn of_script(path: &Path) -> Result<Selector, Failure> {
+    let fault = |error: &dyn std::fmt::Display| {
+        Failure::file(path, error).hint("name the script that the agent's process runs")
+    };
+    let real = path.canonicalize().map_err(|error| fault(&error))?;
+    let text = real.to_str().ok_or_else(|| fault(&"not UTF-8"))?;
+    Selector::parse(&format!("unix:argv_script:path:{text}")).map_err(|error| fault(&error))
 }
 
 /// Lower case hex of the file's SHA-256.
@@ -246,6 +267,9 @@ mod tests {
         let uid = format!("unix:uid:{}", rustix::process::geteuid().as_raw());
         assert_eq!(selectors(&[]), [path.as_str(), hash, &uid]);
         assert_eq!(selectors(&["--selector", "unix:uid:7"]), [path.as_str(), hash, "unix:uid:7"]);
+        let script = format!("unix:argv_script:path:{}", real.display());
+        let with = selectors(&["--script", link.to_str().unwrap()]);
+        assert_eq!(with, [script.as_str(), path.as_str(), hash, &uid]);
     }
 
     #[test]

@@ -159,6 +159,15 @@ impl PolicySet {
         self.resource(id, gateway).map(|resource| Audience::of_resource(resource, gateway))
     }
 
+    /// Whether whoever measures these agents gives a process all records that match it: SPIRE's
+    /// agents do, and their classes say so. Then two rules may contain each other.
+    pub fn gives_all(&self, one: &Registration, other: &Registration) -> bool {
+        let of_spire = |entry: &Registration| {
+            self.attestation.class.get(&entry.rule.class).is_some_and(|class| class.spire_agents)
+        };
+        of_spire(one) && of_spire(other)
+    }
+
     /// Every scope that some resource declares.
     pub fn scopes(&self) -> ScopeSet {
         self.resources.iter().flat_map(|resource| resource.scopes.keys().cloned()).collect()

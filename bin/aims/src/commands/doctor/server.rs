@@ -14,7 +14,7 @@ use time::{Span, UnixTime};
 use tokio::net::TcpStream;
 
 use crate::commands::Context;
-use crate::commands::doctor::{Finding, clients};
+use crate::commands::doctor::{Finding, agents, clients};
 use crate::exit::Failure;
 use crate::output::when;
 use crate::span;
@@ -54,6 +54,7 @@ pub(crate) async fn look(
     if let Some(set) = &set {
         findings.extend(of_feeds(&status, set.domain().revocation.feed_lost_after));
         findings.extend(clients::of_policy(set.domain(), &status.issuer));
+        findings.extend(agents::look(&server, set).await?);
         let life = set.domain().lifetimes.component;
         let mut after = None::<String>;
         loop {
