@@ -3,9 +3,9 @@
 //!
 //! In scope: one HTTP/1.1 exchange, over TLS with the instance's own CA; the caller's identity;
 //! tokens of any authorization server, and the way there from a resource; what people and scripts
-//! are shown, records of agents as these give them, lengths of time as people write them, the folder
-//! of files that programs read, and the stores of certificates that browsers do. Not here: the operators' socket, whose client is
-//! `api::admin::Client`, and the commands.
+//! are shown, records of agents as these give them, lengths of time as people write them, the
+//! folder of files that programs read, and the stores of certificates that browsers do. Not here:
+//! the operators' socket, whose client is `api::admin::Client`, and the commands.
 
 pub mod at;
 pub mod base64;

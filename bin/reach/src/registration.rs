@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use api::client::Client;
 use attestation::rule::CLASS_DEFAULT;
 use attestation::{Rule, Selector, Selectors};
 use authorization::client::Facet;
@@ -11,6 +12,7 @@ use aws_lc_rs::digest;
 use clap::{Args, ValueEnum};
 use identifier::{AgentName, Kind};
 use oauth::{Scope, ScopeSet};
+use policy::PolicySet;
 use provisioning::KeyHolding;
 use registry::Registration;
 use wimse::WorkloadId;
@@ -57,8 +59,8 @@ pub struct Arguments {
         long,
         value_name = "FILE",
         conflicts_with_all = [
-            "name", "kind", "owner", "capabilities", "selectors", "exec", "script", "nodes", "class", "keys",
-            "locator", "dns_names", "scopes", "callable", "downstream",
+            "name", "kind", "owner", "capabilities", "selectors", "exec", "script", "nodes",
+            "class", "keys", "locator", "dns_names", "scopes", "callable", "downstream",
         ]
     )]
     file: Option<PathBuf>,
@@ -172,6 +174,24 @@ impl Arguments {
             downstream: self.downstream,
         })
     }
+}
+
+/// What is worth a warning of the scope of an agent or a client: nobody is refused for it, for the
+/// resource may come later.
+pub async fn undeclared(server: &Client, asked: &ScopeSet) -> Option<String> {
+    if asked.is_empty() {
+        return None;
+    }
+    let files = server.current_policy().await.ok()?.files;
+    told_undeclared(&PolicySet::compile(files).ok()?, asked)
+}
+
+fn told_undeclared(set: &PolicySet, asked: &ScopeSet) -> Option<String> {
+    let unknown: Vec<_> = set.undeclared(asked).iter().map(|one| format!("`{one}`")).collect();
+    let known: Vec<_> = set.scopes().iter().map(|one| format!("`{one}`")).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let unknown = Some(unknown.join(", ")).filter(|unknown| !unknown.is_empty())?;
+    Some(format!("warning: no resource declares the scope {unknown}; declared: {known}"))
 }
 
 /// A record in a file: JSON where it begins like JSON, else TOML.
@@ -304,6 +324,19 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             assert_eq!(read(&["--file", path.to_str().unwrap()]), given, "{name}");
         }
+    }
+
+    #[test]
+    fn a_scope_that_no_resource_declares_is_told() {
+        let mut files = wiring::starter::files("spiffe://demo.example");
+        let resource = "name = \"tools\"\nupstream = \"http://127.0.0.1:1\"\nprotocol = \"mcp\"\n\
+                        [scopes]\n\"tools:use\" = \"Use the tools\"\n";
+        files.insert("resources/tools.toml".to_owned(), resource.to_owned());
+        let set = PolicySet::compile(policy::Files::new(files).unwrap()).unwrap();
+        let told = |asked: &str| told_undeclared(&set, &ScopeSet::parse(asked).unwrap());
+        assert_eq!(told("tools:use openid offline_access"), None);
+        let expect = "warning: no resource declares the scope `tool:use`; declared: `tools:use`";
+        assert_eq!(told("tool:use tools:use").as_deref(), Some(expect));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use authorization::asked::Place;
 use authorization::profile::{Demand, demands};
 use authorization::{Audience, ResourcePolicy};
 use credential::federation::Terms;
-use oauth::ScopeSet;
+use oauth::{Scope, ScopeSet};
 use pdp::{Access, Pdp, PolicyVersion};
 use registry::Registration;
 use serde::de::DeserializeOwned;
@@ -168,6 +168,13 @@ impl PolicySet {
         of_spire(one) && of_spire(other)
     }
 
+    /// Those of `asked` that no resource declares and that say nothing of users: whoever asks for
+    /// one gets none.
+    pub fn undeclared<'a>(&self, asked: &'a ScopeSet) -> Vec<&'a Scope> {
+        let (known, of_users) = (self.scopes(), Audience::userinfo("").scopes);
+        asked.iter().filter(|one| !known.contains(one) && !of_users.contains(one)).collect()
+    }
+
     /// Every scope that some resource declares.
     pub fn scopes(&self) -> ScopeSet {
         self.resources.iter().flat_map(|resource| resource.scopes.keys().cloned()).collect()
@@ -209,7 +216,7 @@ fn one<T: DeserializeOwned>(files: &Files, name: &str, faults: &mut Vec<Fault>) 
 }
 
 /// The files of a folder.
-fn many<T: DeserializeOwned>(
+pub(crate) fn many<T: DeserializeOwned>(
     files: &Files,
     folder: &str,
     faults: &mut Vec<Fault>,
@@ -269,7 +276,7 @@ fn values<K: AsRef<str>>(
 }
 
 /// The line, from 1, that sets `key` or opens the table of that name.
-fn line_of(text: &str, key: &str) -> Option<usize> {
+pub(crate) fn line_of(text: &str, key: &str) -> Option<usize> {
     let bare = |text: &str| text.trim().trim_matches(['"', '\'']).to_owned();
     let mut table = String::new();
     for (at, line) in text.lines().enumerate() {

@@ -92,7 +92,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
 async fn register(context: &Context, args: registration::Arguments) -> Result<(), Failure> {
     let entry = args.read()?;
     let told = context.server().register_agent(&entry).await?;
-    context.told(&told, || show::one(&told.value))
+    context.told(&told, || show::one(&told.value))?;
+    let scopes = entry.client.scope_max.unwrap_or_default();
+    if let Some(warning) = registration::undeclared(&context.server(), &scopes).await {
+        context.output.note(&warning);
+    }
+    Ok(())
 }
 
 async fn act(context: &Context, moved: &Moved, act: Act) -> Result<(), Failure> {
