@@ -24,6 +24,7 @@ pub mod join_token;
 pub mod lookup;
 pub mod nested;
 pub mod nodes;
+mod overlap;
 pub mod proxy;
 pub mod reassess;
 pub mod renew;

@@ -269,3 +269,18 @@ fn s8_a_failing_renewal_is_retried_with_jitter_told_of_and_outlived() {
         assert_eq!(watch::troubles(&*world).await.unwrap(), []);
     });
 }
+
+/// A ring that no client asked for yet has a key that signs later; nobody waits for it.
+#[test]
+fn s8_a_key_that_is_made_ahead_of_the_first_client_is_not_late() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let (server, operator) = (domain.server.world(), domain.operator());
+        let (purpose, why) = (Purpose::IdTokenRs256, "before the first client".to_owned());
+        let made = flow::authorities::rotate(&*server, &operator, purpose, None, why).await;
+        assert!(made.unwrap().into_value().unwrap().signer(domain.now()).is_none());
+        let seen = seen(&domain, &BTreeMap::new()).await;
+        assert_eq!(seen.alarms, []);
+        assert!(seen.keys.iter().all(|(of, _)| *of != purpose));
+    });
+}

@@ -43,7 +43,10 @@ fn s7_a_process_is_one_agent_in_force_or_gets_nothing() {
         let clerk = domain.register(registration("clerk", &[])).await;
         let mut twin = registration("twin", &[]);
         twin.rule = clerk.entry.rule.clone();
+        // Registration refuses it while the other is in force.
+        domain.act("clerk", Act::Suspend).await;
         let twin = domain.register(twin).await;
+        domain.act("clerk", Act::Resume).await;
         let both = vec![CLERK.to_owned(), twin.id.to_string()];
         assert_eq!(refused(&domain, "/opt/clerk").await, Refusal::Several(both));
         // A record that ended does not stand in the way of another.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use api::admin::messages::{ClientInformation, NewClientToken};
 use authorization::Profile;
 use clap::Subcommand;
+use oauth::ScopeSet;
 use oauth::registration::ClientAuthMethod;
+use reach::registration;
 use registry::ClientState;
 use serde_json::Value;
 use time::{Span, UnixTime};
@@ -84,6 +86,11 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             // RFC 7591 in, RFC 7591 out: whoever reads it, a person or a program.
             context.output.text(&format!("{}\n", crate::output::json(&told.value)))?;
             context.recorded(told.audit_id.as_deref());
+            let scopes = metadata.get("scope").and_then(Value::as_str).map(ScopeSet::parse);
+            let scopes = scopes.and_then(Result::ok).unwrap_or_default();
+            if let Some(warning) = registration::undeclared(&context.server(), &scopes).await {
+                context.output.note(&warning);
+            }
             Ok(())
         }
         Command::List => list(context).await,

@@ -46,7 +46,7 @@ fn order(agent: &WorkloadId, uid: u32, kind: IssueKind) -> IssueOrder {
 async fn s8_a_node_gets_credentials_for_what_it_measured() {
     let domain = Domain::start().await;
     let host = domain.host(Role::Node, "host-1").await;
-    let agent = domain.register("worker", 0).await.id;
+    let agent = domain.register("agent", 0).await.id;
     let (_, csr) = request(&TestKeys::default()).await;
     let ask = async |uid, kind| host.link().issue(order(&agent, uid, kind)).await;
     let x509 = ask(1000, IssueKind::X509 { request: csr.clone() }).await.unwrap();
