@@ -1,7 +1,10 @@
 //! What waits for somebody, and what became of what they were asked.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use approval::approval::Answerer;
 use approval::{Approval, State, Whom};
+use authorization::granted::GrantRecord;
 use env::rows::{role_handle, waits_handle};
 use env::{Clock, Entity, Index, Key, Store, Unavailable, World};
 use people::sessions::Signed;
@@ -61,6 +64,22 @@ pub async fn one_of<W: World>(
         let answered = one.answered.as_ref().is_some_and(|answered| answered.by == user);
         asked || answered || one.asks.subject == user
     }))
+}
+
+/// The grants that came of these, by id.
+pub async fn grants_of<W: World>(
+    world: &W,
+    approvals: &[&Approval],
+) -> Result<BTreeMap<String, GrantRecord>, Unavailable> {
+    let ids: BTreeSet<_> = approvals.iter().filter_map(|one| one.grant.as_deref()).collect();
+    let keys: Vec<_> = ids.iter().map(|id| Key::of::<GrantRecord>(*id)).collect();
+    let rows = world.store().snapshot(&keys).await?;
+    let mut found = BTreeMap::new();
+    for id in ids {
+        let grant = rows.get::<GrantRecord>(id)?;
+        found.extend(grant.map(|grant| (id.to_owned(), (*grant.value).clone())));
+    }
+    Ok(found)
 }
 
 /// Whether it is this person's to answer: others may look at it.

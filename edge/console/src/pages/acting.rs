@@ -8,7 +8,7 @@ use access::ends::{self, Ending};
 use approval::call_detail;
 use askama::Template;
 use authentication::user_agent::browser_name;
-use authorization::asked::{OPENID, agent_title, lines};
+use authorization::asked::{OFFLINE, OPENID, agent_title, lines};
 use authorization::granted::{GrantRecord, Granted};
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -27,7 +27,7 @@ use crate::page::{self, Frame};
 use crate::visit::Visit;
 use crate::words::moment;
 
-/// The start page.
+/// The page that people come to first.
 pub(crate) const START: &str = "/console";
 /// What ended lately that is shown.
 const OVER_MAX: usize = 20;
@@ -220,14 +220,16 @@ pub(crate) fn rights<W: World>(
             }
         })
         .collect();
-    let asked: Vec<_> = OPENID
+    let asked = OPENID
         .iter()
         .filter(|(name, _)| openid.iter().any(|scope| scope.as_str() == *name))
-        .map(|(_, words)| *words)
-        .collect();
-    if !asked.is_empty() {
-        let (place, words) = ("About you".to_owned(), asked.join(", "));
-        rights.push(Right { place, words, audience: String::new() });
+        .partition::<Vec<_>, _>(|(name, _)| *name != OFFLINE);
+    for (place, asked) in [("About you", asked.0), ("Without you", asked.1)] {
+        let words: Vec<_> = asked.iter().map(|(_, words)| *words).collect();
+        if !words.is_empty() {
+            let (place, words) = (place.to_owned(), words.join(", "));
+            rights.push(Right { place, words, audience: String::new() });
+        }
     }
     rights
 }

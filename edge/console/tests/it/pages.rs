@@ -7,8 +7,10 @@ use authorization::granted::GrantRecord;
 use env::{Clock, World};
 use http::StatusCode;
 use monitoring::Event;
+use people::orders;
+use people::standing::UserAct;
 use registry::client::Origin;
-use registry::{ClientLogout, ClientRecord};
+use registry::{ClientLogout, ClientRecord, UserName};
 use testkit::fixture::story;
 
 use crate::tab::{House, ask};
@@ -148,6 +150,26 @@ fn every_page_is_as_it_must_be() {
         // What stands in an address is not shown as ours.
         let answer = tab.get("/console?done=%3Cb%3Eyou%20won").await;
         assert!(!answer.body.contains("you won"));
+    });
+}
+
+/// Who was removed is told so, as `aims user list` does, and not as who may come back.
+#[test]
+fn a_removed_user_is_no_disabled_one() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let (operator, name) = (house.domain.operator(), UserName::parse("ada").unwrap());
+        let mut root = house.signed("root").await;
+        for (act, told) in [
+            (UserAct::Disable, "disabled"),
+            (UserAct::Enable, "active"),
+            (UserAct::Remove, "removed"),
+        ] {
+            let done = orders::act(&*house.world(), &operator, &name, act, "a story").await;
+            done.unwrap().into_value().unwrap();
+            let row = root.get("/console/operate/users").await.page().text("row-user:ada");
+            assert!(row.contains(told), "{told}: {row}");
+        }
     });
 }
 

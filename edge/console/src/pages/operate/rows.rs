@@ -77,7 +77,7 @@ async fn users<W: World>(world: &W, after: Option<&str>) -> Result<Rows, Unavail
     let (found, next) = orders::list(world, after, ROWS_MAX).await?;
     let row = |one: registry::UserRecord| {
         let roles: Vec<_> = one.roles.iter().cloned().collect();
-        let state = people::standing::active(&one).map_or("disabled", |()| "active");
+        let state = people::standing::state_name(one.lifecycle.state);
         let passkeys = one.passkeys.len().to_string();
         let (name, state) = (one.display_name.clone(), state.to_owned());
         plain(one.id(), vec![name, one.id(), roles.join(", "), passkeys, state])
