@@ -4,8 +4,9 @@ use authentication::notice::Notice;
 use authentication::session::Session;
 use authorization::granted::Ended;
 use authorization::granted::GrantRecord;
+use axum::body::Body;
 use env::{Clock, World};
-use http::StatusCode;
+use http::{Method, Request, StatusCode};
 use monitoring::Event;
 use people::orders;
 use people::standing::UserAct;
@@ -150,6 +151,46 @@ fn every_page_is_as_it_must_be() {
         // What stands in an address is not shown as ours.
         let answer = tab.get("/console?done=%3Cb%3Eyou%20won").await;
         assert!(!answer.body.contains("you won"));
+    });
+}
+
+/// A person gets a page wherever they are, a program what every other endpoint answers.
+#[test]
+fn rfc9110_12_5_1_people_get_pages_and_programs_json() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        const BROWSER: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+        let ask = |method: Method, path: &str, accept: &str| {
+            let request = Request::builder().method(method).uri(path);
+            request.header("accept", accept).body(Body::empty()).unwrap()
+        };
+        let (mut nobody, mut ada) = (house.tab(), house.signed("ada").await);
+        for path in ["/", "/console/"] {
+            let root = nobody.request(ask(Method::GET, path, BROWSER)).await;
+            assert_eq!(root.location(), "/console");
+            assert_eq!(root.headers["vary"], "accept");
+        }
+        for path in ["/console/xx", "/console/operate/users/1/2", "/console/grants/x"] {
+            let page = ada.request(ask(Method::GET, path, BROWSER)).await;
+            assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(page.page().text("user"), "ada", "{path}");
+            let page = nobody.request(ask(Method::GET, path, "Text/HTML;level=1")).await;
+            assert!(page.page().id("notice").is_some(), "{path}");
+        }
+        for (method, path) in
+            [(Method::GET, "/"), (Method::GET, "/console/xx"), (Method::POST, "/console/xx")]
+        {
+            for accept in ["*/*", "application/json", "text/*", ""] {
+                let answer = nobody.request(ask(method.clone(), path, accept)).await;
+                assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path} {accept}");
+                assert!(answer.body.contains(r#""error":"not_found""#), "{}", answer.body);
+            }
+        }
+        let icon = nobody.request(ask(Method::GET, "/favicon.ico", "image/avif,*/*")).await;
+        assert_eq!(
+            (icon.status, &icon.headers["content-type"]),
+            (StatusCode::OK, &"image/svg+xml".parse().unwrap())
+        );
     });
 }
 
