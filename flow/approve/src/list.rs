@@ -101,10 +101,20 @@ pub async fn page<W: World>(
     after: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<Approval>, Option<String>), Unavailable> {
-    let (index, value) = match state {
+    let within = match state {
         Some(state) => (Index::State, state.name()),
         None => (Index::All, ""),
     };
+    page_of(world, within, after, limit).await
+}
+
+/// The same of those that this index finds.
+pub async fn page_of<W: World>(
+    world: &W,
+    (index, value): (Index, &str),
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<Approval>, Option<String>), Unavailable> {
     let page = world.store().scan(Approval::TABLE, index, value, after, limit).await?;
     let mut found = Vec::with_capacity(page.rows.len());
     for row in &page.rows {

@@ -27,14 +27,22 @@ pub async fn of_user<W: World>(world: &W, user: &str) -> Result<Vec<Acting>, Una
     named(world, all).await
 }
 
-/// A page of the grants of everybody, by id, and where the next begins.
+/// One grant, for operators.
+pub async fn one<W: World>(world: &W, id: &str) -> Result<Option<Acting>, Unavailable> {
+    let found = crate::facts::one::<W, GrantRecord>(world, id).await?;
+    Ok(named(world, found.into_iter().collect()).await?.pop())
+}
+
+/// A page of the grants of everybody, or of what this index finds, by id, and where the next
+/// begins.
 pub async fn page<W: World>(
     world: &W,
+    (index, value): (Index, &str),
     after: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<Acting>, Option<String>), Unavailable> {
     let limit = limit.clamp(1, PAGE);
-    let page = world.store().scan(GrantRecord::TABLE, Index::All, "", after, limit).await?;
+    let page = world.store().scan(GrantRecord::TABLE, index, value, after, limit).await?;
     let mut found = Vec::with_capacity(page.rows.len());
     for row in &page.rows {
         let read = row.value::<GrantRecord>().map_err(|error| Unavailable::of("store", error))?;

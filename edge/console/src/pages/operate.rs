@@ -1,6 +1,7 @@
 //! What operators see: grants, approvals, sessions, agents, clients and people, a page at a time,
 //! and the story of a task.
 
+mod find;
 mod rows;
 mod trace;
 
@@ -45,7 +46,9 @@ struct Page<'a> {
     frame: Frame,
     here: &'a str,
     told: &'a str,
-    after: String,
+    /// What was looked for; empty where all is shown.
+    wanted: String,
+    looked_at: usize,
     next: Option<String>,
     heads: &'static [&'static str],
     rows: Vec<Row>,
@@ -70,7 +73,7 @@ pub(crate) async fn home<W: World>(
     list(State(shared), Path("grants".to_owned()), request).await
 }
 
-/// `GET /console/operate/{what}`: `?after=` is the id that the page before ended at.
+/// `GET /console/operate/{what}`: `?find=` is what rows show, `?after=` where the page before ended.
 pub(crate) async fn list<W: World>(
     State(shared): State<Arc<Shared<W>>>,
     Path(what): Path<String>,
@@ -89,15 +92,20 @@ pub(crate) async fn list<W: World>(
     if *here == "trace" {
         return trace::show(&shared, &visit, query.one("id").unwrap_or_default()).await;
     }
-    let after: String = query.one("after").unwrap_or_default().chars().take(ID_CHARS_MAX).collect();
+    let short = |name: &str| -> String {
+        query.one(name).unwrap_or_default().trim().chars().take(ID_CHARS_MAX).collect()
+    };
+    let (wanted, after) = (short("find"), short("after"));
     let from = Some(after.as_str()).filter(|after| !after.is_empty());
-    let Ok((heads, rows, next)) = rows::of(&shared, &visit, here, from).await else {
+    let Ok((rows, next)) = find::find(&shared, &visit, here, &wanted, from).await else {
         return page::unavailable();
     };
     let next = next.map(|next| {
-        let after =
-            form_urlencoded::Serializer::new(String::new()).append_pair("after", &next).finish();
-        format!("{OPERATE}/{here}?{after}")
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if !wanted.is_empty() {
+            query.append_pair("find", &wanted);
+        }
+        format!("{OPERATE}/{here}?{}", query.append_pair("after", &next).finish())
     });
     let told = match query.one("done") {
         Some("grant") => "The grant is ended.",
@@ -105,7 +113,10 @@ pub(crate) async fn list<W: World>(
         _ => "",
     };
     let frame = visit.frame(title, "operate");
-    visit.answer(page::show(StatusCode::OK, &Page { frame, here, told, after, next, heads, rows }))
+    let heads = rows::heads(here);
+    let looked_at = find::LOOKED_AT_MAX;
+    let shown = Page { frame, here, told, wanted, looked_at, next, heads, rows };
+    visit.answer(page::show(StatusCode::OK, &shown))
 }
 
 /// Operators alone: what anybody else gets.

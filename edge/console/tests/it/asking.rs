@@ -14,7 +14,7 @@ use testkit::fixture::{Client, GATEWAY, story};
 
 use crate::tab::House;
 
-fn call(house: &House, client: &Client, more: &str) -> Call {
+pub(crate) fn call(house: &House, client: &Client, more: &str) -> Call {
     let body = format!("scope=openid+notices.read&resource={GATEWAY}/notices{more}");
     let device_code = TokenText::parse("none").unwrap();
     let request = TokenRequest::DeviceCode(DeviceCode { device_code, resources: Vec::new() });

@@ -4,6 +4,7 @@
 mod asking;
 #[cfg(test)]
 mod consenting;
+mod finding;
 #[cfg(test)]
 mod html;
 #[cfg(test)]
