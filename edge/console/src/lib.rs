@@ -87,6 +87,7 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
         .route(leave::CONFIRM, post(leave::answered::<W>))
         .route(acting::START, get(acting::show::<W>))
         .route("/console/grants/{id}/end", post(acting::end_grant::<W>))
+        .route(acting::END_ALL, get(acting::all_of::<W>).post(acting::end_all::<W>))
         .route("/console/sessions/{id}/end", post(acting::end_session::<W>))
         .route(approvals::LIST, get(approvals::all::<W>))
         .route("/console/approvals/{id}", get(approvals::one::<W>).post(approvals::answer::<W>))

@@ -112,6 +112,58 @@ fn s10_6_somebody_sees_what_acts_for_them_and_ends_it() {
     });
 }
 
+/// All that one client was given stands together, and ends together after a question.
+///
+/// req: AUTHZ-18 (part)
+#[test]
+fn s10_6_all_of_one_client_ends_at_once() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let mut tab = house.signed("ada").await;
+        let mut root = house.signed("root").await;
+        let place = format!("/console/clients/end?client={}", crate::tab::CLIENT);
+        let id = format!("end-all-{}", crate::tab::CLIENT);
+        for (who, scope) in [(0, "invoices.read"), (0, "invoices.pay"), (1, "invoices.read")] {
+            let tab = if who == 0 { &mut tab } else { &mut root };
+            // One ends by its own button.
+            assert!(tab.get("/console").await.page().id(&id).is_none());
+            let question = tab.open(&ask(scope, "&prompt=consent")).await;
+            tab.send(&question, "consent", &[("answer", "allow")]).await.location();
+        }
+        let list = tab.get("/console").await.page();
+        let group = list.text(&format!("of-{}", crate::tab::CLIENT));
+        assert!(group.contains("Books & Co <b> has 2 of these"), "{group}");
+        let link = list.id(&format!("end-all-{}", crate::tab::CLIENT)).unwrap();
+        assert_eq!(link.attributes["href"], place);
+        let question = tab.get(&place).await;
+        let all = question.page().text("all");
+        assert!(all.contains("read invoices") && all.contains("pay invoices"), "{all}");
+        let world = house.world();
+        let live = |user: &str| {
+            let (all, now) = (world.store().every::<GrantRecord>(), world.clock().now());
+            all.iter().filter(|one| one.subject == user && one.is_live(now).is_ok()).count()
+        };
+        // To look ends nothing; no form of another page or person does.
+        assert_eq!((live("user:ada"), live("user:root")), (2, 1));
+        let fields = question.page().fields("end-all");
+        let foreign = root.post("/console/clients/end", &fields, Some(crate::tab::origin())).await;
+        assert_eq!(foreign.status, StatusCode::FORBIDDEN);
+        let other = tab.send(&question, "end-all", &[("client", "client-none")]).await;
+        assert_eq!(other.status, StatusCode::NOT_FOUND);
+        assert_eq!((live("user:ada"), live("user:root")), (2, 1));
+        let done = tab.send(&question, "end-all", &[]).await;
+        assert_eq!(done.location(), "/console?done=client");
+        assert_eq!((live("user:ada"), live("user:root")), (0, 1));
+        let records = house.domain.server.journal().of(Event::GrantEnded);
+        assert_eq!(records.len(), 2);
+        assert!(records.iter().all(|one| one.facts["by"] == "user:ada" && one.operator.is_none()));
+        // The page that was left open.
+        assert_eq!(tab.get(&place).await.status, StatusCode::NOT_FOUND);
+        let again = tab.send(&question, "end-all", &[]).await;
+        assert_eq!(again.status, StatusCode::NOT_FOUND);
+    });
+}
+
 #[test]
 fn every_page_is_as_it_must_be() {
     story(|sim| async move {
