@@ -1,8 +1,10 @@
 //! What acts in somebody's name: the grants, for their owner and for operators.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use authorization::granted::GrantRecord;
-use env::{Entity, Index, Store, Stored, Unavailable, World};
-use registry::{AgentRecord, ClientRecord};
+use env::{Entity, Index, Key, Store, Stored, Unavailable, World};
+use registry::{AgentRecord, ClientRecord, UserRecord};
 
 /// Rows that are looked at in one go.
 const PAGE: usize = 256;
@@ -69,6 +71,30 @@ pub(crate) async fn grants_of<W: World>(
             return Ok(found);
         }
     }
+}
+
+/// What agents, clients and people are called, by identifier: those that have a record and a name
+/// of their own.
+pub async fn names<W: World>(
+    world: &W,
+    ids: &BTreeSet<String>,
+) -> Result<BTreeMap<String, String>, Unavailable> {
+    let mut keys = Vec::with_capacity(ids.len() * 3);
+    for id in ids {
+        keys.extend(crate::client::keys(id));
+        keys.push(Key::of::<UserRecord>(id.as_str()));
+    }
+    let rows = world.store().snapshot(&keys).await?;
+    let mut names = BTreeMap::new();
+    for id in ids {
+        let agent = rows.get::<AgentRecord>(id)?.map(|one| one.entry.name.to_string());
+        let client = rows.get::<ClientRecord>(id)?;
+        let user = rows.get::<UserRecord>(id)?.map(|one| one.display_name.clone());
+        let client = client.and_then(|one| one.metadata.client_name.clone());
+        let name = agent.or(client).or(user).filter(|name| !name.is_empty());
+        names.extend(name.map(|name| (id.clone(), name)));
+    }
+    Ok(names)
 }
 
 async fn named<W: World>(

@@ -325,6 +325,10 @@ fn s10_6_an_operator_ends_sessions_and_reads_stories() {
         assert_eq!(told.text("root"), grant);
         let text = told.text("story");
         assert!(text.contains("user:ada") && text.contains(crate::tab::CLIENT), "{text}");
+        // Names beside them: of the client, and of the person, who is not called as their id is.
+        for told in ["Books & Co <b> client-books", "for ada user:ada"] {
+            assert!(text.contains(told), "{told}: {text}");
+        }
         let unknown = root.get("/console/operate/trace?id=none").await;
         assert_eq!(unknown.status, StatusCode::NOT_FOUND);
         assert!(unknown.page().id("missing").is_some());
