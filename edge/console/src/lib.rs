@@ -98,6 +98,8 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
         .route("/console/sign-in-methods/accounts/{id}/remove", post(methods::remove_account::<W>))
         .route(operate::OPERATE, get(operate::home::<W>))
         .route("/console/operate/{what}", get(operate::list::<W>))
+        .route("/console/operate/{what}/one", get(operate::show::<W>))
+        .route("/console/operate/{what}/act", post(operate::act::<W>))
         .route("/console/operate/grants/{id}/end", post(operate::end_grant::<W>))
         .route("/console/operate/sessions/{id}/end", post(operate::end_session::<W>));
     let checked = Arc::clone(&shared);

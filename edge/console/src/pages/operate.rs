@@ -1,6 +1,8 @@
 //! What operators see: grants, approvals, sessions, agents, clients and people, a page at a time,
-//! and the story of a task.
+//! and the story of a task; of an agent, a client or a person all that its record says.
 
+mod detail;
+mod facts;
 mod find;
 mod rows;
 mod trace;
@@ -21,6 +23,7 @@ use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
 use crate::visit::Visit;
+pub(crate) use detail::{act, show};
 use rows::Row;
 
 /// The first page.
@@ -138,7 +141,7 @@ pub(crate) async fn end_grant<W: World>(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    let (visit, by) = match ordered(&shared, request).await {
+    let (visit, _, by) = match ordered(&shared, request).await {
         Ok(both) => both,
         Err(answer) => return answer,
     };
@@ -159,7 +162,7 @@ pub(crate) async fn end_session<W: World>(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    let (visit, by) = match ordered(&shared, request).await {
+    let (visit, _, by) = match ordered(&shared, request).await {
         Ok(both) => both,
         Err(answer) => return answer,
     };
@@ -179,11 +182,11 @@ pub(crate) async fn end_session<W: World>(
 async fn ordered<W: World>(
     shared: &Shared<W>,
     request: Request<Body>,
-) -> Result<(Visit, Operator), Response> {
-    let (visit, _) = Visit::with_form(shared, request).await?;
+) -> Result<(Visit, Form, Operator), Response> {
+    let (visit, form) = Visit::with_form(shared, request).await?;
     if let Some(answer) = for_others(shared, &visit) {
         return Err(answer);
     }
     let by = visit.signed.as_ref().map(|signed| signed.session.user.clone()).unwrap_or_default();
-    Ok((visit, Operator(by)))
+    Ok((visit, form, Operator(by)))
 }

@@ -10,7 +10,7 @@ use people::orders;
 use registry::{AgentRecord, ClientRecord, UserRecord};
 use time::UnixTime;
 
-use super::OPERATE;
+use super::{OPERATE, detail};
 use crate::Shared;
 use crate::pages::acting::{by, rights};
 use crate::pages::approvals::what;
@@ -23,6 +23,8 @@ pub(super) struct Row {
     pub(super) cells: Vec<String>,
     /// What tells it from others of one name, below the first cell: what it is, and the text.
     pub(super) apart: Vec<(&'static str, String)>,
+    /// Where all is told that its record says.
+    pub(super) open: Option<String>,
     /// Where its story is told.
     pub(super) story: Option<String>,
     /// Action and form of the button that ends it.
@@ -30,8 +32,10 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn plain(id: String, cells: Vec<String>) -> Self {
-        Self { id, cells, apart: Vec::new(), story: None, end: None }
+    /// Of a record that has a page of its own.
+    fn record(here: &str, id: String, cells: Vec<String>) -> Self {
+        let open = Some(detail::place(here, &id));
+        Self { id, cells, apart: Vec::new(), open, story: None, end: None }
     }
 
     /// Whether what it shows has `wanted` in it, which is in small letters.
@@ -129,14 +133,15 @@ pub(super) async fn of_id<W: World>(
 fn agent(one: &AgentRecord) -> Row {
     let state = one.lifecycle.state.name().to_owned();
     let (name, owner) = (one.entry.name.to_string(), one.entry.owner.clone());
-    Row::plain(one.id.to_string(), vec![name, owner, one.id.to_string(), state])
+    Row::record("agents", one.id.to_string(), vec![name, owner, one.id.to_string(), state])
 }
 
 fn client(one: &ClientRecord) -> Row {
-    let name = one.metadata.client_name.clone().unwrap_or_default();
+    let name = one.metadata.client_name.clone().filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| "(no name)".to_owned());
     let state = if one.is_enabled().is_ok() { "enabled" } else { "disabled" };
     let id = one.client_id.clone();
-    Row::plain(id.clone(), vec![name, id, moment(one.registered), state.to_owned()])
+    Row::record("clients", id.clone(), vec![name, id, moment(one.registered), state.to_owned()])
 }
 
 fn user(one: &UserRecord) -> Row {
@@ -144,7 +149,7 @@ fn user(one: &UserRecord) -> Row {
     let state = people::standing::state_name(one.lifecycle.state);
     let passkeys = one.passkeys.len().to_string();
     let (name, state) = (one.display_name.clone(), state.to_owned());
-    Row::plain(one.id(), vec![name, one.id(), roles.join(", "), passkeys, state])
+    Row::record("users", one.id(), vec![name, one.id(), roles.join(", "), passkeys, state])
 }
 
 fn grant<W: World>(world: &W, facts: &Basis, visit: &Visit, one: &Acting, now: UnixTime) -> Row {
@@ -155,6 +160,7 @@ fn grant<W: World>(world: &W, facts: &Basis, visit: &Visit, one: &Acting, now: U
     let all: Vec<_> = all.map(|right| format!("{}: {}", right.place, right.words)).collect();
     Row {
         id: grant.id.clone(),
+        open: None,
         story: Some(story(&grant.id)),
         apart: apart(&one.client, &grant.client_id, &grant.id),
         cells: vec![
@@ -184,6 +190,7 @@ fn session(visit: &Visit, one: Session) -> Row {
         ],
         apart: vec![("session", one.id.clone())],
         id: one.id,
+        open: None,
         story: None,
         end: Some((action, form)),
     }
@@ -213,6 +220,7 @@ fn approval<W: World>(world: &W, facts: &Basis, one: Approval) -> Row {
             state,
         ],
         apart: apart(name, &one.asks.client_id, &one.id),
+        open: None,
         story: Some(story(&one.root)),
         id: one.id,
         end: None,
