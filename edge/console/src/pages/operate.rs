@@ -76,7 +76,8 @@ pub(crate) async fn home<W: World>(
     list(State(shared), Path("grants".to_owned()), request).await
 }
 
-/// `GET /console/operate/{what}`: `?find=` is what rows show, `?after=` where the page before ended.
+/// `GET /console/operate/{what}`: `?find=` is what rows show, `?after=` where the page before
+/// ended.
 pub(crate) async fn list<W: World>(
     State(shared): State<Arc<Shared<W>>>,
     Path(what): Path<String>,
