@@ -43,7 +43,7 @@ pub struct Up {
 pub struct Ready {
     /// The issuer.
     pub issuer: String,
-    /// The start page of the console.
+    /// Where people begin in the console.
     pub console: String,
     /// The gateway's base URL.
     pub gateway: String,
