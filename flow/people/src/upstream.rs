@@ -42,6 +42,7 @@ use crate::secrets::session_hash;
 use crate::sessions::Signed;
 use crate::sign_in::{Entering, SignedIn};
 use crate::standing;
+use crate::strength;
 use crate::throttle::Throttle;
 use crate::turns::{TRIES_MAX, overtaken, pause};
 
@@ -102,9 +103,8 @@ pub async fn begin<W: World>(
         Ok(policy) => policy,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    // Whoever sits at an open browser must not stay in for good.
-    if signed.is_some_and(|signed| !is_fresh(signed, world.clock().now())) {
-        return Ok(Err(Refusal::NotFresh));
+    if let Some(Err(refusal)) = signed.map(|signed| may_add(signed, &facts, world.clock().now())) {
+        return Ok(Err(refusal));
     }
     let provider = match Provider::find(world, policy).await? {
         Ok(provider) => provider,
@@ -131,6 +131,16 @@ pub async fn begin<W: World>(
         login_hint: None,
     };
     Ok(Ok(sign_in.url(endpoint)))
+}
+
+/// Whether somebody may add an account: whoever sits at an open browser must not stay in for good,
+/// nor whoever came by what is weaker.
+fn may_add(signed: &Signed, facts: &Basis, now: UnixTime) -> Result<(), Refusal> {
+    if !is_fresh(signed, now) {
+        return Err(Refusal::NotFresh);
+    }
+    strength::adds_account(&signed.session.authenticated, &signed.user, facts)?;
+    Ok(())
 }
 
 const NONCE: &str = "upstream nonce";
@@ -533,9 +543,14 @@ async fn link<W: World>(
     let decided = match &signed {
         None => Err(Refusal::NotSigned),
         Some(_) if taken => Err(Refusal::Taken),
-        Some(signed) => with_account(&signed.user, &account).inspect(|user| {
-            change.writes.push(Write::put(user, Expect::Version(signed.user.version)));
-        }),
+        // They may have signed in otherwise since they began.
+        Some(signed) => {
+            let by = &signed.session.authenticated;
+            let strong = strength::adds_account(by, &signed.user, &facts).map_err(Refusal::from);
+            strong.and_then(|()| with_account(&signed.user, &account)).inspect(|user| {
+                change.writes.push(Write::put(user, Expect::Version(signed.user.version)));
+            })
+        }
     };
     let single = Once { used: once(&proved.begun), spent: Refusal::Used };
     commit_once(world, change, record, decided, single).await

@@ -28,6 +28,10 @@ const WHY: &[(&str, &str)] = &[
     ("old", "You signed in too long ago for this application."),
     ("stronger", "This application needs you to sign in by a stronger means, such as a passkey."),
     ("fresh", "Sign in again to change how you sign in."),
+    (
+        "weak",
+        "Sign in by what you have already, or by a link of an operator, to change how you sign in.",
+    ),
 ];
 
 /// The code of these words: what a page shows never comes out of its address.
@@ -293,8 +297,9 @@ pub(crate) async fn to_provider<W: World>(
             let frame = visit.frame("On to your provider", "");
             visit.answer(page::show(StatusCode::OK, &Onward { frame, to, title }))
         }
-        Ok(Err(upstream::Refusal::NotFresh)) => {
-            let to = format!("{SIGN_IN}?then={}&why=fresh", super::methods::METHODS);
+        Ok(Err(why @ (upstream::Refusal::NotFresh | upstream::Refusal::TooWeak(_)))) => {
+            let code = if why == upstream::Refusal::NotFresh { "fresh" } else { "weak" };
+            let to = format!("{SIGN_IN}?then={}&why={code}", super::methods::METHODS);
             visit.answer(page::see_other(&to))
         }
         Ok(Err(refusal)) => {

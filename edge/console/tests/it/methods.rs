@@ -1,5 +1,6 @@
 //! How somebody signs in, changed by themselves: accounts at other providers.
 
+use authentication::session::{Acr, Session};
 use env::{Clock, World};
 use http::StatusCode;
 use monitoring::Event;
@@ -37,6 +38,16 @@ fn accounts(house: &House) -> usize {
     house.world().store().single::<UserRecord>("user:ada").unwrap().accounts.len()
 }
 
+/// As if Ada had signed in at the company.
+fn by_the_company(house: &House) {
+    let world = house.world();
+    for session in world.store().every::<Session>() {
+        let mut session = (*session).clone();
+        session.authenticated.acr = Acr::Federated;
+        world.store().put(&session);
+    }
+}
+
 /// The last way in of her own goes after a page that warns of it, and by its form alone.
 /// req: AUTHN-11 (part)
 #[test]
@@ -45,6 +56,15 @@ fn s9_the_last_account_goes_after_a_warning() {
         let house = House::open(&sim).await;
         let id = account_id(&linked(&house).await);
         let mut ada = house.signed("ada").await;
+        // A code is weaker than the account: it takes nothing away.
+        let shown = ada.get(METHODS).await;
+        let weak = ada.send(&shown, &format!("drop-{id}"), &[]).await;
+        assert_eq!((weak.status, accounts(&house)), (StatusCode::FORBIDDEN, 1));
+        assert!(weak.page().text("failed").contains("a link of an operator"), "{}", weak.body);
+        assert!(weak.page().id("not-now").is_some());
+        let add = ada.send(&shown, "add-company", &[]).await;
+        assert_eq!(add.location(), format!("/sign-in?then={METHODS}&why=weak"));
+        by_the_company(&house);
         let shown = ada.get(METHODS).await;
         let text = shown.page().text(&format!("account-{id}"));
         assert!(text.contains("Example & Co") && text.contains(COMPANY), "{text}");

@@ -265,7 +265,7 @@ impl Branch {
         }
     }
 
-    fn edit(&self, edit: Edit) {
+    pub(crate) fn edit(&self, edit: Edit) {
         self.company.inner.lock().unwrap().edit = Some(edit);
     }
 
