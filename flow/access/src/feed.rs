@@ -155,6 +155,7 @@ fn standing(row: &Row) -> Result<Sent, Unavailable> {
             name: user.name.clone(),
             display_name: String::new(),
             email: None,
+            email_said_by: None,
             roles: user.roles.clone(),
             lifecycle: user.lifecycle.clone(),
             registered: user.registered,

@@ -476,6 +476,15 @@ fn added<W: World>(world: &W, proved: &Proved, user: &UserRecord, facts: &Basis)
     record
 }
 
+/// Whether the address of somebody new leads to them from now on: where policy takes this
+/// provider's word for it, and nobody has it already.
+async fn leads<W: World>(world: &W, proved: &Proved, email: &str) -> Result<bool, Unavailable> {
+    if !proved.policy.link_by_email {
+        return Ok(false);
+    }
+    Ok(every::<W, UserRecord>(world, Index::Handle, &email_handle(email)).await?.is_empty())
+}
+
 /// A new person, under a name that was never given: what they are called there, if that is a name
 /// and free, else one with random letters. Roles they get from nobody but an operator.
 async fn new_user<W: World>(
@@ -485,7 +494,8 @@ async fn new_user<W: World>(
     account: Account,
     now: UnixTime,
 ) -> Result<UserRecord, Unavailable> {
-    let called = text(proved, "preferred_username").or_else(|| text(proved, "email"));
+    let email = email(proved);
+    let called = text(proved, "preferred_username").or(email);
     let local = called.and_then(|one| one.split('@').next()).unwrap_or_default();
     let mut name = UserName::parse(&local.to_lowercase()).ok();
     if let Some(wanted) = &name
@@ -502,11 +512,16 @@ async fn new_user<W: World>(
         Some(name) => name,
         None => drawn().map_err(|error| Unavailable::of("entropy", error))?,
     };
+    let said_by = match email {
+        Some(email) if !leads(world, proved, email).await? => Some(proved.issuer.clone()),
+        _ => None,
+    };
     let display_name = text(proved, "name").map_or_else(|| name.to_string(), str::to_owned);
     Ok(UserRecord {
         name,
         display_name,
-        email: email(proved).map(str::to_owned),
+        email_said_by: said_by,
+        email: email.map(str::to_owned),
         roles: BTreeSet::new(),
         lifecycle: Lifecycle::begin(facts.epoch, now),
         registered: now,

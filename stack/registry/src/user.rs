@@ -102,6 +102,10 @@ pub struct UserRecord {
     /// Where they are written to, if that is known; told only to clients with the scope `email`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// The issuer whose word alone the address is, where nothing here rests on it: it leads to
+    /// nobody, and clients are told that it is not verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_said_by: Option<String>,
     /// What policy may ask of them; [`OPERATOR`] opens the operators' pages.
     #[serde(default)]
     pub roles: BTreeSet<String>,
@@ -141,6 +145,11 @@ impl UserRecord {
         let hash = TokenHash::of(&format!("aims passkey user handle\0{}", self.id()));
         #[expect(clippy::expect_used, reason = "a hash has 32 bytes, and a handle 1 to 64")]
         UserHandle::of(hash.as_bytes()).expect("32 bytes are a user handle")
+    }
+
+    /// The address that leads to them, here and for clients that name them by it.
+    pub fn known_email(&self) -> Option<&str> {
+        self.email.as_deref().filter(|_| self.email_said_by.is_none())
     }
 
     /// The passkey of that credential id, base64url.

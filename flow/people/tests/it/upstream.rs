@@ -7,7 +7,8 @@ use authentication::session::{Acr, Session};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use credential::Purpose;
-use env::{Asks, Clock, Outbound, Outside, Replying, Unavailable, World};
+use env::rows::email_handle;
+use env::{Asks, Clock, Entity, Index, Outbound, Outside, Replying, Store, Unavailable, World};
 use jose::{Algorithm, Audience, Jwk, KeyId, KeySet, Kind, NumericDate, PrivateKey, SigningInput};
 use monitoring::{Event, Outcome};
 use oauth::form::Form;
@@ -16,6 +17,7 @@ use oauth::{ClientId, Issuer, SubjectText, TokenId};
 use openid::id_token::{IdToken, IdTokenClaims};
 use openid::logout::{Ends, LogoutToken};
 use people::browser::{Browser, Place};
+use people::change::{self, Changes};
 use people::end::End;
 use people::passkeys::FRESH;
 use people::sessions;
@@ -24,7 +26,7 @@ use people::standing::UserAct;
 use people::upstream::{self, Came, Refusal};
 use registry::UserRecord;
 use serde_json::{Map, Value, json};
-use testkit::fixture::{ISSUER, story};
+use testkit::fixture::{ISSUER, files, files_but, story};
 use testkit::{Sim, boxed};
 use time::{Span, UnixTime};
 
@@ -182,6 +184,13 @@ impl Outside for Company {
     }
 }
 
+fn tables(more: &str) -> String {
+    format!(
+        "[[sign_in.upstream]]\nname = \"company\"\nissuer = \"{COMPANY}\"\n\
+         client_id = \"aims-console\"\n{more}"
+    )
+}
+
 /// A house whose people sign in by their company.
 pub(crate) struct Branch {
     pub(crate) house: House,
@@ -190,11 +199,7 @@ pub(crate) struct Branch {
 
 impl Branch {
     pub(crate) async fn open(sim: &Sim, more: &str) -> Self {
-        let tables = format!(
-            "[[sign_in.upstream]]\nname = \"company\"\nissuer = \"{COMPANY}\"\n\
-             client_id = \"aims-console\"\n{more}"
-        );
-        let house = House::with_policy(sim, &tables).await;
+        let house = House::with_policy(sim, &tables(more)).await;
         let made =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
         let key = PrivateKey::from_pkcs8(made.unwrap().as_ref()).unwrap();
@@ -265,6 +270,17 @@ impl Branch {
         }
     }
 
+    /// Policy takes the company's word for addresses from now on.
+    pub(crate) async fn trust_addresses(&self) {
+        let domain = files().get("domain.toml").unwrap().to_owned();
+        let tables = tables("create = true\nlink_by_email = true");
+        let set = files_but(&[("domain.toml", &format!("{domain}\n{tables}"))]);
+        let (world, operator) = (self.house.world(), self.house.domain.operator());
+        let why = "a story".to_owned();
+        let done = flow::apply_policy::apply(&*world, &operator, set, why, None).await;
+        done.unwrap().into_value().unwrap();
+    }
+
     pub(crate) fn edit(&self, edit: Edit) {
         self.company.inner.lock().unwrap().edit = Some(edit);
     }
@@ -331,6 +347,45 @@ fn openid_5_7_an_address_is_nobody_unless_policy_says_so() {
                 }
             }
         }
+    });
+}
+
+/// What a provider says whose word policy does not take for addresses leads to nobody: neither
+/// there, nor where another is taken at its word later, nor is it anybody's whom an operator knows.
+/// req: AUTHN-11 (part)
+#[test]
+fn openid_5_7_an_address_of_an_untrusted_provider_is_hearsay() {
+    story(|sim| async move {
+        let branch = Branch::open(&sim, "create = true").await;
+        let said = |called: &str, email: &str, verified: bool| json!({ "preferred_username": called, "email": email, "email_verified": verified });
+        let ceo = "ceo@example.com";
+        let here = browser("a", None);
+        branch.sign_in(&here, "s-m", said("mallory2", ceo, true)).await.unwrap();
+        let mallory = branch.user("mallory2").await;
+        assert_eq!(mallory.email.as_deref(), Some(ceo));
+        assert_eq!(mallory.email_said_by.as_deref(), Some(COMPANY));
+        // From now on policy takes that provider's word: the address is nobody's still.
+        branch.trust_addresses().await;
+        let came = branch.sign_in(&here, "s-ceo", said("ceo", ceo, true)).await.unwrap();
+        assert_eq!(came.session.user, "user:ceo");
+        let by_email = |email: &str| {
+            let (handle, world) = (email_handle(email), branch.house.world());
+            async move {
+                let store = world.store();
+                let found = store.scan(UserRecord::TABLE, Index::Handle, &handle, None, 9).await;
+                found.unwrap().rows.iter().map(|row| row.key.id.clone()).collect::<Vec<_>>()
+            }
+        };
+        assert_eq!(by_email(ceo).await, ["user:ceo"]);
+        // An address that nobody verified names nobody either.
+        let unnamed = json!({ "email": "frank@example.com", "email_verified": false });
+        let came = branch.sign_in(&here, "s-8", unnamed).await.unwrap();
+        assert!(came.session.user.starts_with("user:u-"), "{}", came.session.user);
+        // What an operator writes there is more than hearsay.
+        let changes = Changes { email: Some("m@example.com".to_owned()), ..Changes::default() };
+        let (world, operator) = (branch.house.world(), branch.house.domain.operator());
+        let done = change::change(&*world, &operator, &name("mallory2"), &changes, "a story").await;
+        assert_eq!(done.unwrap().into_value().unwrap().known_email(), Some("m@example.com"));
     });
 }
 
