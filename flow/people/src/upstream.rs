@@ -4,6 +4,7 @@
 //! An account is a pair of issuer and `sub`, and no address: who may set an address there could be
 //! anybody here, so addresses count only where policy says so of that provider.
 
+mod carried;
 mod left;
 mod provider;
 mod refusal;
@@ -46,6 +47,7 @@ use crate::strength;
 use crate::throttle::Throttle;
 use crate::turns::{TRIES_MAX, overtaken, pause};
 
+use carried::{carried, carry, earliest};
 pub use left::left;
 use provider::Provider;
 pub use refusal::Refusal;
@@ -54,6 +56,8 @@ pub use refusal::Refusal;
 pub const PATH: &str = "/sign-in/upstream";
 /// How old an ID token may be that comes straight from the token endpoint.
 const TOKEN_AGE_MAX: Span = Span::from_seconds(600);
+/// What is asked of a provider where any age will do, so that it tells one.
+const ANY_AGE: Span = Span::from_seconds(366 * 86_400);
 /// Methods of authentication that a provider may tell.
 const AMR_MAX: usize = 8;
 /// Bytes of a text of a provider that is kept or told.
@@ -89,13 +93,13 @@ pub fn redirect_uri<W: World>(world: &W, name: &str) -> Result<RedirectUri, Unav
 }
 
 /// Begins: the URL that the browser is sent to. `signed` is who adds an account of theirs; without
-/// it somebody signs in, and goes on at `to`.
+/// it somebody signs in, and goes on at `to`, which may ask for a sign-in not older than that.
 pub async fn begin<W: World>(
     world: &W,
     ceremonies: &Ceremonies,
     browser: &Browser<'_>,
     name: &str,
-    to: &Place,
+    (to, max_age): (&Place, Option<Span>),
     signed: Option<&Signed>,
 ) -> Result<Result<String, Refusal>, Unavailable> {
     let facts = basis(world, Vec::new()).await?;
@@ -110,9 +114,8 @@ pub async fn begin<W: World>(
         Ok(provider) => provider,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let whose = signed.map(|signed| signed.session.id.clone()).unwrap_or_default();
     let (random, now) = (world.entropy().public(), world.clock().now());
-    let carried = format!("{whose}\n{}", to.as_str());
+    let carried = carry(signed, max_age, to);
     let begun = ceremonies.begin(&purpose(name), browser.name, &carried, random, now);
     let endpoint = match provider.authorization_endpoint() {
         Ok(endpoint) => endpoint,
@@ -126,7 +129,9 @@ pub async fn begin<W: World>(
         state: begun.text(),
         nonce: &derived(ceremonies, NONCE, &begun),
         verifier: &verifier(ceremonies, &begun)?,
-        max_age: None,
+        // OpenID Connect Core 1.0 §3.1.2.1: "When max_age is used, the ID Token returned MUST include
+        // an auth_time Claim Value." So it is always asked for, if only for that.
+        max_age: Some(max_age.unwrap_or(ANY_AGE).seconds()),
         acr_values: &[],
         login_hint: None,
     };
@@ -206,6 +211,8 @@ struct Proved {
     issuer: String,
     subject: String,
     sid: Option<String>,
+    /// When they proved it there, if that was said.
+    at: Option<UnixTime>,
     amr: BTreeSet<String>,
     claims: Map<String, Value>,
 }
@@ -246,7 +253,7 @@ async fn prove<W: World>(
                 nonce: Some(&derived(ceremonies, NONCE, &begun)),
                 max_token_age: TOKEN_AGE_MAX,
                 acr_values: &[],
-                max_age: None,
+                max_age: earliest(&begun).map(|earliest| now.since(earliest)),
                 skew,
                 access_token: Some(&access_token),
             };
@@ -303,6 +310,8 @@ fn proved(
 ) -> Proved {
     let said = token.claims();
     let short = |text: &String| text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control);
+    // The check of its age let clocks differ; from here on ours counts.
+    let earliest = earliest(&begun).unwrap_or(UnixTime::EPOCH);
     let amr = said.amr.iter().flatten().filter(|one| short(one)).take(AMR_MAX);
     Proved {
         begun,
@@ -310,6 +319,7 @@ fn proved(
         issuer: said.iss.as_str().to_owned(),
         subject: said.sub.as_str().to_owned(),
         sid: said.sid.clone().filter(short),
+        at: said.auth_time.map(|told| told.time().max(earliest)),
         amr: amr.cloned().collect(),
         claims,
     }
@@ -321,7 +331,7 @@ async fn settle<W: World>(
     browser: &Browser<'_>,
     proved: &Proved,
 ) -> Result<End<(Came, Place), Refusal>, Unavailable> {
-    let (whose, to) = proved.begun.carried().split_once('\n').unwrap_or_default();
+    let (whose, _, to) = carried(&proved.begun);
     let Ok(to) = Place::parse(to) else { return Ok(End::Stranger(NotOurs::Unknown.into())) };
     for turn in 0..TRIES_MAX {
         let ended = if whose.is_empty() {
@@ -429,8 +439,15 @@ async fn enter<W: World>(
         browser,
         user: &user,
         before: facts.rows.get::<Session>(&before)?,
-        authenticated: Authenticated { at: now, acr: Acr::Federated, amr: proved.amr.clone() },
+        authenticated: Authenticated {
+            // Core 1.0 §2: "auth_time: Time when the End-User authentication occurred": there, not
+            // here, where an old session there may be all that there is.
+            at: proved.at.unwrap_or(now).min(now),
+            acr: Acr::Federated,
+            amr: proved.amr.clone(),
+        },
         upstream: Some((proved.issuer.clone(), proved.sid.clone())),
+        is_dated: proved.at.is_some(),
         now,
     };
     let mut record = entering.record(world, "upstream");

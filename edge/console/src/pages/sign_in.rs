@@ -11,8 +11,10 @@ use http::header::SET_COOKIE;
 use http::{Request, StatusCode};
 use people::browser::Place;
 use people::end::{Check, End};
+use people::passkeys::FRESH;
 use people::sign_in::{self, SignedIn, passkey};
 use people::upstream::{self, Came, Offered};
+use time::Span;
 
 use crate::form::Form;
 use crate::page::{self, Frame};
@@ -288,7 +290,10 @@ pub(crate) async fn to_provider<W: World>(
     let signed = visit.signed.as_ref().filter(|_| link);
     let to = if link { place(Some(super::methods::METHODS)) } else { place(form.one("then")) };
     let (world, ceremonies) = (shared.world.as_ref(), &shared.ceremonies);
-    let begun = upstream::begin(world, ceremonies, &visit.person(), &name, &to, signed).await;
+    let age = if link { Ok(None) } else { age_asked(world, &visit, &to).await };
+    let Ok(age) = age else { return page::unavailable() };
+    let (person, to) = (visit.person(), (&to, age));
+    let begun = upstream::begin(world, ceremonies, &person, &name, to, signed).await;
     match begun {
         Ok(Ok(to)) => {
             let Ok(offered) = upstream::offered(world).await else { return page::unavailable() };
@@ -308,6 +313,18 @@ pub(crate) async fn to_provider<W: World>(
             visit.refusal(StatusCode::BAD_REQUEST, "That provider cannot be used", &what)
         }
         Err(_) => page::unavailable(),
+    }
+}
+
+/// How old a sign-in may be for the page that somebody goes on to, if it asks.
+async fn age_asked<W: World>(
+    world: &W,
+    visit: &Visit,
+    to: &Place,
+) -> Result<Option<Span>, Unavailable> {
+    match to.as_str().strip_prefix("/interaction/") {
+        Some(name) => consent::age_asked(world, &visit.person(), name).await,
+        None => Ok((to.as_str() == super::methods::METHODS).then_some(FRESH)),
     }
 }
 

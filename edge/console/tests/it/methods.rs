@@ -1,7 +1,9 @@
 //! How somebody signs in, changed by themselves: accounts at other providers.
 
+use std::sync::Arc;
+
 use authentication::session::{Acr, Session};
-use env::{Clock, World};
+use env::{Clock, Outbound, Outside, Replying, Unavailable, World};
 use http::StatusCode;
 use monitoring::Event;
 use people::passkeys::{FRESH, account_id};
@@ -10,7 +12,7 @@ use registry::user::Account;
 use testkit::fixture::{files, files_but, story};
 use time::Span;
 
-use crate::tab::House;
+use crate::tab::{House, ask};
 
 const METHODS: &str = "/console/sign-in-methods";
 const COMPANY: &str = "https://login.company.example";
@@ -84,6 +86,46 @@ fn s9_the_last_account_goes_after_a_warning() {
         let again = ada.send(&warned, "last", &[]).await;
         assert_eq!(again.status, StatusCode::FORBIDDEN);
         assert!(again.page().id("failed").is_some() && again.page().id("no-accounts").is_some());
+    });
+}
+
+/// The company, as far as a browser is sent there.
+struct Company;
+
+impl Outside for Company {
+    fn ask<'a>(&'a self, question: &'a Outbound) -> Replying<'a> {
+        let document = serde_json::json!({
+            "issuer": COMPANY, "authorization_endpoint": format!("{COMPANY}/authorize"),
+            "token_endpoint": format!("{COMPANY}/token"), "jwks_uri": format!("{COMPANY}/jwks"),
+            "response_types_supported": ["code"], "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        });
+        let known = question.url == format!("{COMPANY}/.well-known/openid-configuration");
+        let answer = if known { Ok(document.to_string()) } else { Err(&question.url) };
+        let answer = answer.map_err(|url| Unavailable::of("provider", format!("nothing at {url}")));
+        Box::pin(async move { answer })
+    }
+}
+
+/// What a page or a client asks of the age of a sign-in, the company is asked.
+#[test]
+fn openid_3_1_2_1_a_provider_is_asked_how_old_a_sign_in_may_be() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        linked(&house).await;
+        house.world().reach(Arc::new(Company) as _);
+        let mut tab = house.tab();
+        let mut asked = async |path: &str| {
+            let shown = tab.open(path).await;
+            let onward = tab.send(&shown, "provider-company", &[]).await;
+            assert_eq!(onward.status, StatusCode::OK, "{}", onward.body);
+            let rest = onward.body.split_once("max_age=").unwrap().1.to_owned();
+            rest.chars().take_while(char::is_ascii_digit).collect::<String>()
+        };
+        assert_eq!(asked(METHODS).await, FRESH.seconds().to_string());
+        assert_eq!(asked(&ask("invoices.read", "&prompt=login")).await, "0");
+        assert_eq!(asked(&ask("invoices.read", "&max_age=60")).await, "60");
+        assert_eq!(asked(&ask("invoices.read", "")).await, (366 * 86_400).to_string());
     });
 }
 

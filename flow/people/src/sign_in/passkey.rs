@@ -123,6 +123,7 @@ async fn each<W: World>(world: &W, browser: &Browser<'_>, shown: &Shown) -> Ende
             before: facts.rows.get::<Session>(&before)?,
             authenticated,
             upstream: None,
+            is_dated: true,
             now,
         };
         let mut record = entering.record(world, "passkey");

@@ -90,8 +90,14 @@ fn s9_a_code_changes_no_account_and_an_account_no_passkey() {
         let coded = Brought::of(&ada.branch, &house.signed(&here, "ada").await).await;
         let weak = Refusal::TooWeak(TooWeak(Acr::Federated));
         let place = Place::parse("/console").unwrap();
-        let added =
-            upstream::begin(&*world, &house.ceremonies, &here, "company", &place, Some(&coded));
+        let added = upstream::begin(
+            &*world,
+            &house.ceremonies,
+            &here,
+            "company",
+            (&place, None),
+            Some(&coded),
+        );
         let federated = upstream::Refusal::TooWeak(TooWeak(Acr::Federated));
         assert_eq!(added.await.unwrap().err(), Some(federated));
         let passkey = passkeys::begin(&*world, &house.ceremonies, &here, &coded).await.unwrap();

@@ -14,12 +14,12 @@ use monitoring::{Event, Outcome};
 use oauth::form::Form;
 use oauth::pkce::CodeVerifier;
 use oauth::{ClientId, Issuer, SubjectText, TokenId};
-use openid::id_token::{IdToken, IdTokenClaims};
+use openid::id_token::{IdToken, IdTokenClaims, IdTokenRefused};
 use openid::logout::{Ends, LogoutToken};
 use people::browser::{Browser, Place};
 use people::change::{self, Changes};
 use people::end::End;
-use people::passkeys::FRESH;
+use people::passkeys::{self, FRESH};
 use people::sessions;
 use people::sign_in::SignedIn;
 use people::standing::UserAct;
@@ -51,6 +51,10 @@ pub(crate) struct Inner {
     ours: Option<KeySet>,
     codes: BTreeMap<String, Authorized>,
     userinfo: Option<Value>,
+    /// Since when it knows people; now, if it does not say.
+    pub(crate) since: Option<u64>,
+    /// It tells nobody since when.
+    pub(crate) is_silent: bool,
     edit: Option<Edit>,
     pub(crate) forms: Vec<(String, String)>,
     pub(crate) is_down: bool,
@@ -62,6 +66,7 @@ pub(crate) struct Authorized {
     challenge: String,
     redirect_uri: String,
     subject: String,
+    max_age: Option<u64>,
     more: Map<String, Value>,
 }
 
@@ -96,6 +101,12 @@ impl Company {
         claims.sid = Some(format!("sid-of-{}", authorized.subject));
         claims.amr = Some(vec!["hwk".to_owned()]);
         claims.more = authorized.more.clone();
+        // It does as it is asked: people prove it again where that is too long ago.
+        let since = inner
+            .since
+            .filter(|since| authorized.max_age.is_none_or(|most| inner.now <= since + most));
+        let told = NumericDate::from_time(UnixTime::from_seconds(since.unwrap_or(inner.now)));
+        claims.auth_time = authorized.max_age.filter(|_| !inner.is_silent).map(|_| told);
         if let Some(edit) = inner.edit {
             edit(&mut claims);
         }
@@ -219,9 +230,21 @@ impl Branch {
         more: Value,
         signed: Option<&sessions::Signed>,
     ) -> String {
+        self.sent_for(browser, subject, more, (None, signed)).await
+    }
+
+    /// The same for a page that wants a sign-in not older than that.
+    async fn sent_for(
+        &self,
+        browser: &Browser<'_>,
+        subject: &str,
+        more: Value,
+        (max_age, signed): (Option<Span>, Option<&sessions::Signed>),
+    ) -> String {
         let place = Place::parse("/console").unwrap();
         let (world, ceremonies) = (self.house.world(), &self.house.ceremonies);
-        let url = upstream::begin(&*world, ceremonies, browser, "company", &place, signed).await;
+        let to = (&place, max_age);
+        let url = upstream::begin(&*world, ceremonies, browser, "company", to, signed).await;
         let url = url.unwrap().unwrap();
         let (endpoint, query) = url.split_once('?').unwrap();
         assert_eq!(endpoint, format!("{COMPANY}/authorize"));
@@ -237,6 +260,7 @@ impl Branch {
             challenge: get("code_challenge"),
             redirect_uri: get("redirect_uri"),
             subject: subject.to_owned(),
+            max_age: form.get("max_age").map(|most| most.parse().unwrap()),
             more: more.as_object().cloned().unwrap_or_default(),
         };
         let mut inner = self.company.inner.lock().unwrap();
@@ -260,7 +284,17 @@ impl Branch {
         subject: &str,
         more: Value,
     ) -> Result<SignedIn, Refusal> {
-        let query = self.sent(browser, subject, more, None).await;
+        self.sign_in_for(browser, subject, more, None).await
+    }
+
+    pub(crate) async fn sign_in_for(
+        &self,
+        browser: &Browser<'_>,
+        subject: &str,
+        more: Value,
+        max_age: Option<Span>,
+    ) -> Result<SignedIn, Refusal> {
+        let query = self.sent_for(browser, subject, more, (max_age, None)).await;
         match self.back(browser, &query).await.unwrap().into_result()? {
             (Came::In(signed), place) => {
                 assert_eq!(place.as_str(), "/console");
@@ -496,6 +530,56 @@ fn s9_who_is_disabled_is_not_let_in_by_their_company() {
     });
 }
 
+/// `auth_time` is when they proved it there: an old session there is no new proof here, and what is
+/// not said is not known (§2, §3.1.2.1).
+/// req: AUTHN-11 (part)
+#[test]
+fn openid_3_1_2_1_who_signed_in_there_long_ago_did_so_here() {
+    story(|sim| async move {
+        let branch = Branch::open(&sim, "create = true").await;
+        let (house, here) = (&branch.house, browser("a", None));
+        let world = house.world();
+        let now = || world.clock().now();
+        let may_add = async |came: &SignedIn| {
+            let signed = sessions::of_cookie(&*world, came.cookie.expose()).await.unwrap().unwrap();
+            let asked = passkeys::begin(&*world, &house.ceremonies, &here, &signed).await.unwrap();
+            asked.err()
+        };
+        let month = now().minus(Span::from_seconds(30 * 86_400));
+        branch.company.inner.lock().unwrap().since = Some(month.seconds());
+        let old = branch.sign_in(&here, "s-1", known_as("ada")).await.unwrap();
+        let at = old.session.authenticated.at;
+        assert_eq!((at.seconds(), old.session.entered), (month.seconds(), Some(now())));
+        assert_eq!(may_add(&old).await, Some(passkeys::Refusal::NotFresh));
+        assert!(!old.session.proved_since(now()) && old.session.entered_since(now()));
+        // Where it matters they are made to prove it there anew.
+        for most in [Span::ZERO, Span::from_seconds(60)] {
+            let began = now();
+            let new = branch.sign_in_for(&here, "s-1", known_as("ada"), Some(most)).await.unwrap();
+            assert!(new.session.proved_since(began) && new.session.proved_within(most, now()));
+            assert_eq!(may_add(&new).await, None);
+        }
+        // A provider that does not do it is not believed.
+        branch.edit(|claims| {
+            let then = claims.iat.time().minus(Span::from_seconds(3_600));
+            claims.auth_time = Some(NumericDate::from_time(then));
+        });
+        let refused = branch.sign_in_for(&here, "s-1", known_as("ada"), Some(Span::ZERO)).await;
+        let refused = refused.err().unwrap();
+        let is_old = matches!(refused, Refusal::IdToken(IdTokenRefused::SignedInLongAgo { .. }));
+        assert!(is_old, "{refused}");
+        branch.edit(|_| {});
+        // Nor is one that does not say when: they are in, and that is all.
+        branch.company.inner.lock().unwrap().is_silent = true;
+        let dumb = branch.sign_in(&here, "s-1", known_as("ada")).await.unwrap();
+        assert_eq!((dumb.session.undated, may_add(&dumb).await), {
+            (true, Some(passkeys::Refusal::NotFresh))
+        });
+        let refused = branch.sign_in_for(&here, "s-1", known_as("ada"), Some(Span::ZERO)).await;
+        assert_eq!(refused.err(), Some(Refusal::IdToken(IdTokenRefused::NoAuthTime)));
+    });
+}
+
 /// Claims that only the userinfo endpoint tells, and of the same `sub` alone (§5.3.2).
 #[test]
 fn openid_5_3_2_userinfo_counts_for_its_own_subject() {
@@ -542,7 +626,8 @@ fn s9_an_account_is_added_by_its_owner_in_their_session() {
         let late = Span::from_seconds(FRESH.seconds() + 1);
         branch.house.domain.server.clock().forth(late);
         let (place, ceremonies) = (Place::parse("/console").unwrap(), &branch.house.ceremonies);
-        let late = upstream::begin(&*world, ceremonies, &there, "company", &place, Some(&signed));
+        let to = (&place, None);
+        let late = upstream::begin(&*world, ceremonies, &there, "company", to, Some(&signed));
         assert_eq!(late.await.unwrap().err(), Some(Refusal::NotFresh));
     });
 }
