@@ -161,6 +161,7 @@ fn standing(row: &Row) -> Result<Sent, Unavailable> {
             registered: user.registered,
             passkeys: Vec::new(),
             accounts: Vec::new(),
+            left: Vec::new(),
             user_code: None,
         };
         known.encode()

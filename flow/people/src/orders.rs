@@ -189,6 +189,7 @@ fn decide_add(
         registered: now,
         passkeys: Vec::new(),
         accounts: Vec::new(),
+        left: Vec::new(),
         user_code: None,
     })
 }
@@ -347,6 +348,7 @@ fn decide_act(
         roles: BTreeSet::new(),
         passkeys: Vec::new(),
         accounts: Vec::new(),
+        left: Vec::new(),
         user_code: None,
         ..moved
     })

@@ -9,7 +9,7 @@ use env::{
 use jose::TokenHash;
 use monitoring::{Event, Record};
 use registry::UserRecord;
-use registry::user::{Account, PASSKEYS_MAX, Passkey};
+use registry::user::{Account, LEFT_MAX, PASSKEYS_MAX, Passkey};
 use serde_json::{Value, json};
 use time::{Span, UnixTime};
 use webauthn::{
@@ -329,7 +329,12 @@ pub async fn remove<W: World>(
 
 /// What an account is called in addresses and orders: the hash of its issuer and `sub`.
 pub fn account_id(account: &Account) -> String {
-    TokenHash::of(&account_handle(&account.issuer, &account.subject)).to_base64url()
+    id_of(&account_handle(&account.issuer, &account.subject))
+}
+
+/// The same of what the account is found by.
+pub(crate) fn id_of(handle: &str) -> String {
+    TokenHash::of(handle).to_base64url()
 }
 
 /// Takes an account at another provider away, under the same rules.
@@ -348,6 +353,9 @@ pub async fn remove_account<W: World>(
         let removed = user.accounts.remove(at);
         strength::removes_account(&current.session.authenticated, &removed, facts)?;
         leaves_a_way_in(&current.user, &user, facts, warned)?;
+        let all = user.left.len();
+        user.left.drain(..(all + 1).saturating_sub(LEFT_MAX));
+        user.left.push(id.to_owned());
         Ok((user, json!({ "issuer": removed.issuer, "account": id })))
     })
     .await

@@ -37,7 +37,7 @@ use crate::end::{End, Once, commit, commit_once};
 use crate::ending::every;
 use crate::facts::{Basis, basis};
 use crate::issuing;
-use crate::passkeys::is_fresh;
+use crate::passkeys::{account_id, id_of, is_fresh};
 use crate::record::{begin as begin_record, public_id};
 use crate::secrets::session_hash;
 use crate::sessions::Signed;
@@ -373,7 +373,11 @@ async fn find<W: World>(world: &W, proved: &Proved) -> Result<Option<Found>, Una
     if let Some(email) = email(proved).filter(|_| proved.policy.link_by_email) {
         let found = every::<W, UserRecord>(world, Index::Handle, &email_handle(email)).await?;
         let mut found = found.into_iter();
-        if let (Some(one), None) = (found.next(), found.next()) {
+        // Whom they took the account away from it leads to by their own word alone.
+        let left = |one: &Stored<UserRecord>| one.left.contains(&id_of(&handle));
+        if let (Some(one), None) = (found.next(), found.next())
+            && !left(&one)
+        {
             return Ok(Some(Found::ByEmail(one)));
         }
     }
@@ -464,6 +468,7 @@ fn with_account(user: &UserRecord, account: &Account) -> Result<UserRecord, Refu
         return Err(Refusal::TooManyAccounts);
     }
     let mut user = user.clone();
+    user.left.retain(|left| *left != account_id(account));
     user.accounts.push(account.clone());
     Ok(user)
 }
@@ -544,6 +549,7 @@ async fn new_user<W: World>(
         registered: now,
         passkeys: Vec::new(),
         accounts: vec![account],
+        left: Vec::new(),
         user_code: None,
     })
 }

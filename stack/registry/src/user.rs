@@ -22,6 +22,8 @@ pub const NAME_MAX: usize = 64;
 pub const PASSKEYS_MAX: usize = 16;
 /// Accounts at other identity providers that one person signs in by.
 pub const ACCOUNTS_MAX: usize = 8;
+/// Accounts that are known as taken away.
+pub const LEFT_MAX: usize = 64;
 /// Roles of one person.
 pub const ROLES_MAX: usize = 64;
 /// The role of those who run the system.
@@ -119,6 +121,9 @@ pub struct UserRecord {
     /// Their accounts at other identity providers.
     #[serde(default)]
     pub accounts: Vec<Account>,
+    /// Accounts that they took away, by hash, the latest last: an address leads none of them back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
     /// The hash of the code that they gave to clients which may ask for them (CIBA §7.1,
     /// `user_code`), as `pbkdf2-sha256$<rounds>$<salt>$<hash>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,7 +8,7 @@ use people::passkeys::{self, FRESH, Refusal, Warned};
 use people::sessions::{self, Signed};
 use people::sign_in::SignedIn;
 use people::strength::TooWeak;
-use people::upstream;
+use people::upstream::{self, Refusal::NoAccount};
 use registry::UserRecord;
 use registry::user::Passkey;
 use testkit::fixture::story;
@@ -75,6 +75,49 @@ fn s9_an_account_is_removed_by_its_owner_and_signs_nobody_in_afterwards() {
         // Whoever has it there is somebody new here: not Ada.
         let came = ada.branch.sign_in(&browser("b", None), "s-1", known_as("ada")).await.unwrap();
         assert_ne!(came.session.user, "user:ada");
+    });
+}
+
+/// Nor does an address lead it back to her, though policy takes the company's word for addresses:
+/// whoever has it there is nobody here, or somebody new, and the address stays hers.
+/// req: AUTHN-11 (part)
+#[test]
+fn s9_an_account_that_was_removed_does_not_come_back_by_an_address() {
+    story(|sim| async move {
+        for create in [true, false] {
+            let branch =
+                Branch::open(&sim, &format!("create = {create}\nlink_by_email = true")).await;
+            let (mut user, _) = branch.house.add("ada").await;
+            user.email = Some("ada@company.example".to_owned());
+            branch.house.world().store().put(&user);
+            let here = browser("a", None);
+            let come = async |subject: &str| branch.sign_in(&here, subject, known_as("x")).await;
+            let came = come("s-1").await.unwrap();
+            assert_eq!(came.session.user, "user:ada");
+            let signed = Brought::of(&branch, &came).await;
+            let ada = Brought { branch, signed };
+            ada.remove(&ada.id(), Warned::OfTheLast).await.unwrap();
+            let branch = &ada.branch;
+            let come = async |subject: &str| branch.sign_in(&here, subject, known_as("x")).await;
+            match come("s-1").await {
+                Ok(came) => assert!(create && came.session.user == "user:x"),
+                Err(refusal) => assert!(!create && matches!(refusal, NoAccount { .. })),
+            }
+            assert!(branch.user("ada").await.accounts.is_empty());
+            // Another account with her address is another account.
+            assert_eq!(come("s-2").await.unwrap().session.user, "user:ada");
+            if create {
+                continue;
+            }
+            // She adds it again herself: it signs her in, as at first.
+            let came = come("s-2").await.unwrap();
+            let signed = Brought::of(branch, &came).await;
+            let there = browser("a", Some(came.cookie.expose()));
+            let query = branch.sent(&there, "s-1", known_as("x"), Some(&signed)).await;
+            branch.back(&there, &query).await.unwrap().into_result().unwrap();
+            assert_eq!(come("s-1").await.unwrap().session.user, "user:ada");
+            assert!(branch.user("ada").await.left.is_empty());
+        }
     });
 }
 
