@@ -198,7 +198,10 @@ pub async fn finish<W: World>(
         Ok(proved) => settle(world, browser, &proved).await?,
         Err(refusal) => End::Stranger(refusal),
     };
-    if matches!(ended, End::Stranger(_)) {
+    // A `state` that is none of this browser's is no guess, and costs next to nothing: any page may
+    // have its visitors' browsers bring one.
+    let is_try = |why: &Refusal| !matches!(why, Refusal::NotOurs(_) | Refusal::Unknown(_));
+    if matches!(&ended, End::Stranger(why) if is_try(why)) {
         throttle.failed(browser.source, "", now);
     }
     Ok(ended)

@@ -474,6 +474,33 @@ fn rfc9700_4_4_an_answer_counts_in_the_browser_that_began_and_of_the_provider_me
     });
 }
 
+/// Any page can make its visitors' browsers bring answers that nobody began: nobody is kept out by
+/// that. What was begun here and fails counts, for it costs us requests to the provider.
+#[test]
+fn rfc9700_4_7_answers_that_nobody_began_lock_nobody_out() {
+    story(|sim| async move {
+        let branch = Branch::open(&sim, "create = true").await;
+        let (here, image) = (browser("here", None), browser("image", None));
+        let begun = branch.sent(&here, "s-1", known_as("ada"), None).await;
+        for query in ["state=x", "", "error=access_denied&state=x", &begun] {
+            for _ in 0..35 {
+                let refusal = branch.back(&image, query).await.unwrap().into_result().err();
+                assert!(matches!(refusal, Some(Refusal::NotOurs(_))), "{refusal:?}");
+            }
+        }
+        branch.house.add("bob").await;
+        branch.house.signed(&browser("b", None), "bob").await;
+        branch.sign_in(&here, "s-1", known_as("ada")).await.unwrap();
+        let denied = begun.replace("code=", "error=access_denied&x=");
+        let mut ends = Vec::new();
+        for _ in 0..31 {
+            ends.push(branch.back(&here, &denied).await.unwrap().into_result().err().unwrap());
+        }
+        assert_eq!(ends[29], Refusal::Denied("access_denied".to_owned()));
+        assert!(matches!(ends[30], Refusal::TooMany(_)), "{}", ends[30]);
+    });
+}
+
 #[test]
 fn openid_3_1_of_many_answers_one_counts() {
     story(|sim| async move {
