@@ -29,6 +29,11 @@ const WHY: &[(&str, &str)] = &[
     ("again", "The application asks that you sign in again."),
     ("old", "You signed in too long ago for this application."),
     ("stronger", "This application needs you to sign in by a stronger means, such as a passkey."),
+    (
+        "answer",
+        "Nothing was done: this answer needs a stronger sign-in, such as a passkey. Then you are asked \
+         again.",
+    ),
     ("fresh", "Sign in again to change how you sign in."),
     (
         "weak",
