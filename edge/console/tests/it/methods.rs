@@ -89,6 +89,35 @@ fn s9_the_last_account_goes_after_a_warning() {
     });
 }
 
+/// One button ends every session of hers, this one too, and nobody else's.
+#[test]
+fn s9_somebody_signs_out_everywhere() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let (mut here, mut there) = (house.signed("ada").await, house.signed("ada").await);
+        let mut root = house.signed("root").await;
+        let shown = here.get("/console").await;
+        // The form counts in the browser that it was shown in.
+        let theirs = there.send(&shown, "everywhere", &[]).await;
+        assert_eq!(theirs.status, StatusCode::FORBIDDEN);
+        assert_eq!(there.get("/console").await.status, StatusCode::OK);
+        let out = here.send(&shown, "everywhere", &[]).await;
+        assert_eq!(out.status, StatusCode::OK, "{}", out.body);
+        assert!(out.body.contains("signed out in every browser"), "{}", out.body);
+        for tab in [&mut here, &mut there] {
+            assert!(tab.get("/console").await.location().starts_with("/sign-in"));
+        }
+        assert_eq!(root.get("/console").await.status, StatusCode::OK);
+        let ended = house.domain.server.journal().of(Event::SessionEnded);
+        assert_eq!(ended.len(), 2);
+        assert!(ended.iter().all(|one| one.facts["why"] == "signed out everywhere"));
+        // From a page of before nothing more is done.
+        let again = here.send(&shown, "everywhere", &[]).await;
+        assert_eq!(again.status, StatusCode::OK);
+        assert_eq!(house.domain.server.journal().of(Event::SessionEnded).len(), 2);
+    });
+}
+
 /// The company, as far as a browser is sent there.
 struct Company;
 
