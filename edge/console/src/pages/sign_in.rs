@@ -6,7 +6,7 @@ use askama::Template;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use env::{Unavailable, World};
+use env::{Clock, Unavailable, World};
 use http::header::SET_COOKIE;
 use http::{Request, StatusCode};
 use people::browser::Place;
@@ -186,18 +186,21 @@ async fn finish<W: World>(
     match ended.into_result() {
         Ok(signed) => enter(visit, &signed, place(form.one("then")).as_str()),
         Err(refusal) => {
-            let words = words(&refusal);
+            let words = words(shared, &refusal);
             show_to(shared, visit, form, StatusCode::FORBIDDEN, &words).await
         }
     }
 }
 
 /// What somebody is told who was not let in: no more than they know.
-fn words(refusal: &sign_in::Refusal) -> String {
+fn words<W: World>(shared: &Shared<W>, refusal: &sign_in::Refusal) -> String {
     use sign_in::Refusal as Why;
     match refusal {
         Why::Code => "This name and this code do not let anybody in.".to_owned(),
-        Why::TooMany(many) => format!("Too many attempts failed: {many}."),
+        Why::TooMany(many) => {
+            let wait = many.until.since(shared.world.clock().now()).millis().div_ceil(1_000);
+            format!("Too many attempts failed. Try again in {wait} s.")
+        }
         other => format!("You were not let in: {other}."),
     }
 }
@@ -241,7 +244,8 @@ pub(crate) async fn link<W: World>(
         }
         Ok(Err(refusal)) => {
             shared.count(visit.source(), refusal.check());
-            let what = format!("{} Ask whoever gave it to you for a new one.", words(&refusal));
+            let what =
+                format!("{} Ask whoever gave it to you for a new one.", words(&shared, &refusal));
             visit.refusal(StatusCode::FORBIDDEN, "This link lets nobody in", &what)
         }
         Err(_) => page::unavailable(),
@@ -266,7 +270,7 @@ pub(crate) async fn by_link<W: World>(
         Ok(signed) => enter(&visit, &signed, super::methods::METHODS),
         Err(refusal) => {
             shared.count(visit.source(), refusal.check());
-            let what = words(&refusal);
+            let what = words(&shared, &refusal);
             visit.refusal(StatusCode::FORBIDDEN, "This link lets nobody in", &what)
         }
     }

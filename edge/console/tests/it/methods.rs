@@ -89,6 +89,22 @@ fn s9_the_last_account_goes_after_a_warning() {
     });
 }
 
+/// Whoever guessed too often is told once, and how long to wait.
+#[test]
+fn s9_too_many_attempts_are_told_with_the_time_to_wait() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let mut tab = house.tab();
+        let page = tab.get("/sign-in").await;
+        let mut told = String::new();
+        for _ in 0..6 {
+            let wrong = [("user", "ada"), ("code", "0000-0000-0000")];
+            told = tab.send(&page, "by-code", &wrong).await.page().text("failed");
+        }
+        assert_eq!(told, "Too many attempts failed. Try again in 30 s.");
+    });
+}
+
 /// One button ends every session of hers, this one too, and nobody else's.
 #[test]
 fn s9_somebody_signs_out_everywhere() {
