@@ -83,6 +83,7 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
         .route("/sign-in/upstream/{name}/begin", post(sign_in::to_provider::<W>))
         .route("/sign-in/upstream/{name}", get(sign_in::by_provider::<W>))
         .route(visit::SIGN_OUT, post(leave::sign_out::<W>))
+        .route(leave::EVERYWHERE, post(leave::everywhere::<W>))
         .route(leave::END_SESSION, get(leave::asked::<W>).post(leave::post::<W>))
         .route(leave::CONFIRM, post(leave::answered::<W>))
         .route(acting::START, get(acting::show::<W>))

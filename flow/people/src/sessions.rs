@@ -36,7 +36,7 @@ impl Signed {
         // OpenID Connect Core 1.0 §3.1.2.1: "If the elapsed time is greater than this value, the OP
         // MUST attempt to actively re-authenticate the End-User."
         acr.is_none_or(|wanted| authenticated.acr.satisfies(wanted))
-            && max_age.is_none_or(|most| now <= authenticated.at.plus(most))
+            && max_age.is_none_or(|most| self.session.proved_within(most, now))
     }
 }
 

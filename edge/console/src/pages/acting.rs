@@ -24,6 +24,7 @@ use time::UnixTime;
 use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
+use crate::pages::leave::EVERYWHERE;
 use crate::visit::Visit;
 use crate::words::moment;
 
@@ -48,6 +49,7 @@ struct Page<'a> {
     live: Vec<Group>,
     over: Vec<Over>,
     sessions: Vec<Row>,
+    everywhere: String,
 }
 
 /// What one client may do, by all that it was given.
@@ -129,6 +131,7 @@ pub(crate) async fn show<W: World>(
                 }
             })
             .collect(),
+        everywhere: visit.browser.form_value(EVERYWHERE),
     };
     visit.answer(page::show(StatusCode::OK, &shown))
 }

@@ -434,8 +434,20 @@ async fn said<W: World>(
                 let frame = visit.frame("Denied", "approvals");
                 visit.answer(page::done_in(frame, "It will not be done."))
             }
+            Err(Refusal::NotAllowed(NotAllowed::TooWeak { .. })) => {
+                visit.to_sign_in_for(&back_to(id, user_code), "answer")
+            }
             Err(refusal) => not_done(visit, &refusal),
         },
+    }
+}
+
+/// Where the question is that was answered: of a device by its code, if that came with it.
+fn back_to(id: &str, user_code: Option<&str>) -> String {
+    match user_code.map(UserCode::parse) {
+        Some(Ok(code)) => format!("{DEVICE}?user_code={}", code.expose()),
+        Some(Err(_)) => DEVICE.to_owned(),
+        None => format!("{LIST}/{id}"),
     }
 }
 

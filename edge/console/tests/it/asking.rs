@@ -3,6 +3,7 @@
 use approval::{Answered, Approval, State};
 use approve::caller::Call;
 use approve::{ciba, device};
+use authentication::session::Acr;
 use env::World;
 use http::StatusCode;
 use oauth::TokenText;
@@ -136,6 +137,50 @@ fn s10_6_what_is_over_says_when_and_what_came_of_it() {
             let over = over.text(&format!("over-{}", found.id));
             assert!(over.contains(told), "{told}: {over}");
         }
+    });
+}
+
+/// Whoever signed in too weakly for an answer is led to where they sign in, and back to the question.
+/// req: AUTHZ-18 (part)
+#[test]
+fn rfc9470_4_an_answer_that_needs_a_stronger_sign_in_leads_to_it() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let grants = [GrantType::Ciba, GrantType::DeviceCode];
+        let client = house.domain.client(&grants, false);
+        let mut ada = house.signed("ada").await;
+        let world = house.world();
+        let asking = call(&house, &client, "&login_hint=ada&binding_message=Order+7");
+        let asked = ciba::authorize(&*world, &Throttle::default(), &asking).await.unwrap();
+        asked.into_result().unwrap();
+        let mut found = (*world.store().every::<Approval>()[0]).clone();
+        found.acr = Some(Acr::Passkey);
+        let found = found.sealed();
+        world.store().put(&found);
+        let place = format!("/console/approvals/{}", found.id);
+        let question = ada.get(&place).await;
+        let weak = ada.send(&question, "answer", &[("answer", "allow")]).await;
+        let sign_in = weak.location().to_owned();
+        assert_eq!(sign_in, format!("/sign-in?then={}&why=answer", place.replace('/', "%2F")));
+        assert_eq!(state(&house), State::Pending);
+        let page = ada.get(&sign_in).await.page();
+        assert!(page.text("why").starts_with("Nothing was done"), "{}", page.text("why"));
+        assert!(page.fields("by-code").contains(&("then".to_owned(), place.clone())));
+        // Whoever says no needs no more than they have.
+        let denied = ada.send(&question, "answer", &[("answer", "deny")]).await;
+        assert_eq!((denied.status, state(&house)), (StatusCode::OK, State::Denied));
+        // By the code of a device: back to that code.
+        let asked = device::authorize(&*world, &call(&house, &client, "")).await.unwrap();
+        let code = asked.into_result().unwrap().user_code;
+        let all = world.store().every::<Approval>();
+        let mut found = (**all.iter().find(|one| one.id != found.id).unwrap()).clone();
+        found.acr = Some(Acr::Passkey);
+        world.store().put(&found.sealed());
+        let typed = ada.get("/device").await;
+        let question = ada.send(&typed, "device", &[("user_code", &code)]).await;
+        let weak = ada.send(&question, "answer", &[("answer", "allow")]).await;
+        let to = format!("/sign-in?then=%2Fdevice%3Fuser_code%3D{code}&why=answer");
+        assert_eq!(weak.location(), to);
     });
 }
 
