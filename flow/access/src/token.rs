@@ -152,6 +152,8 @@ impl Refusal {
 pub enum End {
     /// The client is known: decided, and recorded.
     Decided(Recorded<Result<TokenResponse, Refusal>>),
+    /// The client proved nothing but its name, and brought nothing that is ours: count it.
+    Unproved(Refusal),
     /// Nobody proved anything: count it.
     Stranger(ClientRefusal),
 }
@@ -261,11 +263,24 @@ async fn attempt<W: World>(
         }
         Err(refused) => no(refused),
     };
+    let verdict = match verdict {
+        // docs/design.md §2, idea 3: who says the name of a public client, and a code that is none,
+        // is a stranger.
+        (Err(no), _) if asked.caller.method() == Method::None && is_of_nobody(&record) => {
+            return Ok(Tried::Done(End::Unproved(no.refusal)));
+        }
+        verdict => verdict,
+    };
     if let Some(early) = Early::of(&verdict, &asked, &facts).filter(|_| held.is_none()) {
         return Ok(Tried::Early(early));
     }
     let end = finish(world, &facts, &asked, verdict, (record, spent)).await?;
     Ok(end.map_or(Tried::Overtaken, Tried::Done))
+}
+
+/// Whether nothing was brought that is ours, or the word of somebody whom we believe.
+const fn is_of_nobody(record: &Record) -> bool {
+    record.root.is_none() && record.subject.is_none()
 }
 
 /// Makes what was decided, and commits it; `None` when another commit came first.

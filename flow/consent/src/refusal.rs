@@ -40,6 +40,12 @@ pub enum PageFault {
     /// A client that nobody here let in, and nobody is signed in (RFC 9700 §4.11.2).
     #[error("{0}; the application registered itself, and is told nothing before you sign in")]
     Stranger(Box<Refusal>),
+    /// More begins here than may: of this source or person, or over all.
+    #[error("too many requests begin here; the next may in {wait} s")]
+    TooMany {
+        /// After how many seconds the next may.
+        wait: u64,
+    },
     /// The request is longer than is stored.
     #[error("the request has {length} bytes, more than {max}")]
     TooLong {
@@ -75,6 +81,7 @@ impl PageFault {
             Self::Object(_) => ErrorCode::InvalidRequestObject,
             Self::Stranger(refusal) => refusal.code(),
             Self::Pushed(_) => ErrorCode::InvalidRequestUri,
+            Self::TooMany { .. } => ErrorCode::TemporarilyUnavailable,
             Self::Form(_) | Self::Parameter(_) | Self::Redirect(_) | Self::TooLong { .. } => {
                 ErrorCode::InvalidRequest
             }
@@ -92,6 +99,7 @@ impl PageFault {
             Self::Object(_) => "authorize::Object",
             Self::Redirect(_) => "authorize::Redirect",
             Self::TooLong { .. } => "authorize::TooLong",
+            Self::TooMany { .. } => "authorize::TooMany",
             Self::Stranger(_) => "authorize::Stranger",
         }
     }

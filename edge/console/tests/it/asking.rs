@@ -2,6 +2,7 @@
 
 use approval::{Approval, State};
 use approve::caller::Call;
+use approve::shares::Shares;
 use approve::{ciba, device};
 use env::World;
 use http::StatusCode;
@@ -96,7 +97,10 @@ fn s10_6_nobody_vouches_for_the_name_of_who_registered_itself() {
     story(|sim| async move {
         let house = House::open(&sim).await;
         let client = house.domain.client(&[GrantType::DeviceCode], false);
-        let asked = device::authorize(&*house.world(), &call(&house, &client, "")).await.unwrap();
+        let asked =
+            device::authorize(&*house.world(), &Shares::default(), &call(&house, &client, ""))
+                .await
+                .unwrap();
         let code = asked.into_result().unwrap().user_code;
         let world = house.world();
         let found = (*world.store().every::<Approval>()[0]).clone();
@@ -133,7 +137,10 @@ fn rfc8628_3_3_a_code_is_typed_shown_and_confirmed() {
     story(|sim| async move {
         let house = House::open(&sim).await;
         let client = house.domain.client(&[GrantType::DeviceCode], false);
-        let asked = device::authorize(&*house.world(), &call(&house, &client, "")).await.unwrap();
+        let asked =
+            device::authorize(&*house.world(), &Shares::default(), &call(&house, &client, ""))
+                .await
+                .unwrap();
         let asked = asked.into_result().unwrap();
         let mut stranger = house.tab();
         let to = format!("/device?user_code={}", asked.user_code);

@@ -6,6 +6,7 @@ use approve::caller::Call;
 use approve::ciba;
 use authorization::granted::GrantRecord;
 use authorization::interaction::Interaction;
+use basis::shares::BEGUN_OF_SOURCE;
 use env::World;
 use http::{Request, StatusCode};
 use oauth::TokenText;
@@ -335,5 +336,22 @@ fn rfc9110_9_2_1_a_look_begins_nothing() {
         assert!(house.world().store().every::<Interaction>().is_empty());
         assert_eq!(tab.request(head("/end-session")).await.status, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(tab.get("/console").await.status, StatusCode::OK);
+    });
+}
+
+/// RFC 6585 §4.
+#[test]
+fn s2_a_browser_that_begins_too_often_is_told_when_to_come_again() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let mut tab = house.tab();
+        let asked = ask("invoices.read", "");
+        for _ in 0..BEGUN_OF_SOURCE.burst {
+            tab.get(&asked).await.location();
+        }
+        let answer = tab.get(&asked).await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.headers["retry-after"], "2");
+        assert!(answer.page().text("notice").contains("in 2 s"), "{}", answer.body);
     });
 }

@@ -58,7 +58,9 @@ pub(crate) async fn push(house: &House, key: &PrivateKey, jti: &str, body: &str)
         certificates: Vec::new(),
         source: "192.0.2.1".to_owned(),
     };
-    push::push(&*house.world(), asker, Form::parse(body.as_bytes()).unwrap()).await.unwrap()
+    push::push(&*house.world(), &house.shares, asker, Form::parse(body.as_bytes()).unwrap())
+        .await
+        .unwrap()
 }
 
 /// A request that is pushed with a DPoP proof.
@@ -78,7 +80,9 @@ pub(crate) async fn push_with(
         certificates: Vec::new(),
         source: "192.0.2.1".to_owned(),
     };
-    push::push(&*house.world(), asker, Form::parse(body.as_bytes()).unwrap()).await.unwrap()
+    push::push(&*house.world(), &house.shares, asker, Form::parse(body.as_bytes()).unwrap())
+        .await
+        .unwrap()
 }
 
 /// RFC 9449 §10.1: the proof stands for `dpop_jkt`; where both are there, both say the same.
@@ -94,7 +98,7 @@ fn rfc9449_10_1_a_proof_stands_for_the_key_of_the_request() {
         let proof = |of: &DpopKey| of.proof(("POST", &url), None, None, house.domain.now());
         let refusal = |end: End| match end {
             End::Decided(recorded) => recorded.into_value().err().map(|refusal| refusal.check()),
-            End::Stranger(refusal) => panic!("{refusal}"),
+            other => panic!("{other:?}"),
         };
         let plain = invoices("invoices.read");
         let stored = || {
@@ -123,14 +127,14 @@ fn rfc9449_10_1_a_proof_stands_for_the_key_of_the_request() {
 pub(crate) fn kept(end: End) -> PushedResponse {
     match end {
         End::Decided(recorded) => recorded.into_value().unwrap(),
-        End::Stranger(refusal) => panic!("{refusal}"),
+        other => panic!("{other:?}"),
     }
 }
 
 pub(crate) fn refused(end: End) -> push::Refusal {
     match end {
         End::Decided(recorded) => recorded.into_value().unwrap_err(),
-        End::Stranger(refusal) => panic!("{refusal}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -226,3 +226,42 @@ fn s10_3_1_a_client_with_published_keys_gets_what_was_allowed_and_nobody_else_do
         assert_eq!(all.iter().filter(|one| one.metadata.jwks_uri() == Some(KEYS)).count(), 2);
     });
 }
+
+/// Defect: each code that was none, of whoever said the name of a public client, was a record.
+#[test]
+fn s2_a_code_that_is_none_is_counted_not_recorded() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        house.client(|client| {
+            let metadata = json!({
+                "client_name": "Books", "redirect_uris": [BACK],
+                "token_endpoint_auth_method": "none",
+                "grant_types": ["authorization_code", "refresh_token"],
+            });
+            let metadata = registry::Metadata::new(metadata.as_object().unwrap()).unwrap();
+            *client = client.with_metadata(metadata);
+        });
+        let code = allowed(&house, &wants(CLIENT, "invoices", "invoices.read")).await;
+        let records = house.domain.server.journal().len();
+        for request in [
+            redeems(&format!("{}x", &code[..code.len() - 1])),
+            refresh_request("aims_rt_none", &format!("{GATEWAY}/invoices"), ""),
+            testkit::fixture::credentials("https://a.example", "x"),
+        ] {
+            let call = public(&house, CLIENT, request);
+            let end = flow::token::answer(&*house.world(), call).await.unwrap();
+            assert!(matches!(end, flow::token::End::Unproved(_)), "{end:?}");
+        }
+        assert_eq!(house.domain.server.journal().len(), records);
+        // Who brings what is ours is recorded, whatever comes of it.
+        let mut wrong = redeems(&code);
+        if let TokenRequest::AuthorizationCode(one) = &mut wrong {
+            one.redirect_uri = None;
+        }
+        let end =
+            flow::token::answer(&*house.world(), public(&house, CLIENT, wrong)).await.unwrap();
+        let flow::token::End::Decided(recorded) = end else { panic!("{end:?}") };
+        assert!(recorded.into_value().is_err());
+        assert_eq!(house.domain.server.journal().len(), records + 1);
+    });
+}
