@@ -77,8 +77,8 @@ impl Browser {
         format!("{}{}", self.tag(action, ""), self.tag(action, self.whom_of(action)))
     }
 
-    /// Whom a form is shown to. Whoever signs in may be anybody; what a client asks is shown anew to
-    /// who did not see it (`consent::Settled::Changed`), which is better than a refusal.
+    /// Whom a form is shown to. Whoever signs in may be anybody; what a client asks is shown anew
+    /// to who did not see it (`consent::Settled::Changed`), which is better than a refusal.
     fn whom_of(&self, action: &str) -> &str {
         let anybody = ["/sign-in", "/interaction/"].iter().any(|one| action.starts_with(one));
         if anybody { "" } else { &self.whom }

@@ -43,7 +43,7 @@ use crate::record::{begin, single_use};
 use crate::turns::{TRIES_MAX, overtaken, pause, settled};
 use brought::{Brought, Waiting};
 use describe::{
-    circumstances, conclude, describe_brought, describe_caller, describe_proposal, refuse,
+    circumstances, conclude, describe_brought, describe_caller, describe_proposal, refuse, unproved,
 };
 use hold::Early;
 use made::Made;
@@ -263,24 +263,15 @@ async fn attempt<W: World>(
         }
         Err(refused) => no(refused),
     };
-    let verdict = match verdict {
-        // docs/design.md §2, idea 3: who says the name of a public client, and a code that is none,
-        // is a stranger.
-        (Err(no), _) if asked.caller.method() == Method::None && is_of_nobody(&record) => {
-            return Ok(Tried::Done(End::Unproved(no.refusal)));
-        }
-        verdict => verdict,
+    let verdict = match unproved(verdict, &asked, &record) {
+        Ok(verdict) => verdict,
+        Err(refusal) => return Ok(Tried::Done(End::Unproved(refusal))),
     };
     if let Some(early) = Early::of(&verdict, &asked, &facts).filter(|_| held.is_none()) {
         return Ok(Tried::Early(early));
     }
     let end = finish(world, &facts, &asked, verdict, (record, spent)).await?;
     Ok(end.map_or(Tried::Overtaken, Tried::Done))
-}
-
-/// Whether nothing was brought that is ours, or the word of somebody whom we believe.
-const fn is_of_nobody(record: &Record) -> bool {
-    record.root.is_none() && record.subject.is_none()
 }
 
 /// Makes what was decided, and commits it; `None` when another commit came first.

@@ -30,7 +30,7 @@ pub(crate) struct House {
     pub(crate) domain: Domain,
     pub(crate) client: Client,
     pub(crate) throttle: Throttle,
-    pub(crate) shares: Shares,
+    pub(crate) shares: Box<Shares>,
 }
 
 pub(crate) fn browser<'a>(name: &'a str, session: Option<&'a str>) -> Browser<'a> {
@@ -61,8 +61,7 @@ impl House {
     pub(crate) async fn with(sim: &Sim, files: Files) -> Self {
         let domain = Domain::start_with(sim, files).await;
         let client = domain.client(&[GrantType::DeviceCode, GrantType::Ciba], false);
-        let house =
-            Self { domain, client, throttle: Throttle::default(), shares: Shares::default() };
+        let house = Self { domain, client, throttle: Throttle::default(), shares: Box::default() };
         for text in ["ada", "bob"] {
             let new = NewUser {
                 name: name(text),

@@ -227,7 +227,7 @@ impl Office {
             let world = self.house.world();
             let scope = format!("scope=openid+notices.read&resource={NOTICES}");
             let call = self.asking(&by, "/device_authorization", &scope);
-            let asked = device::authorize(&*world, &Shares::default(), &call)
+            let asked = device::authorize(&*world, &Box::<Shares>::default(), &call)
                 .await
                 .unwrap()
                 .into_result()

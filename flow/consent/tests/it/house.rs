@@ -25,7 +25,7 @@ pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 pub(crate) struct House {
     pub(crate) domain: Domain,
-    pub(crate) shares: Shares,
+    pub(crate) shares: Box<Shares>,
 }
 
 /// A browser of that name.
@@ -53,7 +53,7 @@ impl House {
 
     pub(crate) async fn with(sim: &Sim, files: Files) -> Self {
         let domain = Domain::start_with(sim, files).await;
-        let house = Self { domain, shares: Shares::default() };
+        let house = Self { domain, shares: Box::default() };
         house.client(|_| {});
         house.add("ada").await;
         house
