@@ -106,11 +106,7 @@ pub async fn begin<W: World>(
         Err(fault) => return Ok(Begun::Page(fault)),
     };
     let signed = signed(world, browser).await?;
-    let posed = match pose(&facts, world.site(), client, &by, &form) {
-        Ok(posed) => pose::handed(world, posed).await?,
-        refused => refused,
-    };
-    let posed = match posed {
+    let posed = match posed(world, &facts, client, (&by, &form), now).await? {
         Ok(posed) => posed,
         Err(Unposed::Page(fault)) => return Ok(Begun::Page(fault)),
         Err(Unposed::Client(to, refusal)) => {
@@ -125,7 +121,7 @@ pub async fn begin<W: World>(
         Err(fault) => return Ok(Begun::Page(fault)),
     };
     let pushed = match &by {
-        CameBy::Pushed { hash, .. } => facts.rows.get::<Pushed>(hash)?,
+        CameBy::Pushed { hash, .. } => facts.rows.get(hash)?,
         CameBy::Parameters | CameBy::Object => None,
     };
     let name = interaction::name(&world.entropy().secret());
@@ -150,6 +146,29 @@ pub async fn begin<W: World>(
     }
     store(world, &begun, pushed).await?;
     Ok(Begun::Interaction(name))
+}
+
+/// The question, if it can be put, for somebody who can be told: a stranger hears at once that it
+/// cannot, and nothing of it is kept or recorded.
+async fn posed<W: World>(
+    world: &W,
+    facts: &Basis,
+    client: Client,
+    (by, form): (&CameBy, &Form),
+    now: UnixTime,
+) -> Result<Result<Posed, Unposed>, Unavailable> {
+    let posed = match pose(facts, world.site(), client, by, form) {
+        Ok(posed) => posed,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let posed = match pose::handed(world, posed).await? {
+        Ok(posed) => posed,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    Ok(match crate::interaction::named(world, &posed, now).await? {
+        Ok(_) => Ok(posed),
+        Err(refusal) => Err(Unposed::Client(Box::new((posed.client, posed.to)), refusal)),
+    })
 }
 
 /// What is kept of a request: what is read, and no more than its bound.

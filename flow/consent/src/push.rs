@@ -5,7 +5,7 @@ use access::documents;
 use access::token::asker::Asker;
 use access::token::client::{self as proof, ClientRefusal};
 use access::token::{dpop_algorithm, shown_key};
-use authentication::{Method, private_key_jwt};
+use authentication::{Method, Once, private_key_jwt};
 use authorization::interaction::{
     CameBy, PARAMETERS_BYTES_MAX, PUSHED_LIFE, Pushed, UNPROVED_BYTES_MAX,
 };
@@ -157,11 +157,7 @@ pub async fn push<W: World>(
     record.proof = Some(proved.caller.method().name().to_owned());
     record.policy = Some(facts.version());
     let mut change = Change::default();
-    if let Some(once) = &proved.once {
-        let (use_, used) = single_use(&once.space, &once.value, once.until);
-        change.uses.push(use_);
-        record.used.push(used);
-    }
+    proved.once.as_ref().map(|once| spend(once, &mut change, &mut record));
     let shown = shown_key(world, &facts, &asker.dpop, &asker.path, now).await?;
     let mut key = None;
     let kept = match shown {
@@ -170,12 +166,7 @@ pub async fn push<W: World>(
             // Where it proved the client, it is spent already.
             let spent = proved.caller.method() == Method::AttestationDpop;
             let once = shown.as_ref().filter(|_| !spent).map(|(_, once)| once);
-            if let Some(once) = once {
-                let (use_, used) = single_use(&once.space, &once.value, once.until);
-                key = Some(use_.hash);
-                change.uses.push(use_);
-                record.used.push(used);
-            }
+            key = once.map(|once| spend(once, &mut change, &mut record));
             let proof = shown.map(|(key, _)| (key, dpop_algorithm(&asker.dpop)));
             let bytes_max = if unproved { UNPROVED_BYTES_MAX } else { PARAMETERS_BYTES_MAX };
             keep(world, (&id, &asker.source), (&form, bytes_max), proof, now).await?
@@ -188,19 +179,7 @@ pub async fn push<W: World>(
     if let (Err(refusal), true) = (&kept, unproved) {
         return Ok(End::Unproved(Err(refusal.clone())));
     }
-    let decided = match kept {
-        Ok(pushed) => {
-            record.outcome = Outcome::Permitted;
-            let uri = RequestUri::of_random(&world.entropy().secret());
-            let row = Pushed { hash: pushed_hash(uri.as_str()), ..pushed };
-            change.writes.push(Write::put(&row, Expect::Absent));
-            Ok(PushedResponse { request_uri: uri, expires_in: PUSHED_LIFE.seconds() })
-        }
-        Err(refusal) => {
-            refused(&mut record, refusal.check(), &refusal.evidence(), None);
-            Err(refusal)
-        }
-    };
+    let decided = put(world, kept, &mut change, &mut record);
     if !unproved {
         change.records.push(record);
     }
@@ -217,6 +196,37 @@ pub async fn push<W: World>(
         }
         Err(CommitFault::Conflict(_)) => Err(overtaken()),
         Err(CommitFault::Unavailable(why)) => Err(why),
+    }
+}
+
+/// What serves once is used up: its hash.
+fn spend(once: &Once, change: &mut Change, record: &mut Record) -> [u8; 32] {
+    let (use_, used) = single_use(&once.space, &once.value, once.until);
+    let hash = use_.hash;
+    change.uses.push(use_);
+    record.used.push(used);
+    hash
+}
+
+/// Keeps it, and says so in the record; or says why not.
+fn put<W: World>(
+    world: &W,
+    kept: Result<Pushed, Refusal>,
+    change: &mut Change,
+    record: &mut Record,
+) -> Result<PushedResponse, Refusal> {
+    match kept {
+        Ok(pushed) => {
+            record.outcome = Outcome::Permitted;
+            let uri = RequestUri::of_random(&world.entropy().secret());
+            let row = Pushed { hash: pushed_hash(uri.as_str()), ..pushed };
+            change.writes.push(Write::put(&row, Expect::Absent));
+            Ok(PushedResponse { request_uri: uri, expires_in: PUSHED_LIFE.seconds() })
+        }
+        Err(refusal) => {
+            refused(record, refusal.check(), &refusal.evidence(), None);
+            Err(refusal)
+        }
     }
 }
 
@@ -305,8 +315,8 @@ async fn keep<W: World>(
         return Ok(Err(PageFault::TooLong { length, max }.into()));
     }
     let (client_id, until) = (id.to_owned(), now.plus(PUSHED_LIFE));
-    let (hash, begun, used) = (String::new(), None, None);
-    Ok(Ok(Pushed { hash, client_id, parameters, signed, until, begun, used }))
+    let (hash, begun, used, refused) = (String::new(), None, None, false);
+    Ok(Ok(Pushed { hash, client_id, parameters, signed, until, begun, used, refused }))
 }
 
 /// RFC 9449 §10.1: "the DPoP proof is sent in the DPoP header [...] If both mechanisms are used at

@@ -127,6 +127,9 @@ pub enum Refusal {
         "the user would have to be asked, and `prompt` is `none` (OpenID Connect Core 1.0 §3.1.2.1)"
     )]
     ConsentRequired,
+    /// Whom the `id_token_hint` means cannot be told.
+    #[error("`id_token_hint` names nobody: {0} (OpenID Connect Core 1.0 §3.1.2.1)")]
+    Hint(String),
     /// Nobody can sign in so.
     #[error("nobody can authenticate by any of `{0}` here (RFC 9470 §5)")]
     NoSuchAcr(String),
@@ -155,7 +158,7 @@ impl Refusal {
             // RFC 6749 §4.1.2.1: "unauthorized_client: The client is not authorized to request an
             // authorization code using this method."
             Self::NoCodeGrant => ErrorCode::UnauthorizedClient,
-            Self::LoginRequired => ErrorCode::LoginRequired,
+            Self::LoginRequired | Self::Hint(_) => ErrorCode::LoginRequired,
             Self::ConsentRequired => ErrorCode::ConsentRequired,
             Self::NoSuchAcr(_) | Self::TooWeak { .. } => ErrorCode::UnmetAuthenticationRequirements,
             // RFC 6749 §4.1.2.1: "access_denied: The resource owner or authorization server denied
@@ -171,6 +174,7 @@ impl Refusal {
             Self::Profile(unmet) => unmet.check(),
             Self::NoCodeGrant => "authorize::NoCodeGrant",
             Self::LoginRequired => "authorize::LoginRequired",
+            Self::Hint(_) => "authorize::Hint",
             Self::ConsentRequired => "authorize::ConsentRequired",
             Self::NoSuchAcr(_) => "authorize::NoSuchAcr",
             Self::TooWeak { .. } => "authorize::TooWeak",

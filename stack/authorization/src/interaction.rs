@@ -73,6 +73,9 @@ pub struct Pushed {
     /// When it was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<UnixTime>,
+    /// Whether the answer was no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
 }
 
 impl std::fmt::Debug for Pushed {
@@ -116,8 +119,8 @@ impl Pushed {
 
     /// The same, used up.
     #[must_use]
-    pub fn after_use(&self, now: UnixTime) -> Self {
-        Self { used: Some(now), ..self.clone() }
+    pub fn after_use(&self, now: UnixTime, allowed: bool) -> Self {
+        Self { used: Some(now), refused: !allowed, ..self.clone() }
     }
 }
 
@@ -259,6 +262,7 @@ mod tests {
             until: NOW.plus(PUSHED_LIFE),
             begun: None,
             used: None,
+            refused: false,
         };
         let until = pushed.until;
         assert_eq!(pushed.admits("client-1", NOW), Ok(()));
@@ -269,7 +273,7 @@ mod tests {
         assert!(begun.kept_until() > until.plus(INTERACTION_LIFE));
         assert_eq!(begun.after_begin(NOW), None);
         assert_eq!(pushed.kept_until(), until.plus(UNBEGUN_KEPT));
-        let used = pushed.after_use(NOW);
+        let used = pushed.after_use(NOW, true);
         assert_eq!(used.admits("client-1", NOW), Err(PushedRefusal::Used { at: NOW }));
         assert!(!format!("{pushed:?}").contains("secret"));
     }

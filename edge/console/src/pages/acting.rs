@@ -255,13 +255,14 @@ pub(crate) async fn end_grant<W: World>(
     let Ok(all) = acting::of_user(world, user).await else { return page::unavailable() };
     let now: UnixTime = world.clock().now();
     // Nobody ends what acts for somebody else.
-    if !all.iter().any(|one| one.grant.id == id && one.grant.is_live(now).is_ok()) {
+    let live = |one: &&Acting| one.grant.id == id && one.grant.is_live(now).is_ok();
+    let Some(one) = all.iter().find(live) else {
         shared.count(visit.source(), "console::NoGrant");
         let what = "Perhaps it ended meanwhile. Nothing was done.";
         return visit.refusal(StatusCode::NOT_FOUND, "Nothing of that name acts for you", what);
-    }
+    };
     let ending = Ending::by(user, "ended by its user");
-    match ends::end_grant(world, &id, ending).await {
+    match ends::end_application(world, &one.grant, ending).await {
         Ok(_) => visit.answer(page::see_other(&format!("{START}?done=grant"))),
         Err(_) => page::unavailable(),
     }

@@ -63,6 +63,7 @@ async fn begun<S: Store>(server: &Server<S>) -> (String, RequestUri) {
         until: T0.plus(Span::from_seconds(90)),
         begun: None,
         used: None,
+        refused: false,
     };
     let writes = vec![Write::put(&client, Expect::Absent), Write::put(&pushed, Expect::Absent)];
     let change = Change { writes, uses: Vec::new(), records: vec![record("client")] };

@@ -174,6 +174,39 @@ fn rfc9126_4_a_pushed_request_serves_once() {
     });
 }
 
+/// Defect: after a no in one tab the other said that something was allowed.
+#[test]
+fn rfc9126_7_3_what_was_refused_in_one_tab_is_refused_in_the_other() {
+    story(|sim| async move {
+        let key = key();
+        let house = open(&sim, &key).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        let pushed = kept(push(&house, &key, "j1", &invoices("invoices.read")).await);
+        let query = by_reference(&pushed);
+        let (one, two) = (house.begun(&here, &query).await, house.begun(&here, &query).await);
+        let asking = house.asking(&here, &one).await;
+        // Both at once: one is heard, and both say the same.
+        let settled = sim
+            .all(vec![
+                boxed(house.answer(&here, &one, None, asking.seen())),
+                boxed(house.answer(&here, &two, None, asking.seen())),
+            ])
+            .await;
+        let over = settled.iter().filter(|one| matches!(one, Settled::Over(_))).count();
+        assert_eq!(over, 1, "{settled:?}");
+        for one in &settled {
+            let said = !matches!(one, Settled::Over(Over::Answered { allowed: true, .. }));
+            assert!(said, "{one:?}");
+        }
+        for name in [one, two] {
+            let shown = house.show(&here, &name).await;
+            let Shown::Over(Over::Answered { allowed, .. }) = shown else { panic!("{shown:?}") };
+            assert!(!allowed);
+        }
+    });
+}
+
 #[test]
 fn rfc9126_2_2_a_reference_is_of_one_client_and_ends() {
     story(|sim| async move {
