@@ -8,6 +8,7 @@ use std::time::Instant;
 use approval::ticket::Kind;
 use approval::{Approval, Ticket};
 use approve::answer::{self, Said};
+use approve::shares::Shares;
 use approve::{ciba, device};
 use consent::{Begun, Settled, Shown};
 use env::{Change, Entropy, Expect, Key, Store, World, Write};
@@ -299,7 +300,8 @@ impl Desk {
             let (server, people) = (Arc::clone(&server), Arc::clone(&people));
             let (pool, throttle) = (Arc::clone(&answered), Arc::clone(&throttle));
             async move {
-                let asked = device::authorize(&*server, &call).await.map_err(text)?;
+                let asked =
+                    device::authorize(&*server, &Shares::default(), &call).await.map_err(text)?;
                 let asked = asked.into_result().map_err(text)?;
                 let person = people.get(at % PEOPLE).ok_or("nobody")?;
                 let here = browser(&person.cookie);
@@ -532,6 +534,7 @@ async fn people_of(server: &Arc<ServerWorld>) -> Result<Vec<Person>, Failure> {
 async fn refreshed(server: &Arc<ServerWorld>, call: Call) -> Result<String, Failure> {
     match flow::token::answer(&**server, call).await? {
         End::Stranger(refusal) => Err(refusal.to_string().into()),
+        End::Unproved(refusal) => Err(refusal.to_string().into()),
         End::Decided(recorded) => {
             let response = recorded.into_value().map_err(text)?;
             Ok(response.refresh_token.ok_or("no refresh token")?)
@@ -566,7 +569,9 @@ async fn consented(
     query: &str,
     here: &Browser<'_>,
 ) -> Result<(), String> {
-    let begun = consent::begin(&**server, here, query.as_bytes()).await.map_err(text)?;
+    let begun = consent::begin(&**server, &Shares::default(), here, query.as_bytes())
+        .await
+        .map_err(text)?;
     let Begun::Interaction(name) = begun else { return Err(format!("{begun:?}")) };
     let shown = consent::show(&**server, here, &name).await.map_err(text)?;
     let Shown::Ask(asking, _) = shown else { return Err(format!("{shown:?}")) };

@@ -278,6 +278,7 @@ fn wire_of(end: End) -> (u16, Vec<u8>) {
     };
     match end {
         End::Stranger(why) => (401, told(why.check(), why.to_string())),
+        End::Unproved(why) => (400, told(why.check(), why.to_string())),
         End::Decided(recorded) => match recorded.into_value() {
             Ok(response) => (200, serde_json::to_vec(&response).unwrap_or_default()),
             Err(why) => (400, told(why.check(), why.to_string())),

@@ -14,7 +14,7 @@ use http::{Request, StatusCode};
 use oauth::TokenText;
 use oauth::error::ErrorCode;
 use oauth::token_request::{Deferred, TokenRequest, TokenRequestError};
-use people::end::End;
+use people::end::{Check, End};
 use serde::Serialize;
 
 use crate::answer::{self, Answer};
@@ -30,7 +30,7 @@ pub(crate) async fn device<W: World>(
 ) -> Answer {
     match read(&shared, request).await {
         Ok((source, call)) => {
-            let end = device::authorize(&*shared.world, &call).await;
+            let end = device::authorize(&*shared.world, &shared.shares, &call).await;
             ended(&shared, &source, end).await
         }
         Err(answer) => *answer,
@@ -114,7 +114,10 @@ async fn ended<W: World, T: Serialize>(
 ) -> Answer {
     match end {
         Ok(End::Stranger(Refusal::Client(why))) => token::stranger(shared, source, why).await,
-        Ok(End::Stranger(refusal)) => of_refusal(&refusal).into_answer(),
+        Ok(End::Stranger(refusal)) => {
+            shared.refuse(source, &Unread::Unproved { check: refusal.check() });
+            of_refusal(&refusal).into_answer()
+        }
         Ok(End::Decided(recorded)) => {
             let id = recorded.audit_id();
             let mut answer = match recorded.into_value() {
@@ -139,6 +142,7 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Wire {
         _ => StatusCode::BAD_REQUEST,
     };
     match refusal {
+        Refusal::TooManyAsk { wait } => Wire::later(*wait, refusal),
         // What of a hint is wrong would tell a client who is there.
         Refusal::UnknownUser(_) => Wire::new(status, code, "nobody can be asked by that hint"),
         Refusal::Denied(denial) if !denial.errors.is_empty() && denial.rules.is_empty() => {

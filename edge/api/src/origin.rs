@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ::body::Drained;
 use ::people::throttle::Throttle;
+use approve::shares::Shares;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request as AxumRequest;
@@ -111,6 +112,7 @@ impl<W: World> Origin<W> {
             status_lists: StatusLists::default(),
             guesses: Throttle::default(),
             registered: flow::clients::endpoint::throttle(),
+            shares: Shares::default(),
             requests,
         });
         let router = router(&shared).merge(pages.layer(map_response(of_pages)));
@@ -168,6 +170,8 @@ pub(crate) struct Shared<W> {
     /// Wrong codes of users, and registrations without a token.
     pub(crate) guesses: Throttle,
     pub(crate) registered: Throttle,
+    /// What clients leave here that prove nothing.
+    pub(crate) shares: Shares,
     requests: Places,
 }
 

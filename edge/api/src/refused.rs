@@ -135,6 +135,12 @@ pub enum Unread {
     /// It reads, but its client is not authenticated: nothing is recorded of who is nobody.
     #[error(transparent)]
     Stranger(Box<ClientRefusal>),
+    /// A client that proved nothing but its name, and was refused.
+    #[error("a client that proves nothing was refused by {check}")]
+    Unproved {
+        /// The check.
+        check: &'static str,
+    },
     /// Nobody who registers, or manages a client.
     #[error(transparent)]
     Registration(Box<flow::clients::Refusal>),
@@ -204,7 +210,7 @@ impl Unread {
             Self::Enrol(refusal) => refusal.check(),
             Self::Renew(refusal) => refusal.check(),
             Self::Verify(refusal) => refusal.check(),
-            Self::Left { check, .. } => check,
+            Self::Left { check, .. } | Self::Unproved { check } => check,
             Self::Lookup(refusal) => refusal.check(),
             Self::NotAnOperator { .. } => "not_an_operator",
         }

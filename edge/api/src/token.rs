@@ -244,6 +244,12 @@ pub(crate) async fn given<W: World>(
 ) -> Answer {
     match flow::token::answer_at(&*shared.world, endpoint, call).await {
         Ok(End::Stranger(refusal)) => stranger(shared, source, refusal).await,
+        Ok(End::Unproved(refusal)) => {
+            shared.refuse(source, &Unread::Unproved { check: refusal.check() });
+            let wire = wire::of_refusal(&refusal);
+            shared.metrics.token("refused", wire.code.as_str());
+            with_nonce(shared, wire.into_answer()).await
+        }
         Ok(End::Decided(recorded)) => {
             let id = recorded.audit_id();
             let mut answer = match recorded.into_value() {

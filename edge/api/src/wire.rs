@@ -25,11 +25,21 @@ pub(crate) struct Wire {
     pub(crate) code: ErrorCode,
     pub(crate) text: String,
     pub(crate) challenge: Option<HeaderValue>,
+    /// After how many seconds it may come again, where that is known.
+    pub(crate) wait: Option<u64>,
 }
 
 impl Wire {
     pub(crate) fn new(status: StatusCode, code: ErrorCode, text: impl ToString) -> Self {
-        Self { status, code, text: text.to_string(), challenge: None }
+        Self { status, code, text: text.to_string(), challenge: None, wait: None }
+    }
+
+    /// RFC 9126 §2.3: "If the number of requests from a client during a particular time period
+    /// exceeds the number the authorization server allows, the authorization server responds with
+    /// an HTTP 429 (Too Many Requests) status code."
+    pub(crate) fn later(wait: u64, text: impl ToString) -> Self {
+        let code = ErrorCode::TemporarilyUnavailable;
+        Self { wait: Some(wait), ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, text) }
     }
 
     /// RFC 6749 §5.2: "The authorization server responds with an HTTP 400 (Bad Request) status code
@@ -48,7 +58,8 @@ impl Wire {
         headers.insert(CONTENT_TYPE, JSON);
         not_kept(headers);
         if may_come_again(self.status) {
-            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+            let wait = self.wait.map_or(RETRY_AFTER_SECONDS, HeaderValue::from);
+            headers.insert(RETRY_AFTER, wait);
         }
         if let Some(challenge) = self.challenge {
             headers.insert(WWW_AUTHENTICATE, challenge);
@@ -132,6 +143,7 @@ const fn of_presented(error: &PresentedClientError) -> ErrorCode {
 pub(crate) fn of_pushed(refusal: &consent::push::Refusal) -> Wire {
     match refusal {
         consent::push::Refusal::Client(refusal) => of_client(refusal),
+        consent::push::Refusal::TooMany { wait } => Wire::later(*wait, refusal),
         other => Wire::bad(other.code(), other),
     }
 }

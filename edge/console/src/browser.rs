@@ -25,6 +25,8 @@ pub struct Browser {
     secret: Zeroizing<String>,
     is_new: bool,
     session: Option<Zeroizing<String>>,
+    /// Who is signed in there; empty where nobody is.
+    whom: String,
 }
 
 impl std::fmt::Debug for Browser {
@@ -39,11 +41,12 @@ impl Browser {
     pub fn of<W: World>(world: &W, headers: &HeaderMap) -> Self {
         let session = cookie(headers, SESSION);
         match cookie(headers, BROWSER) {
-            Some(secret) => Self { secret, is_new: false, session },
+            Some(secret) => Self { secret, is_new: false, session, whom: String::new() },
             None => {
                 let made = TokenHash::from_bytes(world.entropy().secret()).to_base64url();
                 // A session cookie without its browser's is not believed.
-                Self { secret: Zeroizing::new(made), is_new: true, session: None }
+                let secret = Zeroizing::new(made);
+                Self { secret, is_new: true, session: None, whom: String::new() }
             }
         }
     }
@@ -63,10 +66,27 @@ impl Browser {
         self.is_new
     }
 
-    /// The value of [`FORM_FIELD`] for the form that is sent to `action`.
+    /// Says who is signed in there.
+    pub fn is_of(&mut self, user: &str) {
+        user.clone_into(&mut self.whom);
+    }
+
+    /// The value of [`FORM_FIELD`] for the form that is sent to `action`: for this browser, and for
+    /// who is signed in there.
     pub fn form_value(&self, action: &str) -> String {
+        format!("{}{}", self.tag(action, ""), self.tag(action, self.whom_of(action)))
+    }
+
+    /// Whom a form is shown to. Whoever signs in may be anybody; what a client asks is shown anew
+    /// to who did not see it (`consent::Settled::Changed`), which is better than a refusal.
+    fn whom_of(&self, action: &str) -> &str {
+        let anybody = ["/sign-in", "/interaction/"].iter().any(|one| action.starts_with(one));
+        if anybody { "" } else { &self.whom }
+    }
+
+    fn tag(&self, action: &str, whom: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes());
-        let tag = hmac::sign(&key, format!("form\0{action}").as_bytes());
+        let tag = hmac::sign(&key, format!("form\0{action}\0{whom}").as_bytes());
         let mut bytes = [0; 32];
         for (to, from) in bytes.iter_mut().zip(tag.as_ref()) {
             *to = *from;
@@ -74,11 +94,17 @@ impl Browser {
         TokenHash::from_bytes(bytes).to_base64url()
     }
 
-    /// Whether a form that was sent to `action` was shown to this browser.
+    /// Whether a form that was sent to `action` was shown to this browser, and to whom it is for.
+    /// Where nobody is signed in any more, nobody acts by it either: they sign in, and see it anew.
     pub fn was_shown(&self, action: &str, value: &str) -> bool {
-        let wanted = self.form_value(action);
-        let same = constant_time::verify_slices_are_equal(wanted.as_bytes(), value.as_bytes());
-        !self.is_new && same.is_ok()
+        let Some((browser, whom)) = value.split_at_checked(LENGTH) else { return false };
+        let is = |wanted: String, value: &str| {
+            constant_time::verify_slices_are_equal(wanted.as_bytes(), value.as_bytes()).is_ok()
+        };
+        let for_whom = self.whom_of(action);
+        !self.is_new
+            && is(self.tag(action, ""), browser)
+            && (for_whom.is_empty() || is(self.tag(action, for_whom), whom))
     }
 
     /// `Set-Cookie` that names this browser. RFC 6265bis: `Lax`, so that a client's redirect to us
@@ -139,7 +165,8 @@ mod tests {
     }
 
     fn browser(secret: &str, is_new: bool) -> Browser {
-        Browser { secret: Zeroizing::new(secret.to_owned()), is_new, session: None }
+        let (secret, whom) = (Zeroizing::new(secret.to_owned()), String::new());
+        Browser { secret, is_new, session: None, whom }
     }
 
     #[test]
@@ -163,6 +190,24 @@ mod tests {
         assert!(!browser(&SECRET.replace('A', "B"), false).was_shown("/sign-in", &value));
         // A browser that shows no cookie has seen no form of ours.
         assert!(!browser(SECRET, true).was_shown("/sign-in", &value));
+    }
+
+    /// Defect: a page that one user saw was answered as another who signed in since.
+    #[test]
+    fn a_form_is_bound_to_who_is_signed_in() {
+        let of = |user: &str| {
+            let mut browser = browser(SECRET, false);
+            browser.is_of(user);
+            browser
+        };
+        let seen = of("user:ada").form_value("/device");
+        assert!(of("user:ada").was_shown("/device", &seen));
+        assert!(!of("user:bob").was_shown("/device", &seen));
+        // Nobody answers it: they are sent to sign in.
+        assert!(of("").was_shown("/device", &seen));
+        assert!(!of("user:ada").was_shown("/device", &of("").form_value("/device")));
+        // Who signs in may have been signed in as somebody else meanwhile.
+        assert!(of("user:bob").was_shown("/sign-in", &of("user:ada").form_value("/sign-in")));
     }
 
     #[test]

@@ -33,7 +33,9 @@ pub enum Unread {
     #[error("this is no form of ours")]
     NotAForm,
     /// It was not shown to this browser, or is of another life of it.
-    #[error("this form was not shown in this browser, or is out of date")]
+    #[error(
+        "this form was not shown in this browser to whoever is signed in now, or is out of date"
+    )]
     NotShown,
 }
 

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -24,25 +24,40 @@ use crate::pages::leave::END_SESSION;
 /// Fetch Metadata: whence the browser says that a request comes.
 const FETCH_SITE: &str = "sec-fetch-site";
 
-/// Where else the form of a page may lead: browsers hold the redirect that answers a form to the
-/// page's `form-action`, so a page that ends at a client names the client's origin.
+/// Where else the form of a page may lead.
+///
+/// Browsers hold each redirect that follows upon a form to the page's `form-action` (CSP Level 3
+/// §6.4.1.1), not only the first: one that lets a form go to the client alone stops at the client's
+/// next redirect, and the client has the code by then. Where a client sends its users is the
+/// client's. So a page that ends at a website says nothing of forms; one that ends at an app on the
+/// device, whose scheme goes nowhere else, names the scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FormsAlsoLeadTo(String);
+pub enum FormsAlsoLeadTo {
+    /// A website, and wherever it sends its users on.
+    Website,
+    /// An app, by its scheme.
+    App(String),
+}
 
 impl FormsAlsoLeadTo {
-    /// The origin of a redirect URI that was checked; for one of a private scheme, the scheme.
+    /// What a redirect URI leads to that was checked.
     pub fn of(redirect_uri: &str) -> Option<Self> {
         let url = Url::parse(redirect_uri).ok()?;
-        let source = match url.origin() {
-            // CSP Level 3 §2.3.1: a `host-source` has no IPv6 address, and native apps listen at
-            // `[::1]`.
-            url::Origin::Tuple(scheme, url::Host::Ipv6(_), _) => format!("{scheme}:"),
-            origin @ url::Origin::Tuple(..) => origin.ascii_serialization(),
-            url::Origin::Opaque(_) => format!("{}:", url.scheme()),
-        };
+        if url.origin().is_tuple() {
+            return Some(Self::Website);
+        }
+        let source = format!("{}:", url.scheme());
         // What would end the directive cannot come out of the URL type; it is looked at anyhow.
         let plain = source.bytes().all(|byte| byte.is_ascii_graphic() && !b";,'".contains(&byte));
-        plain.then_some(Self(source))
+        plain.then_some(Self::App(source))
+    }
+
+    fn directive(also: Option<&Self>) -> String {
+        match also {
+            None => "form-action 'self'; ".to_owned(),
+            Some(Self::App(scheme)) => format!("form-action 'self' {scheme}; "),
+            Some(Self::Website) => String::new(),
+        }
     }
 }
 
@@ -65,9 +80,12 @@ pub(crate) fn origin_of(url: &str) -> String {
 pub(crate) async fn watch(own: String, request: Request, next: Next) -> Response {
     // A client may send its request as a form (OpenID Connect Core 1.0 §3.1.2.1, RP-Initiated
     // Logout 1.0 §2): it becomes a GET and does nothing by itself.
+    let looks = *request.method() == Method::HEAD && acts(request.uri().path());
     let for_clients = [AUTHORIZE, END_SESSION].contains(&request.uri().path());
     let foreign = is_unsafe(request.method()) && !for_clients && !is_ours(request.headers(), &own);
-    let mut answer = if foreign {
+    let mut answer = if looks {
+        (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET, POST")]).into_response()
+    } else if foreign {
         page::refusal(
             StatusCode::FORBIDDEN,
             "This form came from another site",
@@ -88,6 +106,13 @@ pub(crate) async fn safe(mut answer: Response) -> Response {
     answer
 }
 
+/// Whether a GET there begins, answers or ends something: a look at it does none of it.
+/// RFC 9110 §9.2.1: "the client does not request, and does not expect, any state change".
+fn acts(path: &str) -> bool {
+    let below = ["/interaction/", "/sign-in/upstream/"];
+    [AUTHORIZE, END_SESSION].contains(&path) || below.iter().any(|one| path.starts_with(one))
+}
+
 fn is_unsafe(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD)
 }
@@ -104,11 +129,11 @@ fn is_ours(headers: &HeaderMap, own: &str) -> bool {
 }
 
 fn protect(headers: &mut HeaderMap, also: Option<&FormsAlsoLeadTo>, runs: Option<RunsItsForm>) {
-    let more = also.map(|also| format!(" {}", also.0)).unwrap_or_default();
+    let forms = FormsAlsoLeadTo::directive(also);
     let script = runs.map(|_| form_script()).unwrap_or_default();
     let policy = format!(
         "default-src 'none'; style-src 'self'; script-src 'self'{script}; connect-src 'self'; \
-         img-src 'self' data:; form-action 'self'{more}; frame-ancestors 'none'; base-uri 'none'"
+         img-src 'self' data:; {forms}frame-ancestors 'none'; base-uri 'none'"
     );
     let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(
         "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
@@ -169,18 +194,36 @@ mod tests {
     }
 
     #[test]
+    fn rfc9110_9_2_1_a_look_at_what_acts_does_nothing() {
+        for (path, does) in [
+            ("/authorize", true),
+            ("/end-session", true),
+            ("/interaction/x", true),
+            ("/sign-in/upstream/x", true),
+            ("/sign-in", false),
+            ("/console", false),
+        ] {
+            assert_eq!(acts(path), does, "{path}");
+        }
+    }
+
+    #[test]
     fn forms_lead_to_ourselves_and_the_one_client() {
-        let also = |uri: &str| FormsAlsoLeadTo::of(uri).map(|also| also.0);
-        assert_eq!(also("https://app.example/cb?x=1").as_deref(), Some("https://app.example"));
-        assert_eq!(also("http://127.0.0.1:4711/cb").as_deref(), Some("http://127.0.0.1:4711"));
-        assert_eq!(also("http://[::1]:4711/cb").as_deref(), Some("http:"));
-        assert_eq!(also("com.example.app:/cb").as_deref(), Some("com.example.app:"));
-        assert_eq!(also("no url"), None);
-        let mut headers = HeaderMap::new();
-        protect(&mut headers, FormsAlsoLeadTo::of("https://app.example/cb").as_ref(), None);
-        let policy = headers.get(CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap();
-        assert!(policy.contains("form-action 'self' https://app.example; "), "{policy}");
-        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
-        assert!(!policy.contains("unsafe-inline"), "{policy}");
+        let app = || FormsAlsoLeadTo::App("com.example.app:".to_owned());
+        for (uri, also, directive) in [
+            // The client's next redirect may lead to any other site.
+            ("https://app.example/cb?x=1", Some(FormsAlsoLeadTo::Website), ""),
+            ("http://127.0.0.1:4711/cb", Some(FormsAlsoLeadTo::Website), ""),
+            ("http://[::1]:4711/cb", Some(FormsAlsoLeadTo::Website), ""),
+            ("com.example.app:/cb", Some(app()), "form-action 'self' com.example.app:; "),
+            ("no url", None, "form-action 'self'; "),
+        ] {
+            assert_eq!(FormsAlsoLeadTo::of(uri), also, "{uri}");
+            let mut headers = HeaderMap::new();
+            protect(&mut headers, also.as_ref(), None);
+            let policy = headers.get(CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap();
+            assert!(policy.contains(&format!("data:; {directive}frame-ancestors")), "{policy}");
+            assert!(!policy.contains("unsafe-inline"), "{policy}");
+        }
     }
 }

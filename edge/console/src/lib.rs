@@ -20,6 +20,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::{from_fn, map_response};
 use axum::routing::{any, get, post};
+use basis::shares::Shares;
 use env::{Entropy, World};
 use monitoring::trace::Trace;
 use people::ceremony::Ceremonies;
@@ -53,6 +54,7 @@ pub(crate) struct Shared<W> {
     /// Our own origin, as browsers write it: `https://host:port`.
     pub(crate) origin: String,
     pub(crate) throttle: Throttle,
+    pub(crate) shares: Shares,
     pub(crate) ceremonies: Ceremonies,
     pub(crate) stories: Stories,
     on_refused: OnRefused,
@@ -71,7 +73,9 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
     let origin = guard::origin_of(&world.site().issuer);
     let ceremonies = Ceremonies::new(&world.entropy().secret());
     let throttle = Throttle::default();
-    let shared = Arc::new(Shared { world, origin, throttle, ceremonies, stories, on_refused });
+    let shares = Shares::default();
+    let shared =
+        Arc::new(Shared { world, origin, throttle, shares, ceremonies, stories, on_refused });
     let pages: Router<Arc<Shared<W>>> = Router::new()
         .route(assets::STYLE_PATH, get(assets::style))
         .route(assets::SCRIPT_PATH, get(assets::script))

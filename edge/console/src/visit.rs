@@ -37,13 +37,14 @@ impl Visit {
         parts: &Parts,
     ) -> Result<Self, Unavailable> {
         let world = shared.world.as_ref();
-        let browser = Browser::of(world, &parts.headers);
+        let mut browser = Browser::of(world, &parts.headers);
         let signed = match browser.session() {
             Some(cookie) => sessions::of_cookie(world, cookie).await?.ok(),
             None => None,
         };
         if let Some(signed) = &signed {
             sessions::seen(world, signed).await?;
+            browser.is_of(&signed.session.user);
         }
         let source = parts.extensions.get::<IpAddr>().map(ToString::to_string).unwrap_or_default();
         let agent = parts.headers.get(USER_AGENT).and_then(|text| text.to_str().ok());

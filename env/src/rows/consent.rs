@@ -4,7 +4,11 @@ use authorization::interaction::{Interaction, KEPT, Pushed};
 
 use crate::store::Table;
 
-entity!(Pushed, Table::Pushed, one => one.hash.clone(), Vec::new(), Some(one.until.plus(KEPT)));
+entity!(
+    Pushed, Table::Pushed, one => one.hash.clone(),
+    Vec::new(),
+    Some(one.kept_until())
+);
 
 entity!(
     Interaction, Table::Interactions, one => one.hash.clone(),

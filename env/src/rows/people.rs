@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use approval::{Approval, Queue, State, Ticket, Whom, ticket};
+use approval::{Approval, Queue, State, Ticket, Whom};
 use authentication::notice::Notice;
 use authentication::session::{Session, SignInCode};
 use authorization::granted::{Code, Ended, GrantRecord, code};
@@ -50,7 +50,7 @@ entity!(
 entity!(
     Ticket, Table::Tickets, one => one.hash.clone(),
     ticket_terms(one),
-    Some(one.until.plus(ticket::KEPT))
+    Some(one.kept_until())
 );
 entity!(Queue, Table::Queues, one => one.who.clone(), Vec::new(), Some(one.until));
 entity!(Ended, Table::Ended, one => one.id.clone(), Vec::new(), Some(one.until));

@@ -44,7 +44,7 @@ use crate::record::{begin, single_use};
 use crate::turns::{TRIES_MAX, overtaken, pause, settled};
 use brought::{Brought, Waiting};
 use describe::{
-    circumstances, conclude, describe_brought, describe_caller, describe_proposal, refuse,
+    circumstances, conclude, describe_brought, describe_caller, describe_proposal, refuse, unproved,
 };
 use hold::Early;
 use made::Made;
@@ -153,6 +153,8 @@ impl Refusal {
 pub enum End {
     /// The client is known: decided, and recorded.
     Decided(Recorded<Result<TokenResponse, Refusal>>),
+    /// The client proved nothing but its name, and brought nothing that is ours: count it.
+    Unproved(Refusal),
     /// Nobody proved anything: count it.
     Stranger(ClientRefusal),
 }
@@ -261,6 +263,10 @@ async fn attempt<W: World>(
             decide(world, &facts, &asked, &mut record).await?
         }
         Err(refused) => no(refused),
+    };
+    let verdict = match unproved(verdict, &asked, &record) {
+        Ok(verdict) => verdict,
+        Err(refusal) => return Ok(Tried::Done(End::Unproved(refusal))),
     };
     if let Some(early) = Early::of(&verdict, &asked, &facts).filter(|_| held.is_none()) {
         return Ok(Tried::Early(early));

@@ -13,10 +13,13 @@ use oauth::device::UserCode;
 use people::browser::Browser;
 use people::end::{Check, End};
 use people::sessions::{self, Signed};
+use time::UnixTime;
 
 use crate::Refusal;
 use crate::ask::{describe, tell};
+use crate::caller::Asker;
 use crate::device;
+use crate::facts::basis;
 use crate::notify;
 use crate::record::{begin, public_id, refused};
 use crate::turns::{Operator, TRIES_MAX, overtaken, pause, settled};
@@ -102,6 +105,9 @@ async fn attempt<W: World>(
                 By::Person(signed) if said.allow && found.whom == Whom::Typed => {
                     device::may_allow(world, found, signed).await?
                 }
+                _ if said.allow && found.front != Front::AccessRequest => {
+                    asker_is_in_force(world, found, now).await?
+                }
                 _ => Ok(()),
             };
             may.and_then(|()| decide(found, by, said, answered).map_err(Refusal::from))
@@ -139,6 +145,18 @@ async fn attempt<W: World>(
     change.records.push(record);
     let receipt = settled(world.store().commit(change).await)?;
     Ok(receipt.map(|receipt| Recorded::new(decided, &receipt)))
+}
+
+/// Refuses a yes to a client that is not in force, or was not since it asked: what it began before
+/// does not come back with it (docs/design.md §2, idea 6).
+async fn asker_is_in_force<W: World>(
+    world: &W,
+    found: &Approval,
+    now: UnixTime,
+) -> Result<Result<(), Refusal>, Unavailable> {
+    let facts = basis(world, Vec::new()).await?;
+    let asker = Asker::load(world, &facts, &found.asks.client_id, Some(found.epoch), now).await?;
+    Ok(asker.map(|_| ()))
 }
 
 /// The question. One that a device asked is there for whoever typed its code alone.

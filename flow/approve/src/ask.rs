@@ -14,6 +14,8 @@ use env::{Change, Entity, Entropy, Expect, Index, Key, Store, Unavailable, World
 use monitoring::Record;
 use oauth::ScopeSet;
 use pdp::{Circumstances, Decision, Fact, Obligation, Principal, Question, Resource};
+use registry::ClientRecord;
+use registry::client::Origin;
 use time::{Span, UnixTime};
 
 use crate::Refusal;
@@ -27,6 +29,8 @@ use crate::whom;
 pub(crate) const WAITING_MAX: usize = 32;
 /// Of these, how many one client may have put: the others can still ask.
 pub(crate) const OF_CLIENT_MAX: usize = 8;
+/// The same of all clients together that nobody here let in: they are as many as they like.
+pub(crate) const OF_STRANGERS_MAX: usize = 8;
 /// Rows that are looked at to count them.
 const LOOKED_AT_MAX: usize = 1_024;
 
@@ -83,9 +87,9 @@ pub async fn approval<W: World>(
         let next = Queue::after(before.as_ref().map(|one| &*one.value), &who, now.plus(posed.wait));
         let expect = before.map_or(Expect::Absent, |one| Expect::Version(one.version));
         place = Some(Write::put(&next, expect));
-        let (all, of_client) = waiting(world, &who, &posed, now).await?;
-        if all >= WAITING_MAX || of_client >= OF_CLIENT_MAX {
-            return Ok(Err(Refusal::TooManyWait { who, found: all }));
+        let found = waiting(world, &who, &posed, now).await?;
+        if found.is_full() {
+            return Ok(Err(Refusal::TooManyWait { who, found: found.all }));
         }
     }
     let id = public_id(world);
@@ -117,6 +121,43 @@ pub async fn approval<W: World>(
     Ok(Ok(Placed { approval: one.sealed(), place }))
 }
 
+/// Questions that wait.
+struct Waiting {
+    all: usize,
+    /// Of the same client.
+    of_client: usize,
+    /// Of clients that nobody let in, where this is one of them.
+    of_strangers: usize,
+}
+
+impl Waiting {
+    const fn is_full(&self) -> bool {
+        self.all >= WAITING_MAX
+            || self.of_client >= OF_CLIENT_MAX
+            || self.of_strangers >= OF_STRANGERS_MAX
+    }
+}
+
+/// Those of these clients that nobody here let in: they registered themselves, or are known by a
+/// document.
+async fn strangers<'a, W: World>(
+    world: &W,
+    clients: impl Iterator<Item = &'a str>,
+) -> Result<BTreeSet<String>, Unavailable> {
+    let clients: BTreeSet<&str> = clients.collect();
+    let keys: Vec<_> = clients.iter().map(|id| Key::of::<ClientRecord>(*id)).collect();
+    let rows = world.store().snapshot(&keys).await?;
+    let mut found = BTreeSet::new();
+    for id in clients {
+        let client = rows.get::<ClientRecord>(id)?;
+        let let_in = |one: &ClientRecord| matches!(one.origin, Origin::Operator | Origin::Invited);
+        if client.is_some_and(|client| !let_in(&client)) {
+            found.insert(id.to_owned());
+        }
+    }
+    Ok(found)
+}
+
 /// The questions that wait there, of all clients and of this one. What was answered or ended before
 /// is not looked at: nobody is silenced by what is over.
 async fn waiting<W: World>(
@@ -124,18 +165,25 @@ async fn waiting<W: World>(
     who: &str,
     posed: &Posed,
     now: UnixTime,
-) -> Result<(usize, usize), Unavailable> {
+) -> Result<Waiting, Unavailable> {
     let (table, index) = (Approval::TABLE, Index::Handle);
     let page = world.store().scan(table, index, &waits_handle(who), None, LOOKED_AT_MAX).await?;
-    let (mut all, mut of_client) = (0, 0);
+    let mut waits = Vec::new();
     for row in &page.rows {
         let read = row.value::<Approval>().map_err(|error| Unavailable::of("store", error))?;
-        let waits = read.filter(|one| one.state_at(now) == State::Pending);
-        all += usize::from(waits.is_some());
-        of_client += usize::from(waits.is_some_and(|one| is_of_same(&one, posed)));
+        waits.extend(read.filter(|one| one.state_at(now) == State::Pending));
     }
+    let own = posed.asks.client_id.as_str();
+    let clients = waits.iter().map(|one| one.asks.client_id.as_str());
+    let strangers = strangers(world, clients.chain([own])).await?;
+    let of_strangers = waits.iter().filter(|one| strangers.contains(&one.asks.client_id)).count();
     // More than are looked at wait to be ended, in a moment.
-    Ok(if page.next.is_some() { (WAITING_MAX.max(all), of_client) } else { (all, of_client) })
+    let all = if page.next.is_some() { WAITING_MAX.max(waits.len()) } else { waits.len() };
+    Ok(Waiting {
+        all,
+        of_client: waits.iter().filter(|one| is_of_same(one, posed)).count(),
+        of_strangers: if strangers.contains(own) { of_strangers } else { 0 },
+    })
 }
 
 /// Whether the same client put both, or asks for itself by another that puts its questions.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use access::documents;
 use access::token::client::{self as proof, ClientRefusal};
-use authentication::{Caller, Once};
+use authentication::{Caller, Method, Once};
 use authorization::profile::{self, Demand, demands};
 use env::{Change, CommitFault, Key, Recorded, Store, Unavailable, World};
 use identifier::Kind;
@@ -138,6 +138,11 @@ impl Known {
         })
     }
 
+    /// Whether the client proved nothing but its name.
+    pub(crate) fn is_unproved(&self) -> bool {
+        self.caller.method() == Method::None
+    }
+
     /// The beginning of the record.
     pub(crate) fn record<W: World>(&self, world: &W, action: &str) -> Record {
         let mut record = begin(world, Event::ApprovalAsked);
@@ -173,6 +178,11 @@ impl Known {
         decided: Result<T, Refusal>,
         replayed: Refusal,
     ) -> Result<Option<End<T, Refusal>>, Unavailable> {
+        // docs/design.md §2, idea 3: refusals of callers that proved nothing are counted.
+        let decided = match decided {
+            Err(refusal) if self.is_unproved() => return Ok(Some(End::Stranger(refusal))),
+            decided => decided,
+        };
         let mut proof = None;
         if let Some(once) = &self.once {
             let (use_, used) = single_use(&once.space, &once.value, once.until);

@@ -10,6 +10,7 @@ use approval::approval::NotAllowed;
 use approval::{Approval, Asks, Front, Kind, State, Ticket, Whom, ticket};
 use authorization::asked::Wanted;
 use authorization::profile::{Demand, Unmet};
+use basis::shares::Shares;
 use env::{Change, Clock, Entity, Entropy, Index, Key, Store, Stored, Unavailable, World};
 use oauth::device::{DeviceRequest, DeviceResponse, UserCode};
 use oauth::token_request::GrantType;
@@ -28,9 +29,10 @@ pub const PAGE: &str = "/device";
 /// How often another code is drawn where one is taken.
 const DRAWS_MAX: usize = 8;
 
-/// Answers one request (RFC 8628 §3.1).
+/// Answers one request (RFC 8628 §3.1). `shares` counts what clients leave here that prove nothing.
 pub async fn authorize<W: World>(
     world: &W,
+    shares: &Shares,
     call: &Call,
 ) -> Result<End<DeviceResponse, Refusal>, Unavailable> {
     let known = match known(world, call, Vec::new()).await? {
@@ -39,7 +41,16 @@ pub async fn authorize<W: World>(
     };
     let mut record = known.record(world, "device.ask");
     let mut change = Change::default();
-    let decided = match pose(world, &known, call).await? {
+    let posed = pose(world, &known, call).await?.and_then(|placed| {
+        // Anybody can say the name of a client that proves nothing: its questions cost nothing.
+        let (client, now) = (known.caller.client_id(), known.now);
+        let taken = match known.is_unproved() {
+            true => shares.ask(&call.source, client, now),
+            false => Ok(()),
+        };
+        taken.map(|()| placed).map_err(|many| Refusal::TooManyAsk { wait: many.wait(now) })
+    });
+    let decided = match posed {
         Err(refusal) => Err(refusal),
         Ok(placed) => {
             let until = placed.approval.until;

@@ -6,6 +6,7 @@
 //! what a client gets for an answer (`flow/access`), consent in a browser (`flow/consent`), pages
 //! (`edge/console`).
 
+pub use basis::shares;
 use basis::{facts, issuing, record, turns};
 
 pub mod answer;

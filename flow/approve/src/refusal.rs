@@ -77,6 +77,12 @@ pub enum Refusal {
         /// How many.
         found: usize,
     },
+    /// So many devices ask, of this client and source or over all.
+    #[error("too many devices ask; the next may in {wait} s")]
+    TooManyAsk {
+        /// After how many seconds the next may.
+        wait: u64,
+    },
     /// It could not be shown whole.
     #[error(transparent)]
     TooMuch(#[from] TooMuch),
@@ -149,6 +155,7 @@ impl Refusal {
             | Self::TooMuch(_) => ErrorCode::InvalidRequest,
             // CIBA Core 1.0 §13 has no other for what may be asked again later.
             Self::TooManyWait { .. } => ErrorCode::AccessDenied,
+            Self::TooManyAsk { .. } => ErrorCode::TemporarilyUnavailable,
             Self::Denied(_)
             | Self::OtherIsAsked { .. }
             | Self::NotAlone { .. }
@@ -192,6 +199,7 @@ impl Check for Refusal {
             Self::Profile(unmet) => unmet.check(),
             Self::Push(_) => "approve::Push",
             Self::TooManyWait { .. } => "approve::TooManyWait",
+            Self::TooManyAsk { .. } => "approve::TooManyAsk",
             Self::TooMuch(_) => "approve::TooMuch",
             Self::Challenge(_) => "approve::Challenge",
             Self::Call(_) => "approve::Call",

@@ -5,7 +5,7 @@
 //! token looks up the ids that it came from: no list of issued tokens is needed for that, and an
 //! end costs the same whether one token came of it or a thousand.
 
-use authorization::granted::{End, Ended, GrantRecord};
+use authorization::granted::{End, Ended, GrantRecord, Way};
 use credential::policy::ACCESS_TOKEN_SECONDS_MAX;
 use env::{
     Change, Clock, CommitFault, Expect, Index, Key, Recorded, Snapshot, Store, Stored, Table,
@@ -84,6 +84,20 @@ pub async fn end_grant<W: World>(
         }
     }
     Err(overtaken())
+}
+
+/// Ends a grant that a user gave in a browser, and with it all that its client was given so by the
+/// same user: none of them answers for the user without asking. How many.
+pub async fn end_application<W: World>(
+    world: &W,
+    grant: &GrantRecord,
+    ending: Ending<'_>,
+) -> Result<usize, Unavailable> {
+    if grant.way != Way::Code {
+        return Ok(usize::from(end_grant(world, &grant.id, ending).await?.is_some()));
+    }
+    let of_it = |one: &GrantRecord| one.way == Way::Code && one.client_id == grant.client_id;
+    end_grants(world, (Index::User, &grant.subject), of_it, ending).await
 }
 
 /// Ends all grants of a client. How many.

@@ -3,8 +3,8 @@
 //!
 //! In scope: the facts that hold for all, the time that something is issued at, the beginning of a
 //! record, a signature and the rings of keys for it, the end of what was granted, what a job has to
-//! do, how often somebody may try, and deciding again after another commit came first. Not here:
-//! requests (`flow`, `flow/access`).
+//! do, how often somebody may try, what strangers may leave behind, and deciding again after
+//! another commit came first. Not here: requests (`flow`, `flow/access`).
 
 pub mod agenda;
 pub mod ends;
@@ -13,6 +13,7 @@ pub mod for_clients;
 pub mod issuing;
 pub mod record;
 pub mod rings;
+pub mod shares;
 pub mod sign;
 pub mod throttle;
 pub mod turns;

@@ -58,6 +58,13 @@ pub struct TooMany {
     pub until: UnixTime,
 }
 
+impl TooMany {
+    /// Seconds until then: at least one.
+    pub fn wait(&self, now: UnixTime) -> u64 {
+        self.until.since(now).seconds().saturating_add(1)
+    }
+}
+
 /// The counts: of each key the time at which all its failures are forgotten.
 #[derive(Debug, Default)]
 pub struct Throttle {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use authentication::session::Session;
 use authorization::granted::{Code, GrantRecord, Way, code};
-use authorization::interaction::{Answered, Over};
-use env::{Change, Entropy, Expect, Recorded, Store, Unavailable, World, Write};
+use authorization::interaction::{Answered, CameBy, Interaction, Over, Pushed};
+use env::{Change, Entropy, Expect, Key, Recorded, Store, Stored, Unavailable, World, Write};
 use monitoring::{Event, Outcome, Record};
 use people::browser::Browser;
 use people::sessions::Signed;
@@ -86,7 +86,8 @@ pub async fn answer<W: World>(
         }
         let giving = Giving { loaded: &loaded, posed: &posed, signed: &signed, how: HOW_ASKED };
         let most = loaded.now.plus(taken.life);
-        if let Some(reply) = giving.give(world, &permitted, &asking, taken, most).await? {
+        let given = (taken, most, &[][..]);
+        if let Some(reply) = giving.give(world, &permitted, &asking, given).await? {
             return Ok(Settled::Reply(reply));
         }
         pause(world, turn).await;
@@ -112,12 +113,14 @@ pub(crate) async fn remembered<W: World>(
         };
         let Some(signed) = loaded.signed.clone() else { return Ok(Settled::SignIn) };
         let step = next(world, &loaded.facts, &posed, &loaded.found, Some(&signed), loaded.now);
-        let Next::Remembered(asking, until) = step.await? else { return Ok(Settled::Changed) };
+        let Next::Remembered(asking, before) = step.await? else { return Ok(Settled::Changed) };
         let (permitted, _) = current(&loaded, &posed, &signed);
         let taken = asking.take(&asking.whole());
         let giving =
             Giving { loaded: &loaded, posed: &posed, signed: &signed, how: HOW_REMEMBERED };
-        if let Some(reply) = giving.give(world, &permitted, &asking, taken, until).await? {
+        let until = before.first().map_or(loaded.now, |grant| grant.until);
+        let given = (taken, until, before.as_slice());
+        if let Some(reply) = giving.give(world, &permitted, &asking, given).await? {
             return Ok(Settled::Reply(reply));
         }
         pause(world, turn).await;
@@ -144,26 +147,38 @@ struct Giving<'a> {
 }
 
 impl Giving<'_> {
-    /// Grant, code and record in one commit; `None` where another commit came first.
+    /// Grant, code and record in one commit; `None` where another commit came first. `before`: what
+    /// the user allowed the client before, and covers it.
     async fn give<W: World>(
         &self,
         world: &W,
         permitted: &Permitted,
         asking: &Asking,
-        taken: Taken,
-        most: UnixTime,
+        (taken, most, before): (Taken, UnixTime, &[Stored<GrantRecord>]),
     ) -> Result<Option<Reply>, Unavailable> {
         let Self { loaded, posed, .. } = self;
         let now = loaded.now;
         let secret = Zeroizing::new(world.entropy().secret());
         let text = Zeroizing::new(code::text(&secret));
-        let grant = self.grant(world, &taken, most);
+        let made = self.grant(world, &taken, most);
+        // One grant that is there, and says the same, goes on: nobody ends an application by ending
+        // one of a hundred. It must still be as it was read.
+        let (grant, put) = match before.iter().find(|grant| says_the_same(grant, &made)) {
+            Some(grant) => {
+                let put = Write::put(&*grant.value, Expect::Version(grant.version));
+                ((*grant.value).clone(), put)
+            }
+            None => {
+                let put = Write::put(&made, Expect::Absent);
+                (made, put)
+            }
+        };
         let code = self.code(&text, &grant);
         // Signed, where it is to be signed, before it is committed.
         let reply =
             reply::with_code(world, &loaded.facts, &posed.client, &posed.to, &text, now).await?;
         let mut change = Change::default();
-        change.writes.push(Write::put(&grant, Expect::Absent));
+        change.writes.push(put);
         change.writes.push(Write::put(&code, Expect::Absent));
         over(loaded, Some(grant.id.clone()), &mut change);
         if posed.asked.signs_in() {
@@ -253,6 +268,17 @@ impl Giving<'_> {
     }
 }
 
+/// Whether a grant gives what another would: in the same session, by the same sign-in, and with no
+/// refresh token that a code would give anew.
+fn says_the_same(grant: &GrantRecord, other: &GrantRecord) -> bool {
+    grant.session == other.session
+        && grant.authenticated == other.authenticated
+        && grant.targets == other.targets
+        && grant.openid == other.openid
+        && grant.refresh.is_none()
+        && grant.binding.is_none()
+}
+
 fn describe(record: &mut Record, facts: &Basis, client: &Client, user: &str) {
     record.action = "consent".to_owned();
     record.agent = Some(client.id.to_string());
@@ -272,9 +298,32 @@ fn over(loaded: &Loaded, grant: Option<String>, change: &mut Change) {
     let answered = found.after_answer(Answered { at: loaded.now, grant });
     change.writes.push(Write::put(&answered, Expect::Version(found.version)));
     if let Some(pushed) = &loaded.pushed {
-        let used = pushed.after_use(loaded.now);
+        let used = pushed.after_use(loaded.now, answered.answered.as_ref().is_some_and(allows));
         change.writes.push(Write::put(&used, Expect::Version(pushed.version)));
     }
+}
+
+fn allows(answered: &Answered) -> bool {
+    answered.grant.is_some()
+}
+
+/// How it was answered that another answer came first to.
+async fn answered<W: World>(world: &W, loaded: &Loaded) -> Result<Over, Unavailable> {
+    let hash = &loaded.found.hash;
+    let mut keys = vec![Key::of::<Interaction>(hash)];
+    if let CameBy::Pushed { hash, .. } = &loaded.found.by {
+        keys.push(Key::of::<Pushed>(hash));
+    }
+    let rows = world.store().snapshot(&keys).await?;
+    let own = rows.get::<Interaction>(hash)?.and_then(|one| one.answered.clone());
+    let pushed = match &loaded.found.by {
+        CameBy::Pushed { hash, .. } => rows.get::<Pushed>(hash)?,
+        CameBy::Parameters | CameBy::Object => None,
+    };
+    let pushed = pushed.and_then(|one| Some((one.used?, !one.refused)));
+    let own = own.map(|one| (one.at, allows(&one)));
+    let (at, allowed) = own.or(pushed).unwrap_or((loaded.now, false));
+    Ok(Over::Answered { at, allowed })
 }
 
 /// A client that is told why it gets nothing.
@@ -322,7 +371,7 @@ pub(crate) async fn close<W: World>(
     match refuse(world, what, refusal, &user, Some(loaded)).await? {
         Some(recorded) => Ok(Settled::Reply(recorded.into_value())),
         // It was answered meanwhile.
-        None => Ok(Settled::Over(Over::Answered { at: loaded.now, allowed: true })),
+        None => answered(world, loaded).await.map(Settled::Over),
     }
 }
 

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use authentication::session::Acr;
 use authorization::asked::{AskedScope, OFFLINE, OPENID, SIGN_IN, Target};
-use authorization::granted::{Granted, Way};
+use authorization::granted::{GrantRecord, Granted, Way};
 use env::rows::ResultRow;
-use env::{Entity, Index, Store, Unavailable, World};
+use env::{Entity, Index, Store, Stored, Unavailable, World};
 use jose::TokenHash;
 use oauth::redirect_uri::RedirectKind;
 use oauth::{Scope, ScopeSet};
 use pdp::{Circumstances, Decision, Denial, Fact, Obligation, Question, Resource};
-use registry::UserRecord;
+use provisioning::Epoch;
+use registry::{AgentRecord, ClientRecord, UserRecord};
 use serde::Serialize;
 use time::{Span, UnixTime};
 
@@ -27,6 +28,8 @@ const LIVES: &[u64] =
 const DAY_SECONDS: u64 = 86_400;
 /// What the PDP is asked about.
 const ACTION: &str = "token.issue";
+/// Grants of one user and client that live, with which somebody is not asked again.
+const REMEMBERED_MAX: usize = 32;
 /// Attestation results that are looked at for one agent.
 const RESULTS_MAX: usize = 16;
 
@@ -35,8 +38,10 @@ const RESULTS_MAX: usize = 16;
 pub struct Asking {
     /// Who asks.
     pub asker: Asker,
-    /// Who is asked.
+    /// Who is asked, as pages call them.
     pub user: String,
+    /// Who that is: two people may be called the same.
+    pub subject: String,
     /// What is asked for and permitted, resource by resource.
     pub targets: Vec<Target>,
     /// What is asked for and not permitted.
@@ -275,6 +280,7 @@ impl Asking {
         Self {
             asker: posed.client.asker.clone(),
             user: user.display_name.clone(),
+            subject: user.id(),
             targets: permitted.targets.clone(),
             withheld: permitted.withheld.clone(),
             openid,
@@ -388,7 +394,15 @@ pub(crate) async fn attested<W: World>(
     Ok(best.map(|one| one.told.clone()).unwrap_or_default())
 }
 
-/// Until when what the user allowed this client before covers all that is asked now, if it does.
+/// What was given under an earlier epoch ended with the client.
+fn dead_before(facts: &Basis, id: &str) -> Result<Epoch, Unavailable> {
+    let client = facts.rows.get::<ClientRecord>(id)?.map(|client| client.dead_before);
+    let agent = facts.rows.get::<AgentRecord>(id)?.map(|agent| agent.lifecycle.dead_before);
+    Ok(client.max(agent).unwrap_or_default())
+}
+
+/// What the user allowed this client before that covers all that is asked now: none, if they are to
+/// be asked.
 pub(crate) async fn remembered<W: World>(
     world: &W,
     facts: &Basis,
@@ -396,17 +410,20 @@ pub(crate) async fn remembered<W: World>(
     permitted: &Permitted,
     user: &UserRecord,
     now: UnixTime,
-) -> Result<Option<UnixTime>, Unavailable> {
+) -> Result<Vec<Stored<GrantRecord>>, Unavailable> {
     // OpenID Connect Core 1.0 §3.1.2.1: with `prompt=consent` "The Authorization Server SHOULD
     // prompt the End-User for consent before returning information to the Client." §11: for
     // `offline_access` the server "MUST always obtain consent".
     let asks_anyhow = posed.request.prompt.consent || posed.asked.is_offline();
     if asks_anyhow || !posed.client.is_assured(&posed.to.uri) || !permitted.withheld.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
+    let (mut found, mut live) = (Vec::new(), 0_usize);
+    let dead_before = dead_before(facts, posed.client.id.as_str())?;
     for grant in crate::acting::grants_of(world, &user.id()).await? {
-        let is_live =
-            grant.is_live(now).is_ok() && user.lifecycle.admits(Some(grant.epoch)).is_ok();
+        let is_live = grant.is_live(now).is_ok()
+            && user.lifecycle.admits(Some(grant.epoch)).is_ok()
+            && dead_before <= grant.epoch;
         let same = grant.client_id == posed.client.id.as_str() && grant.way == Way::Code;
         let covered = permitted.targets.iter().all(|target| {
             let audience = facts.set().audience(&target.audience, &world.site().gateway);
@@ -415,9 +432,11 @@ pub(crate) async fn remembered<W: World>(
                 _ => false,
             }
         });
+        live += usize::from(is_live && same);
         if is_live && same && covered && posed.asked.openid.is_within(&grant.openid) {
-            return Ok(Some(grant.until));
+            found.push(grant);
         }
     }
-    Ok(None)
+    // A client that asks for ever other parts of what it has asks the user again.
+    Ok(if live > REMEMBERED_MAX { Vec::new() } else { found })
 }

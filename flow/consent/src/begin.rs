@@ -3,10 +3,13 @@
 use access::documents;
 use authentication::private_key_jwt;
 use authorization::interaction::{self, Pushed, PushedRefusal};
-use authorization::interaction::{CameBy, INTERACTION_LIFE, Interaction, PARAMETERS_BYTES_MAX};
-use env::{Change, Entropy, Expect, Key, Store, Unavailable, World, Write};
+use authorization::interaction::{
+    CameBy, INTERACTION_LIFE, Interaction, PARAMETERS_BYTES_MAX, UNPROVED_BYTES_MAX,
+};
+use basis::shares::Shares;
+use env::{Change, Entropy, Expect, Key, Store, Stored, Unavailable, World, Write};
 use jose::TokenHash;
-use oauth::authorization_request::{Arrived, By};
+use oauth::authorization_request::{Arrived, By, PARAMETERS};
 use oauth::form::Form;
 use people::browser::Browser;
 use people::sessions::{self, Signed};
@@ -73,9 +76,10 @@ async fn known<W: World>(
     basis(world, keys).await.map(Ok)
 }
 
-/// Begins with the query of the request.
+/// Begins with the query of the request. `shares` counts what strangers leave here.
 pub async fn begin<W: World>(
     world: &W,
+    shares: &Shares,
     browser: &Browser<'_>,
     query: &[u8],
 ) -> Result<Begun, Unavailable> {
@@ -102,11 +106,7 @@ pub async fn begin<W: World>(
         Err(fault) => return Ok(Begun::Page(fault)),
     };
     let signed = signed(world, browser).await?;
-    let posed = match pose(&facts, world.site(), client, &by, &form) {
-        Ok(posed) => pose::handed(world, posed).await?,
-        refused => refused,
-    };
-    let posed = match posed {
+    let posed = match posed(world, &facts, client, (&by, &form), now).await? {
         Ok(posed) => posed,
         Err(Unposed::Page(fault)) => return Ok(Begun::Page(fault)),
         Err(Unposed::Client(to, refusal)) => {
@@ -116,11 +116,14 @@ pub async fn begin<W: World>(
             return tell(world, refused, refusal, user).await;
         }
     };
-    let body = form.to_body();
-    if body.len() > PARAMETERS_BYTES_MAX {
-        let fault = PageFault::TooLong { length: body.len(), max: PARAMETERS_BYTES_MAX };
-        return Ok(Begun::Page(fault));
-    }
+    let body = match kept(&form, &by) {
+        Ok(body) => body,
+        Err(fault) => return Ok(Begun::Page(fault)),
+    };
+    let pushed = match &by {
+        CameBy::Pushed { hash, .. } => facts.rows.get(hash)?,
+        CameBy::Parameters | CameBy::Object => None,
+    };
     let name = interaction::name(&world.entropy().secret());
     let begun = Interaction {
         // INVARIANT: `name` is the name of an interaction.
@@ -135,18 +138,69 @@ pub async fn begin<W: World>(
     };
     if posed.request.prompt.none {
         let step = next(world, &facts, &posed, &begun, signed.as_ref(), now).await?;
-        return silently(world, browser, (&begun, &name), (&facts, &posed), step, signed).await;
+        let begun = (&begun, name.as_str(), pushed);
+        return silently(world, shares, browser, begun, (&facts, &posed), step, signed).await;
     }
-    store(world, &begun).await?;
+    if let Err(many) = share(shares, browser, signed.as_ref(), now) {
+        return Ok(Begun::Page(many));
+    }
+    store(world, &begun, pushed).await?;
     Ok(Begun::Interaction(name))
+}
+
+/// The question, if it can be put, for somebody who can be told: a stranger hears at once that it
+/// cannot, and nothing of it is kept or recorded.
+async fn posed<W: World>(
+    world: &W,
+    facts: &Basis,
+    client: Client,
+    (by, form): (&CameBy, &Form),
+    now: UnixTime,
+) -> Result<Result<Posed, Unposed>, Unavailable> {
+    let posed = match pose(facts, world.site(), client, by, form) {
+        Ok(posed) => posed,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let posed = match pose::handed(world, posed).await? {
+        Ok(posed) => posed,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    Ok(match crate::interaction::named(world, &posed, now).await? {
+        Ok(_) => Ok(posed),
+        Err(refusal) => Err(Unposed::Client(Box::new((posed.client, posed.to)), refusal)),
+    })
+}
+
+/// What is kept of a request: what is read, and no more than its bound.
+fn kept(form: &Form, by: &CameBy) -> Result<String, PageFault> {
+    let body = form.only(PARAMETERS).to_body();
+    // What was pushed was bounded then, by what its client proved.
+    let max = if by.is_pushed() { PARAMETERS_BYTES_MAX } else { UNPROVED_BYTES_MAX };
+    match body.len() {
+        length if length > max => Err(PageFault::TooLong { length, max }),
+        _ => Ok(body),
+    }
+}
+
+/// Refuses one request too many: of a person, or of a source where nobody is signed in.
+fn share(
+    shares: &Shares,
+    browser: &Browser<'_>,
+    signed: Option<&Signed>,
+    now: UnixTime,
+) -> Result<(), PageFault> {
+    let person = signed.map(|signed| signed.user.id());
+    let taken = shares.begin(browser.source, person.as_deref(), now);
+    taken.map_err(|many| PageFault::TooMany { wait: many.wait(now) })
 }
 
 /// OpenID Connect Core 1.0 §3.1.2.1: with `none` "The Authorization Server MUST NOT display any
 /// authentication or consent user interface pages."
 async fn silently<W: World>(
     world: &W,
+    shares: &Shares,
     browser: &Browser<'_>,
-    (begun, name): (&Interaction, &str),
+    (begun, name, pushed): (&Interaction, &str, Option<Stored<Pushed>>),
     (facts, posed): (&Basis, &Posed),
     step: Next,
     signed: Option<Signed>,
@@ -161,7 +215,10 @@ async fn silently<W: World>(
         (Next::Ask(_), _) => tell(world, refused, Refusal::ConsentRequired, user).await,
         (Next::Refuse(refusal), _) => tell(world, refused, refusal, user).await,
         (Next::Remembered(..), Some(_)) => {
-            store(world, begun).await?;
+            if let Err(many) = share(shares, browser, signed.as_ref(), now) {
+                return Ok(Begun::Page(many));
+            }
+            store(world, begun, pushed).await?;
             crate::interaction::at_once(world, browser, name).await
         }
     }
@@ -247,10 +304,27 @@ async fn tell<W: World>(
     Ok(Begun::Refused { reply, counted: None })
 }
 
-/// It decides nothing, so nothing is recorded: a stranger cannot fill the log.
-async fn store<W: World>(world: &W, begun: &Interaction) -> Result<(), Unavailable> {
-    let writes = vec![Write::put(begun, Expect::Absent)];
-    let change = Change { writes, ..Change::default() };
-    settled(world.store().commit(change).await)?.ok_or_else(crate::turns::overtaken)?;
-    Ok(())
+/// It decides nothing, so nothing is recorded: a stranger cannot fill the log. What was pushed for
+/// it is kept from now on for as long as it may be answered.
+async fn store<W: World>(
+    world: &W,
+    begun: &Interaction,
+    pushed: Option<Stored<Pushed>>,
+) -> Result<(), Unavailable> {
+    let begins = |pushed: &Stored<Pushed>| {
+        let next = pushed.after_begin(begun.began)?;
+        Some(Write::put(&next, Expect::Version(pushed.version)))
+    };
+    let mut last = pushed.as_ref().and_then(begins);
+    loop {
+        let is_last = last.is_none();
+        let writes = std::iter::once(Write::put(begun, Expect::Absent)).chain(last.take());
+        let change = Change { writes: writes.collect(), ..Change::default() };
+        match settled(world.store().commit(change).await)? {
+            Some(_) => return Ok(()),
+            None if is_last => return Err(crate::turns::overtaken()),
+            // Another tab was first with it.
+            None => {}
+        }
+    }
 }

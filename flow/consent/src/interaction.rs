@@ -1,14 +1,18 @@
 //! An interaction in the user's browser: what is to be done next.
 
+use std::fmt::Display;
+
 use authentication::session::Acr;
+use authorization::granted::GrantRecord;
 use authorization::interaction::{self, CameBy, Interaction, Over, Pushed};
 use env::{Key, Stored, Unavailable, World};
 use jose::Unverified;
+use oauth::TokenText;
 use oauth::form::Form;
 use openid::id_token::IdToken;
 use people::browser::Browser;
 use people::sessions::Signed;
-use registry::UserName;
+use registry::{UserName, UserRecord};
 use time::{Span, UnixTime};
 
 use crate::answer::{self, Refused, Settled};
@@ -50,9 +54,13 @@ pub struct Ending(pub String);
 
 /// What is to be done next.
 pub(crate) enum Next {
-    SignIn { hint: Option<UserName>, why: Option<&'static str> },
+    SignIn {
+        hint: Option<UserName>,
+        why: Option<&'static str>,
+    },
     Ask(Box<Asking>),
-    Remembered(Box<Asking>, UnixTime),
+    /// By the grants that cover it.
+    Remembered(Box<Asking>, Vec<Stored<GrantRecord>>),
     Refuse(Refusal),
 }
 
@@ -104,8 +112,11 @@ pub(crate) async fn load<W: World>(
     };
     // RFC 9126 §7.3: one request, one answer, in however many tabs it was opened. It had to be
     // begun in time, not to be answered in time.
-    if let Some(at) = pushed.as_ref().and_then(|pushed| pushed.used) {
-        return Ok(Err(NotLoaded::Over(Over::Answered { at, allowed: true })));
+    if let Some(pushed) = &pushed
+        && let Some(at) = pushed.used
+    {
+        let allowed = !pushed.refused;
+        return Ok(Err(NotLoaded::Over(Over::Answered { at, allowed })));
     }
     let client = oauth::ClientId::parse(&found.client_id);
     let client = client.map_err(|error| Unavailable::of("store", error))?;
@@ -227,23 +238,30 @@ pub(crate) async fn next<W: World>(
     signed: Option<&Signed>,
     now: UnixTime,
 ) -> Result<Next, Unavailable> {
-    let hint = hinted(world, posed, now).await?;
+    let named = match named(world, posed, now).await? {
+        Ok(named) => named,
+        Err(refusal) => return Ok(Next::Refuse(refusal)),
+    };
+    let hint = named.iter().find_map(Named::user);
     let Some(signed) = signed else {
         let hint = hint.or_else(|| posed.request.login_hint.as_deref().and_then(user_name));
         return Ok(Next::SignIn { hint, why: None });
     };
+    if !are_all(world, facts, posed, &named, &signed.user).await? {
+        return Ok(Next::SignIn { hint, why: Some(OTHER) });
+    }
     let permitted = ask::permit(facts, posed, &signed.user, now);
     let acr = posed.acr.max(permitted.acr);
-    if let Some(step) = authenticate(posed, begun, signed, acr, hint, now) {
+    if let Some(step) = authenticate(posed, begun, signed, acr, now) {
         return Ok(step);
     }
     let mut asking = Asking::of(facts, posed, &permitted, &signed.user);
     if asking.is_empty() {
         return Ok(Next::Refuse(Refusal::Policy));
     }
-    let until = ask::remembered(world, facts, posed, &permitted, &signed.user, now).await?;
-    if let Some(until) = until {
-        return Ok(Next::Remembered(Box::new(asking), until));
+    let before = ask::remembered(world, facts, posed, &permitted, &signed.user, now).await?;
+    if !before.is_empty() {
+        return Ok(Next::Remembered(Box::new(asking), before));
     }
     asking.attested = ask::attested(world, posed.client.id.as_str(), now).await?;
     Ok(Next::Ask(Box::new(asking)))
@@ -255,18 +273,18 @@ fn authenticate(
     begun: &Interaction,
     signed: &Signed,
     acr: Option<Acr>,
-    hint: Option<UserName>,
     now: UnixTime,
 ) -> Option<Next> {
     let authenticated = &signed.session.authenticated;
     let anew = signed.session.proved_since(begun.began);
     let again = |why| Some(Next::SignIn { hint: Some(signed.user.name.clone()), why: Some(why) });
-    // OpenID Connect Core 1.0 §3.1.2.1: "If the End-User identified by the ID Token is not [...]
-    // logged in [...] the Authorization Server [...] SHOULD return an error, such as
-    // login_required" with `none`; otherwise it asks for that user.
-    if hint.as_ref().is_some_and(|hint| *hint != signed.user.name) {
-        let why = Some("The application asks for somebody else than who is signed in here.");
-        return Some(Next::SignIn { hint, why });
+    // OpenID Connect Core 1.0 §3.1.2.1: `login_hint` is a "Hint to the Authorization Server about
+    // the login identifier the End-User might use": who signed in since is who the user is.
+    if let Some(hint) = posed.request.login_hint.as_deref()
+        && !anew
+        && is_another(hint, &signed.user)
+    {
+        return Some(Next::SignIn { hint: user_name(hint), why: Some(OTHER) });
     }
     let prompt = &posed.request.prompt;
     if (prompt.login || prompt.select_account) && !anew {
@@ -290,19 +308,104 @@ fn authenticate(
     }
 }
 
-/// Whom an `id_token_hint` names: one of our own ID tokens, however old.
-async fn hinted<W: World>(
+/// What the sign-in page says where somebody else is signed in than is asked for.
+const OTHER: &str = "The application asks for somebody else than who is signed in here.";
+
+/// The user that a request is for, by `sub`: one of these.
+pub(crate) struct Named(Vec<String>);
+
+impl Named {
+    /// Their name, where it says that.
+    fn user(&self) -> Option<UserName> {
+        self.0.iter().find_map(|sub| UserName::of_id(sub))
+    }
+}
+
+/// Whom a request names that it is for: nobody else is answered for.
+pub(crate) async fn named<W: World>(
     world: &W,
     posed: &Posed,
     now: UnixTime,
-) -> Result<Option<UserName>, Unavailable> {
-    let Some(text) = &posed.request.id_token_hint else { return Ok(None) };
-    let Ok(token) = Unverified::<IdToken>::parse(text.as_str()) else { return Ok(None) };
+) -> Result<Result<Vec<Named>, Refusal>, Unavailable> {
+    let mut all = Vec::new();
+    if let Some(text) = &posed.request.id_token_hint {
+        match hinted(world, posed, text, now).await? {
+            Ok(sub) => all.push(Named(vec![sub])),
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    }
+    // OpenID Connect Core 1.0 §3.1.2.2: "If the sub (subject) Claim is requested with a specific
+    // value for the ID Token, the Authorization Server MUST only send a positive response if the
+    // End-User identified by that sub value has an active session with the Authorization Server
+    // or has been Authenticated as a result of the request."
+    for claims in posed.request.claims.iter().flat_map(|one| [&one.id_token, &one.userinfo]) {
+        let Some(Some(sub)) = claims.get("sub") else { continue };
+        let values: Vec<_> = sub.value.iter().chain(&sub.values).collect();
+        if !values.is_empty() {
+            let texts = values.into_iter().filter_map(|value| value.as_str());
+            all.push(Named(texts.map(str::to_owned).collect()));
+        }
+    }
+    Ok(Ok(all))
+}
+
+/// Whom an `id_token_hint` names: one of our own ID tokens, however old. OpenID Connect Core 1.0
+/// §3.1.2.1: "If the End-User identified by the ID Token is already logged in or is logged in as a
+/// result of the request [...], then the Authorization Server returns a positive response;
+/// otherwise, it MUST return an error, such as login_required."
+async fn hinted<W: World>(
+    world: &W,
+    posed: &Posed,
+    text: &TokenText,
+    now: UnixTime,
+) -> Result<Result<String, Refusal>, Unavailable> {
+    let not = |why: &dyn Display| Ok(Err(Refusal::Hint(why.to_string())));
+    let token = match Unverified::<IdToken>::parse(text.as_str()) {
+        Ok(token) => token,
+        Err(why) => return not(&why),
+    };
     let ring = for_clients::ring(world, token.header().algorithm()).await?;
     let keys = ring.published(now).map(|key| key.public.clone());
-    let Ok(keys) = jose::KeySet::new(keys.collect::<Vec<_>>()) else { return Ok(None) };
-    let verified = token.verify(&keys, &for_clients::ALGORITHMS, now, HINT_AGE_MAX).ok();
-    Ok(verified.and_then(|token| UserName::of_id(token.claims().sub.as_str())))
+    let keys = match jose::KeySet::new(keys.collect::<Vec<_>>()) {
+        Ok(keys) => keys,
+        Err(why) => return not(&why),
+    };
+    let verified = match token.verify(&keys, &for_clients::ALGORITHMS, now, HINT_AGE_MAX) {
+        Ok(verified) => verified,
+        Err(why) => return not(&why),
+    };
+    let claims = verified.claims();
+    let sub = claims.sub.as_str();
+    // §8.1: what another client knows somebody by says nothing here.
+    if UserName::of_id(sub).is_none() && !claims.aud.contains(posed.client.id.as_str()) {
+        return not(&"it is about somebody whom another client knows by a name of its own");
+    }
+    Ok(Ok(sub.to_owned()))
+}
+
+/// Whether `user` is who each of them means, by their identifier or as the client knows them.
+async fn are_all<W: World>(
+    world: &W,
+    facts: &Basis,
+    posed: &Posed,
+    named: &[Named],
+    user: &UserRecord,
+) -> Result<bool, Unavailable> {
+    if named.is_empty() {
+        return Ok(true);
+    }
+    let (secret, id) = (access::secret::of(world).await?, user.id());
+    let told = access::id_token::told_subject(facts, &secret, posed.client.id.as_str(), &id);
+    Ok(named.iter().all(|Named(subs)| subs.iter().any(|sub| *sub == id || *sub == told)))
+}
+
+/// Whether a `login_hint` means somebody else, as far as one can tell.
+fn is_another(hint: &str, user: &UserRecord) -> bool {
+    match (user_name(hint), &user.email) {
+        (Some(name), _) => name != user.name,
+        (None, Some(email)) => hint.contains('@') && !hint.eq_ignore_ascii_case(email),
+        (None, None) => false,
+    }
 }
 
 /// A `login_hint`: a name, or an identifier.

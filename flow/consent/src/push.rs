@@ -5,12 +5,16 @@ use access::documents;
 use access::token::asker::Asker;
 use access::token::client::{self as proof, ClientRefusal};
 use access::token::{dpop_algorithm, shown_key};
-use authentication::{Method, private_key_jwt};
-use authorization::interaction::{CameBy, PARAMETERS_BYTES_MAX, PUSHED_LIFE, Pushed};
+use authentication::{Method, Once, private_key_jwt};
+use authorization::interaction::{
+    CameBy, PARAMETERS_BYTES_MAX, PUSHED_LIFE, Pushed, UNPROVED_BYTES_MAX,
+};
+use basis::shares::Shares;
 use env::{Change, CommitFault, Entropy, Expect, Recorded, Store, Unavailable, World, Write};
 use jose::{Algorithm, Thumbprint};
 use monitoring::{Event, Outcome, Record};
 use oauth::ClientId;
+use oauth::authorization_request::PARAMETERS;
 use oauth::dpop::ProofRefused;
 use oauth::error::ErrorCode;
 use oauth::form::Form;
@@ -58,6 +62,12 @@ pub enum Refusal {
         /// The key of the proof.
         shown: String,
     },
+    /// Too many are pushed by clients that prove nothing but their name.
+    #[error("too many requests are pushed; the next is taken in {wait} s")]
+    TooMany {
+        /// After how many seconds.
+        wait: u64,
+    },
     /// What only a browser's user would be told at the authorization endpoint.
     #[error(transparent)]
     Page(#[from] PageFault),
@@ -77,6 +87,7 @@ impl Refusal {
             Self::Dpop(_) | Self::DpopReplayed | Self::OtherKey { .. } => {
                 ErrorCode::InvalidDpopProof
             }
+            Self::TooMany { .. } => ErrorCode::TemporarilyUnavailable,
             Self::Page(PageFault::Client(_)) => ErrorCode::UnauthorizedClient,
             Self::Page(fault) => fault.code(),
             Self::Told(refusal) => refusal.code(),
@@ -100,6 +111,7 @@ impl Refusal {
             Self::Dpop(_) => "push::Dpop",
             Self::DpopReplayed => "push::DpopReplayed",
             Self::OtherKey { .. } => "push::OtherKey",
+            Self::TooMany { .. } => "push::TooMany",
             Self::Page(fault) => fault.check(),
             Self::Told(refusal) => refusal.check(),
         }
@@ -111,12 +123,20 @@ impl Refusal {
 pub enum End {
     /// The client is known: decided, and recorded.
     Decided(Recorded<Result<PushedResponse, Refusal>>),
+    /// The client is known, and proved nothing but its name: what is kept is not recorded, for it
+    /// decides nothing, and what is refused is counted. A stranger cannot fill the log.
+    Unproved(Result<PushedResponse, Refusal>),
     /// Nobody proved anything: count it.
     Stranger(ClientRefusal),
 }
 
-/// Answers one request.
-pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, Unavailable> {
+/// Answers one request. `shares` counts what clients leave here that prove nothing.
+pub async fn push<W: World>(
+    world: &W,
+    shares: &Shares,
+    asker: Asker,
+    form: Form,
+) -> Result<End, Unavailable> {
     let shown = asker.shown();
     let keys = match proof::keys(world, shown).await? {
         Ok(keys) => keys,
@@ -130,17 +150,14 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
         Err(refusal) => return Ok(End::Stranger(refusal)),
     };
     let id = proved.caller.client_id().to_owned();
+    let unproved = proved.caller.method() == Method::None;
     let mut record = begin(world, Event::AuthorizationRequested);
     record.action = "authorization.push".to_owned();
     record.agent = Some(id.clone());
     record.proof = Some(proved.caller.method().name().to_owned());
     record.policy = Some(facts.version());
     let mut change = Change::default();
-    if let Some(once) = &proved.once {
-        let (use_, used) = single_use(&once.space, &once.value, once.until);
-        change.uses.push(use_);
-        record.used.push(used);
-    }
+    proved.once.as_ref().map(|once| spend(once, &mut change, &mut record));
     let shown = shown_key(world, &facts, &asker.dpop, &asker.path, now).await?;
     let mut key = None;
     let kept = match shown {
@@ -149,17 +166,56 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
             // Where it proved the client, it is spent already.
             let spent = proved.caller.method() == Method::AttestationDpop;
             let once = shown.as_ref().filter(|_| !spent).map(|(_, once)| once);
-            if let Some(once) = once {
-                let (use_, used) = single_use(&once.space, &once.value, once.until);
-                key = Some(use_.hash);
-                change.uses.push(use_);
-                record.used.push(used);
-            }
+            key = once.map(|once| spend(once, &mut change, &mut record));
             let proof = shown.map(|(key, _)| (key, dpop_algorithm(&asker.dpop)));
-            keep(world, (&id, &asker.source), &form, proof, now).await?
+            let bytes_max = if unproved { UNPROVED_BYTES_MAX } else { PARAMETERS_BYTES_MAX };
+            keep(world, (&id, &asker.source), (&form, bytes_max), proof, now).await?
         }
     };
-    let decided = match kept {
+    let kept = kept.and_then(|kept| {
+        let taken = if unproved { shares.push(&asker.source, now) } else { Ok(()) };
+        taken.map(|()| kept).map_err(|many| Refusal::TooMany { wait: many.wait(now) })
+    });
+    if let (Err(refusal), true) = (&kept, unproved) {
+        return Ok(End::Unproved(Err(refusal.clone())));
+    }
+    let decided = put(world, kept, &mut change, &mut record);
+    if !unproved {
+        change.records.push(record);
+    }
+    match world.store().commit(change).await {
+        Ok(_) if unproved => Ok(End::Unproved(decided)),
+        Ok(receipt) => Ok(End::Decided(Recorded::new(decided, &receipt))),
+        Err(CommitFault::Used(used)) => {
+            let of_key = key == Some(used.hash);
+            let refusal = if of_key { Refusal::DpopReplayed } else { Refusal::Replayed };
+            if unproved {
+                return Ok(End::Unproved(Err(refusal)));
+            }
+            replayed(world, &id, &facts, refusal).await
+        }
+        Err(CommitFault::Conflict(_)) => Err(overtaken()),
+        Err(CommitFault::Unavailable(why)) => Err(why),
+    }
+}
+
+/// What serves once is used up: its hash.
+fn spend(once: &Once, change: &mut Change, record: &mut Record) -> [u8; 32] {
+    let (use_, used) = single_use(&once.space, &once.value, once.until);
+    let hash = use_.hash;
+    change.uses.push(use_);
+    record.used.push(used);
+    hash
+}
+
+/// Keeps it, and says so in the record; or says why not.
+fn put<W: World>(
+    world: &W,
+    kept: Result<Pushed, Refusal>,
+    change: &mut Change,
+    record: &mut Record,
+) -> Result<PushedResponse, Refusal> {
+    match kept {
         Ok(pushed) => {
             record.outcome = Outcome::Permitted;
             let uri = RequestUri::of_random(&world.entropy().secret());
@@ -168,20 +224,9 @@ pub async fn push<W: World>(world: &W, asker: Asker, form: Form) -> Result<End, 
             Ok(PushedResponse { request_uri: uri, expires_in: PUSHED_LIFE.seconds() })
         }
         Err(refusal) => {
-            refused(&mut record, refusal.check(), &refusal.evidence(), None);
+            refused(record, refusal.check(), &refusal.evidence(), None);
             Err(refusal)
         }
-    };
-    change.records.push(record);
-    match world.store().commit(change).await {
-        Ok(receipt) => Ok(End::Decided(Recorded::new(decided, &receipt))),
-        Err(CommitFault::Used(used)) => {
-            let of_key = key == Some(used.hash);
-            let refusal = if of_key { Refusal::DpopReplayed } else { Refusal::Replayed };
-            replayed(world, &id, &facts, refusal).await
-        }
-        Err(CommitFault::Conflict(_)) => Err(overtaken()),
-        Err(CommitFault::Unavailable(why)) => Err(why),
     }
 }
 
@@ -209,7 +254,7 @@ async fn replayed<W: World>(
 async fn keep<W: World>(
     world: &W,
     (id, source): (&str, &str),
-    outside: &Form,
+    (outside, bytes_max): (&Form, usize),
     proof: Option<(Thumbprint, Option<Algorithm>)>,
     now: UnixTime,
 ) -> Result<Result<Pushed, Refusal>, Unavailable> {
@@ -264,13 +309,14 @@ async fn keep<W: World>(
         Err(Unposed::Page(fault)) => return Ok(Err(fault.into())),
         Err(Unposed::Client(_, refusal)) => return Ok(Err(refusal.into())),
     }
-    let parameters = form.to_body();
-    if parameters.len() > PARAMETERS_BYTES_MAX {
-        let (length, max) = (parameters.len(), PARAMETERS_BYTES_MAX);
+    let parameters = form.only(PARAMETERS).to_body();
+    if parameters.len() > bytes_max {
+        let (length, max) = (parameters.len(), bytes_max);
         return Ok(Err(PageFault::TooLong { length, max }.into()));
     }
     let (client_id, until) = (id.to_owned(), now.plus(PUSHED_LIFE));
-    Ok(Ok(Pushed { hash: String::new(), client_id, parameters, signed, until, used: None }))
+    let (hash, begun, used, refused) = (String::new(), None, None, false);
+    Ok(Ok(Pushed { hash, client_id, parameters, signed, until, begun, used, refused }))
 }
 
 /// RFC 9449 §10.1: "the DPoP proof is sent in the DPoP header [...] If both mechanisms are used at

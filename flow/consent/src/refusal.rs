@@ -40,6 +40,12 @@ pub enum PageFault {
     /// A client that nobody here let in, and nobody is signed in (RFC 9700 §4.11.2).
     #[error("{0}; the application registered itself, and is told nothing before you sign in")]
     Stranger(Box<Refusal>),
+    /// More begins here than may: of this source or person, or over all.
+    #[error("too many requests begin here; the next may in {wait} s")]
+    TooMany {
+        /// After how many seconds the next may.
+        wait: u64,
+    },
     /// The request is longer than is stored.
     #[error("the request has {length} bytes, more than {max}")]
     TooLong {
@@ -75,6 +81,7 @@ impl PageFault {
             Self::Object(_) => ErrorCode::InvalidRequestObject,
             Self::Stranger(refusal) => refusal.code(),
             Self::Pushed(_) => ErrorCode::InvalidRequestUri,
+            Self::TooMany { .. } => ErrorCode::TemporarilyUnavailable,
             Self::Form(_) | Self::Parameter(_) | Self::Redirect(_) | Self::TooLong { .. } => {
                 ErrorCode::InvalidRequest
             }
@@ -92,6 +99,7 @@ impl PageFault {
             Self::Object(_) => "authorize::Object",
             Self::Redirect(_) => "authorize::Redirect",
             Self::TooLong { .. } => "authorize::TooLong",
+            Self::TooMany { .. } => "authorize::TooMany",
             Self::Stranger(_) => "authorize::Stranger",
         }
     }
@@ -119,6 +127,9 @@ pub enum Refusal {
         "the user would have to be asked, and `prompt` is `none` (OpenID Connect Core 1.0 §3.1.2.1)"
     )]
     ConsentRequired,
+    /// Whom the `id_token_hint` means cannot be told.
+    #[error("`id_token_hint` names nobody: {0} (OpenID Connect Core 1.0 §3.1.2.1)")]
+    Hint(String),
     /// Nobody can sign in so.
     #[error("nobody can authenticate by any of `{0}` here (RFC 9470 §5)")]
     NoSuchAcr(String),
@@ -147,7 +158,7 @@ impl Refusal {
             // RFC 6749 §4.1.2.1: "unauthorized_client: The client is not authorized to request an
             // authorization code using this method."
             Self::NoCodeGrant => ErrorCode::UnauthorizedClient,
-            Self::LoginRequired => ErrorCode::LoginRequired,
+            Self::LoginRequired | Self::Hint(_) => ErrorCode::LoginRequired,
             Self::ConsentRequired => ErrorCode::ConsentRequired,
             Self::NoSuchAcr(_) | Self::TooWeak { .. } => ErrorCode::UnmetAuthenticationRequirements,
             // RFC 6749 §4.1.2.1: "access_denied: The resource owner or authorization server denied
@@ -163,6 +174,7 @@ impl Refusal {
             Self::Profile(unmet) => unmet.check(),
             Self::NoCodeGrant => "authorize::NoCodeGrant",
             Self::LoginRequired => "authorize::LoginRequired",
+            Self::Hint(_) => "authorize::Hint",
             Self::ConsentRequired => "authorize::ConsentRequired",
             Self::NoSuchAcr(_) => "authorize::NoSuchAcr",
             Self::TooWeak { .. } => "authorize::TooWeak",

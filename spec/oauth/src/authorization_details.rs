@@ -5,7 +5,7 @@
 //! [`Schema`], and whether one value asks for no more than another. Not here: which types there
 //! are, and who may have what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jose::json;
 use serde::de::Error as _;
@@ -96,12 +96,22 @@ impl AuthorizationDetails {
         Ok(())
     }
 
-    /// Whether each object asks for no more than one object of `other`.
+    /// Whether each object asks for no more than an object of `other`, and each for no more than
+    /// one of its own: what was granted once is not had twice. RFC 9396 §6.1: "An AS should not
+    /// rely on simple object comparison in most cases".
     pub fn is_within(&self, other: &Self, schemas: &[Schema]) -> bool {
-        self.0.iter().all(|asked| {
-            let schema = schema(&asked.type_, schemas).ok();
-            schema.is_some_and(|schema| other.0.iter().any(|had| schema.is_within(asked, had)))
-        })
+        let fits = |asked: &Detail, had: &Detail| {
+            schema(&asked.type_, schemas).is_ok_and(|schema| schema.is_within(asked, had))
+        };
+        let asked = self.0.iter();
+        let fitting: Vec<Vec<usize>> = asked
+            .map(|asked| {
+                let had = other.0.iter().enumerate();
+                had.filter(|(_, had)| fits(asked, had)).map(|(at, _)| at).collect()
+            })
+            .collect();
+        let mut taken: BTreeMap<usize, usize> = BTreeMap::new();
+        (0..fitting.len()).all(|asked| place(asked, &fitting, &mut taken, &mut BTreeSet::new()))
     }
 
     /// The objects.
@@ -258,8 +268,12 @@ impl Shape {
         };
         match (self, value) {
             (Self::Text(allowed), Value::String(text)) => one_of(text, allowed),
+            // An empty list is read as nothing by some, and as everything by others.
             (Self::Texts(allowed), Value::Array(values)) => {
-                values.iter().all(|value| value.as_str().is_some_and(|text| one_of(text, allowed)))
+                !values.is_empty()
+                    && values
+                        .iter()
+                        .all(|value| value.as_str().is_some_and(|text| one_of(text, allowed)))
             }
             (Self::Number, Value::Number(_))
             | (Self::Truth, Value::Bool(_))
@@ -279,6 +293,27 @@ impl<'de> Deserialize<'de> for AuthorizationDetails {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::of_value(&Value::deserialize(deserializer)?).map_err(D::Error::custom)
     }
+}
+
+/// Finds an object for `asked` that is free, or whose own can be found another (an augmenting path
+/// of bipartite matching). At most as deep as there are objects.
+fn place(
+    asked: usize,
+    fitting: &[Vec<usize>],
+    taken: &mut BTreeMap<usize, usize>,
+    tried: &mut BTreeSet<usize>,
+) -> bool {
+    for had in fitting.get(asked).into_iter().flatten() {
+        if !tried.insert(*had) {
+            continue;
+        }
+        let before = taken.get(had).copied();
+        if before.is_none_or(|other| place(other, fitting, taken, tried)) {
+            taken.insert(*had, asked);
+            return true;
+        }
+    }
+    false
 }
 
 fn schema<'a>(type_: &str, schemas: &'a [Schema]) -> Result<&'a Schema, Refused> {
@@ -411,7 +446,8 @@ mod tests {
         assert_eq!(details(whole).check(&schemas(Absent::Nothing)), Ok(()));
         for (from, to, what) in [
             ("account_information", "account", "`account`"),
-            (r#""actions":["list_accounts"]"#, r#""locations":[]"#, "no `actions`"),
+            (r#""actions":["list_accounts"]"#, r#""locations":["a"]"#, "no `actions`"),
+            (r#"["list_accounts"]"#, "[]", "value of `actions`"),
             ("list_accounts", "delete_accounts", "value of `actions`"),
             ("]}]", r#"],"unknown":1}]"#, "`unknown`"),
             ("]}]", r#"],"datatypes":["a"]}]"#, "`datatypes`"),
@@ -421,6 +457,28 @@ mod tests {
             let refused = refused.unwrap_err();
             assert_eq!(refused.rule, STRICT, "{to}");
             assert!(refused.to_string().contains(what), "{refused}");
+        }
+    }
+
+    /// Defect: what was approved once was in one token several times.
+    #[test]
+    fn rfc9396_6_1_what_was_granted_once_is_not_had_twice() {
+        const READ: &str = r#"{"type":"account_information","actions":["list_accounts"]}"#;
+        const BOTH: &str =
+            r#"{"type":"account_information","actions":["list_accounts","read_balances"]}"#;
+        let of = |all: &[&str]| details(&format!("[{}]", all.join(",")));
+        for (asked, had, within) in [
+            (vec![READ], vec![READ], true),
+            (vec![READ, READ], vec![READ], false),
+            (vec![READ, READ], vec![READ, READ], true),
+            (vec![READ, READ, READ], vec![READ, READ], false),
+            // Whichever way they are matched first.
+            (vec![READ, BOTH], vec![BOTH, READ], true),
+            (vec![READ, BOTH], vec![READ, BOTH], true),
+            (vec![BOTH, BOTH], vec![BOTH, READ], false),
+        ] {
+            let found = of(&asked).is_within(&of(&had), &schemas(Absent::Nothing));
+            assert_eq!(found, within, "{asked:?} in {had:?}");
         }
     }
 

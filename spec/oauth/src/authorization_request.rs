@@ -40,6 +40,31 @@ const MAX_CLAIMS: usize = 64;
 /// Where most of the parameters are told.
 const CORE: &str = "OpenID Connect Core 1.0 §3.1.2.1";
 
+/// All that is read of a request. RFC 6749 §3.1: "The authorization server MUST ignore unrecognized
+/// request parameters": they need not be kept either.
+pub const PARAMETERS: &[&str] = &[
+    "acr_values",
+    "authorization_details",
+    "claims",
+    "client_id",
+    "code_challenge",
+    "code_challenge_method",
+    "display",
+    "dpop_jkt",
+    "id_token_hint",
+    "login_hint",
+    "max_age",
+    "nonce",
+    "prompt",
+    "redirect_uri",
+    "resource",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+    "ui_locales",
+];
+
 /// Who asks, and how the request came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrived {

@@ -64,6 +64,13 @@ impl Form {
         Self(self.0.iter().filter(other).cloned().collect())
     }
 
+    /// The same form with nothing but the parameters of these names.
+    #[must_use]
+    pub fn only(&self, names: &[&str]) -> Self {
+        let known = |(name, _): &&(String, String)| names.contains(&name.as_str());
+        Self(self.0.iter().filter(known).cloned().collect())
+    }
+
     /// The same form with one value for a parameter, whatever it had before.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {

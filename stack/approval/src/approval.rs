@@ -16,6 +16,8 @@ use crate::state::{State, Step, Unmoved};
 
 /// How long an approval that is over is kept, so that its owner can still see it.
 pub const KEPT: Span = Span::from_seconds(30 * 86_400);
+/// The same of what a device asked and nobody answered: it was nobody's.
+pub const UNANSWERED_KEPT: Span = Span::from_seconds(600);
 /// The first of the numbers that are compared.
 const NUMBER_MIN: u8 = 10;
 /// How many there are: each has two digits.
@@ -292,7 +294,8 @@ impl Approval {
 
     /// When its row may be swept.
     pub fn kept_until(&self) -> UnixTime {
-        self.until.plus(KEPT)
+        let nobodys = self.whom == Whom::Typed && self.answered.is_none();
+        self.until.plus(if nobodys { UNANSWERED_KEPT } else { KEPT })
     }
 }
 

@@ -15,6 +15,8 @@ use crate::state::State;
 
 /// How long a ticket's row outlives it, so that a late use is told for what it is.
 pub const KEPT: Span = Span::from_seconds(86_400);
+/// The same of a device's: most of them belong to nobody who is known.
+pub const DEVICE_KEPT: Span = Span::from_seconds(3_600);
 /// RFC 8628 §3.5, CIBA Core 1.0 §11: how much longer who comes too soon must wait from then on.
 pub const SLOW_DOWN: Span = Span::from_seconds(oauth::device::SLOW_DOWN_SECONDS);
 /// How long one waits at first between two requests.
@@ -276,6 +278,11 @@ impl Ticket {
     #[must_use]
     pub fn after_use(&self, now: UnixTime) -> Self {
         Self { used: Some(now), ..self.clone() }
+    }
+
+    /// When its row may be swept.
+    pub fn kept_until(&self) -> UnixTime {
+        self.until.plus(if self.kind == Kind::Device { DEVICE_KEPT } else { KEPT })
     }
 }
 

@@ -14,10 +14,14 @@ use time::{Span, UnixTime};
 pub const PUSHED_LIFE: Span = Span::from_seconds(90);
 /// How long an interaction waits for its user.
 pub const INTERACTION_LIFE: Span = Span::from_seconds(1_800);
-/// How long the row of either outlives it, so that who comes late is told what it was.
-pub const KEPT: Span = Span::from_seconds(3_600);
-/// Bytes of a request, as it is stored.
+/// How long the row of an interaction outlives it, so that who comes late is told what it was.
+pub const KEPT: Span = Span::from_seconds(300);
+/// How long the row of a pushed request outlives it that no browser ever came with.
+pub const UNBEGUN_KEPT: Span = Span::from_seconds(60);
+/// Bytes of a request, as it is stored, that a client pushed which proved who it is.
 pub const PARAMETERS_BYTES_MAX: usize = 32 * 1_024;
+/// The same of one that anybody can send.
+pub const UNPROVED_BYTES_MAX: usize = 8 * 1_024;
 /// Characters of the name of an interaction: 32 bytes as base64url.
 const NAME_CHARS: usize = 43;
 
@@ -61,11 +65,17 @@ pub struct Pushed {
     pub parameters: String,
     /// Whether they came in an object that the client signed.
     pub signed: bool,
-    /// Until when.
+    /// Until when it may be begun.
     pub until: UnixTime,
+    /// When a browser first came with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<UnixTime>,
     /// When it was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<UnixTime>,
+    /// Whether the answer was no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
 }
 
 impl std::fmt::Debug for Pushed {
@@ -93,10 +103,24 @@ impl Pushed {
         Ok(())
     }
 
+    /// The same, once a browser came with it; `None` where one did before.
+    pub fn after_begin(&self, now: UnixTime) -> Option<Self> {
+        self.begun.is_none().then(|| Self { begun: Some(now), ..self.clone() })
+    }
+
+    /// When its row may be swept. One that was begun stays for as long as it can be answered in any
+    /// tab: it is what says that it was, in another.
+    pub fn kept_until(&self) -> UnixTime {
+        match self.begun {
+            Some(_) => self.until.plus(INTERACTION_LIFE).plus(KEPT),
+            None => self.until.plus(UNBEGUN_KEPT),
+        }
+    }
+
     /// The same, used up.
     #[must_use]
-    pub fn after_use(&self, now: UnixTime) -> Self {
-        Self { used: Some(now), ..self.clone() }
+    pub fn after_use(&self, now: UnixTime, allowed: bool) -> Self {
+        Self { used: Some(now), refused: !allowed, ..self.clone() }
     }
 }
 
@@ -236,13 +260,20 @@ mod tests {
             parameters: "state=secret".to_owned(),
             signed: false,
             until: NOW.plus(PUSHED_LIFE),
+            begun: None,
             used: None,
+            refused: false,
         };
         let until = pushed.until;
         assert_eq!(pushed.admits("client-1", NOW), Ok(()));
         assert_eq!(pushed.admits("client-2", NOW), Err(PushedRefusal::OfOther));
         assert_eq!(pushed.admits("client-1", until), Err(PushedRefusal::Expired { at: until }));
-        let used = pushed.after_use(NOW);
+        // It outlives every question that may have been begun with it.
+        let begun = pushed.after_begin(until.minus(Span::from_seconds(1))).unwrap();
+        assert!(begun.kept_until() > until.plus(INTERACTION_LIFE));
+        assert_eq!(begun.after_begin(NOW), None);
+        assert_eq!(pushed.kept_until(), until.plus(UNBEGUN_KEPT));
+        let used = pushed.after_use(NOW, true);
         assert_eq!(used.admits("client-1", NOW), Err(PushedRefusal::Used { at: NOW }));
         assert!(!format!("{pushed:?}").contains("secret"));
     }

@@ -97,7 +97,7 @@ pub(crate) async fn issue(world: &TestWorld, client: &KeyClient) -> String {
     };
     match flow::token::answer(world, call).await.unwrap() {
         flow::token::End::Decided(recorded) => recorded.into_value().unwrap().access_token,
-        flow::token::End::Stranger(refusal) => panic!("{refusal}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -294,11 +294,11 @@ pub(crate) async fn end_grant<W: World>(
     let (world, user) = (shared.world.as_ref(), &signed.session.user);
     let Ok(all) = acting::of_user(world, user).await else { return page::unavailable() };
     let now: UnixTime = world.clock().now();
-    if !all.iter().any(|one| one.grant.id == id && one.grant.is_live(now).is_ok()) {
-        return nothing_acts(&shared, &visit);
-    }
+    // Nobody ends what acts for somebody else.
+    let live = |one: &&Acting| one.grant.id == id && one.grant.is_live(now).is_ok();
+    let Some(one) = all.iter().find(live) else { return nothing_acts(&shared, &visit) };
     let ending = Ending::by(user, "ended by its user");
-    match ends::end_grant(world, &id, ending).await {
+    match ends::end_application(world, &one.grant, ending).await {
         Ok(_) => visit.answer(page::see_other(&format!("{START}?done=grant"))),
         Err(_) => page::unavailable(),
     }

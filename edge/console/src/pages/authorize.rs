@@ -13,7 +13,8 @@ use consent::{
     Answer, AskerKind, Asking, Begun, Brought, Choice, Ending, PageFault, Reply, Settled, Shown,
 };
 use env::World;
-use http::{Request, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Request, StatusCode};
 use oauth::authorization_response::Delivery;
 use time::Span;
 
@@ -34,7 +35,8 @@ pub(crate) async fn begin<W: World>(
     let (parts, _) = request.into_parts();
     let Ok(visit) = Visit::of(&shared, &parts).await else { return page::unavailable() };
     let query = parts.uri.query().unwrap_or_default().as_bytes();
-    match consent::begin(shared.world.as_ref(), &visit.person(), query).await {
+    let world = shared.world.as_ref();
+    match consent::begin(world, &shared.shares, &visit.person(), query).await {
         Ok(Begun::Interaction(name)) => {
             visit.answer(page::see_other(&format!("/interaction/{name}")))
         }
@@ -328,11 +330,26 @@ struct Faulty<'a> {
 
 /// RFC 6749 §4.1.2.1: the user is told, and the browser is sent nowhere.
 fn faulty(visit: &Visit, fault: &PageFault) -> Response {
+    if let PageFault::TooMany { wait } = fault {
+        return too_many(visit, *wait);
+    }
     let frame = visit.frame("This request cannot be served", "");
     let what = fault.to_string();
     let error = fault.code();
     let shown = Faulty { frame, what: &what, error: error.as_str() };
     page::show(StatusCode::BAD_REQUEST, &shown)
+}
+
+fn too_many(visit: &Visit, wait: u64) -> Response {
+    let what = format!(
+        "Too many requests began in this browser or in this network. Nothing was allowed. Try \
+         again in {wait} s."
+    );
+    let frame = visit.frame("Too many requests", "");
+    let mut answer = page::refusal_in(StatusCode::TOO_MANY_REQUESTS, frame, &what);
+    // RFC 6585 §4: "MAY include a Retry-After header indicating how long to wait".
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait));
+    answer
 }
 
 /// A question that cannot be answered any more: the back button, a second tab, a page left open.

@@ -2,6 +2,7 @@
 
 use approval::{Answered, Approval, State};
 use approve::caller::Call;
+use approve::shares::Shares;
 use approve::{ciba, device};
 use authentication::session::Acr;
 use env::World;
@@ -193,7 +194,10 @@ fn s10_6_nobody_vouches_for_the_name_of_who_registered_itself() {
     story(|sim| async move {
         let house = House::open(&sim).await;
         let client = house.domain.client(&[GrantType::DeviceCode], false);
-        let asked = device::authorize(&*house.world(), &call(&house, &client, "")).await.unwrap();
+        let asked =
+            device::authorize(&*house.world(), &Shares::default(), &call(&house, &client, ""))
+                .await
+                .unwrap();
         let code = asked.into_result().unwrap().user_code;
         let world = house.world();
         let found = (*world.store().every::<Approval>()[0]).clone();
@@ -230,7 +234,10 @@ fn rfc8628_3_3_a_code_is_typed_shown_and_confirmed() {
     story(|sim| async move {
         let house = House::open(&sim).await;
         let client = house.domain.client(&[GrantType::DeviceCode], false);
-        let asked = device::authorize(&*house.world(), &call(&house, &client, "")).await.unwrap();
+        let asked =
+            device::authorize(&*house.world(), &Shares::default(), &call(&house, &client, ""))
+                .await
+                .unwrap();
         let asked = asked.into_result().unwrap();
         let mut stranger = house.tab();
         let to = format!("/device?user_code={}", asked.user_code);
@@ -261,5 +268,34 @@ fn rfc8628_3_3_a_code_is_typed_shown_and_confirmed() {
         assert_eq!(ada.get(&place).await.status, StatusCode::OK);
         let mut root = house.signed("root").await;
         assert_eq!(root.get(&place).await.status, StatusCode::NOT_FOUND);
+    });
+}
+
+/// Defect: what a device asks, shown to one person, was answered as another who signed in there
+/// since.
+/// req: AUTHZ-19 (part)
+#[test]
+fn rfc8628_3_3_what_a_device_asks_is_answered_by_whom_it_was_shown_to() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let client = house.domain.client(&[GrantType::DeviceCode], false);
+        let call = call(&house, &client, "");
+        let asked = device::authorize(&*house.world(), &Shares::default(), &call).await.unwrap();
+        let code = asked.into_result().unwrap().user_code;
+        let mut tab = house.signed("ada").await;
+        let typed = tab.get("/device").await;
+        let shown = tab.send(&typed, "device", &[("user_code", &code)]).await;
+        let sign_in = tab.get("/sign-in").await;
+        let own = house.code("root").await;
+        tab.send(&sign_in, "by-code", &[("user", "root"), ("code", &own)]).await.location();
+        let answer = tab.send(&shown, "answer", &[("answer", "allow")]).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.body);
+        assert!(answer.page().text("notice").contains("whoever is signed in now"));
+        assert_eq!(state(&house), State::Pending);
+        // As who they are, they see it and answer.
+        let typed = tab.get("/device").await;
+        let shown = tab.send(&typed, "device", &[("user_code", &code)]).await;
+        tab.send(&shown, "answer", &[("answer", "allow")]).await;
+        assert_eq!(state(&house), State::Allowed);
     });
 }

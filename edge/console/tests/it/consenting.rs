@@ -19,8 +19,8 @@ fn rfc6749_4_1_from_the_client_and_back_to_it() {
         let sign_in = tab.open(&ask("invoices.read+invoices.pay+openid", "&login_hint=ada")).await;
         assert_eq!(sign_in.status, StatusCode::OK);
         assert_eq!(sign_in.page().id("user-name").unwrap().attributes["value"], "ada");
-        // The redirect that answers this form may end at the client.
-        assert!(sign_in.policy().contains("form-action 'self' https://books.example;"));
+        // The redirect that answers this form may end at the client, and go on from there.
+        assert!(!sign_in.policy().contains("form-action"), "{}", sign_in.policy());
         let code = house.code("ada").await;
         let before = tab.cookies.clone();
         let answer = tab.send(&sign_in, "by-code", &[("code", &code)]).await;
@@ -45,7 +45,7 @@ fn rfc6749_4_1_from_the_client_and_back_to_it() {
             page.named("option").filter(|one| one.attributes.contains_key("selected")).collect();
         assert_eq!(chosen.len(), 1);
         assert_eq!(chosen[0].attributes["value"], "86400");
-        assert!(question.policy().contains("form-action 'self' https://books.example;"));
+        assert!(!question.policy().contains("form-action"), "{}", question.policy());
         let less = [("take", "scope.0.invoices.read"), ("answer", "allow"), ("life", "3600")];
         let answer = tab.send(&question, "consent", &less).await;
         let back = answer.location();
@@ -119,7 +119,7 @@ fn a_form_post_page_runs_its_own_script_and_leads_to_the_client_alone() {
         // SHA-256 of `document.forms[0].submit()`, computed apart from this program.
         let script = "script-src 'self' 'sha256-ePniVEkSivX/c7XWBGafqh8tSpiRrKiqYeqbG7N1TOE='";
         assert!(answer.policy().contains(script), "{}", answer.policy());
-        assert!(answer.policy().contains("form-action 'self' https://books.example;"));
+        assert!(!answer.policy().contains("form-action"), "{}", answer.policy());
     });
 }
 

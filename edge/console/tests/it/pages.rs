@@ -385,7 +385,7 @@ fn rp_initiated_2_a_client_sends_somebody_to_sign_out() {
         ada.send(&consent, "consent", &[("answer", "allow")]).await.location();
         let question = ada.get(&asked).await;
         assert_eq!(question.page().text("leave-user"), "ada");
-        assert!(question.policy().contains("form-action 'self' https://books.example;"));
+        assert!(!question.policy().contains("form-action"), "{}", question.policy());
         let stay = ada.send(&question, "leave", &[("leave", "no")]).await;
         assert_eq!(stay.location(), "/console");
         assert_eq!(ada.get("/console").await.status, StatusCode::OK);

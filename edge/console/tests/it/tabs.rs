@@ -5,8 +5,10 @@ use approval::{Approval, State};
 use approve::caller::Call;
 use approve::ciba;
 use authorization::granted::GrantRecord;
+use authorization::interaction::Interaction;
+use basis::shares::BEGUN_OF_SOURCE;
 use env::World;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use oauth::TokenText;
 use oauth::form::Form;
 use oauth::token_request::{DeviceCode, GrantType, TokenRequest};
@@ -315,5 +317,41 @@ fn an_approval_is_answered_in_one_tab_and_in_time() {
         assert_eq!(late.status, StatusCode::CONFLICT, "{}", late.body);
         assert!(ada.get(&other).await.page().id("answer").is_none(), "nothing left to answer");
         assert!(house.granted().is_empty());
+    });
+}
+
+/// Defect: a HEAD began a request, and answered one.
+#[test]
+fn rfc9110_9_2_1_a_look_begins_nothing() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let mut tab = house.signed("ada").await;
+        let head = |path: &str| {
+            let request = Request::builder().method("HEAD").uri(path);
+            request.body(axum::body::Body::empty()).unwrap()
+        };
+        let answer = tab.request(head(&ask("invoices.read", ""))).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.headers["allow"], "GET, POST");
+        assert!(house.world().store().every::<Interaction>().is_empty());
+        assert_eq!(tab.request(head("/end-session")).await.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(tab.get("/console").await.status, StatusCode::OK);
+    });
+}
+
+/// RFC 6585 §4.
+#[test]
+fn s2_a_browser_that_begins_too_often_is_told_when_to_come_again() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let mut tab = house.tab();
+        let asked = ask("invoices.read", "");
+        for _ in 0..BEGUN_OF_SOURCE.burst {
+            tab.get(&asked).await.location();
+        }
+        let answer = tab.get(&asked).await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.headers["retry-after"], "2");
+        assert!(answer.page().text("notice").contains("in 2 s"), "{}", answer.body);
     });
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use approve::shares::Shares;
 use authorization::granted::{Code, GrantRecord};
 use authorization::interaction::{Over, Pushed};
 use consent::{Answer, Begun, Settled, Shown};
@@ -60,7 +61,9 @@ async fn begun<S: Store>(server: &Server<S>) -> (String, RequestUri) {
         ),
         signed: false,
         until: T0.plus(Span::from_seconds(90)),
+        begun: None,
         used: None,
+        refused: false,
     };
     let writes = vec![Write::put(&client, Expect::Absent), Write::put(&pushed, Expect::Absent)];
     let change = Change { writes, uses: Vec::new(), records: vec![record("client")] };
@@ -94,7 +97,7 @@ async fn one_is_served<S: Store>(store: S) {
     let mut names = Vec::new();
     for _ in 0..=MANY / 2 {
         let here = browser(Some(&cookie));
-        match consent::begin(&*server, &here, query.as_bytes()).await.unwrap() {
+        match consent::begin(&*server, &Shares::default(), &here, query.as_bytes()).await.unwrap() {
             Begun::Interaction(name) => names.push(name),
             other => panic!("{other:?}"),
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use approval::{Approval, State};
 use approve::answer::{self, Said};
+use approve::shares::Shares;
 use approve::{ciba, device, notify};
 use authorization::granted::{GrantRecord, refresh};
 use env::{Change, Clock, Entity, Entropy, Expect, Index, Journal, Key, Store, World, Write};
@@ -112,7 +113,8 @@ impl<S: Store> House<S> {
     /// A device code that Ada allowed.
     pub(crate) async fn device(&self) -> String {
         let body = format!("scope=notices.read&resource={GATEWAY}/notices");
-        let asked = device::authorize(&*self.server, &self.call(&body)).await.unwrap();
+        let asked =
+            device::authorize(&*self.server, &Shares::default(), &self.call(&body)).await.unwrap();
         let asked = asked.into_result().unwrap();
         let throttle = Throttle::default();
         let found = device::find(&*self.server, &throttle, &browser(None), &asked.user_code).await;
@@ -208,6 +210,7 @@ pub(crate) async fn ask<S: Store>(
 ) -> Result<TokenResponse, Refusal> {
     match token::answer(server, client.asks(request, server.clock().now())).await.unwrap() {
         token::End::Stranger(refusal) => Err(refusal.into()),
+        token::End::Unproved(refusal) => Err(refusal),
         token::End::Decided(recorded) => recorded.into_value(),
     }
 }

@@ -1,13 +1,13 @@
 //! What policy is told of a request, and what its record says.
 
-use authentication::{Caller, Who};
+use authentication::{Caller, Method, Who};
 use authorization::Proposal;
 use monitoring::{Outcome, Record};
 use oauth::ScopeSet;
 use pdp::Circumstances;
 
 use super::brought::{Brought, Waiting};
-use super::{Asked, Refusal};
+use super::{Asked, Refusal, Verdict};
 use crate::facts::Basis;
 use crate::record::refused;
 
@@ -80,6 +80,21 @@ pub(super) fn describe_proposal(record: &mut Record, proposal: &Proposal) {
     record.subject = Some(proposal.subject().to_owned());
     record.actors = proposal.act().iter().flat_map(|act| act.iter()).map(str::to_owned).collect();
     record.resource = Some(proposal.audience().to_owned());
+}
+
+/// The verdict, unless it is a refusal of a client that proved nothing and brought nothing that is
+/// ours, nor the word of somebody whom we believe. docs/design.md §2, idea 3: who says the name of a
+/// public client, and a code that is none, is a stranger.
+pub(super) fn unproved(
+    verdict: Verdict,
+    asked: &Asked<'_>,
+    record: &Record,
+) -> Result<Verdict, Refusal> {
+    let nobody = record.root.is_none() && record.subject.is_none();
+    match verdict {
+        (Err(no), _) if nobody && asked.caller.method() == Method::None => Err(no.refusal),
+        verdict => Ok(verdict),
+    }
 }
 
 /// Whether it was permitted.

@@ -70,6 +70,6 @@ pub async fn push<W: World>(
     let end = finish(world, &facts, &asked, verdict, (record, Spent::default())).await?;
     Ok(match end {
         Some(End::Decided(recorded)) => Some(recorded),
-        Some(End::Stranger(_)) | None => None,
+        Some(End::Stranger(_) | End::Unproved(_)) | None => None,
     })
 }

@@ -102,6 +102,7 @@ impl Counter {
         let world = self.domain.server.world();
         match token::answer_at(&*world, Endpoint::Transaction, call).await.unwrap() {
             token::End::Stranger(refusal) => Err(refusal.into()),
+            token::End::Unproved(refusal) => Err(refusal),
             token::End::Decided(recorded) => recorded.into_value().map(|one| one.access_token),
         }
     }

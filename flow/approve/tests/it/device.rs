@@ -1,6 +1,8 @@
 //! Devices without a browser (RFC 8628).
 
 use approval::State;
+use approval::approval::{KEPT, UNANSWERED_KEPT};
+use approve::shares::{DEVICES_OF_CLIENT, Shares};
 use approve::{Refusal, answer, device, expire};
 use authorization::granted::{NotYet, Way};
 use authorization::grants;
@@ -127,11 +129,11 @@ fn rfc8628_3_1_only_clients_of_this_grant_ask() {
         let house = House::open(&sim).await;
         let mut call = house.call_of(&house.client, "scope=notices.read");
         call.client.assertion = None;
-        let ended = device::authorize(&*house.world(), &call).await.unwrap();
+        let ended = device::authorize(&*house.world(), &Shares::default(), &call).await.unwrap();
         assert_eq!(counted(ended).check(), "client::None");
         let other = house.domain.client(&[GrantType::ClientCredentials], false);
         let call = house.call_of(&other, "scope=notices.read");
-        let ended = device::authorize(&*house.world(), &call).await.unwrap();
+        let ended = device::authorize(&*house.world(), &Shares::default(), &call).await.unwrap();
         let refused = ended.into_result().unwrap_err();
         assert_eq!(refused, Refusal::GrantNotAllowed(GrantType::DeviceCode));
         let thief = house.domain.client(&[GrantType::DeviceCode], false);
@@ -196,5 +198,41 @@ fn s11_a_question_of_a_client_that_was_disabled_is_dead() {
         house.say(&cookie, yes(&shown, Some(&third.user_code))).await.unwrap();
         house.forth(20);
         house.poll_device(&third.device_code).await.unwrap();
+    });
+}
+
+/// docs/design.md §2, idea 3: whoever says the name of a client that proves nothing costs us little:
+/// few questions, none in the log that is refused, and none that stays.
+#[test]
+fn s2_devices_of_a_client_that_proves_nothing_are_few() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let public = house.domain.client(&[GrantType::DeviceCode], true);
+        let ask = async |body: &str| {
+            let call = house.call_of(&public, body);
+            device::authorize(&*house.world(), &house.shares, &call).await.unwrap()
+        };
+        for _ in 0..DEVICES_OF_CLIENT.burst {
+            ask("scope=notices.read").await.into_result().unwrap();
+        }
+        let records = house.domain.server.journal().len();
+        let refused = counted(ask("scope=notices.read").await);
+        assert!(matches!(refused, Refusal::TooManyAsk { .. }), "{refused}");
+        assert_eq!(counted(ask("scope=nothing").await).check(), "approve::Asked");
+        assert_eq!(house.domain.server.journal().len(), records);
+        // Who proves itself goes on.
+        house.device("").await.unwrap();
+        // What nobody answered is not kept for long, what somebody did is.
+        let all = house.approvals();
+        assert!(all.iter().all(|one| one.kept_until() == one.until.plus(UNANSWERED_KEPT)));
+        house.forth(300);
+        expire::expire(&*house.world()).await.unwrap();
+        let all = house.approvals();
+        assert!(all.iter().all(|one| one.kept_until() == one.until.plus(UNANSWERED_KEPT)));
+        let cookie = house.sign_in("ada").await;
+        let asked = house.device("").await.unwrap();
+        let shown = house.find(&asked.user_code).await.unwrap();
+        let denied = house.say(&cookie, no(&shown, Some(&asked.user_code))).await.unwrap();
+        assert_eq!(denied.kept_until(), denied.until.plus(KEPT));
     });
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use approval::Approval;
 use approve::answer::{self, Said};
 use approve::caller::Call;
+use approve::shares::Shares;
 use approve::{Refusal, ciba, device};
 use env::World;
 use oauth::TokenText;
@@ -29,6 +30,7 @@ pub(crate) struct House {
     pub(crate) domain: Domain,
     pub(crate) client: Client,
     pub(crate) throttle: Throttle,
+    pub(crate) shares: Box<Shares>,
 }
 
 pub(crate) fn browser<'a>(name: &'a str, session: Option<&'a str>) -> Browser<'a> {
@@ -59,7 +61,7 @@ impl House {
     pub(crate) async fn with(sim: &Sim, files: Files) -> Self {
         let domain = Domain::start_with(sim, files).await;
         let client = domain.client(&[GrantType::DeviceCode, GrantType::Ciba], false);
-        let house = Self { domain, client, throttle: Throttle::default() };
+        let house = Self { domain, client, throttle: Throttle::default(), shares: Box::default() };
         for text in ["ada", "bob"] {
             let new = NewUser {
                 name: name(text),
@@ -119,7 +121,7 @@ impl House {
     pub(crate) async fn device(&self, more: &str) -> Result<DeviceResponse, Refusal> {
         let body = format!("scope=notices.read&resource={GATEWAY}/notices{more}");
         let call = self.call_of(&self.client, &body);
-        device::authorize(&*self.world(), &call).await.unwrap().into_result()
+        device::authorize(&*self.world(), &self.shares, &call).await.unwrap().into_result()
     }
 
     pub(crate) async fn ciba(&self, more: &str) -> Result<BackchannelResponse, Refusal> {

@@ -7,6 +7,8 @@ mod challenge;
 #[cfg(test)]
 mod ciba;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod defects;
 #[cfg(test)]
 mod deferred;

@@ -2,6 +2,7 @@
 //! (docs/past-defects.md 5, 8, 9).
 
 use approve::answer::{self, Said};
+use approve::shares::Shares;
 use approve::{challenge, ciba, deferred, device};
 use authentication::session::Session;
 use authorization::granted::GrantRecord;
@@ -226,7 +227,11 @@ impl Office {
             let world = self.house.world();
             let scope = format!("scope=openid+notices.read&resource={NOTICES}");
             let call = self.asking(&by, "/device_authorization", &scope);
-            let asked = device::authorize(&*world, &call).await.unwrap().into_result().unwrap();
+            let asked = device::authorize(&*world, &Box::<Shares>::default(), &call)
+                .await
+                .unwrap()
+                .into_result()
+                .unwrap();
             let shown = self.house.find(&asked.user_code).await.unwrap();
             self.house.say(cookie, yes(&shown, Some(&asked.user_code))).await.unwrap();
             let call = self.asking(&by, "/bc-authorize", &format!("{scope}&login_hint=ada"));

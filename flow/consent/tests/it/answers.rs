@@ -3,12 +3,13 @@
 use authentication::session::Session;
 use authorization::granted::Way;
 use authorization::interaction::Over;
+use basis::ends::{self, Ending};
 use consent::{Choice, Settled, Shown, scope_box};
 use env::{Clock, World};
 use monitoring::{Event, Outcome};
 use oauth::Scope;
 use people::standing::UserAct;
-use registry::UserName;
+use registry::{UserName, UserRecord};
 use testkit::boxed;
 use testkit::fixture::{Domain, GATEWAY, files, files_but, story};
 use time::Span;
@@ -281,8 +282,10 @@ fn oidc_3_1_2_1_what_was_allowed_before_is_not_asked_again_and_no_more() {
         }
         let name = house.begun(&here, &read).await;
         assert!(matches!(house.show(&here, &name).await, Shown::Reply(_)));
-        assert_eq!(house.grants().len(), 3);
-        assert!(house.grants().iter().all(|grant| grant.until <= until));
+        // By the grant that is there: to end it ends what it gave.
+        assert_eq!((house.grants().len(), house.codes().len()), (1, 3));
+        assert_eq!(house.grants()[0].until, until);
+        assert!(house.codes().iter().all(|code| code.grant == house.grants()[0].id));
         // More, or with `prompt=consent`, or for always: asked.
         for more in [
             invoices("invoices.read+invoices.pay"),
@@ -450,5 +453,74 @@ fn rfc9396_7_details_are_granted_as_they_were_shown() {
         let unknown = query.replace("%22payment%22", "%22other%22");
         let (location, _) = told(house.begin(&here, &unknown).await);
         assert_eq!(part(&location, "error"), Some("invalid_authorization_details"));
+    });
+}
+
+/// Defect: each silent answer was one more grant, and to end one ended nothing.
+///
+/// req: AUTHZ-06 (part)
+#[test]
+fn s10_6_to_end_an_application_ends_it() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        let both = invoices("invoices.read+invoices.pay");
+        house.allow(&here, &both).await;
+        let none = |scope: &str| format!("{}&prompt=none", invoices(scope));
+        let silent = async |query: &str, here: &people::browser::Browser<'_>| {
+            matches!(house.begin(here, query).await, consent::Begun::Reply(_))
+        };
+        // Less than was allowed is a grant of its own, and one however often it is asked for.
+        for _ in 0..20 {
+            assert!(silent(&none("invoices.read"), &here).await);
+            assert!(silent(&none("invoices.read+invoices.pay"), &here).await);
+        }
+        assert_eq!(house.grants().len(), 2);
+        // In another browser it is of that session.
+        let other = house.sign_in(&browser("b", None), "ada").await;
+        let there = browser("b", Some(&other));
+        for _ in 0..5 {
+            assert!(silent(&none("invoices.read"), &there).await);
+        }
+        assert_eq!(house.grants().len(), 3);
+        let sessions = house.world().store().every::<Session>();
+        assert!(
+            house
+                .grants()
+                .iter()
+                .all(|grant| sessions.iter().any(|one| grant.session.as_ref() == Some(&one.id)))
+        );
+        let ending = Ending::by("user:ada", "enough");
+        let (world, grants) = (house.world(), house.grants());
+        let count = ends::end_application(&*world, &grants[0], ending).await.unwrap();
+        assert_eq!(count, 3);
+        for here in [here, there] {
+            let (location, _) = told(house.begin(&here, &none("invoices.read")).await);
+            assert_eq!(part(&location, "error"), Some("consent_required"));
+        }
+    });
+}
+
+/// Two people may be called the same.
+#[test]
+fn s10_6_what_one_saw_is_not_answered_by_another_of_the_same_name() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let world = house.world();
+        for (name, id) in [("ada", "user:ada"), ("ada2", "user:ada2")] {
+            if name != "ada" {
+                house.add(name).await;
+            }
+            let user = world.store().single::<UserRecord>(id).unwrap();
+            world.store().put(&UserRecord { display_name: "Ada".to_owned(), ..(*user).clone() });
+        }
+        let first = house.sign_in(&browser("a", None), "ada").await;
+        let name = house.begun(&browser("a", Some(&first)), &invoices("invoices.read")).await;
+        let asking = house.asking(&browser("a", Some(&first)), &name).await;
+        let second = house.sign_in(&browser("a", None), "ada2").await;
+        let here = browser("a", Some(&second));
+        let settled = house.answer(&here, &name, Some(asking.whole()), asking.seen()).await;
+        assert!(matches!(settled, Settled::Changed), "{settled:?}");
     });
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use authorization::granted::{Code, GrantRecord};
+use basis::shares::Shares;
 use consent::{Answer, Asking, Begun, Choice, Reply, Settled, Shown};
 use env::World;
 use oauth::authorization_response::Delivery;
@@ -24,6 +25,7 @@ pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 pub(crate) struct House {
     pub(crate) domain: Domain,
+    pub(crate) shares: Box<Shares>,
 }
 
 /// A browser of that name.
@@ -51,7 +53,7 @@ impl House {
 
     pub(crate) async fn with(sim: &Sim, files: Files) -> Self {
         let domain = Domain::start_with(sim, files).await;
-        let house = Self { domain };
+        let house = Self { domain, shares: Box::default() };
         house.client(|_| {});
         house.add("ada").await;
         house
@@ -100,7 +102,7 @@ impl House {
     }
 
     pub(crate) async fn begin(&self, browser: &Browser<'_>, query: &str) -> Begun {
-        consent::begin(&*self.world(), browser, query.as_bytes()).await.unwrap()
+        consent::begin(&*self.world(), &self.shares, browser, query.as_bytes()).await.unwrap()
     }
 
     /// The name of the interaction that the request began.

@@ -14,3 +14,5 @@ mod pushes;
 mod redeemed;
 #[cfg(test)]
 mod requests;
+#[cfg(test)]
+mod strangers;

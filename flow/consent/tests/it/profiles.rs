@@ -110,6 +110,10 @@ async fn refusal(house: &House, key: &PrivateKey, jti: &str, asked: Asked) -> Op
         false => body,
         true => match push(house, key, jti, &body).await {
             End::Stranger(refusal) => panic!("{refusal}"),
+            End::Unproved(decided) => match decided {
+                Ok(pushed) => by_reference(&pushed),
+                Err(refusal) => return Some(refusal.check().to_owned()),
+            },
             End::Decided(recorded) => match recorded.into_value() {
                 Ok(pushed) => by_reference(&pushed),
                 Err(refusal) => return Some(refusal.check().to_owned()),

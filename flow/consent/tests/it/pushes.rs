@@ -58,7 +58,9 @@ pub(crate) async fn push(house: &House, key: &PrivateKey, jti: &str, body: &str)
         certificates: Vec::new(),
         source: "192.0.2.1".to_owned(),
     };
-    push::push(&*house.world(), asker, Form::parse(body.as_bytes()).unwrap()).await.unwrap()
+    push::push(&*house.world(), &house.shares, asker, Form::parse(body.as_bytes()).unwrap())
+        .await
+        .unwrap()
 }
 
 /// A request that is pushed with a DPoP proof.
@@ -78,7 +80,9 @@ pub(crate) async fn push_with(
         certificates: Vec::new(),
         source: "192.0.2.1".to_owned(),
     };
-    push::push(&*house.world(), asker, Form::parse(body.as_bytes()).unwrap()).await.unwrap()
+    push::push(&*house.world(), &house.shares, asker, Form::parse(body.as_bytes()).unwrap())
+        .await
+        .unwrap()
 }
 
 /// RFC 9449 §10.1: the proof stands for `dpop_jkt`; where both are there, both say the same.
@@ -94,7 +98,7 @@ fn rfc9449_10_1_a_proof_stands_for_the_key_of_the_request() {
         let proof = |of: &DpopKey| of.proof(("POST", &url), None, None, house.domain.now());
         let refusal = |end: End| match end {
             End::Decided(recorded) => recorded.into_value().err().map(|refusal| refusal.check()),
-            End::Stranger(refusal) => panic!("{refusal}"),
+            other => panic!("{other:?}"),
         };
         let plain = invoices("invoices.read");
         let stored = || {
@@ -123,14 +127,14 @@ fn rfc9449_10_1_a_proof_stands_for_the_key_of_the_request() {
 pub(crate) fn kept(end: End) -> PushedResponse {
     match end {
         End::Decided(recorded) => recorded.into_value().unwrap(),
-        End::Stranger(refusal) => panic!("{refusal}"),
+        other => panic!("{other:?}"),
     }
 }
 
 pub(crate) fn refused(end: End) -> push::Refusal {
     match end {
         End::Decided(recorded) => recorded.into_value().unwrap_err(),
-        End::Stranger(refusal) => panic!("{refusal}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -167,6 +171,39 @@ fn rfc9126_4_a_pushed_request_serves_once() {
         assert!(matches!(shown, Shown::Over(Over::Answered { .. })), "{shown:?}");
         let fault = house.begin(&here, &query).await;
         assert!(matches!(fault, Begun::Page(PageFault::Pushed(_))), "{fault:?}");
+    });
+}
+
+/// Defect: after a no in one tab the other said that something was allowed.
+#[test]
+fn rfc9126_7_3_what_was_refused_in_one_tab_is_refused_in_the_other() {
+    story(|sim| async move {
+        let key = key();
+        let house = open(&sim, &key).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        let pushed = kept(push(&house, &key, "j1", &invoices("invoices.read")).await);
+        let query = by_reference(&pushed);
+        let (one, two) = (house.begun(&here, &query).await, house.begun(&here, &query).await);
+        let asking = house.asking(&here, &one).await;
+        // Both at once: one is heard, and both say the same.
+        let settled = sim
+            .all(vec![
+                boxed(house.answer(&here, &one, None, asking.seen())),
+                boxed(house.answer(&here, &two, None, asking.seen())),
+            ])
+            .await;
+        let over = settled.iter().filter(|one| matches!(one, Settled::Over(_))).count();
+        assert_eq!(over, 1, "{settled:?}");
+        for one in &settled {
+            let said = !matches!(one, Settled::Over(Over::Answered { allowed: true, .. }));
+            assert!(said, "{one:?}");
+        }
+        for name in [one, two] {
+            let shown = house.show(&here, &name).await;
+            let Shown::Over(Over::Answered { allowed, .. }) = shown else { panic!("{shown:?}") };
+            assert!(!allowed);
+        }
     });
 }
 

@@ -226,3 +226,139 @@ fn s10_3_1_a_client_with_published_keys_gets_what_was_allowed_and_nobody_else_do
         assert_eq!(all.iter().filter(|one| one.metadata.jwks_uri() == Some(KEYS)).count(), 2);
     });
 }
+
+/// The ID token of `user` for the client of these rows.
+async fn id_token(house: &House, client: &str, user: &str) -> String {
+    let cookie = house.sign_in(&browser(user, None), user).await;
+    let query = query("&scope=openid").replace(CLIENT, client);
+    let here = browser(user, Some(&cookie));
+    let location = house.allow(&here, &format!("{query}&prompt=consent")).await;
+    let call = public(house, client, redeems(part(&location, "code").unwrap()));
+    house.domain.ask(call).await.unwrap().id_token.unwrap()
+}
+
+/// Core 1.0 §3.1.2.1: "otherwise, it MUST return an error, such as login_required"; §3.1.2.2 says
+/// the same of a `sub` that `claims` ask for.
+#[test]
+fn oidc_3_1_2_1_nobody_is_answered_for_who_was_not_meant() {
+    story(|sim| async move {
+        let domain = files().get("domain.toml").unwrap().to_owned();
+        let domain = format!("{domain}\n[openid]\npairwise = [\"client-pair\"]");
+        let house = House::with(&sim, files_but(&[("domain.toml", &domain)])).await;
+        house.add("bob").await;
+        for id in [CLIENT, "client-pair", "client-other"] {
+            house.client(|client| {
+                let metadata = json!({
+                    "client_name": "Books", "redirect_uris": [BACK],
+                    "token_endpoint_auth_method": "none", "grant_types": ["authorization_code"],
+                });
+                let metadata = registry::Metadata::new(metadata.as_object().unwrap()).unwrap();
+                *client = client.with_metadata(metadata);
+                client.client_id = id.to_owned();
+            });
+        }
+        let (ada, bob) =
+            (id_token(&house, CLIENT, "ada").await, id_token(&house, CLIENT, "bob").await);
+        let own = id_token(&house, "client-pair", "ada").await;
+        let bobs = id_token(&house, "client-pair", "bob").await;
+        let pairwise = |token: &str| {
+            use base64::Engine as _;
+            let middle = token.split('.').nth(1).unwrap();
+            let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(middle).unwrap();
+            let claims: Value = serde_json::from_slice(&bytes).unwrap();
+            claims["sub"].as_str().unwrap().to_owned()
+        };
+        assert!(pairwise(&own).starts_with("pairwise-"));
+        let cookie = house.sign_in(&browser("x", None), "ada").await;
+        let here = browser("x", Some(&cookie));
+        house.forth(1);
+        // Whoever is meant would be asked (`consent_required`), nobody else is answered for.
+        let error = async |client: &str, more: &str| {
+            let query = query(&format!("&scope=openid&prompt=none&{more}"));
+            let (location, _) =
+                crate::house::told(house.begin(&here, &query.replace(CLIENT, client)).await);
+            part(&location, "error").unwrap().to_owned()
+        };
+        let hint = |token: &str| format!("id_token_hint={token}");
+        let claims = |sub: &str| {
+            let text = json!({ "id_token": { "sub": { "value": sub } } }).to_string();
+            let text: String = form_urlencoded(&text);
+            format!("claims={text}")
+        };
+        let tampered = format!("{}A", &ada[..ada.len() - 1]);
+        for (client, more, expect) in [
+            (CLIENT, hint(&ada), "consent_required"),
+            (CLIENT, hint(&bob), "login_required"),
+            (CLIENT, hint("a.b.c"), "login_required"),
+            (CLIENT, hint(&tampered), "login_required"),
+            ("client-pair", hint(&own), "consent_required"),
+            ("client-pair", hint(&bobs), "login_required"),
+            // What another client knows her by says nothing here.
+            ("client-other", hint(&own), "login_required"),
+            (CLIENT, claims("user:ada"), "consent_required"),
+            (CLIENT, claims("user:bob"), "login_required"),
+            ("client-pair", claims(&pairwise(&own)), "consent_required"),
+            ("client-pair", claims(&pairwise(&bobs)), "login_required"),
+            // A hint that is only one: whoever is signed in as somebody else signs in anew.
+            (CLIENT, "login_hint=ada".to_owned(), "consent_required"),
+            (CLIENT, "login_hint=bob".to_owned(), "login_required"),
+            (CLIENT, "login_hint=somebody%40example.org".to_owned(), "consent_required"),
+        ] {
+            assert_eq!(error(client, &more).await, expect, "{client} {more}");
+        }
+        // And who did sign in anew is who it is.
+        let asked = house.begun(&here, &query("&scope=openid&login_hint=bob")).await;
+        let shown = house.show(&here, &asked).await;
+        assert!(
+            matches!(shown, consent::Shown::SignIn { hint: Some(_), why: Some(_) }),
+            "{shown:?}"
+        );
+        house.forth(1);
+        let cookie = house.sign_in(&here, "ada").await;
+        let shown = house.show(&browser("x", Some(&cookie)), &asked).await;
+        assert!(matches!(shown, consent::Shown::Ask(..)), "{shown:?}");
+    });
+}
+
+fn form_urlencoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// Defect: each code that was none, of whoever said the name of a public client, was a record.
+#[test]
+fn s2_a_code_that_is_none_is_counted_not_recorded() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        house.client(|client| {
+            let metadata = json!({
+                "client_name": "Books", "redirect_uris": [BACK],
+                "token_endpoint_auth_method": "none",
+                "grant_types": ["authorization_code", "refresh_token"],
+            });
+            let metadata = registry::Metadata::new(metadata.as_object().unwrap()).unwrap();
+            *client = client.with_metadata(metadata);
+        });
+        let code = allowed(&house, &wants(CLIENT, "invoices", "invoices.read")).await;
+        let records = house.domain.server.journal().len();
+        for request in [
+            redeems(&format!("{}x", &code[..code.len() - 1])),
+            refresh_request("aims_rt_none", &format!("{GATEWAY}/invoices"), ""),
+            testkit::fixture::credentials("https://a.example", "x"),
+        ] {
+            let call = public(&house, CLIENT, request);
+            let end = flow::token::answer(&*house.world(), call).await.unwrap();
+            assert!(matches!(end, flow::token::End::Unproved(_)), "{end:?}");
+        }
+        assert_eq!(house.domain.server.journal().len(), records);
+        // Who brings what is ours is recorded, whatever comes of it.
+        let mut wrong = redeems(&code);
+        if let TokenRequest::AuthorizationCode(one) = &mut wrong {
+            one.redirect_uri = None;
+        }
+        let end =
+            flow::token::answer(&*house.world(), public(&house, CLIENT, wrong)).await.unwrap();
+        let flow::token::End::Decided(recorded) = end else { panic!("{end:?}") };
+        assert!(recorded.into_value().is_err());
+        assert_eq!(house.domain.server.journal().len(), records + 1);
+    });
+}

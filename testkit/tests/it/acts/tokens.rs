@@ -106,6 +106,7 @@ impl Town {
         match token::answer(&*self.domain.server.world(), call).await {
             Err(why) => Err(format!("unavailable: {}", why.part)),
             Ok(token::End::Stranger(refusal)) => Err(refusal.check().to_owned()),
+            Ok(token::End::Unproved(refusal)) => Err(refusal.check().to_owned()),
             Ok(token::End::Decided(recorded)) => {
                 self.check_recorded(&self.domain.server, recorded.audit_id());
                 match recorded.into_value() {
