@@ -31,4 +31,5 @@ pub mod rotate;
 pub mod spire;
 pub mod superior;
 pub mod watch;
+pub mod web;
 pub mod workload;

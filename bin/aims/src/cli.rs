@@ -23,7 +23,7 @@ use wiring::layout::PORT_BASE;
     version,
     disable_help_subcommand = true,
     after_help = "Begin with:\n  \
-                  aims demo                     everything from nothing, in 20 seconds\n  \
+                  aims demo                     everything from nothing, in a few seconds\n  \
                   aims up                       start for good, in ./aims-data\n  \
                   aims doctor                   what is wrong here, and what to do"
 )]

@@ -103,14 +103,14 @@ pub(crate) async fn gateway(context: &Context, arguments: ConfigArgs) -> Result<
     let role = Role::Gateway;
     let (layout, settings, _held) = own(&arguments.config, role.name())?;
     let entrance = node::entrance(&settings, &layout.dir, role).map_err(misused)?;
-    let certificate = gateway::own_certificate(&settings, &layout).map_err(misused)?;
+    let certificates = gateway::own_certificate(&settings, &layout).map_err(misused)?;
     let listener = server::bind(&settings, 3).await.map_err(unavailable)?;
     let (stop, stopping) = watch::channel(false);
     let pulse = Pulse::default();
     pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let joined = node::join(&layout, &settings, role, &entrance, &pulse).await;
     let mut joined = joined.map_err(unavailable)?;
-    let served = gateway::serve(&mut joined, &settings, (certificate, listener), &stopping).await;
+    let served = gateway::serve(&mut joined, &settings, (certificates, listener), &stopping).await;
     served.map_err(unavailable)?;
     let line = serde_json::json!({ "id": joined.id, "gateway": settings.site().gateway });
     let stopped = up::signal();

@@ -24,11 +24,11 @@ const LEAVE_EVERY: Span = Span::from_seconds(20);
 /// How long to wait when the store did not answer.
 const STORE_AGAIN: Span = Span::from_millis(500);
 
-/// Serves with the certificate at the listener given, of port N + 3.
+/// Serves with these certificates at the listener given, of port N + 3.
 pub async fn serve(
     joined: &mut Joined,
     settings: &Settings,
-    (certificate, listener): (CertifiedKey, TcpListener),
+    (certificates, listener): (Arc<Certificates>, TcpListener),
     stop: &watch::Receiver<bool>,
 ) -> Result<(), String> {
     let world = Arc::clone(&joined.world);
@@ -44,7 +44,6 @@ pub async fn serve(
     });
     let peer = Peer { plain_hosts: settings.plain_upstreams.clone(), ..Peer::default() };
     let upstream = Upstream::new(&peer).map_err(|error| error.to_string())?;
-    let certificates = Certificates::new(certificate);
     let tls = server_config(certificates, Clients::Asked, tls::HTTP);
     let tls = tls.map_err(|error| error.to_string())?;
     let port = settings.port(3);
@@ -93,7 +92,7 @@ pub async fn serve(
 
 /// The certificate of a gateway that runs alone: `tls.pem` and `tls-key.pem` beside its settings,
 /// which an operator puts there.
-pub fn own_certificate(settings: &Settings, layout: &Layout) -> Result<CertifiedKey, String> {
+pub fn own_certificate(settings: &Settings, layout: &Layout) -> Result<Arc<Certificates>, String> {
     let read = |name: &str| {
         let path = layout.at(name);
         std::fs::read_to_string(&path).map_err(|error| {
@@ -114,7 +113,8 @@ pub fn own_certificate(settings: &Settings, layout: &Layout) -> Result<Certified
     let key = PrivateKeyDer::from_pem_slice(read("tls-key.pem")?.as_bytes())
         .map_err(|error| format!("`tls-key.pem`: {error}"))?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    CertifiedKey::from_der(chain, key, &provider).map_err(|error| error.to_string())
+    let certified = CertifiedKey::from_der(chain, key, &provider);
+    certified.map(Certificates::new).map_err(|error| error.to_string())
 }
 
 /// The metadata of every resource, by the path behind the well-known prefix.

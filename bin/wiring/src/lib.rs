@@ -36,5 +36,6 @@ pub mod stories;
 pub mod superior;
 pub mod tls;
 pub mod up;
+mod web;
 pub mod workloads;
 pub mod world;

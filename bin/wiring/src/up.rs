@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use attestation::mechanism::Role;
 use flow::agents::Operator;
-use flow::{boot, join_token};
+use flow::join_token;
 use identifier::AgentName;
 use time::Span;
 use tokio::sync::watch;
@@ -16,8 +17,8 @@ use super::layout::{Layout, Settings, policy_files, unwritten};
 use super::lock::{self, Lock};
 use super::logs::Pulse;
 use super::node::{Entrance, Joined};
-use super::server::{Server, addresses};
-use super::tls::certified;
+use super::server::Server;
+use super::web::Web;
 use super::{gateway, node, server, starter};
 
 /// A running installation.
@@ -304,14 +305,11 @@ impl Up {
         let entrance = self::entrance(&server, &settings, Role::Gateway).await?;
         let gateway = node::join(&layout, &settings, Role::Gateway, &entrance, &pulse).await;
         let mut gateway = gateway.map_err(|why| cut_off(why, &layout))?;
-        let names = vec![settings.host.clone()];
-        let addresses = addresses(&settings)?;
-        let web = boot::web_identity(server.world.as_ref(), &names, &addresses).await;
-        let (web, _) = web.map_err(|why| why.to_string())?;
-        let chain = web.chain.iter().map(|one| one.as_bytes().to_vec()).collect();
-        let certificate = certified(chain, &server.world.keys, &web.key);
+        let web = Web::new(&server.world, &settings).await?;
+        let certificates = Arc::clone(&web.certificates);
         let listener = server::bind(&settings, 3).await?;
-        gateway::serve(&mut gateway, &settings, (certificate, listener), &stopping).await?;
+        gateway::serve(&mut gateway, &settings, (certificates, listener), &stopping).await?;
+        gateway.tasks.spawn(web.follow(None));
         pulse.set_ready();
         Ok(Self { layout, settings, pulse, server, node, gateway, stop })
     }

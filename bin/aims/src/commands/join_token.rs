@@ -32,7 +32,7 @@ pub(crate) enum Command {
         #[arg(long, value_parser = AgentName::parse)]
         name: Option<AgentName>,
         /// How long it can be used: at most a day
-        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span::parse)]
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span::up_to_days(1))]
         ttl: Span,
         /// Write it to this file, with mode 0600, and do not show it
         #[arg(long, value_name = "FILE")]
