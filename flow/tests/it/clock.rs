@@ -128,7 +128,7 @@ async fn start_with_the_clock_right(domain: &Domain) {
 async fn works(domain: &Domain, name: &str) {
     let server = domain.server.world();
     let (names, addresses) = (["localhost".to_owned()], []);
-    boot::web_identity(&*server, &names, &addresses).await.unwrap();
+    flow::web::identity(&*server, &names, &addresses).await.unwrap();
     boot::server_identity(&*server, &names, &addresses).await.unwrap();
     let party = domain.party(&format!("/opt/{name}")).await;
     let call = by_wit(&party, credentials(TOOLS, "invoices.read"), domain.now());
