@@ -111,8 +111,18 @@ pub async fn page<W: World>(
     after: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<Session>, Option<String>), Unavailable> {
+    page_of(world, (Index::All, ""), after, limit).await
+}
+
+/// The same of those that this index finds.
+pub async fn page_of<W: World>(
+    world: &W,
+    (index, value): (Index, &str),
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<Session>, Option<String>), Unavailable> {
     let now = world.clock().now();
-    let page = world.store().scan(Session::TABLE, Index::All, "", after, limit).await?;
+    let page = world.store().scan(Session::TABLE, index, value, after, limit).await?;
     let mut found = Vec::with_capacity(page.rows.len());
     for row in &page.rows {
         let value = row.value::<Session>().map_err(|error| Unavailable::of("store", error))?;

@@ -175,6 +175,40 @@ fn s10_6_what_changed_since_it_was_shown_is_shown_anew() {
     });
 }
 
+/// Nothing is taken away without a reason: where no rule speaks of it, that is the reason, once.
+///
+/// req: AUTHZ-18 (part)
+#[test]
+fn s10_6_what_no_rule_allows_is_withheld_with_that_reason() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let rules = files().get("access/main.cedar").unwrap().to_owned();
+        let all = "action in [Aims::Action::\"token.issue\", Aims::Action::\"token.exchange\"],\n    \
+                   resource\n)";
+        let (flat, all) = (lines_joined(&rules), lines_joined(all));
+        assert!(flat.contains(&all), "{flat}");
+        let rules = flat
+            .replace(&all, &format!("{all} when {{ !context.scope.contains(\"invoices.pay\") }}"));
+        apply(&house.domain, files_but(&[("access/main.cedar", &rules)])).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        for (asked, withheld) in
+            [("invoices.read+invoices.pay", 1), ("invoices.pay+invoices.read", 1)]
+        {
+            let name = house.begun(&here, &invoices(asked)).await;
+            let asking = house.asking(&here, &name).await;
+            assert_eq!(asking.withheld.len(), withheld);
+            assert_eq!(asking.withheld[0].scopes, ["pay invoices"]);
+            assert_eq!(asking.withheld[0].why, ["no rule allows it"]);
+        }
+    });
+}
+
+/// A rule a line: what the fixture indents is found however it does.
+fn lines_joined(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
 async fn apply(domain: &Domain, files: policy::Files) {
     let (world, operator) = (domain.server.world(), domain.operator());
     let applied = flow::apply_policy::apply(&*world, &operator, files, "a story".to_owned(), None);
