@@ -129,8 +129,8 @@ pub async fn begin<W: World>(
         state: begun.text(),
         nonce: &derived(ceremonies, NONCE, &begun),
         verifier: &verifier(ceremonies, &begun)?,
-        // OpenID Connect Core 1.0 §3.1.2.1: "When max_age is used, the ID Token returned MUST include
-        // an auth_time Claim Value." So it is always asked for, if only for that.
+        // OpenID Connect Core 1.0 §3.1.2.1: "When max_age is used, the ID Token returned MUST
+        // include an auth_time Claim Value." So it is always sent, if only for that.
         max_age: Some(max_age.unwrap_or(ANY_AGE).seconds()),
         acr_values: &[],
         login_hint: None,

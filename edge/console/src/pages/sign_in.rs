@@ -31,8 +31,8 @@ const WHY: &[(&str, &str)] = &[
     ("stronger", "This application needs you to sign in by a stronger means, such as a passkey."),
     (
         "answer",
-        "Nothing was done: this answer needs a stronger sign-in, such as a passkey. Then you are asked \
-         again.",
+        "Nothing was done: this answer needs a stronger sign-in, such as a passkey. Then you are \
+         asked again.",
     ),
     ("fresh", "Sign in again to change how you sign in."),
     (

@@ -15,8 +15,8 @@ use testkit::fixture::story;
 use testkit::{Sim, boxed};
 use time::{Span, UnixTime};
 
+use crate::company::{Branch, known_as};
 use crate::house::browser;
-use crate::upstream::{Branch, known_as};
 
 /// Somebody whom the company brought, and who has nothing but that account.
 struct Brought {

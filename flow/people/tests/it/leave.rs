@@ -15,8 +15,8 @@ use registry::{ClientLogout, ClientRecord, Metadata};
 use testkit::fixture::{ISSUER, story};
 use time::{Span, UnixTime};
 
+use crate::company::Branch;
 use crate::house::browser;
-use crate::upstream::Branch;
 
 fn client(id: &str, backchannel: Option<&str>) -> ClientRecord {
     let metadata = r#"{"token_endpoint_auth_method":"private_key_jwt",

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod company;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod leave;
