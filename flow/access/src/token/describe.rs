@@ -83,8 +83,8 @@ pub(super) fn describe_proposal(record: &mut Record, proposal: &Proposal) {
 }
 
 /// The verdict, unless it is a refusal of a client that proved nothing and brought nothing that is
-/// ours, nor the word of somebody whom we believe. docs/design.md §2, idea 3: who says the name of a
-/// public client, and a code that is none, is a stranger.
+/// ours, nor the word of somebody whom we believe. docs/design.md §2, idea 3: who says the name of
+/// a public client, and a code that is none, is a stranger.
 pub(super) fn unproved(
     verdict: Verdict,
     asked: &Asked<'_>,
