@@ -171,7 +171,9 @@ fn rfc9470_4_an_answer_that_needs_a_stronger_sign_in_leads_to_it() {
         let denied = ada.send(&question, "answer", &[("answer", "deny")]).await;
         assert_eq!((denied.status, state(&house)), (StatusCode::OK, State::Denied));
         // By the code of a device: back to that code.
-        let asked = device::authorize(&*world, &call(&house, &client, "")).await.unwrap();
+        let asked = device::authorize(&*world, &Shares::default(), &call(&house, &client, ""))
+            .await
+            .unwrap();
         let code = asked.into_result().unwrap().user_code;
         let all = world.store().every::<Approval>();
         let mut found = (**all.iter().find(|one| one.id != found.id).unwrap()).clone();
