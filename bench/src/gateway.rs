@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flow::boot;
+use flow::web;
 use http::Request;
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -194,7 +194,7 @@ impl Caller<'_> {
 async fn open_gateway(all: &Installation) -> Result<u16, Failure> {
     let server = all.server();
     let (names, loopback) = (["localhost".to_owned()], [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
-    let (web, _) = boot::web_identity(&*server, &names, &loopback).await?;
+    let web = web::identity(&*server, &names, &loopback).await?.identity;
     let chain = web.chain.iter().map(|one| one.as_bytes().to_vec()).collect();
     let certificates = Certificates::new(certified(chain, &server.keys, &web.key));
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -9,12 +9,12 @@ use env::{
 use identifier::{AgentName, AssignRefusal, Assignment, assign};
 use monitoring::{Event, Record};
 use provisioning::{Act, Epoch, Lifecycle, TransitionRefusal};
-use registry::{AgentRecord, Registration, RegistrationRefusal};
+use registry::{AgentRecord, Overlap, Registration, RegistrationRefusal};
 
 use crate::facts::{Basis, basis};
 use crate::record::{begin, refused};
 use crate::turns::{TRIES_MAX, overtaken, pause, settled};
-use crate::{nested, rotate};
+use crate::{nested, overlap, rotate};
 
 pub use crate::turns::Operator;
 
@@ -46,6 +46,9 @@ pub enum Refusal {
         /// The selector that is missing.
         name: String,
     },
+    /// Its processes are another's, or the other way round.
+    #[error("{}", overlap::told(.0))]
+    Overlap(Overlap),
     /// What it wants signed cannot be.
     #[error(transparent)]
     KeyStore(#[from] CannotMake),
@@ -68,6 +71,7 @@ impl Refusal {
             Self::Assign(_) => "identifier::Assign",
             Self::Class { .. } => "attestation::Class",
             Self::Weak { .. } => "attestation::Weak",
+            Self::Overlap(_) => "registry::Overlap",
             Self::KeyStore(_) => "registry::KeyStore",
             Self::Unknown { .. } => "registry::Unknown",
             Self::Transition(_) => "provisioning::Transition",
@@ -91,6 +95,10 @@ pub async fn register<W: World>(
         let now = world.clock().now();
         let decided = decide_register(&entry, taken.as_deref(), &facts, now)
             .and_then(|made| Ok((made, signable(world, &entry)?).0));
+        let decided = match decided {
+            Ok(made) => overlap::none(world, &entry, facts.set()).await?.map(|()| made),
+            refused => refused,
+        };
         let mut record = begin(world, Event::AgentRegistered);
         record.operator = Some(operator.0.clone());
         record.policy = Some(facts.version());
@@ -133,8 +141,8 @@ fn decide_register(
     facts: &Basis,
     now: time::UnixTime,
 ) -> Result<(Assignment, AgentRecord), Refusal> {
-    entry.check()?;
     let classes = &facts.set().attestation().class;
+    entry.check_new(classes.get(&entry.rule.class))?;
     let class = classes.get(&entry.rule.class).ok_or_else(|| Refusal::Class {
         name: entry.rule.class.clone(),
         known: classes.keys().cloned().collect::<Vec<_>>().join(", "),

@@ -6,7 +6,7 @@ mod relations;
 use env::rows::{InForce, PolicyRow};
 use env::{Change, Expect, Recorded, Store, Unavailable, World, Write};
 use monitoring::Event;
-use policy::{Difference, Fault, Files, PolicySet, difference};
+use policy::{Difference, Fault, Files, PolicySet, Reached, Review, difference, review};
 
 use crate::agents::PAGE_MAX;
 use crate::record::{begin, refused};
@@ -27,6 +27,8 @@ pub struct Plan {
     pub changes: Vec<Difference>,
     /// What it does to the agents that policy keeps.
     pub agents: Vec<Step>,
+    /// What is likely a mistake.
+    pub warnings: Vec<Fault>,
 }
 
 /// Why a set is not put into force.
@@ -71,12 +73,12 @@ impl Refusal {
 pub async fn plan<W: World>(world: &W, files: Files) -> Result<Result<Plan, Refusal>, Unavailable> {
     let current = crate::facts::one::<W, InForce>(world, InForce::ID).await?;
     let old = current.as_ref().map(|row| &row.set);
-    let set = match decide(files, old, None) {
-        Ok(set) => set,
+    let (set, warnings) = match decide(world, files, old, None) {
+        Ok(decided) => decided,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let kept = decide_kept(world, old, &set).await?;
-    Ok(kept.map(|kept| planned(old, &set, kept.steps)))
+    Ok(kept.map(|kept| planned(old, &set, kept.steps, warnings)))
 }
 
 /// What the set does to the agents and the relations that policy keeps.
@@ -99,9 +101,15 @@ async fn decide_kept<W: World>(
     }
 }
 
-fn planned(old: Option<&PolicySet>, set: &PolicySet, agents: Vec<Step>) -> Plan {
+fn planned(
+    old: Option<&PolicySet>,
+    set: &PolicySet,
+    agents: Vec<Step>,
+    warnings: Vec<Fault>,
+) -> Plan {
     let version = |set: &PolicySet| set.version().as_str().to_owned();
-    Plan { from: old.map(version), to: version(set), changes: difference(old, set), agents }
+    let (from, to, changes) = (old.map(version), version(set), difference(old, set));
+    Plan { from, to, changes, agents, warnings }
 }
 
 /// Puts a set into force. `expected`: the version that it replaces, where the operator planned.
@@ -117,13 +125,15 @@ pub async fn apply<W: World>(
         let old = current.as_ref().map(|row| &row.set);
         let mut record = begin(world, Event::PolicyApplied);
         record.operator = Some(operator.0.clone());
-        let decided = match decide(files.clone(), old, expected.as_deref()) {
-            Ok(set) => decide_kept(world, old, &set).await?.map(|kept| (set, kept)),
+        let decided = match decide(world, files.clone(), old, expected.as_deref()) {
+            Ok((set, warnings)) => {
+                decide_kept(world, old, &set).await?.map(|kept| (set, warnings, kept))
+            }
             Err(refusal) => Err(refusal),
         };
         let mut change = Change::default();
-        let decided = decided.map(|(set, mut kept)| {
-            let plan = planned(old, &set, kept.steps);
+        let decided = decided.map(|(set, warnings, mut kept)| {
+            let plan = planned(old, &set, kept.steps, warnings);
             record.policy = Some(plan.to.clone());
             record.facts = serde_json::json!({
                 "from": plan.from, "reason": reason, "changes": plan.changes, "agents": plan.agents,
@@ -159,11 +169,12 @@ pub async fn apply<W: World>(
     Err(overtaken())
 }
 
-fn decide(
+fn decide<W: World>(
+    world: &W,
     files: Files,
     old: Option<&PolicySet>,
     expected: Option<&str>,
-) -> Result<PolicySet, Refusal> {
+) -> Result<(PolicySet, Vec<Fault>), Refusal> {
     let set = PolicySet::compile(files).map_err(Refusal::Faults)?;
     if let (Some(old), Some(expected)) = (old, expected) {
         let found = old.version().as_str().to_owned();
@@ -176,7 +187,10 @@ fn decide(
     if let Some(from) = old.map(PolicySet::origin).filter(|from| *from != to) {
         return Err(Refusal::OtherDomain { from: from.to_string(), to: to.to_string() });
     }
-    Ok(set)
+    let site = world.site();
+    let Review { faults, warnings } =
+        review(&set, Some(Reached { issuer: &site.issuer, gateway: &site.gateway }));
+    if faults.is_empty() { Ok((set, warnings)) } else { Err(Refusal::Faults(faults)) }
 }
 
 /// A refusal in words.

@@ -27,8 +27,14 @@ pub enum Refusal {
     #[error(transparent)]
     Ring(#[from] RingRefusal),
     /// Whoever trusts our listeners has its certificate in a file of his own.
-    #[error("the authority of the HTTPS listeners is not changed while they run")]
+    #[error(
+        "the authority of the HTTPS listeners is rotated, and not tainted or revoked: who believes \
+         it has a file of his own"
+    )]
     Web,
+    /// A ring without a schedule.
+    #[error("keys of this purpose are not rotated")]
+    NotRotated,
     /// It would begin to sign after the keys that follow it by themselves.
     #[error("a key is not prepared for more than {} s ahead", .longest.seconds())]
     TooFar {
@@ -47,6 +53,7 @@ impl Refusal {
             Self::Ring(RingRefusal::NoOther { .. }) => "authority::NoOther",
             Self::Ring(RingRefusal::NotTainted { .. }) => "authority::NotTainted",
             Self::Web => "authority::Web",
+            Self::NotRotated => "authority::NotRotated",
             Self::TooFar { .. } => "authority::TooFar",
         }
     }
@@ -84,14 +91,15 @@ pub async fn rotate<W: World>(
     lead: Option<Span>,
     reason: String,
 ) -> Done {
-    if purpose == Purpose::WebAuthority || !Purpose::ROTATED.contains(&purpose) {
-        return refuse(world, operator, "authority.rotate", purpose.name(), Refusal::Web).await;
+    if !Purpose::ROTATED.contains(&purpose) {
+        let refusal = Refusal::NotRotated;
+        return refuse(world, operator, "authority.rotate", purpose.name(), refusal).await;
     }
     for turn in 0..TRIES_MAX {
         let (ring, policy) = ring(world, purpose).await?;
         let domain = policy.set.domain();
         let now = issuing::now_within(world, domain.bounds.clock_skew)?;
-        let longest = domain.lifetimes.publish_ahead;
+        let longest = domain.lifetimes.schedule(purpose).ahead;
         let lead = lead.unwrap_or(longest);
         if lead > longest {
             let refusal = Refusal::TooFar { longest };

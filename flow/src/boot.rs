@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use basis::for_clients;
-use credential::{KeyRing, Purpose, x509_authority, x509_svid};
+use credential::{KeyRing, Purpose, x509_svid};
 use env::rows::{DomainEpoch, InForce};
-use env::{Change, Clock, Entropy, Expect, Handle, Key, Keys, Store, Unavailable, World, Write};
+use env::{Change, Entropy, Expect, Handle, Key, Keys, Store, Unavailable, World, Write};
 use monitoring::Event;
 use policy::Files;
 use provisioning::Epoch;
@@ -131,42 +131,4 @@ async fn identity<W: World>(
         chain.push(issuer.map_err(|error| Unavailable::of("store", error))?);
     }
     Ok(Identity { chain, key, renew })
-}
-
-/// A certificate for the HTTPS listeners, of the authority that `ca.pem` holds.
-pub async fn web_identity<W: World>(
-    world: &W,
-    names: &[String],
-    addresses: &[IpAddr],
-) -> Result<(Identity, Vec<CertificateDer>), Unavailable> {
-    let purpose = Purpose::WebAuthority;
-    let rows = world.store().snapshot(&[Key::of::<KeyRing>(purpose.name())]).await?;
-    let ring = rows.get::<KeyRing>(purpose.name())?;
-    let ring = ring.ok_or_else(|| Unavailable::of("store", "no web authority yet"))?;
-    let now = world.clock().now();
-    let signer = sign::signer(&ring, now)?;
-    let fault = |error: &dyn std::fmt::Display| Unavailable::of("keys", error);
-    let authority = sign::authority(signer)?;
-    let authority =
-        CertificateDer::from_der(authority.der().to_vec()).map_err(|error| fault(&error))?;
-    let (key, public) = world.keys().generate(Purpose::WebServer, ALGORITHM).await?;
-    let random = world.entropy().public();
-    let checked = x509_authority::listener(
-        &authority,
-        names,
-        addresses,
-        public.spki_der(),
-        random,
-        now,
-        CERTIFICATE_ALGORITHM,
-    )
-    .map_err(|error| fault(&error))?;
-    let leaf = sign::certificate(world, &sign::handle(purpose, signer), checked).await?;
-    let mut known = Vec::new();
-    for key in ring.published(now) {
-        let certificate = sign::authority(key)?;
-        let der = CertificateDer::from_der(certificate.der().to_vec());
-        known.push(der.map_err(|error| fault(&error))?);
-    }
-    Ok((Identity { chain: vec![leaf], key, renew: signer.signs_until }, known))
 }

@@ -5,7 +5,9 @@ use registry::ClientRecord;
 
 use crate::agents::page;
 
-pub use register::orders::{Done, INVITATION_LIFE, Terms, invite, register, set_state};
+pub use register::orders::{
+    Done, INVITATION_LIFE, Terms, invite, register, set_state, set_state_for,
+};
 pub use register::{Answer, End, Refusal, endpoint, manage};
 
 /// One client.

@@ -159,6 +159,10 @@ fn rings(
     let mut found = Vec::new();
     for purpose in Purpose::ROTATED {
         let Some(ring) = rows.get::<KeyRing>(purpose.name())? else { continue };
+        // Made ahead of the first client that wants it: nobody lacks it yet.
+        if purpose.is_on_demand() && ring.keys.iter().all(|key| now < key.signs_from) {
+            continue;
+        }
         let Some(current) = ring.signer(now) else {
             if let Some(last) = ring.keys.iter().map(|key| key.signs_until).max() {
                 alarms.push(Alarm {
@@ -173,7 +177,7 @@ fn rings(
         };
         let until = current.signs_until;
         found.push((purpose, until));
-        let due = ring.make_at(&lifetimes.schedule(purpose));
+        let due = ring.make_at(&lifetimes.schedule(purpose), now);
         if now >= due.plus(KEY_SPARE) {
             alarms.push(Alarm {
                 kind: AlarmKind::KeyOverdue,

@@ -9,7 +9,7 @@ const BESIDE: &[&str] = &["testkit", "law", "corpus"];
 
 /// Edge crates that are no door: what several doors are made of. Doors may use them; they use no
 /// other crate of the layer.
-const FITTINGS: &[&str] = &["edge/socket", "edge/grpc", "edge/tls", "edge/chip"];
+const FITTINGS: &[&str] = &["edge/socket", "edge/body", "edge/grpc", "edge/tls", "edge/chip"];
 
 /// Checks `members`, given in the order of the root manifest.
 pub fn check(members: &[&Manifest]) -> Vec<Finding> {

@@ -255,7 +255,11 @@ fn call_of(
         request: TokenRequest::parse(&form).map_err(|why| why.to_string())?,
         client: PresentedClient::parse(&form).map_err(|why| why.to_string())?,
         attestation: field(ATTESTATION_FIELD).ok().zip(field(POP_FIELD).ok().map(Some)),
-        dpop: Vec::new(),
+        dpop: headers
+            .iter()
+            .filter(|(name, _)| *name == oauth::dpop::FIELD)
+            .map(|(_, value)| value.expose().as_bytes().to_vec())
+            .collect(),
         certificates: Vec::new(),
         source,
     })

@@ -136,7 +136,7 @@ head = sys.argv[1].split(".")[0]
 print(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"])' "$1"
 }
 
-# installation DIR PORT SETTINGS
+# installation DIR PORT MORE
 installation() {
     "$AIMS_BIN" policy init "$1/policy" --trust-domain "$DOMAIN" >/dev/null
     sed -i '/^\[nested\]/,/^life/d' "$1/policy/domain.toml"

@@ -98,11 +98,14 @@ printf 'trust_domain = "%s"\nport_base = %s\nspire_port = %s\n' \
     "$domain" "$AIMS_PORT_BASE" "$spire_port" >"$PEER_DIR/data/aims.toml"
 start_up "$domain"
 server=${STARTED[-1]}
-aims agent register --name worker --kind service --owner peers --class spire \
-    --selector "unix:uid:$(id -u)" --selector "unix:path:$SPIRE_AGENT"
-# The same rule, for which no agent of SPIRE is believed.
+# The same rule twice, of which registration makes neither stand in the way of the other: for the
+# first one no agent of SPIRE is believed.
 aims agent register --name measured --kind service --owner peers --class path \
     --selector "unix:uid:$(id -u)" --selector "unix:path:$SPIRE_AGENT"
+aims agent suspend measured --reason peers
+aims agent register --name worker --kind service --owner peers --class spire \
+    --selector "unix:uid:$(id -u)" --selector "unix:path:$SPIRE_AGENT"
+aims agent resume measured --reason peers
 curl -sS --cacert "$CA" "$ISSUER/bundle" >"$PEER_DIR/bundle.json"
 token=$(aims join-token create --role spire-agent --name host-1 | head -n 1)
 

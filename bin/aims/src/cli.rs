@@ -23,7 +23,7 @@ use wiring::layout::PORT_BASE;
     version,
     disable_help_subcommand = true,
     after_help = "Begin with:\n  \
-                  aims demo                     everything from nothing, in 20 seconds\n  \
+                  aims demo                     everything from nothing, in a few seconds\n  \
                   aims up                       start for good, in ./aims-data\n  \
                   aims doctor                   what is wrong here, and what to do"
 )]
@@ -67,14 +67,6 @@ pub(crate) struct Common {
     pub(crate) output: Format,
 }
 
-/// What the help of a command that runs one `role` alone ends with.
-fn example(role: &str) -> String {
-    format!(
-        "Example:\n  aims {role} --config /etc/aims/{role}.toml\n\n\
-         The settings are those of the aims.toml that `aims up` leaves in its directory."
-    )
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show everything once: an agent's task from nothing to a verified log
@@ -82,12 +74,17 @@ pub(crate) enum Command {
     /// Run server, node and gateway in one process, and stay up
     Up(UpArgs),
     /// Run the server alone
-    #[command(after_help = example("server"))]
+    #[command(after_help = "Example:\n  aims server --config /etc/aims/server.toml\n\n\
+        The settings are those of the aims.toml that `aims up` leaves in its directory; every key\n\
+        is in docs/settings.md.")]
     Server(ConfigArgs),
     /// Run a node, which attests processes and keeps a host's keys; or see to those that joined
     Node(node::Arguments),
     /// Run a gateway: it stands before tools and decides each call
-    #[command(after_help = example("gateway"))]
+    #[command(after_help = "Example:\n  aims gateway --config /etc/aims/gateway.toml\n\n\
+        Its settings: trust_domain, host and port_base as on the server, `server` (host:port of\n\
+        the node API), `name`, `bundle` (what GET /bundle gives), `join_token` or `attest`;\n\
+        beside them tls.pem and tls-key.pem. docs/joining.md has it whole.")]
     Gateway(ConfigArgs),
     /// Start a program behind the agent proxy: it gets an identity and tools, and no secret
     Run(run::Arguments),
@@ -159,23 +156,24 @@ pub(crate) struct DemoArgs {
     It prints `ready {json}` with the URLs, and leaves in DIR: aims.toml, ca.pem, workload.sock,\n\
     admin.sock, policy/, log/, state.db.")]
 pub(crate) struct UpArgs {
-    /// The trust domain of a new installation; `wimse://NAME` for identifiers of that scheme
+    /// The trust domain of a new installation; `wimse://NAME` for identifiers of that scheme. It
+    /// never changes afterwards
     #[arg(long, value_name = "NAME")]
     pub(crate) trust_domain: Option<String>,
-    /// The first of four ports of a new installation: issuer, mutual TLS, node API, gateway
+    /// The first of four ports: issuer, mutual TLS, node API, gateway
     #[arg(
         long,
         value_name = "N",
         help = format!(
-            "The first of four ports of a new installation: issuer, mutual TLS, node API, gateway \
-             [default: {PORT_BASE}]"
+            "The first of four ports: issuer, mutual TLS, node API, gateway; an installation that \
+             is there moves to them, and says so [default: as its aims.toml says, else {PORT_BASE}]"
         )
     )]
     pub(crate) port_base: Option<u16>,
-    /// Serve the bundle in the profile `https_spiffe` too, at this port
+    /// Serve the bundle in the profile `https_spiffe` too, at this port, from now on
     #[arg(long, value_name = "PORT")]
     pub(crate) federation_port: Option<u16>,
-    /// Serve SPIRE's server API to SPIRE agents, at this port
+    /// Serve SPIRE's server API to SPIRE agents, at this port, from now on
     #[arg(long, value_name = "PORT")]
     pub(crate) spire_port: Option<u16>,
     #[command(flatten)]

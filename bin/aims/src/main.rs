@@ -12,7 +12,7 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use reach::{base64, exit, files, http1, https, identity, output, place, span};
+use reach::{asked, base64, exit, files, http1, https, identity, output, place, span};
 
 use crate::cli::Cli;
 use crate::commands::Context;
@@ -21,7 +21,7 @@ use crate::output::Output;
 use crate::place::Place;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(asked::arguments(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors: they go to stdout, with exit code 0.

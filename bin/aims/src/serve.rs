@@ -11,6 +11,7 @@ use crate::commands::Context;
 use crate::exit::Failure;
 
 use wiring::layout::{Layout, Settings, policy_files};
+use wiring::lock::{self, Lock};
 use wiring::logs::Pulse;
 use wiring::{gateway, node, server, up};
 
@@ -23,21 +24,24 @@ pub(crate) async fn demo(context: &Context, arguments: DemoArgs) -> Result<(), F
 pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failure> {
     tell();
     let dir = context.place.dir();
-    let prepared = up::prepare(
-        dir,
-        arguments.trust_domain.as_deref(),
-        arguments.port_base,
-        arguments.federation_port,
-        arguments.spire_port,
-    );
-    let (layout, settings, files) = prepared.map_err(|why| match why {
+    let asked = up::Asked {
+        trust_domain: arguments.trust_domain.as_deref(),
+        port_base: arguments.port_base,
+        federation_port: arguments.federation_port,
+        spire_port: arguments.spire_port,
+    };
+    let prepared = up::prepare(dir, asked).map_err(|why| match why {
         up::Unprepared::Misused(why) => misused(why),
         up::Unprepared::Unavailable(why) => unavailable(why),
     })?;
-    first_policy(&layout, &files)?;
+    first_policy(&prepared.layout, &prepared.files)?;
+    let (layout, settings, files, mut held) = prepared.write().map_err(unavailable)?;
     let pulse = Pulse::default();
     pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let running = up::Up::start(layout, settings, files, pulse).await.map_err(unavailable)?;
+    for change in held.settle().map_err(unavailable)? {
+        context.output.note(&change);
+    }
     let ready = running.ready().await.map_err(unavailable)?;
     let line = serde_json::to_string(&ready).unwrap_or_default();
     let stopped = up::signal();
@@ -50,7 +54,7 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Result<(), Failu
 /// `aims server`: the server alone.
 pub(crate) async fn server(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
     tell();
-    let (layout, settings) = own(&arguments.config)?;
+    let (layout, settings, _held) = own(&arguments.config, "server")?;
     up::starter_policy(&layout, &settings).map_err(unavailable)?;
     let files = policy_files(&layout.policy()).map_err(misused)?;
     first_policy(&layout, &files)?;
@@ -73,15 +77,16 @@ pub(crate) async fn server(context: &Context, arguments: ConfigArgs) -> Result<(
 /// `aims node`: a node alone.
 pub(crate) async fn node(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
     tell();
-    let (layout, settings) = own(&arguments.config)?;
+    let (layout, settings, _held) = own(&arguments.config, Role::Node.name())?;
     let entrance = node::entrance(&settings, &layout.dir, Role::Node).map_err(misused)?;
+    // What it joins by may serve once: all that is its own comes first.
+    let doors = node::doors(&layout, &settings, &entrance.ca).map_err(unavailable)?;
     let (stop, stopping) = watch::channel(false);
     let pulse = Pulse::default();
     pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let joined = node::join(&layout, &settings, Role::Node, &entrance, &pulse).await;
     let mut joined = joined.map_err(unavailable)?;
-    let served = node::serve(&mut joined, &layout, &settings, &entrance, &stopping).await;
-    served.map_err(unavailable)?;
+    node::serve(&mut joined, doors, &stopping).map_err(unavailable)?;
     let socket = format!("unix://{}", layout.workload_socket().display());
     let line = serde_json::json!({ "id": joined.id, "workload_api": socket });
     let stopped = up::signal();
@@ -95,16 +100,17 @@ pub(crate) async fn node(context: &Context, arguments: ConfigArgs) -> Result<(),
 /// `aims gateway`: a gateway alone.
 pub(crate) async fn gateway(context: &Context, arguments: ConfigArgs) -> Result<(), Failure> {
     tell();
-    let (layout, settings) = own(&arguments.config)?;
     let role = Role::Gateway;
+    let (layout, settings, _held) = own(&arguments.config, role.name())?;
     let entrance = node::entrance(&settings, &layout.dir, role).map_err(misused)?;
+    let certificates = gateway::own_certificate(&settings, &layout).map_err(misused)?;
+    let listener = server::bind(&settings, 3).await.map_err(unavailable)?;
     let (stop, stopping) = watch::channel(false);
     let pulse = Pulse::default();
     pulse.set_clock_was_ahead(arguments.clock.clock_was_ahead);
     let joined = node::join(&layout, &settings, role, &entrance, &pulse).await;
     let mut joined = joined.map_err(unavailable)?;
-    let certificate = gateway::own_certificate(&settings, &layout).map_err(misused)?;
-    let served = gateway::serve(&mut joined, &settings, certificate, &stopping).await;
+    let served = gateway::serve(&mut joined, &settings, (certificates, listener), &stopping).await;
     served.map_err(unavailable)?;
     let line = serde_json::json!({ "id": joined.id, "gateway": settings.site().gateway });
     let stopped = up::signal();
@@ -150,12 +156,13 @@ fn first_policy(layout: &Layout, files: &policy::Files) -> Result<(), Failure> {
         .hint(format!("nothing was started; mend it, `{check}` looks again")))
 }
 
-/// The folder and settings of a component that has a configuration of its own.
-fn own(config: &Path) -> Result<(Layout, Settings), Failure> {
+/// The folder and settings of a component that has a configuration of its own, locked.
+fn own(config: &Path, part: &str) -> Result<(Layout, Settings, Lock), Failure> {
     let settings = Settings::read(config).map_err(misused)?;
     let dir = config.parent().filter(|dir| !dir.as_os_str().is_empty());
     let layout = Layout::make(dir.unwrap_or(Path::new("."))).map_err(misused)?;
-    Ok((layout.with(&settings), settings))
+    let held = lock::lock(&layout, part).map_err(|why| unavailable(why.to_string()))?;
+    Ok((layout.with(&settings), settings, held))
 }
 
 /// What goes wrong is told on stderr.

@@ -82,12 +82,19 @@ pub(crate) fn bounded(name: &str, text: &str, max: usize) -> Result<(), Failure>
 /// What to do about an error of the token endpoint.
 fn hint(error: &str) -> Option<&'static str> {
     match error {
-        "invalid_client" => {
-            Some("is this program registered, and active? `aims agent list` tells an operator")
-        }
-        "access_denied" | "unauthorized_client" => {
+        "invalid_client" => Some(
+            "is this program or client registered, and active? `aims agent list` and `aims client \
+             list` tell an operator",
+        ),
+        "access_denied" => {
             Some("no rule of the policy allows it: the record names the rules that came nearest")
         }
+        // RFC 6749 §5.2: "The authenticated client is not authorized to use this authorization
+        // grant type."
+        "unauthorized_client" => Some(
+            "the client may not ask in this way: `aims client show` and `aims agent show` tell an \
+             operator which `grant_types` it registered, and whether it is in force",
+        ),
         "invalid_scope" => {
             Some("ask for less: `--scope`; the record of the agent and policy say what it may have")
         }
@@ -138,6 +145,20 @@ mod tests {
         let failure = told(400, r#"{"error":"access_denied"}"#).err().unwrap();
         assert_eq!(failure.problem().audit_id.as_deref(), Some("0193"));
         assert!(failure.problem().hint.is_some());
+    }
+
+    /// Defect: a client that had not registered a grant was told to look into policy.
+    #[test]
+    fn rfc6749_5_2_a_hint_is_about_the_error_that_came() {
+        for (error, about, not) in [
+            ("unauthorized_client", "grant_types", "policy"),
+            ("access_denied", "policy", "grant_types"),
+            ("invalid_client", "`aims client list`", "policy"),
+        ] {
+            let failure = told(400, &format!(r#"{{"error":"{error}"}}"#)).err().unwrap();
+            let hint = failure.problem().hint.clone().unwrap();
+            assert!(hint.contains(about) && !hint.contains(not), "{error}: {hint}");
+        }
     }
 
     /// Defect: tokens went raw to the terminal, and of any length into the file of `--save`.

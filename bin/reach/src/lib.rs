@@ -3,10 +3,12 @@
 //!
 //! In scope: one HTTP/1.1 exchange, over TLS with the instance's own CA; the caller's identity;
 //! tokens of any authorization server, and the way there from a resource; what people and scripts
-//! are shown, lengths of time as people write them, the folder of files that programs read, and the
-//! stores of certificates that browsers do. Not here: the operators' socket, whose client is
-//! `api::admin::Client`, and the commands.
+//! are shown, what people write (lengths of time, ids, roles), records of agents as they give them,
+//! the folder of the demo, the folder of files that programs read, and the stores of certificates
+//! that browsers do. Not here: the operators' socket, whose client is `api::admin::Client`, and the
+//! commands.
 
+pub mod asked;
 pub mod at;
 pub mod base64;
 pub mod behalf;
@@ -20,5 +22,8 @@ pub mod identity;
 pub mod issued;
 pub mod output;
 pub mod place;
+pub mod published;
+pub mod registration;
 pub mod span;
+pub mod stage;
 pub mod trust;

@@ -72,6 +72,11 @@ impl Place {
         text.map(EndpointAddress::Unix).ok_or_else(|| Failure::file(&path, "not UTF-8"))
     }
 
+    /// Where the installation that is here is reached, if one is.
+    pub fn site(&self) -> Option<env::Site> {
+        Settings::read(&self.layout.settings()).ok().map(|settings| settings.site())
+    }
+
     /// The issuer: `asked`, or that of the settings here, or the one of a new installation.
     pub fn issuer(&self, asked: Option<&str>) -> Result<Issuer, Failure> {
         let settings = self.layout.settings();

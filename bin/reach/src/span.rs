@@ -2,8 +2,29 @@
 
 use time::Span;
 
+/// A day.
+pub const DAY: Span = Span::from_seconds(86_400);
 /// The longest that is read: ten years, in seconds.
 const SECONDS_MAX: u64 = 10 * 365 * 86_400;
+
+/// The same, for what is bounded by so many days: a text that is too long is refused in the words
+/// that it was given in.
+pub fn up_to_days(days: u64) -> impl Fn(&str) -> Result<Span, NotASpan> + Clone {
+    move |text| {
+        let span = parse(text)?;
+        let longest = Span::from_seconds(DAY.seconds() * days);
+        if span > longest { Err(NotASpan::Longer { longest }) } else { Ok(span) }
+    }
+}
+
+/// The same, where a number alone is taken for seconds.
+pub fn seconds_or_up_to_days(days: u64) -> impl Fn(&str) -> Result<Span, NotASpan> + Clone {
+    let read = up_to_days(days);
+    move |text| match text.bytes().all(|letter| letter.is_ascii_digit()) && !text.is_empty() {
+        true => read(&format!("{text}s")),
+        false => read(text),
+    }
+}
 
 /// Reads one or more of number and unit (`s`, `m`, `h`, `d`), the larger units first.
 pub fn parse(text: &str) -> Result<Span, NotASpan> {
@@ -69,6 +90,12 @@ pub enum NotASpan {
     /// Over ten years.
     #[error("more than ten years")]
     TooLong,
+    /// Over what this may be.
+    #[error("longer than {}, the most that is allowed", show(*.longest))]
+    Longer {
+        /// The most.
+        longest: Span,
+    },
 }
 
 #[cfg(test)]
@@ -98,6 +125,21 @@ mod tests {
         ] {
             assert_eq!(parse(text).map(Span::seconds), expect, "{text}");
         }
+    }
+
+    /// Defect: `--ttl 2d` was told that `life_seconds` is 172800, and one command of four wanted bare
+    /// seconds.
+    #[test]
+    fn a_span_that_is_too_long_is_refused_in_the_words_of_its_user() {
+        let bounded = |text: &str| up_to_days(1)(text).map_err(|why| why.to_string());
+        assert_eq!(bounded("24h"), Ok(DAY));
+        assert_eq!(bounded("2d"), Err("longer than 1d, the most that is allowed".to_owned()));
+        assert_eq!(bounded("60"), Err(NotASpan::NoUnit.to_string()));
+        let either = |text: &str| seconds_or_up_to_days(30)(text).map(Span::seconds);
+        assert_eq!((either("86400"), either("1d")), (Ok(86_400), Ok(86_400)));
+        let longest = Span::from_seconds(30 * 86_400);
+        assert_eq!(either("2592001"), Err(NotASpan::Longer { longest }));
+        assert_eq!((either(""), either("0")), (Err(NotASpan::Zero), Err(NotASpan::Zero)));
     }
 
     #[test]

@@ -84,6 +84,14 @@ pub enum Evidence {
 }
 
 impl Evidence {
+    /// Whether the settings name anything to join by.
+    pub const fn is_named(settings: &Settings) -> bool {
+        settings.attest.is_some()
+            || settings.join_token.is_some()
+            || settings.join_certificates.is_some()
+            || settings.join_tpm.is_some()
+    }
+
     /// What the settings name: `attest`, or the one mechanism whose files are named.
     pub fn read(settings: &Settings, dir: &Path) -> Result<Self, String> {
         let at = |path: &Path| dir.join(path);
@@ -99,7 +107,13 @@ impl Evidence {
         match mechanism {
             "join_token" => {
                 let path = settings.join_token.as_deref().ok_or_else(|| missing("join_token"))?;
-                let token = join_token::JoinToken::read(&at(path)).map_err(text)?;
+                let token = join_token::JoinToken::read(&at(path));
+                let token = token.map_err(|error| {
+                    let path = at(path).display().to_string();
+                    format!(
+                        "`join_token`: {error} (a file with the token alone, `chmod 600 {path}`)"
+                    )
+                })?;
                 Ok(Self::Token(token.expose().to_owned()))
             }
             "tpm_devid" => {

@@ -40,12 +40,12 @@ impl<W: World> Gate for FlowGate<W> {
     type Live = Live;
 
     async fn call(&self, request: Incoming, onward: Onward) -> Outgoing<Live> {
-        let source = request.peer.ip();
+        let (source, base) = (request.peer.ip(), self.world.site().gateway.as_str());
         let target = match Target::parse(&request.path, request.query.as_deref()) {
             Ok(target) => target,
             Err(error) => {
                 self.strangers.count(&source, "gateway::Path");
-                return self.refusal(&refused(Refusal::Path(error)), None);
+                return refusal(base, &refused(Refusal::Path(error)), None);
             }
         };
         let call = Call {
@@ -79,11 +79,11 @@ impl<W: World> Gate for FlowGate<W> {
             }
             Ok(End::Refused(refused)) => {
                 let id = refused.audit_id();
-                self.refusal(refused.value(), id)
+                refusal(base, refused.value(), id)
             }
             Ok(End::Stranger(refused)) => {
                 self.strangers.count(&source, refused.refusal.check());
-                self.refusal(&refused, None)
+                refusal(base, &refused, None)
             }
             Err(why) => {
                 tracing::warn!(%why, "gateway");
@@ -150,98 +150,100 @@ impl<W: World> FlowGate<W> {
         headers.push((NONCE_FIELD.to_owned(), nonce.into_bytes()));
         answer
     }
+}
 
-    /// The one table from refusals to HTTP, with the challenge of RFC 6750 §3 and RFC 9728 §5.1
-    /// and, for a JSON-RPC request, an error that answers it.
-    fn refusal(&self, refused: &Refused, id: Option<monitoring::RecordId>) -> Outgoing<Live> {
-        let status = refused.refusal.status();
-        let (code, challenge) = self.challenge(&status, refused);
-        let mut headers = vec![
-            ("content-type".to_owned(), b"application/json".to_vec()),
-            ("cache-control".to_owned(), b"no-store".to_vec()),
-        ];
-        headers.extend(audit_id(id));
-        let value = challenge.map(|one| ("www-authenticate".to_owned(), one.into_bytes()));
-        headers.extend(value);
-        if status == Status::Unavailable {
-            headers.push(("retry-after".to_owned(), b"1".to_vec()));
-        }
-        if status == Status::MethodNotAllowed {
-            headers.push(("allow".to_owned(), b"GET, POST, DELETE".to_vec()));
-        }
-        Outgoing::Reply { status: code, headers, body: body(refused, id) }
+/// The one table from refusals to HTTP, with the challenge of RFC 6750 §3 and RFC 9728 §5.1
+/// and, for a JSON-RPC request, an error that answers it.
+pub(crate) fn refusal<L>(
+    gateway: &str,
+    refused: &Refused,
+    id: Option<monitoring::RecordId>,
+) -> Outgoing<L> {
+    let status = refused.refusal.status();
+    let (code, challenge) = challenge(gateway, &status, refused);
+    let mut headers = vec![
+        ("content-type".to_owned(), b"application/json".to_vec()),
+        ("cache-control".to_owned(), b"no-store".to_vec()),
+    ];
+    headers.extend(audit_id(id));
+    let value = challenge.map(|one| ("www-authenticate".to_owned(), one.into_bytes()));
+    headers.extend(value);
+    if status == Status::Unavailable {
+        headers.push(("retry-after".to_owned(), b"1".to_vec()));
     }
+    if status == Status::MethodNotAllowed {
+        headers.push(("allow".to_owned(), b"GET, POST, DELETE".to_vec()));
+    }
+    Outgoing::Reply { status: code, headers, body: body(refused, id) }
+}
 
-    fn challenge(&self, status: &Status, refused: &Refused) -> (u16, Option<String>) {
-        let site = self.world.site();
-        let challenge = || {
-            let one = match refused.dpop {
-                // RFC 9449 §7.1: "the authentication scheme name "DPoP"", and "algs" what proofs
-                // are taken.
-                true => Challenge::dpop(),
-                false => Challenge::bearer(),
-            };
-            match &refused.resource {
-                Some(name) => one.resource_metadata(&format!(
-                    "{}/.well-known/oauth-protected-resource/{name}",
-                    site.gateway
-                )),
-                None => one,
-            }
+fn challenge(gateway: &str, status: &Status, refused: &Refused) -> (u16, Option<String>) {
+    let challenge = || {
+        let one = match refused.dpop {
+            // RFC 9449 §7.1: "the authentication scheme name "DPoP"", and "algs" what proofs
+            // are taken.
+            true => Challenge::dpop(),
+            false => Challenge::bearer(),
         };
-        let with_scopes = |one: Challenge| {
-            if refused.scopes.is_empty() { one } else { one.scope(&refused.scopes) }
-        };
-        match status {
-            // RFC 6750 §3.1: without any authentication information no error code is given.
-            Status::Authenticate => (401, Some(with_scopes(challenge()).to_string())),
-            Status::InvalidToken => {
-                let told = refused.refusal.to_string();
-                let one = challenge().error(ErrorCode::InvalidToken).description(&told);
-                (401, Some(one.to_string()))
-            }
-            Status::InsufficientScope(scope) => {
-                let needed = [scope.clone()].into_iter().collect();
-                let one = challenge().error(ErrorCode::InsufficientScope).scope(&needed);
-                (403, Some(one.to_string()))
-            }
-            // RFC 6750 §3: "If the protected resource request does not include authentication
-            // credentials or does not contain an access token that enables access to the protected
-            // resource, the resource server MUST include the HTTP "WWW-Authenticate" response
-            // header field".
-            Status::InvalidRequest => {
-                let told = refused.refusal.to_string();
-                let one = challenge().error(ErrorCode::InvalidRequest).description(&told);
-                (400, Some(one.to_string()))
-            }
-            Status::InvalidDpopProof | Status::UseDpopNonce => {
-                let code = match status {
-                    Status::UseDpopNonce => ErrorCode::UseDpopNonce,
-                    _ => ErrorCode::InvalidDpopProof,
-                };
-                let told = refused.refusal.to_string();
-                (401, Some(challenge().error(code).description(&told).to_string()))
-            }
-            // RFC 9470 §3: "insufficient_user_authentication", with "acr_values".
-            Status::InsufficientAuthentication(acr) => {
-                let told = refused.refusal.to_string();
-                let error = ErrorCode::InsufficientUserAuthentication;
-                let one = challenge().error(error).acr_values(&[acr]).description(&told);
-                (401, Some(one.to_string()))
-            }
-            // draft-rosomakho-oauth-txn-challenge §4.2: "A protected resource SHOULD use status
-            // code 401".
-            Status::ApprovalRequired => match &refused.transaction {
-                Some(signed) => (401, Some(challenge().transaction(signed).to_string())),
-                None => (403, None),
-            },
-            // workload-creds §5.2, wpt §2.1: "400 Bad Request"; 401 is not recommended.
-            Status::Malformed | Status::InvalidProof => (400, None),
-            Status::Forbidden => (403, None),
-            Status::NotFound => (404, None),
-            Status::MethodNotAllowed => (405, None),
-            Status::Unavailable => (503, None),
+        match &refused.resource {
+            Some(name) => one.resource_metadata(&format!(
+                "{gateway}/.well-known/oauth-protected-resource/{name}"
+            )),
+            None => one,
         }
+    };
+    let with_scopes = |one: Challenge| {
+        if refused.scopes.is_empty() { one } else { one.scope(&refused.scopes) }
+    };
+    match status {
+        // RFC 6750 §3.1: without any authentication information no error code is given.
+        Status::Authenticate => (401, Some(with_scopes(challenge()).to_string())),
+        Status::InvalidToken => {
+            let told = refused.refusal.to_string();
+            let one = challenge().error(ErrorCode::InvalidToken).description(&told);
+            (401, Some(one.to_string()))
+        }
+        Status::InsufficientScope(scope) => {
+            let needed = [scope.clone()].into_iter().collect();
+            let one = challenge().error(ErrorCode::InsufficientScope).scope(&needed);
+            (403, Some(one.to_string()))
+        }
+        // RFC 6750 §3: "If the protected resource request does not include authentication
+        // credentials or does not contain an access token that enables access to the protected
+        // resource, the resource server MUST include the HTTP "WWW-Authenticate" response
+        // header field".
+        Status::InvalidRequest => {
+            let told = refused.refusal.to_string();
+            let one = challenge().error(ErrorCode::InvalidRequest).description(&told);
+            (400, Some(one.to_string()))
+        }
+        Status::InvalidDpopProof | Status::UseDpopNonce => {
+            let code = match status {
+                Status::UseDpopNonce => ErrorCode::UseDpopNonce,
+                _ => ErrorCode::InvalidDpopProof,
+            };
+            let told = refused.refusal.to_string();
+            (401, Some(challenge().error(code).description(&told).to_string()))
+        }
+        // RFC 9470 §3: "insufficient_user_authentication", with "acr_values".
+        Status::InsufficientAuthentication(acr) => {
+            let told = refused.refusal.to_string();
+            let error = ErrorCode::InsufficientUserAuthentication;
+            let one = challenge().error(error).acr_values(&[acr]).description(&told);
+            (401, Some(one.to_string()))
+        }
+        // draft-rosomakho-oauth-txn-challenge §4.2: "A protected resource SHOULD use status
+        // code 401".
+        Status::ApprovalRequired => match &refused.transaction {
+            Some(signed) => (401, Some(challenge().transaction(signed).to_string())),
+            None => (403, None),
+        },
+        // workload-creds §5.2, wpt §2.1: "400 Bad Request"; 401 is not recommended.
+        Status::Malformed | Status::InvalidProof => (400, None),
+        Status::Forbidden => (403, None),
+        Status::NotFound => (404, None),
+        Status::MethodNotAllowed => (405, None),
+        Status::Unavailable => (503, None),
     }
 }
 
@@ -260,6 +262,9 @@ fn body(refused: &Refused, id: Option<monitoring::RecordId>) -> Vec<u8> {
         if let Some(needs) = needs {
             put("needs", needs.clone().into());
         }
+    }
+    if let (Some(policy), Some(_)) = (&refused.policy, id) {
+        put("policy", policy.clone().into());
     }
     if let Some(signed) = &refused.transaction {
         put("transaction_challenge", signed.as_ref().into());

@@ -10,24 +10,25 @@ use proxy::{Doors, Gateway, Limits, Peer, Upstream};
 use rustls::sign::CertifiedKey;
 use time::Span;
 use tls::{Certificates, Clients, server_config};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::gate::FlowGate;
 use super::layout::{Layout, Settings};
 use super::node::{ComponentWorld, Joined};
 use super::prepare::Strangers;
-use super::server::{bind, stopped};
+use super::server::stopped;
 
 /// How often a gateway looks whether its leave must be renewed.
 const LEAVE_EVERY: Span = Span::from_seconds(20);
 /// How long to wait when the store did not answer.
 const STORE_AGAIN: Span = Span::from_millis(500);
 
-/// Listens on port N + 3 with the certificate given.
+/// Serves with these certificates at the listener given, of port N + 3.
 pub async fn serve(
     joined: &mut Joined,
     settings: &Settings,
-    certificate: CertifiedKey,
+    (certificates, listener): (Arc<Certificates>, TcpListener),
     stop: &watch::Receiver<bool>,
 ) -> Result<(), String> {
     let world = Arc::clone(&joined.world);
@@ -43,7 +44,6 @@ pub async fn serve(
     });
     let peer = Peer { plain_hosts: settings.plain_upstreams.clone(), ..Peer::default() };
     let upstream = Upstream::new(&peer).map_err(|error| error.to_string())?;
-    let certificates = Certificates::new(certificate);
     let tls = server_config(certificates, Clients::Asked, tls::HTTP);
     let tls = tls.map_err(|error| error.to_string())?;
     let port = settings.port(3);
@@ -58,7 +58,6 @@ pub async fn serve(
         limits: Limits::default(),
         on_refused: Arc::new(move |source, refused| counted.count(&source, refused.check())),
     };
-    let listener = bind(settings, 3).await?;
     let end = stopped(stop);
     joined.tasks.spawn(async move { gateway.serve(listener, end).await });
     let (renewing, leave) = (Arc::clone(&world), Arc::clone(&delegate));
@@ -93,14 +92,14 @@ pub async fn serve(
 
 /// The certificate of a gateway that runs alone: `tls.pem` and `tls-key.pem` beside its settings,
 /// which an operator puts there.
-pub fn own_certificate(settings: &Settings, layout: &Layout) -> Result<CertifiedKey, String> {
+pub fn own_certificate(settings: &Settings, layout: &Layout) -> Result<Arc<Certificates>, String> {
     let read = |name: &str| {
         let path = layout.at(name);
         std::fs::read_to_string(&path).map_err(|error| {
             format!(
-                "`{}` cannot be read: {error}
-  hint: a gateway that runs alone needs a \
-                 certificate for `{}`",
+                "`{}` cannot be read: {error}\n  hint: a gateway that runs alone needs a \
+                 certificate for `{}` in `tls.pem` beside its settings, and the key in \
+                 `tls-key.pem`",
                 path.display(),
                 settings.host
             )
@@ -114,7 +113,8 @@ pub fn own_certificate(settings: &Settings, layout: &Layout) -> Result<Certified
     let key = PrivateKeyDer::from_pem_slice(read("tls-key.pem")?.as_bytes())
         .map_err(|error| format!("`tls-key.pem`: {error}"))?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    CertifiedKey::from_der(chain, key, &provider).map_err(|error| error.to_string())
+    let certified = CertifiedKey::from_der(chain, key, &provider);
+    certified.map(Certificates::new).map_err(|error| error.to_string())
 }
 
 /// The metadata of every resource, by the path behind the well-known prefix.

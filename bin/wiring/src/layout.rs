@@ -6,6 +6,7 @@ use env::Site;
 use serde::{Deserialize, Serialize};
 use wimse::{Origin, Scheme};
 
+use super::checks;
 use super::devid::JoinTpm;
 use super::key_place::KeyPlace;
 use super::platform_attestors::Workloads;
@@ -219,30 +220,20 @@ impl Settings {
             let path = path.display();
             format!("`{path}` cannot be read: {error}\n  hint: `aims up` leaves one in its folder")
         })?;
-        let fault = |error: &dyn std::fmt::Display| format!("`{}`: {error}", path.display());
-        let settings: Self = toml::from_str(&text).map_err(|error| fault(&error))?;
-        settings.check().map_err(|why| fault(&why))?;
+        Self::parse(&text).map_err(|why| format!("`{}`: {why}", path.display()))
+    }
+
+    /// Reads the text of `aims.toml`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let settings: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        settings.check()?;
         Ok(settings)
     }
 
-    /// Whether what is switched on goes together.
+    /// Whether every value can be, and what is switched on goes together.
     pub fn check(&self) -> Result<(), String> {
-        if self.scheme == Scheme::Spiffe {
-            return Ok(());
-        }
-        let of_spiffe = [
-            ("federation_port", self.federation_port.is_some()),
-            ("spire_port", self.spire_port.is_some()),
-            ("broker", self.broker),
-        ];
-        match of_spiffe.into_iter().find(|(_, is_on)| *is_on) {
-            None => Ok(()),
-            Some((name, _)) => Err(format!(
-                "`{name}` is for peers that know SPIFFE IDs alone, and the scheme is `{}`\n  \
-                 hint: remove `{name}`, or use the scheme `spiffe`",
-                self.scheme
-            )),
-        }
+        let faults = checks::faults(self);
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
     }
 
     /// What every identifier here belongs to.

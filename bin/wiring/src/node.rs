@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use api::FeedState;
 use attestation::mechanism::Role;
-use env::{Clock, Entropy, Handle, Keys, Peers, Purpose, RenewOrder, World};
+use env::{Clock, Entropy, Handle, Keys, PeerFault, Peers, Purpose, RenewOrder, World};
 use flow::proxy::Tokens;
 use flow::workload::requested;
 use link::{Address, JoinOrder, Link, Presented};
 use monitoring::Component;
 use provisioning::renewal::{Trouble, retry_after, spread};
 use proxy::{Peer, Upstream};
+use socket::Socket;
 use store::Memory;
 use time::{Span, UnixTime};
 use tokio::sync::watch;
@@ -168,7 +169,22 @@ async fn admitted(
     let trust = entrance.trust.clone();
     let joined = link::join(address, server, trust, now, order, answer).await;
     evidence.end().await;
-    joined.map_err(|error| error.to_string())
+    joined.map_err(|fault| not_joined(&fault, role, entrance))
+}
+
+/// Why the server did not let it in, and what to do where the host's own evidence is over.
+fn not_joined(fault: &PeerFault, role: Role, entrance: &Entrance) -> String {
+    let is_token = matches!(entrance.evidence, Evidence::Token(_));
+    if !is_token || !matches!(fault, PeerFault::Refused { .. }) {
+        return fault.to_string();
+    }
+    let (role, name) = (role.name(), &entrance.name);
+    format!(
+        "{fault}\n  hint: a join token serves once, and each start of a {role} needs its own: on \
+         the server, `aims join-token create --role {role} --name {name} --write FILE`; put it \
+         where `join_token` says, and start again. A host that is to come back by itself joins by \
+         a certificate or its platform (docs/joining.md)"
+    )
 }
 
 impl Joined {
@@ -311,35 +327,55 @@ async fn renewed(world: &ComponentWorld) -> Result<(Handle, Vec<Vec<u8>>), Strin
     }
 }
 
+/// A node's doors, open before it joins: what it joins by may serve once, and is not shown as long
+/// as anything of its own is not in order.
+pub struct Doors {
+    attestors: Arc<attestors::Attestors>,
+    workload: Listener,
+    broker: Option<broker::Listener>,
+    run: Socket,
+    upstream: Upstream,
+}
+
+/// Opens them. `ca`: PEM of the authorities of the gateway's certificate.
+pub fn doors(layout: &Layout, settings: &Settings, ca: &str) -> Result<Doors, String> {
+    layout.open_sockets()?;
+    let attestors = Arc::new(platform_attestors::attestors(settings, &layout.dir)?);
+    let broker = settings.broker.then(|| broker::Listener::bind(&layout.broker_socket()));
+    let broker = broker.transpose().map_err(|error| error.to_string())?;
+    let workload = Listener::bind(&layout.workload_socket()).map_err(|error| error.to_string())?;
+    let run = run_socket::bind(&layout.run_socket())?;
+    let roots = roots(ca).map_err(|error| format!("the gateway's authority: {error}"))?;
+    let peer = Peer { roots, ..Peer::default() };
+    let upstream = Upstream::new(&peer).map_err(|error| error.to_string())?;
+    Ok(Doors { attestors, workload, broker, run, upstream })
+}
+
+fn roots(ca: &str) -> Result<Vec<Vec<u8>>, String> {
+    let roots = x509::CertificateDer::from_pem_many(ca).map_err(|error| error.to_string())?;
+    Ok(roots.into_iter().map(x509::CertificateDer::into_bytes).collect())
+}
+
 /// Serves the node's doors on a component that has joined.
-pub async fn serve(
+pub fn serve(
     joined: &mut Joined,
-    layout: &Layout,
-    settings: &Settings,
-    entrance: &Entrance,
+    doors: Doors,
     stop: &watch::Receiver<bool>,
 ) -> Result<(), String> {
     let world = Arc::clone(&joined.world);
-    layout.open_sockets()?;
-    let attestors = Arc::new(platform_attestors::attestors(settings, &layout.dir)?);
-    if settings.broker {
-        brokers(joined, layout, &attestors, stop)?;
+    let Doors { attestors, workload, broker, run, upstream } = doors;
+    if let Some(listener) = broker {
+        brokers(joined, listener, &attestors, stop)?;
     }
     let strangers = Arc::new(Strangers::default());
-    let listener = Listener::bind(&layout.workload_socket()).map_err(|error| error.to_string())?;
     let identities = Arc::new(Identities::new(Arc::clone(&world), Arc::clone(&attestors)));
     let server = WorkloadServer::new(Arc::new(ByPidfd), identities, Profiles::ALL);
     let end = stopped(stop);
     joined.tasks.spawn(async move {
-        if let Err(error) = server.serve(listener, end).await {
+        if let Err(error) = server.serve(workload, end).await {
             tracing::error!(%error, "workload api");
         }
     });
-    let roots = x509::CertificateDer::from_pem_many(&entrance.ca)
-        .map_err(|error| format!("the gateway's authority: {error}"))?;
-    let roots = roots.into_iter().map(x509::CertificateDer::into_bytes).collect();
-    let upstream =
-        Upstream::new(&Peer { roots, ..Peer::default() }).map_err(|error| error.to_string())?;
     let runs = Arc::new(Runs {
         world: Arc::clone(&world),
         attestors,
@@ -347,12 +383,7 @@ pub async fn serve(
         tokens: Arc::new(Tokens::default()),
         strangers: Arc::clone(&strangers),
     });
-    let socket = layout.run_socket();
-    joined.tasks.spawn(async move {
-        if let Err(error) = run_socket::serve(runs, &socket).await {
-            tracing::error!(%error, "run socket");
-        }
-    });
+    joined.tasks.spawn(run_socket::serve(runs, run));
     joined.tasks.spawn(async move {
         loop {
             world.clock.sleep(SWEEP_EVERY).await;
@@ -368,12 +399,10 @@ pub async fn serve(
 /// The Broker API, shown by the node's own certificate.
 fn brokers(
     joined: &mut Joined,
-    layout: &Layout,
+    listener: broker::Listener,
     attestors: &Arc<attestors::Attestors>,
     stop: &watch::Receiver<bool>,
 ) -> Result<(), String> {
-    let listener = broker::Listener::bind(&layout.broker_socket());
-    let listener = listener.map_err(|error| error.to_string())?;
     let config = broker::config(Arc::new(joined.presented.clone()));
     let config = config.map_err(|error| error.to_string())?;
     let brokers = Arc::new(NodeBrokers::new(Arc::clone(&joined.world), Arc::clone(attestors)));
@@ -388,27 +417,80 @@ fn brokers(
     Ok(())
 }
 
-/// How a component of its own gets in, by its settings.
+/// How a component of its own gets in, by its settings; or all that is missing for that, at once.
 pub fn entrance(settings: &Settings, dir: &Path, role: Role) -> Result<Entrance, String> {
-    let missing =
-        |name: &str| format!("`{name}` is missing in aims.toml; a {} needs it", role.name());
-    let at = |path: &Path| dir.join(path);
-    let read = |path: &Path| {
-        std::fs::read_to_string(at(path))
-            .map_err(|error| format!("`{}` cannot be read: {error}", at(path).display()))
+    let mut faults = Vec::new();
+    let keys = [
+        ("server", settings.server.is_some()),
+        ("name", settings.name.is_some()),
+        ("bundle", settings.bundle.is_some()),
+        ("join_token` or `attest", Evidence::is_named(settings)),
+    ];
+    let missing: Vec<_> =
+        keys.iter().filter(|(_, is_there)| !is_there).map(|(key, _)| format!("`{key}`")).collect();
+    if !missing.is_empty() {
+        faults.push(format!("aims.toml of a {} lacks {}", role.name(), missing.join(", ")));
+    }
+    let trust = settings.bundle.as_ref().map(|path| bundle(settings, &dir.join(path)));
+    let trust = trust.transpose().unwrap_or_else(|why| {
+        faults.push(why);
+        None
+    });
+    let ca = authorities(&dir.join("ca.pem"), role).unwrap_or_else(|why| {
+        faults.push(why);
+        String::new()
+    });
+    let evidence = Evidence::is_named(settings).then(|| Evidence::read(settings, dir));
+    let evidence = evidence.transpose().unwrap_or_else(|why| {
+        faults.push(why);
+        None
+    });
+    match (&settings.server, &settings.name, trust, evidence) {
+        (Some(server), Some(name), Some(trust), Some(evidence)) if faults.is_empty() => {
+            Ok(Entrance { address: server.clone(), trust, evidence, name: name.clone(), ca })
+        }
+        _ => Err(told(&faults, role)),
+    }
+}
+
+/// All of it, with a hint: that of the last one, if it has one.
+fn told(faults: &[String], role: Role) -> String {
+    let what = faults.join("; ");
+    if what.contains("\n  hint: ") {
+        return what;
+    }
+    let role = role.name();
+    format!("{what}\n  hint: what a {role} on a host of its own needs: docs/joining.md")
+}
+
+/// What is known of the server before it is asked.
+fn bundle(settings: &Settings, path: &Path) -> Result<Bundles, String> {
+    let fault = |error: &dyn std::fmt::Display| {
+        format!(
+            "`bundle`: `{}` cannot be read: {error} (it is what `GET /bundle` of the issuer gives)",
+            path.display()
+        )
     };
-    let bundle = settings.bundle.as_deref().ok_or_else(|| missing("bundle"))?;
-    let bundle = spiffe::Bundle::parse(&read(bundle)?).map_err(|error| error.to_string())?;
+    let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
+    let bundle = spiffe::Bundle::parse(&text).map_err(|error| fault(&error))?;
     let mut trust = Bundles::new();
     trust.insert(settings.origin()?, bundle);
-    let evidence = Evidence::read(settings, dir)?;
-    let ca = std::fs::read_to_string(at(Path::new("ca.pem"))).unwrap_or_default();
-    Ok(Entrance {
-        address: settings.server.clone().ok_or_else(|| missing("server"))?,
-        trust,
-        evidence,
-        name: settings.name.clone().ok_or_else(|| missing("name"))?,
-        ca,
+    Ok(trust)
+}
+
+/// Whose certificate the gateway shows; a gateway itself asks nobody.
+fn authorities(path: &Path, role: Role) -> Result<String, String> {
+    let text = std::fs::read_to_string(path);
+    if role != Role::Node {
+        return Ok(text.unwrap_or_default());
+    }
+    let text = text.map_err(|error| error.to_string());
+    text.and_then(|text| roots(&text).map(|_| text)).map_err(|error| {
+        format!(
+            "`{}` cannot be read: {error} (it is `ca.pem` of the server's folder, or the authority \
+             of the gateway's certificate)",
+            path.display()
+        )
     })
 }
 
@@ -437,5 +519,63 @@ mod tests {
         assert!(!is_news(Some(&told), some, at(29)));
         assert!(is_news(Some(&told), some, at(30)), "a server that started again does not know");
         assert!(is_news(Some(&told), &[], at(1)));
+    }
+
+    /// What a host lacks is told at once and by name, before it shows what serves once.
+    #[test]
+    fn all_that_a_node_lacks_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        let check = |settings: &Settings, role: Role, expect: &[&str]| {
+            let found = entrance(settings, dir, role).err().unwrap_or_default();
+            assert_eq!(found.is_empty(), expect.is_empty(), "{found}");
+            for one in expect {
+                assert!(found.contains(one), "{one}: {found}");
+            }
+            found
+        };
+        let mut settings = Settings::new("a.example", 8_443);
+        let keys = "aims.toml of a node lacks `server`, `name`, `bundle`, `join_token` or `attest`";
+        check(&settings, Role::Node, &[keys, "ca.pem` cannot be read", "hint: what a node on"]);
+        let of_gateway =
+            check(&settings, Role::Gateway, &["aims.toml of a gateway lacks `server`"]);
+        assert!(!of_gateway.contains("ca.pem"), "{of_gateway}");
+        settings.server = Some("aims.example:8445".to_owned());
+        settings.name = Some("host-1".to_owned());
+        settings.bundle = Some("bundle.json".into());
+        settings.join_token = Some("token".into());
+        let files = ["`bundle`: `", "bundle.json` cannot be read", "ca.pem` cannot", "token"];
+        check(&settings, Role::Node, &files);
+        std::fs::write(dir.join("bundle.json"), "{}").unwrap();
+        std::fs::write(dir.join("ca.pem"), "no certificate").unwrap();
+        check(&settings, Role::Node, &files);
+        std::fs::write(dir.join("bundle.json"), "{\"keys\":[]}").unwrap();
+        std::fs::write(dir.join("token"), "secret").unwrap();
+        let found = check(&settings, Role::Node, &["ca.pem` cannot be read: ", "chmod 600"]);
+        assert!(!found.contains("lacks") && !found.contains("bundle"), "{found}");
+        settings.attest = Some("magic".to_owned());
+        check(&settings, Role::Gateway, &["no such mechanism\n  hint: known are join_token, "]);
+    }
+
+    #[test]
+    fn a_token_that_was_used_says_how_to_get_another() {
+        let entrance = |evidence| Entrance {
+            address: "127.0.0.1:1".to_owned(),
+            trust: Bundles::new(),
+            evidence,
+            name: "host-1".to_owned(),
+            ca: String::new(),
+        };
+        let of_token = entrance(Evidence::Token("secret".to_owned()));
+        let message = "the token was used already".to_owned();
+        let used = PeerFault::Refused { check: "attestation::TokenUsed".to_owned(), message };
+        let said = not_joined(&used, Role::Node, &of_token);
+        let command = "`aims join-token create --role node --name host-1 --write FILE`";
+        assert!(said.starts_with(&format!("{used}\n  hint: ")) && said.contains(command), "{said}");
+        let metadata = Evidence::Azure {
+            metadata: attestors::metadata::Metadata(attestors::metadata::USUAL),
+            domain: "a.example".to_owned(),
+        };
+        assert_eq!(not_joined(&used, Role::Node, &entrance(metadata)), used.to_string());
     }
 }

@@ -1,13 +1,13 @@
 //! What every component needs before it starts: its folder, its keys, and a counter of strangers.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use env::{Change, Clock, Keys, Purpose, Store, World};
 use keys::{Devices, Disk, KeyStore, Place, SealingKey};
 use monitoring::tally::{Closed, Tally};
 
-use super::layout::{Layout, Settings, unwritten};
+use super::layout::{Layout, Settings};
+use super::lock::make_private;
 use super::world::SystemClock;
 
 /// Keys that each start makes for itself.
@@ -51,12 +51,6 @@ fn owner(settings: &Settings, component: &str) -> String {
         Some(name) => format!("{domain}/{component}/{name}"),
         None => format!("{domain}/{component}"),
     }
-}
-
-fn make_private(folder: &Path) -> Result<(), String> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| unwritten(folder, &error))
 }
 
 /// Counts refusals of callers that proved nothing, per source and window: a stranger cannot fill

@@ -17,7 +17,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use proxy::{Agent, Caller, Limits, SignFault, Upstream, bind_loopback};
+use proxy::{Agent, Caller, Limits, Outgoing, Said, SignFault, Upstream, bind_loopback};
 use registry::AgentRecord;
 use socket::{Budget, Permit, Socket};
 use tokio::net::UnixStream;
@@ -82,9 +82,13 @@ impl Places {
     }
 }
 
-/// Serves until the listener is dropped.
-pub async fn serve<W: World>(runs: Arc<Runs<W>>, path: &Path) -> Result<(), String> {
-    let socket = Socket::bind(path, MODE).map_err(|error| error.to_string())?;
+/// Binds the socket.
+pub fn bind(path: &Path) -> Result<Socket, String> {
+    Socket::bind(path, MODE).map_err(|error| error.to_string())
+}
+
+/// Serves as long as it is polled.
+pub async fn serve<W: World>(runs: Arc<Runs<W>>, socket: Socket) {
     let places = Places::default();
     loop {
         match socket.accept().await {
@@ -280,10 +284,7 @@ impl<W: World> Caller for Running<W> {
         match owned {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => {
-                return Err(format!(
-                    "this address serves process {} alone; start your program with `aims run`",
-                    self.peer.pid()
-                ));
+                return Err(not_the_one(self.peer.pid()));
             }
             Ok(Err(error)) => return Err(error.to_string()),
             Err(error) => return Err(error.to_string()),
@@ -322,9 +323,35 @@ impl<W: World> Caller for Running<W> {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value.expose().as_bytes().to_vec()))
                 .collect()),
-            Ok(Err(refusal)) => Err(SignFault::Refused(refusal.to_string())),
+            Ok(Err(refused)) => Err(told_of(base, &refused)),
             Err(why) => Err(SignFault::Unavailable(why.to_string())),
         }
+    }
+}
+
+/// What a process is told that is not the one which `aims run` became.
+fn not_the_one(pid: i32) -> String {
+    format!(
+        "this address serves process {pid} alone, the one that `aims run` started, and none of its \
+         children (`sh -c`, `npm` and `npx` start one); let a script `exec` the program, \
+         or name the program itself: `aims run --agent NAME -- PROGRAM`"
+    )
+}
+
+/// What the agent is told of a call that is not signed. What the gateway would refuse, too, it is
+/// told as by the gateway.
+fn told_of(base: &str, refused: &flow::proxy::Refused) -> SignFault {
+    let Some(refusal) = refused.refusal.as_gateways() else {
+        let id = refused.audit.map(|id| format!(" (audit {id})")).unwrap_or_default();
+        return SignFault::Refused(format!("{}{id}", refused.refusal));
+    };
+    let mut same = flow::call::Refused::bare(refusal);
+    (same.rpc, same.policy) = (refused.rpc.clone(), Some(refused.policy.clone()));
+    match super::gate::refusal::<()>(base, &same, refused.audit) {
+        Outgoing::Reply { status, headers, body } => {
+            SignFault::Answered(Said { status, headers, body })
+        }
+        Outgoing::Relay(..) => SignFault::Refused(refused.refusal.to_string()),
     }
 }
 

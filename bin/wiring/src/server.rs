@@ -15,7 +15,7 @@ use monitoring::Component;
 use policy::Files;
 use store::Sqlite;
 use time::{Span, UnixTime};
-use tls::{Certificates, Clients, server_config};
+use tls::{Clients, server_config};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -29,6 +29,7 @@ use super::prepare::{self, Strangers};
 use super::published::Reader;
 use super::retention;
 use super::tls::certified;
+use super::web::Web;
 use super::world::{SystemClock, SystemEntropy, Wired};
 
 /// The server's world.
@@ -164,14 +165,11 @@ impl Server {
     ) -> Result<(), String> {
         let world = Arc::clone(&self.world);
         let strangers = Arc::new(Strangers::default());
-        let names = vec![settings.host.clone()];
-        let addresses = addresses(settings)?;
-        let web = boot::web_identity(world.as_ref(), &names, &addresses).await;
-        let (web, authorities) = web.map_err(|why| why.to_string())?;
-        self.ca = authorities.iter().map(x509::CertificateDer::to_pem).collect();
+        let web = Web::new(&world, settings).await?;
+        self.ca.clone_from(&web.ca);
         layout.write("ca.pem", self.ca.as_bytes(), 0o644)?;
-        let chain = web.chain.iter().map(|one| one.as_bytes().to_vec()).collect();
-        let certificates = Certificates::new(certified(chain, &world.keys, &web.key));
+        let certificates = Arc::clone(&web.certificates);
+        self.tasks.spawn(web.follow(Some(layout.clone())));
         let counted = Arc::clone(&strangers);
         let refused: api::OnRefused = Arc::new(move |source, unread| {
             counted.count(source, unread.check());
@@ -468,7 +466,7 @@ async fn remember(world: &ServerWorld, (size, root): (u64, tlog::Hash)) {
     }
 }
 
-async fn forget(world: &ServerWorld, old: &boot::Identity) {
+pub(crate) async fn forget(world: &ServerWorld, old: &boot::Identity) {
     if let Err(error) = env::Keys::destroy(world.keys(), &old.key).await {
         tracing::warn!(%error, "an old key was not removed");
     }
@@ -476,10 +474,15 @@ async fn forget(world: &ServerWorld, old: &boot::Identity) {
 
 /// The addresses that certificates of listeners name.
 pub fn addresses(settings: &Settings) -> Result<Vec<IpAddr>, String> {
-    let listen: IpAddr = settings.listen.parse().map_err(|_| {
-        format!("`listen` is `{}`; it must be an address such as 127.0.0.1", settings.listen)
-    })?;
+    let listen = listen(settings)?;
     Ok(if listen.is_unspecified() { Vec::new() } else { vec![listen] })
+}
+
+/// The address that is listened on.
+pub fn listen(settings: &Settings) -> Result<IpAddr, String> {
+    settings.listen.parse().map_err(|_| {
+        format!("`listen` is `{}`; it must be an address such as 127.0.0.1", settings.listen)
+    })
 }
 
 /// The listener of port N + `offset`.
@@ -488,10 +491,25 @@ pub async fn bind(settings: &Settings, offset: u16) -> Result<TcpListener, Strin
 }
 
 async fn bind_port(settings: &Settings, port: u16) -> Result<TcpListener, String> {
-    let ip: IpAddr = settings.listen.parse().map_err(|_| "`listen` is no address".to_owned())?;
-    TcpListener::bind(SocketAddr::new(ip, port)).await.map_err(|error| {
-        format!("port {port} cannot be used: {error}\n  hint: choose others with `--port-base`")
-    })
+    let bound = TcpListener::bind(SocketAddr::new(listen(settings)?, port)).await;
+    bound.map_err(|error| unbound(settings, port, &error))
+}
+
+/// Why nothing listens at a port, and what to do about it.
+pub fn unbound(settings: &Settings, port: u16, error: &std::io::Error) -> String {
+    let option = match Some(port) {
+        port if port == settings.federation_port => "`--federation-port`",
+        port if port == settings.spire_port => "`--spire-port`",
+        _ => "`--port-base`",
+    };
+    match error.kind() {
+        std::io::ErrorKind::AddrNotAvailable => format!(
+            "`listen` is `{}`, which is no address of this machine\n  hint: in aims.toml, name one \
+             of its own, or `0.0.0.0` for all of them",
+            settings.listen
+        ),
+        _ => format!("port {port} cannot be used: {error}\n  hint: choose another with {option}"),
+    }
 }
 
 /// Ends when the process is to stop.

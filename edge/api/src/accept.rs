@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
+use socket::{Full, Places};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,7 +24,6 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::answer::Answer;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, Limits};
-use crate::places::{Full, Places};
 use crate::refused::{OnRefused, Source, Unread};
 
 /// Pause after the kernel had no descriptor or memory for a connection.

@@ -31,6 +31,11 @@ pub(crate) async fn jwks<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answ
     document(flow::publish::jwks(&*shared.world).await)
 }
 
+/// The keys of transaction tokens.
+pub(crate) async fn txn_token_jwks<W: World>(State(shared): State<Arc<Shared<W>>>) -> Answer {
+    document(flow::publish::txn_token_jwks(&*shared.world).await)
+}
+
 /// draft-ietf-oauth-status-list-20 §8.1: "In the case of "application/statuslist+jwt", the response
 /// MUST be of type JWT".
 pub(crate) async fn status_list<W: World>(

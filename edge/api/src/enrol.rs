@@ -15,11 +15,11 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
+use socket::Place;
 
 use crate::accept::Peer;
 use crate::answer::{self, Answer};
 use crate::origin::Shared;
-use crate::places::Place;
 use crate::refused::{Source, Unread};
 use crate::token::read_body;
 use crate::wire;

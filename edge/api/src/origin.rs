@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::body::Drained;
 use ::people::throttle::Throttle;
 use approve::shares::Shares;
 use axum::Router;
@@ -19,23 +20,22 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use rustls::ServerConfig;
+use socket::{Full, Places};
 use tokio::net::TcpListener;
 use tower::Service;
 
 use crate::accept::{self, Answers, Listening, Peer};
 use crate::answer::{self, Answer};
 use crate::documents;
-use crate::drained;
 use crate::enrol;
 use crate::health::Health;
 use crate::identifier;
 use crate::left;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::places::{Full, Places};
 use crate::push;
 use crate::refused::{OnRefused, Source, Unread};
 use crate::registration;
@@ -191,7 +191,7 @@ impl<W: World> Answers for Origin<W> {
     ) -> impl Future<Output = Answer> + Send + 'static {
         let Self { shared, mut router } = self.clone();
         async move {
-            let (address, mut request) = (peer.address, drained::request(request));
+            let (address, mut request) = (peer.address, whole(request));
             let source = Source::Address(address);
             let _place = match shared.requests.take(address) {
                 Ok(place) => place,
@@ -218,6 +218,14 @@ impl<W: World> Answers for Origin<W> {
             answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
             answer
         }
+    }
+}
+
+/// The request with a body that is read to its end even where it is refused early.
+fn whole(request: Request<Incoming>) -> Request<Body> {
+    match request.version() {
+        Version::HTTP_2 => request.map(|body| Body::new(Drained::new(body))),
+        _ => request.map(Body::new),
     }
 }
 
@@ -311,6 +319,7 @@ fn method_router<W: World>(route: &Route<Public>) -> MethodRouter<Arc<Shared<W>>
         Public::UpstreamLogout => of(route, left::serve::<W>),
         Public::Metadata => of(route, documents::metadata::<W>),
         Public::Jwks => of(route, documents::jwks::<W>),
+        Public::TxnTokenKeys => of(route, documents::txn_token_jwks::<W>),
         Public::StatusList => of(route, documents::status_list::<W>),
         Public::OidcDiscovery => of(route, documents::oidc_discovery::<W>),
         Public::OidcKeys => of(route, documents::oidc_keys::<W>),

@@ -45,6 +45,7 @@ pub(crate) enum Public {
     UpstreamLogout,
     Metadata,
     Jwks,
+    TxnTokenKeys,
     StatusList,
     OidcDiscovery,
     OidcKeys,
@@ -108,6 +109,7 @@ pub(crate) const PUBLIC: &[Route<Public>] = &[
     public("POST", "/sign-in/upstream/{name}/logout", Public::UpstreamLogout, (NO_CORS, STANDARD)),
     public("GET", "/.well-known/oauth-authorization-server", Public::Metadata, (CORS, STANDARD)),
     public("GET", "/jwks", Public::Jwks, (CORS, STANDARD)),
+    public("GET", "/txn-token/jwks", Public::TxnTokenKeys, (CORS, OWN)),
     // draft-ietf-oauth-status-list-20 §8.1.
     public("GET", "/status/{list}", Public::StatusList, (CORS, STANDARD)),
     // OpenID Connect Discovery 1.0 §4.1, also below the path of an issuer, and where RFC 8414 §5

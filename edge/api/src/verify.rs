@@ -15,13 +15,13 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, LOCATI
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use serde_json::{Value, json};
+use socket::Place;
 use time::UnixTime;
 use verification::{Session, Sessions, Unfit};
 
 use crate::accept::Peer;
 use crate::answer::{self, Answer};
 use crate::origin::{Shared, not_found};
-use crate::places::Place;
 use crate::refused::{Source, Unread};
 use crate::token::read_body;
 use crate::wire;

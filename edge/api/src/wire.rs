@@ -500,7 +500,7 @@ mod tests {
         400 invalid_authorization_details: an unknown type
         400 invalid_authorization_details: `authorization_details` are wider than what was granted
         400 invalid_grant: the assertion: its `sub` is nobody that policy knows
-        400 invalid_client: no client authentication: use a client assertion, a client attestation, or mutual tls
+        400 invalid_client: no client authentication: a `client_id` alone does for public clients that are registered here; others use a client assertion, a client attestation, or mutual tls
         400 invalid_request: more than one method of client authentication
         400 invalid_client: the client is not known
         400 invalid_client: `client_id` is missing; with `spiffe_jwt` it is required

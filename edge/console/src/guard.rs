@@ -107,6 +107,12 @@ fn acts(path: &str) -> bool {
     [AUTHORIZE, END_SESSION].contains(&path) || below.iter().any(|one| path.starts_with(one))
 }
 
+/// The same said of what has no forms.
+pub(crate) async fn safe(mut answer: Response) -> Response {
+    protect(answer.headers_mut(), None, None);
+    answer
+}
+
 fn is_unsafe(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD)
 }

@@ -18,15 +18,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::middleware::{from_fn, map_response};
+use axum::routing::{any, get, post};
 use basis::shares::Shares;
 use env::{Entropy, World};
 use monitoring::trace::Trace;
 use people::ceremony::Ceremonies;
 use people::throttle::Throttle;
 
-use crate::pages::{acting, approvals, authorize, leave, methods, operate, sign_in};
+use crate::pages::{acting, approvals, authorize, home, leave, methods, operate, sign_in};
 
 /// Told of a refusal of somebody who proved nothing: where they came from, and the check. It is
 /// called on the way of a request: it must not block.
@@ -87,10 +87,12 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
         .route("/sign-in/upstream/{name}/begin", post(sign_in::to_provider::<W>))
         .route("/sign-in/upstream/{name}", get(sign_in::by_provider::<W>))
         .route(visit::SIGN_OUT, post(leave::sign_out::<W>))
+        .route(leave::EVERYWHERE, post(leave::everywhere::<W>))
         .route(leave::END_SESSION, get(leave::asked::<W>).post(leave::post::<W>))
         .route(leave::CONFIRM, post(leave::answered::<W>))
         .route(acting::START, get(acting::show::<W>))
         .route("/console/grants/{id}/end", post(acting::end_grant::<W>))
+        .route(acting::END_ALL, get(acting::all_of::<W>).post(acting::end_all::<W>))
         .route("/console/sessions/{id}/end", post(acting::end_session::<W>))
         .route(approvals::LIST, get(approvals::all::<W>))
         .route("/console/approvals/{id}", get(approvals::one::<W>).post(approvals::answer::<W>))
@@ -101,10 +103,19 @@ pub fn router<W: World>(parts: Parts<W>) -> Router {
         .route("/console/sign-in-methods/accounts/{id}/remove", post(methods::remove_account::<W>))
         .route(operate::OPERATE, get(operate::home::<W>))
         .route("/console/operate/{what}", get(operate::list::<W>))
+        .route("/console/operate/{what}/one", get(operate::show::<W>))
+        .route("/console/operate/{what}/act", post(operate::act::<W>))
         .route("/console/operate/grants/{id}/end", post(operate::end_grant::<W>))
         .route("/console/operate/sessions/{id}/end", post(operate::end_session::<W>));
     let checked = Arc::clone(&shared);
+    // Nothing is done at these, whoever sends it.
+    let others: Router<Arc<Shared<W>>> = Router::new()
+        .route(assets::ICON_PATH, get(assets::icon))
+        .route("/", any(home::root))
+        .route("/console/", any(home::root))
+        .route("/console/{*rest}", any(home::unknown::<W>));
     pages
         .layer(from_fn(move |request, next| guard::watch(checked.origin.clone(), request, next)))
+        .merge(others.layer(map_response(guard::safe)))
         .with_state(shared)
 }

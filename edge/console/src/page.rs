@@ -74,6 +74,11 @@ pub fn refusal_in(status: StatusCode, frame: Frame, what: &str) -> Response {
     show(status, &Notice { frame, kind: "error", what })
 }
 
+/// Says how things stand, where nothing is wrong and nothing was done.
+pub fn told_in(status: StatusCode, frame: Frame, what: &str) -> Response {
+    show(status, &Notice { frame, kind: "", what })
+}
+
 /// Says that something was done, and what comes next.
 pub fn done(title: &str, what: &str) -> Response {
     done_in(Frame::bare(title), what)

@@ -110,10 +110,18 @@ impl Visit {
 
     /// To the sign-in page, and back to `then`.
     pub(crate) fn to_sign_in(&self, then: &str) -> Response {
+        self.to_sign_in_for(then, "")
+    }
+
+    /// The same for somebody who has to sign in otherwise: `why` by its code.
+    pub(crate) fn to_sign_in_for(&self, then: &str, why: &str) -> Response {
         let then = Place::parse(then).map(|place| place.as_str().to_owned());
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("then", then.as_deref().unwrap_or("/console"))
-            .finish();
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("then", then.as_deref().unwrap_or("/console"));
+        if !why.is_empty() {
+            query.append_pair("why", why);
+        }
+        let query = query.finish();
         self.answer(page::see_other(&format!("{SIGN_IN}?{query}")))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use env::{PeerFault, Recorded, Seq, Unavailable, World};
 use flow::join::{Attempt, Challenge, End};
 use oauth::client_attestation_pop::{ATTESTATION_FIELD, POP_FIELD};
+use oauth::dpop;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,7 +23,7 @@ use crate::{answered, wire};
 /// How long a host may take for each thing that it says.
 pub(crate) const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The headers that authenticate a client of the token endpoint.
-pub(crate) const TOKEN_HEADERS: &[&str] = &[ATTESTATION_FIELD, POP_FIELD];
+pub(crate) const TOKEN_HEADERS: &[&str] = &[ATTESTATION_FIELD, POP_FIELD, dpop::FIELD];
 
 /// The requests of one connection.
 pub(crate) struct Service<W> {

@@ -57,12 +57,26 @@ pub trait Caller: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<(String, Vec<u8>)>, SignFault>> + Send;
 }
 
+/// What the agent is answered by whoever would speak for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The HTTP status.
+    pub status: u16,
+    /// The header fields.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
 /// Why nothing speaks for a request. The texts are shown to the agent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignFault {
     /// It must not be made.
     #[error("{0}")]
     Refused(String),
+    /// The same, in the gateway's words.
+    #[error("answered with {}", .0.status)]
+    Answered(Said),
     /// Just now nothing can be signed.
     #[error("{0}")]
     Unavailable(String),
@@ -198,6 +212,9 @@ async fn serve<C: Caller>(
     let signed = match signed {
         Ok(signed) => signed,
         Err(SignFault::Refused(why)) => return Ok(denied(&why)),
+        Err(SignFault::Answered(Said { status, headers, body })) => {
+            return Ok(relay::said(status, headers, body));
+        }
         Err(SignFault::Unavailable(why)) => return Ok(unavailable(&why)),
     };
     // The agent's own credentials, if it has some, are not ours to pass on.

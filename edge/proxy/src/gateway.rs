@@ -199,6 +199,7 @@ async fn answer<G: Gate>(
 ) -> Result<Response<Body>, Infallible> {
     let serving = door.activity.begin();
     let version = request.version();
+    let is_head = request.method() == Method::HEAD;
     let seen = door.heads.as_ref().map(Heads::next);
     let mut response = match seen {
         // INVARIANT: each head that the library reads was seen before.
@@ -217,6 +218,9 @@ async fn answer<G: Gate>(
     };
     if seen.flatten().is_some_and(|seen| seen.is_last) {
         relay::close(&mut response, version);
+    }
+    if is_head && version == Version::HTTP_2 {
+        response = relay::head_alone(response);
     }
     Ok(response.map(|body| body.holding(serving)))
 }

@@ -29,7 +29,7 @@ mod upstream;
 mod wire;
 
 pub use self::gateway::Gateway;
-pub use agent::{Agent, Caller, SignFault, bind_loopback};
+pub use agent::{Agent, Caller, Said, SignFault, bind_loopback};
 pub use connect::BadRoot;
 pub use gate::{Cut, Gate, Incoming, Onward, Outgoing};
 pub use hyper::body::Bytes;

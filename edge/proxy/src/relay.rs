@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
@@ -50,6 +50,15 @@ impl Body {
     pub(crate) fn holding(self, serving: Serving) -> Self {
         Self { _serving: Some(serving), ..self }
     }
+}
+
+/// The answer to a HEAD. RFC 9110 §9.3.2: "the server MUST NOT send content in the response"; over
+/// HTTP/2 the library leaves that to us.
+pub(crate) fn head_alone(mut response: Response<Body>) -> Response<Body> {
+    if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    response.map(|_| Body::whole(Bytes::new()))
 }
 
 impl HttpBody for Body {
@@ -103,10 +112,7 @@ impl HttpBody for Body {
 /// The answer of a gate.
 pub(crate) fn outgoing<G: Gate>(gate: &Arc<G>, outgoing: Outgoing<G::Live>) -> Response<Body> {
     match outgoing {
-        Outgoing::Reply { status, headers, body } => {
-            let headers: Vec<_> = gateway::sendable(headers).collect();
-            response(status, &headers, Body::whole(body))
-        }
+        Outgoing::Reply { status, headers, body } => said(status, headers, body),
         Outgoing::Relay(answer, live) => {
             let gate = Arc::clone(gate);
             let cut: Cutting = Box::pin(async move { gate.cut(&live).await });
@@ -118,6 +124,12 @@ pub(crate) fn outgoing<G: Gate>(gate: &Arc<G>, outgoing: Outgoing<G::Live>) -> R
 /// An answer that nothing cuts but its own end.
 pub(crate) fn passed_on(answer: Answer) -> Response<Body> {
     response(answer.status, &answer.headers, Body::of(answer.body, None))
+}
+
+/// An answer that was made here, in the gateway's words.
+pub(crate) fn said(status: u16, headers: Vec<(String, Vec<u8>)>, body: Vec<u8>) -> Response<Body> {
+    let headers: Vec<_> = gateway::sendable(headers).collect();
+    response(status, &headers, Body::whole(body))
 }
 
 /// The answer to a refused request. `version`: what the client speaks.

@@ -10,6 +10,7 @@
 //! must not be fooled by that look at who owns the folder.
 
 mod budget;
+mod places;
 
 use std::fs::{self, File};
 use std::io;
@@ -21,6 +22,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::net::{UnixListener, UnixStream};
 
 pub use budget::{Budget, Exhausted, Permit};
+pub use places::{Full, Place, Places};
 
 /// The longest path of a socket: unix(7) gives it 108 bytes with the closing zero.
 pub const PATH_BYTES_MAX: usize = 107;

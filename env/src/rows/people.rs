@@ -64,11 +64,12 @@ fn session_terms(session: &Session) -> Vec<(Index, String)> {
     own.into_iter().chain(upstream).collect()
 }
 
-/// A person is found by their account at another provider, by their passkeys, and by their address.
+/// A person is found by their account at another provider, by their passkeys, and by their address
+/// if that is more than another provider's word.
 fn account_terms(user: &UserRecord) -> Vec<(Index, String)> {
     let accounts = user.accounts.iter().map(|one| account_handle(&one.issuer, &one.subject));
     let passkeys = user.passkeys.iter().map(|one| passkey_handle(&one.id));
-    let email = user.email.iter().map(|email| email_handle(email));
+    let email = user.known_email().into_iter().map(email_handle);
     accounts.chain(passkeys).chain(email).map(|handle| (Index::Handle, handle)).collect()
 }
 

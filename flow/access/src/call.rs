@@ -94,6 +94,8 @@ pub struct Refused {
     pub dpop: bool,
     /// The signed challenge of a call that a human must approve, where the client takes one.
     pub transaction: Option<Box<str>>,
+    /// The version of the policy that was looked at.
+    pub policy: Option<String>,
     /// The token that came with it, where it is one of ours.
     pub(crate) presented: Option<Box<Presented>>,
 }
@@ -109,6 +111,7 @@ impl Refused {
             scopes,
             dpop: false,
             transaction: None,
+            policy: None,
             presented: None,
         }
     }
@@ -257,7 +260,9 @@ async fn refuse<W: World, A>(
     mut change: Change,
     refusal: Refused,
 ) -> Result<End<A>, Unavailable> {
-    if refusal.refusal.is_strangers() {
+    // docs/design.md §2, idea 3: "A refusal is recorded like a permit". Who showed a token of ours
+    // is no stranger, even where nothing else of the call was looked at.
+    if refusal.refusal.is_strangers() && record.agent.is_none() {
         return Ok(End::Stranger(refusal));
     }
     let needs = match &refusal.refusal {
@@ -314,13 +319,15 @@ async fn decide<'a, W: World>(
     record: &mut Record,
     change: &mut Change,
 ) -> Result<Decided<'a>, Unavailable> {
-    let mut refusing = Refusing::default();
+    let policy = Some(asked.facts.version());
+    let mut refusing = Refusing { policy, ..Refusing::default() };
     if let Err(lost) = feed_lost(asked)? {
         return Ok(Err(refusing.with(lost)));
     }
     let target = &asked.call.target;
     let Some(resource) = asked.facts.set().resource_named(target.resource()) else {
         let name = target.resource().to_owned();
+        name_caller(world, asked, verdicts, record).await?;
         return Ok(Err(refusing.with(Refusal::NoResource { name })));
     };
     refusing.resource = Some(resource.name.clone());
@@ -420,13 +427,14 @@ struct Refusing {
     resource: Option<String>,
     scopes: oauth::ScopeSet,
     dpop: bool,
+    policy: Option<String>,
     presented: Option<Box<Presented>>,
 }
 
 impl Refusing {
     fn with(self, refusal: Refusal) -> Refused {
-        let Self { rpc, resource, scopes, dpop, presented } = self;
-        Refused { refusal, rpc, resource, scopes, dpop, transaction: None, presented }
+        let Self { rpc, resource, scopes, dpop, policy, presented } = self;
+        Refused { refusal, rpc, resource, scopes, dpop, transaction: None, policy, presented }
     }
 
     /// A call whose meaning is not known: its id may still be.
@@ -445,6 +453,20 @@ fn rpc_of(call: &Call) -> Option<agentic::Id> {
         Ok(agentic::Message::Request(request)) => Some(request.id),
         _ => None,
     }
+}
+
+/// Whose call it is that names nothing here, where a token of ours says so.
+async fn name_caller<W: World>(
+    world: &W,
+    asked: &Asked<'_>,
+    verdicts: &Verdicts,
+    record: &mut Record,
+) -> Result<(), Unavailable> {
+    let Ok((token, _)) = caller::bearer(asked.call) else { return Ok(()) };
+    if let Ok(presented) = caller::token(world, asked, verdicts, &token).await? {
+        describe_token(record, &presented);
+    }
+    Ok(())
 }
 
 /// docs/design.md §2, idea 6: a gateway that has lost the feed for longer than its bound refuses.

@@ -21,6 +21,7 @@ const CLAIMS: &[&str] = &[
     "name",
     "preferred_username",
     "email",
+    "email_verified",
     "iss",
     "aud",
     "exp",

@@ -8,7 +8,8 @@ use monitoring::{Event, Record};
 use time::UnixTime;
 
 pub use basis::ends::{
-    Ending, REMEMBERED, end_application, end_client, end_grant, first, keys, of_grant, row, told,
+    Ending, REMEMBERED, end_application, end_client, end_grant, end_of_user, first, keys, of_grant,
+    row, told,
 };
 
 use crate::record::begin;

@@ -155,11 +155,13 @@ fn standing(row: &Row) -> Result<Sent, Unavailable> {
             name: user.name.clone(),
             display_name: String::new(),
             email: None,
+            email_said_by: None,
             roles: user.roles.clone(),
             lifecycle: user.lifecycle.clone(),
             registered: user.registered,
             passkeys: Vec::new(),
             accounts: Vec::new(),
+            left: Vec::new(),
             user_code: None,
         };
         known.encode()

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use authentication::Method;
 use authentication::session::Acr;
+use authentication::{Method, private_key_jwt};
 use authorization::Audience;
 use authorization::policy::Proof;
 use authorization::presented::ALGORITHMS;
@@ -33,6 +33,7 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
     let issuer = issuer(world)?;
     let mut document = Metadata::new(issuer, endpoint(&site.issuer, "/token")?);
     document.jwks_uri = Some(endpoint(&site.issuer, "/jwks")?);
+    document.extensions.aims_txn_token_jwks_uri = Some(endpoint(&site.issuer, TXN_TOKEN_KEYS)?);
     document.scopes_supported = facts.set().scopes().iter().cloned().collect();
     document.scopes_supported.extend(discovery::openid_scopes());
     // RFC 8414 §2: absent `grant_types_supported` means the code and implicit grants, so it is
@@ -59,11 +60,12 @@ pub async fn metadata<W: World>(world: &W) -> Result<Metadata, Unavailable> {
     more.introspection_endpoint_auth_signing_alg_values_supported.clone_from(&assertions);
     more.revocation_endpoint_auth_signing_alg_values_supported.clone_from(&assertions);
     document.token_endpoint_auth_signing_alg_values_supported = assertions;
-    let wit = wimse::WIT_SVID_ALGORITHMS;
-    document.client_attestation_signing_alg_values_supported =
-        wit.iter().map(|one| one.as_str().to_owned()).collect();
-    document.client_attestation_pop_signing_alg_values_supported =
-        wit.iter().map(|one| one.as_str().to_owned()).collect();
+    // Of WITs, and of what the attesters of clients sign: those that count for both.
+    let wit =
+        wimse::WIT_SVID_ALGORITHMS.iter().filter(|one| private_key_jwt::ALGORITHMS.contains(one));
+    let attestations: Vec<_> = wit.map(|one| one.as_str().to_owned()).collect();
+    document.client_attestation_signing_alg_values_supported = attestations.clone();
+    document.client_attestation_pop_signing_alg_values_supported = attestations;
     if gives_challenges(facts.set().domain()) {
         let path = crate::token::CHALLENGE;
         document.extensions.challenge_endpoint = Some(endpoint(&site.issuer, path)?);
@@ -156,12 +158,25 @@ fn of_browsers(document: &mut Metadata, facts: &Basis, issuer: &str) -> Result<(
 pub const REQUEST_OBJECTS: &[Algorithm] =
     &[Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa, Algorithm::Ps256, Algorithm::Rs256];
 
-/// The keys that our tokens are verified with: those of access, transaction and ID tokens, the
-/// latter of each algorithm that somebody asked for, and those that this server proves itself by as
-/// a client.
+/// Where the keys of transaction tokens are.
+pub const TXN_TOKEN_KEYS: &str = "/txn-token/jwks";
+
+/// The keys that tokens of ours are verified with that say who somebody is: those of access and ID
+/// tokens, the latter of each algorithm that somebody asked for, and those that this server proves
+/// itself by as a client. All of them are this server's own: who reads tokens by this set takes the
+/// word of each of its keys for any of them.
 pub async fn jwks<W: World>(world: &W) -> Result<KeySet, Unavailable> {
-    let ours = [Purpose::AccessToken, Purpose::TxnToken, Purpose::ClientAssertion];
-    let purposes = [ours.as_slice(), &Purpose::FOR_CLIENTS].concat();
+    let ours = [Purpose::AccessToken, Purpose::ClientAssertion];
+    keys_of(world, &[ours.as_slice(), &Purpose::FOR_CLIENTS].concat()).await
+}
+
+/// The keys that transaction tokens and challenges are verified with: of this server, and of the
+/// gateways that it delegated some to.
+pub async fn txn_token_jwks<W: World>(world: &W) -> Result<KeySet, Unavailable> {
+    keys_of(world, &[Purpose::TxnToken]).await
+}
+
+async fn keys_of<W: World>(world: &W, purposes: &[Purpose]) -> Result<KeySet, Unavailable> {
     let keys: Vec<_> = purposes.iter().map(|one| Key::of::<KeyRing>(one.name())).collect();
     let rows = world.store().snapshot(&keys).await?;
     let now = world.clock().now();
@@ -201,6 +216,8 @@ pub async fn protected_resource<W: World>(
     document.tls_client_certificate_bound_access_tokens = resource.proof == Proof::Mtls;
     // RFC 9728 §2: "dpop_bound_access_tokens_required".
     document.dpop_bound_access_tokens_required = resource.proof == Proof::Dpop;
+    // draft-rosomakho-oauth-txn-challenge §4.3: "txn_challenge_jwks_uri".
+    document.txn_challenge_jwks_uri = Some(endpoint(&world.site().issuer, TXN_TOKEN_KEYS)?);
     document.aims_profiles = resource.profiles.iter().map(ToString::to_string).collect();
     if resource.proof == Proof::Dpop {
         let audience = Audience::of_resource(resource, &world.site().gateway);

@@ -13,6 +13,7 @@ pub mod proof;
 pub mod push;
 mod subject_grant;
 mod target;
+mod vouched;
 mod wanting;
 
 use authentication::{Caller, Method, Once, private_key_jwt};

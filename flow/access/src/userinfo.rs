@@ -145,6 +145,12 @@ async fn told<W: World>(
     }
     if let Some(email) = user.email.as_deref().filter(|_| has("email")) {
         put("email", email);
+        // OpenID Connect Core 1.0 §5.1, `email_verified`: "When this Claim Value is true, this means
+        // that the OP took affirmative steps to ensure that this e-mail address was controlled by
+        // the End-User": of another provider's word it is said that we did not.
+        if user.known_email().is_none() {
+            claims.insert("email_verified".to_owned(), Value::from(false));
+        }
     }
     Ok(Ok(Userinfo { sub, claims }))
 }

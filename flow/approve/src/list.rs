@@ -1,7 +1,10 @@
 //! What waits for somebody, and what became of what they were asked.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use approval::approval::Answerer;
 use approval::{Approval, State, Whom};
+use authorization::granted::GrantRecord;
 use env::rows::{role_handle, waits_handle};
 use env::{Clock, Entity, Index, Key, Store, Unavailable, World};
 use people::sessions::Signed;
@@ -63,6 +66,22 @@ pub async fn one_of<W: World>(
     }))
 }
 
+/// The grants that came of these, by id.
+pub async fn grants_of<W: World>(
+    world: &W,
+    approvals: &[&Approval],
+) -> Result<BTreeMap<String, GrantRecord>, Unavailable> {
+    let ids: BTreeSet<_> = approvals.iter().filter_map(|one| one.grant.as_deref()).collect();
+    let keys: Vec<_> = ids.iter().map(|id| Key::of::<GrantRecord>(*id)).collect();
+    let rows = world.store().snapshot(&keys).await?;
+    let mut found = BTreeMap::new();
+    for id in ids {
+        let grant = rows.get::<GrantRecord>(id)?;
+        found.extend(grant.map(|grant| (id.to_owned(), (*grant.value).clone())));
+    }
+    Ok(found)
+}
+
 /// Whether it is this person's to answer: others may look at it.
 pub fn asks(approval: &Approval, signed: &Signed) -> bool {
     let (user, acr) = (signed.user.id(), signed.session.authenticated.acr);
@@ -82,10 +101,20 @@ pub async fn page<W: World>(
     after: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<Approval>, Option<String>), Unavailable> {
-    let (index, value) = match state {
+    let within = match state {
         Some(state) => (Index::State, state.name()),
         None => (Index::All, ""),
     };
+    page_of(world, within, after, limit).await
+}
+
+/// The same of those that this index finds.
+pub async fn page_of<W: World>(
+    world: &W,
+    (index, value): (Index, &str),
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<Approval>, Option<String>), Unavailable> {
     let page = world.store().scan(Approval::TABLE, index, value, after, limit).await?;
     let mut found = Vec::with_capacity(page.rows.len());
     for row in &page.rows {

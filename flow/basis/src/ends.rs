@@ -109,6 +109,17 @@ pub async fn end_client<W: World>(
     end_grants(world, (Index::Client, client), |_| true, ending).await
 }
 
+/// Ends the grants that a user gave: to one client, or all of them. How many.
+pub async fn end_of_user<W: World>(
+    world: &W,
+    user: &str,
+    client: Option<&str>,
+    ending: Ending<'_>,
+) -> Result<usize, Unavailable> {
+    let wanted = |grant: &GrantRecord| client.is_none_or(|client| grant.client_id == client);
+    end_grants(world, (Index::User, user), wanted, ending).await
+}
+
 /// The first of these ids that ended, as `rows` say, which were read for [`keys`].
 pub fn first<'a>(
     rows: &Snapshot,

@@ -1,8 +1,10 @@
 //! What acts in somebody's name: the grants, for their owner and for operators.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use authorization::granted::GrantRecord;
-use env::{Entity, Index, Store, Stored, Unavailable, World};
-use registry::{AgentRecord, ClientRecord};
+use env::{Entity, Index, Key, Store, Stored, Unavailable, World};
+use registry::{AgentRecord, ClientRecord, UserRecord};
 
 /// Rows that are looked at in one go.
 const PAGE: usize = 256;
@@ -27,14 +29,22 @@ pub async fn of_user<W: World>(world: &W, user: &str) -> Result<Vec<Acting>, Una
     named(world, all).await
 }
 
-/// A page of the grants of everybody, by id, and where the next begins.
+/// One grant, for operators.
+pub async fn one<W: World>(world: &W, id: &str) -> Result<Option<Acting>, Unavailable> {
+    let found = crate::facts::one::<W, GrantRecord>(world, id).await?;
+    Ok(named(world, found.into_iter().collect()).await?.pop())
+}
+
+/// A page of the grants of everybody, or of what this index finds, by id, and where the next
+/// begins.
 pub async fn page<W: World>(
     world: &W,
+    (index, value): (Index, &str),
     after: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<Acting>, Option<String>), Unavailable> {
     let limit = limit.clamp(1, PAGE);
-    let page = world.store().scan(GrantRecord::TABLE, Index::All, "", after, limit).await?;
+    let page = world.store().scan(GrantRecord::TABLE, index, value, after, limit).await?;
     let mut found = Vec::with_capacity(page.rows.len());
     for row in &page.rows {
         let read = row.value::<GrantRecord>().map_err(|error| Unavailable::of("store", error))?;
@@ -61,6 +71,30 @@ pub(crate) async fn grants_of<W: World>(
             return Ok(found);
         }
     }
+}
+
+/// What agents, clients and people are called, by identifier: those that have a record and a name
+/// of their own.
+pub async fn names<W: World>(
+    world: &W,
+    ids: &BTreeSet<String>,
+) -> Result<BTreeMap<String, String>, Unavailable> {
+    let mut keys = Vec::with_capacity(ids.len() * 3);
+    for id in ids {
+        keys.extend(crate::client::keys(id));
+        keys.push(Key::of::<UserRecord>(id.as_str()));
+    }
+    let rows = world.store().snapshot(&keys).await?;
+    let mut names = BTreeMap::new();
+    for id in ids {
+        let agent = rows.get::<AgentRecord>(id)?.map(|one| one.entry.name.to_string());
+        let client = rows.get::<ClientRecord>(id)?;
+        let user = rows.get::<UserRecord>(id)?.map(|one| one.display_name.clone());
+        let client = client.and_then(|one| one.metadata.client_name.clone());
+        let name = agent.or(client).or(user).filter(|name| !name.is_empty());
+        names.extend(name.map(|name| (id.clone(), name)));
+    }
+    Ok(names)
 }
 
 async fn named<W: World>(

@@ -135,7 +135,7 @@ pub(crate) fn permit(facts: &Basis, posed: &Posed, user: &UserRecord, now: UnixT
             permitted.withheld.push(Withheld {
                 title: target.title.clone(),
                 scopes: left.iter().map(|one| one.words.clone()).chain(exactly).collect(),
-                why: denials.iter().flat_map(words).collect(),
+                why: reasons(&denials),
             });
         }
         if kept.is_some() && (!scopes.is_empty() || !details.is_empty() || target.scopes.is_empty())
@@ -174,10 +174,33 @@ fn one_by_one(
     (kept, denials)
 }
 
+/// Why something is withheld, each reason once. Nothing is withheld without one.
+fn reasons(denials: &[Denial]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for reason in denials.iter().flat_map(words) {
+        if !all.contains(&reason) {
+            all.push(reason);
+        }
+    }
+    // Nothing was denied: a rule that permits it says that it permits less.
+    if all.is_empty() {
+        all.push("its rules allow less than is asked for".to_owned());
+    }
+    all
+}
+
 /// What a denial says to people.
 fn words(denial: &Denial) -> Vec<String> {
     let needs = denial.needs.iter().map(|needs| format!("it needs {needs}"));
-    denial.reasons.iter().cloned().chain(needs).collect()
+    let mut told: Vec<_> = denial.reasons.iter().cloned().chain(needs).collect();
+    if told.is_empty() {
+        told.push(match (denial.errors.is_empty(), denial.rules.is_empty()) {
+            (false, _) => "a rule could not be read".to_owned(),
+            (true, true) => "no rule allows it".to_owned(),
+            (true, false) => format!("forbidden by {}", denial.rules.join(", ")),
+        });
+    }
+    told
 }
 
 impl Permitted {

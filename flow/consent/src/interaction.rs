@@ -214,6 +214,21 @@ async fn not_loaded<W: World>(world: &W, not: NotLoaded) -> Result<Shown, Unavai
     })
 }
 
+/// How long ago whoever signs in for an interaction of this browser may have proved who they are,
+/// where its client asks for that: another provider is asked for the same.
+pub async fn age_asked<W: World>(
+    world: &W,
+    browser: &Browser<'_>,
+    name: &str,
+) -> Result<Option<Span>, Unavailable> {
+    let Ok((_, posed)) = load(world, browser, name).await? else { return Ok(None) };
+    let prompt = &posed.request.prompt;
+    if prompt.login || prompt.select_account {
+        return Ok(Some(Span::ZERO));
+    }
+    Ok(posed.request.max_age.map(Span::from_seconds))
+}
+
 /// What is to be done next about `posed`: sign in, ask, answer by what was allowed before, refuse.
 pub(crate) async fn next<W: World>(
     world: &W,
@@ -261,7 +276,7 @@ fn authenticate(
     now: UnixTime,
 ) -> Option<Next> {
     let authenticated = &signed.session.authenticated;
-    let anew = authenticated.at >= begun.began;
+    let anew = signed.session.proved_since(begun.began);
     let again = |why| Some(Next::SignIn { hint: Some(signed.user.name.clone()), why: Some(why) });
     // OpenID Connect Core 1.0 §3.1.2.1: `login_hint` is a "Hint to the Authorization Server about
     // the login identifier the End-User might use": who signed in since is who the user is.
@@ -276,7 +291,7 @@ fn authenticate(
         return again("The application asks that you sign in again.");
     }
     let max_age = posed.request.max_age.map(Span::from_seconds);
-    let fresh = max_age.is_none_or(|most| now <= authenticated.at.plus(most));
+    let fresh = max_age.is_none_or(|most| signed.session.proved_within(most, now));
     if !fresh && !anew {
         return again("You signed in too long ago for this application.");
     }
@@ -284,7 +299,7 @@ fn authenticate(
         Some(wanted) if !authenticated.acr.satisfies(wanted) => {
             // RFC 9470 §5: where the requirements cannot be met,
             // "unmet_authentication_requirements".
-            if anew {
+            if signed.session.entered_since(begun.began) {
                 return Some(Next::Refuse(Refusal::too_weak(authenticated.acr, wanted)));
             }
             again("This application needs you to sign in by a stronger means, such as a passkey.")

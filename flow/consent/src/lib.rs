@@ -25,6 +25,6 @@ pub use answer::{Answer, CODE_LIFE, Settled, answer};
 pub use ask::{Asking, Choice, Taken, Withheld, detail_box, openid_box, scope_box};
 pub use begin::{Begun, begin};
 pub use client::{Asker, AskerKind, Brought, Unfit, kind_of};
-pub use interaction::{Ending, Shown, leads_to, show};
+pub use interaction::{Ending, Shown, age_asked, leads_to, show};
 pub use refusal::{ObjectFault, PageFault, Refusal};
 pub use reply::Reply;

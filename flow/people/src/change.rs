@@ -43,13 +43,15 @@ impl Changes {
             return Err(Refusal::Unfit { what: "roles", why });
         }
         let roles = user.roles.union(&self.roles).filter(|role| !self.not_roles.contains(*role));
-        let email = match &self.email {
-            Some(email) => Some(email.clone()).filter(|email| !email.is_empty()),
-            None => user.email.clone(),
+        // What an operator says of it is more than what another provider said.
+        let (email, email_said_by) = match &self.email {
+            Some(email) => (Some(email.clone()).filter(|email| !email.is_empty()), None),
+            None => (user.email.clone(), user.email_said_by.clone()),
         };
         let changed = UserRecord {
             display_name: self.display_name.clone().unwrap_or_else(|| user.display_name.clone()),
             email,
+            email_said_by,
             roles: roles.cloned().collect(),
             ..user.clone()
         };

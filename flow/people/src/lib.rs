@@ -21,6 +21,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod sign_in;
 pub mod standing;
+pub mod strength;
 pub mod upstream;
 pub mod user_code;
 

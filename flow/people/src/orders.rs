@@ -183,11 +183,13 @@ fn decide_add(
         name: new.name.clone(),
         display_name,
         email: new.email.clone(),
+        email_said_by: None,
         roles: new.roles.clone(),
         lifecycle: Lifecycle::begin(facts.epoch, now),
         registered: now,
         passkeys: Vec::new(),
         accounts: Vec::new(),
+        left: Vec::new(),
         user_code: None,
     })
 }
@@ -342,9 +344,11 @@ fn decide_act(
     Ok(UserRecord {
         display_name: moved.name.to_string(),
         email: None,
+        email_said_by: None,
         roles: BTreeSet::new(),
         passkeys: Vec::new(),
         accounts: Vec::new(),
+        left: Vec::new(),
         user_code: None,
         ..moved
     })

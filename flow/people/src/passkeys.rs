@@ -1,7 +1,7 @@
 //! How a person who is signed in signs in: adding a passkey, naming it, taking it away (WebAuthn
 //! Level 3 §7.1), and taking an account at another provider away.
 
-use authentication::session::{Acr, Session};
+use authentication::session::Session;
 use env::rows::{account_handle, passkey_handle};
 use env::{
     Change, Clock, Entropy, Expect, Index, Key, Recorded, Stored, Unavailable, World, Write,
@@ -9,7 +9,7 @@ use env::{
 use jose::TokenHash;
 use monitoring::{Event, Record};
 use registry::UserRecord;
-use registry::user::{Account, PASSKEYS_MAX, Passkey};
+use registry::user::{Account, LEFT_MAX, PASSKEYS_MAX, Passkey};
 use serde_json::{Value, json};
 use time::{Span, UnixTime};
 use webauthn::{
@@ -26,8 +26,8 @@ use crate::issuing;
 use crate::orders::fits;
 use crate::record::begin as begin_record;
 use crate::sessions::Signed;
-use crate::sign_in::AMR_LINK;
 use crate::standing::{NotAdmitted, admits};
+use crate::strength::{self, TooWeak};
 use crate::turns::{TRIES_MAX, overtaken, pause};
 
 /// How long ago somebody may have signed in who changes how they sign in.
@@ -59,8 +59,8 @@ pub enum Refusal {
     #[error("sign in again: this needs a sign-in of the last {} s", FRESH.seconds())]
     NotFresh,
     /// A way in that is weaker must not lead to one that is stronger.
-    #[error("sign in by a passkey, or by a link of an operator, to add another passkey")]
-    TooWeak,
+    #[error(transparent)]
+    TooWeak(#[from] TooWeak),
     /// There are [`PASSKEYS_MAX`].
     #[error("there are {PASSKEYS_MAX} passkeys already")]
     TooMany,
@@ -102,7 +102,7 @@ impl Check for Refusal {
             Self::NotSigned => "passkey::NotSigned",
             Self::Standing(_) => "passkey::Standing",
             Self::NotFresh => "passkey::NotFresh",
-            Self::TooWeak => "passkey::TooWeak",
+            Self::TooWeak(_) => "passkey::TooWeak",
             Self::TooMany => "passkey::TooMany",
             Self::Unknown(_) => "passkey::Unknown",
             Self::NoAccount(_) => "passkey::NoAccount",
@@ -122,14 +122,25 @@ impl Check for Refusal {
 pub type Done = Result<Recorded<Result<UserRecord, Refusal>>, Unavailable>;
 
 /// Begins to add a passkey.
-pub fn begin<W: World>(
+pub async fn begin<W: World>(
     world: &W,
     ceremonies: &Ceremonies,
     browser: &Browser<'_>,
     signed: &Signed,
+) -> Result<Result<Asked, Refusal>, Unavailable> {
+    let facts = basis(world, Vec::new()).await?;
+    Ok(begun(world, ceremonies, browser, signed, &facts))
+}
+
+fn begun<W: World>(
+    world: &W,
+    ceremonies: &Ceremonies,
+    browser: &Browser<'_>,
+    signed: &Signed,
+    facts: &Basis,
 ) -> Result<Asked, Refusal> {
     let now = world.clock().now();
-    may_add(signed, now)?;
+    may_add(signed, facts, now)?;
     let party = relying_party(world).map_err(Refusal::NoPasskeys)?;
     let purpose = purpose_of(&signed.session);
     let begun = ceremonies.begin(&purpose, browser.name, "", world.entropy().public(), now);
@@ -157,13 +168,9 @@ fn purpose_of(session: &Session) -> String {
     format!("passkey.add {} {}", session.user, session.id)
 }
 
-fn may_add(signed: &Signed, now: UnixTime) -> Result<(), Refusal> {
+fn may_add(signed: &Signed, facts: &Basis, now: UnixTime) -> Result<(), Refusal> {
     fresh(signed, now)?;
-    let authenticated = &signed.session.authenticated;
-    let strong = authenticated.acr >= Acr::Passkey || authenticated.amr.contains(AMR_LINK);
-    if !signed.user.passkeys.is_empty() && !strong {
-        return Err(Refusal::TooWeak);
-    }
+    strength::adds_passkey(&signed.session.authenticated, &signed.user, facts)?;
     if signed.user.passkeys.len() >= PASSKEYS_MAX {
         return Err(Refusal::TooMany);
     }
@@ -198,7 +205,8 @@ pub async fn add<W: World>(
         let decided = match (current, begun) {
             (Ok(current), Ok(begun)) => {
                 let challenge = Challenge::of(ceremonies.derive(CHALLENGE, &begun));
-                let made = made(world, &current, &challenge, response, now).await?;
+                let with = (&facts, &challenge);
+                let made = made(world, &current, with, response, now).await?;
                 made.and_then(|made| added(&current, &made, name, now).map(|user| (user, current)))
             }
             (Err(refusal), _) => Err(refusal),
@@ -228,11 +236,11 @@ pub async fn add<W: World>(
 async fn made<W: World>(
     world: &W,
     current: &Signed,
-    challenge: &Challenge,
+    (facts, challenge): (&Basis, &Challenge),
     response: &[u8],
     now: UnixTime,
 ) -> Result<Result<CredentialRecord, Refusal>, Unavailable> {
-    if let Err(refusal) = may_add(current, now) {
+    if let Err(refusal) = may_add(current, facts, now) {
         return Ok(Err(refusal));
     }
     let party = match relying_party(world) {
@@ -298,7 +306,8 @@ pub enum Warned {
     OfTheLast,
 }
 
-/// Takes a passkey away: not the last way in, and the last of their own after a warning alone.
+/// Takes a passkey away, by a sign-in that is as strong: not the last way in, and the last of their
+/// own after a warning alone.
 pub async fn remove<W: World>(
     world: &W,
     browser: &Browser<'_>,
@@ -309,10 +318,9 @@ pub async fn remove<W: World>(
     alter(world, browser, signed, "passkey.remove", |current, facts| {
         fresh(current, world.clock().now())?;
         let mut user = (*current.user.value).clone();
-        user.passkeys.retain(|passkey| passkey.id != id);
-        if user.passkeys.len() == current.user.passkeys.len() {
-            return Err(unknown(id));
-        }
+        let found = user.passkeys.iter().position(|passkey| passkey.id == id);
+        let removed = user.passkeys.remove(found.ok_or_else(|| unknown(id))?);
+        strength::removes_passkey(&current.session.authenticated, &removed)?;
         leaves_a_way_in(&current.user, &user, facts, warned)?;
         Ok((user, json!({ "passkey": id })))
     })
@@ -321,7 +329,12 @@ pub async fn remove<W: World>(
 
 /// What an account is called in addresses and orders: the hash of its issuer and `sub`.
 pub fn account_id(account: &Account) -> String {
-    TokenHash::of(&account_handle(&account.issuer, &account.subject)).to_base64url()
+    id_of(&account_handle(&account.issuer, &account.subject))
+}
+
+/// The same of what the account is found by.
+pub(crate) fn id_of(handle: &str) -> String {
+    TokenHash::of(handle).to_base64url()
 }
 
 /// Takes an account at another provider away, under the same rules.
@@ -338,7 +351,11 @@ pub async fn remove_account<W: World>(
         let found = user.accounts.iter().position(|account| account_id(account) == id);
         let at = found.ok_or_else(|| Refusal::NoAccount(cut(id)))?;
         let removed = user.accounts.remove(at);
+        strength::removes_account(&current.session.authenticated, &removed, facts)?;
         leaves_a_way_in(&current.user, &user, facts, warned)?;
+        let all = user.left.len();
+        user.left.drain(..(all + 1).saturating_sub(LEFT_MAX));
+        user.left.push(id.to_owned());
         Ok((user, json!({ "issuer": removed.issuer, "account": id })))
     })
     .await
@@ -353,7 +370,7 @@ fn leaves_a_way_in(
     warned: Warned,
 ) -> Result<(), Refusal> {
     let sign_in = &facts.set().domain().sign_in;
-    let is_linked = |account: &&Account| sign_in.issued_by(&account.issuer).next().is_some();
+    let is_linked = |account: &&Account| strength::is_linked(facts, account);
     let ways =
         |user: &UserRecord| user.passkeys.len() + user.accounts.iter().filter(is_linked).count();
     match (ways(before), ways(after)) {

@@ -69,13 +69,24 @@ pub fn is_user_code(stored: &str, typed: &str) -> bool {
     letters(typed).is_some_and(|letters| user_code::is_of(stored, &letters))
 }
 
+/// What programs make of the dashes of a code that is copied, and of the spaces around it: soft
+/// hyphens, hyphens, dashes and minus signs; spaces of all kinds, also without width.
+fn stands_between(letter: char) -> bool {
+    let is_dash = matches!(
+        letter,
+        '-' | '\u{ad}' | '\u{2010}'
+            ..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}'
+    );
+    is_dash || letter.is_whitespace() || matches!(letter, '\u{200b}' | '\u{2060}' | '\u{feff}')
+}
+
 /// The letters of a code as it was typed.
 fn letters(typed: &str) -> Option<Zeroizing<String>> {
     if typed.len() > TEXT_BYTES_MAX {
         return None;
     }
     let mut letters = Zeroizing::new(String::with_capacity(CODE_LETTERS));
-    for letter in typed.chars().filter(|letter| !matches!(letter, '-' | ' ')) {
+    for letter in typed.chars().filter(|letter| !stands_between(*letter)) {
         let letter = match letter.to_ascii_uppercase() {
             'O' => '0',
             'I' | 'L' => '1',
@@ -129,6 +140,15 @@ mod tests {
         let plain = text.replace('-', "");
         for written in [plain.to_lowercase(), plain.replace('0', "o"), format!(" {plain} ")] {
             assert_eq!(code_hash("user:ada", &written).as_ref(), Some(&kept), "{written}");
+        }
+        // As mail programs, word processors and web pages bring it.
+        for between in ["–", "—", "‐", "\u{2011}", "−", "－", "\u{ad}", "\u{a0}", "\u{202f}", "\t"]
+        {
+            let written = format!("\u{feff}{}\u{200b}\n", text.replace('-', between));
+            assert_eq!(code_hash("user:ada", &written).as_ref(), Some(&kept), "{written:?}");
+        }
+        for wrong in ["_", ".", "/", "'", "\u{e0020}"] {
+            assert_eq!(code_hash("user:ada", &text.replace('-', wrong)), None, "{wrong}");
         }
         assert_ne!(code_hash("user:bob", text), Some(kept));
         for wrong in ["", "1234", &plain[1..], &format!("{plain}0"), "!!!!!!!!!!!!", "ÄÄÄÄÄÄÄÄÄÄÄÄ"]

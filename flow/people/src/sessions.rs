@@ -36,7 +36,7 @@ impl Signed {
         // OpenID Connect Core 1.0 §3.1.2.1: "If the elapsed time is greater than this value, the OP
         // MUST attempt to actively re-authenticate the End-User."
         acr.is_none_or(|wanted| authenticated.acr.satisfies(wanted))
-            && max_age.is_none_or(|most| now <= authenticated.at.plus(most))
+            && max_age.is_none_or(|most| self.session.proved_within(most, now))
     }
 }
 
@@ -111,8 +111,18 @@ pub async fn page<W: World>(
     after: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<Session>, Option<String>), Unavailable> {
+    page_of(world, (Index::All, ""), after, limit).await
+}
+
+/// The same of those that this index finds.
+pub async fn page_of<W: World>(
+    world: &W,
+    (index, value): (Index, &str),
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<Session>, Option<String>), Unavailable> {
     let now = world.clock().now();
-    let page = world.store().scan(Session::TABLE, Index::All, "", after, limit).await?;
+    let page = world.store().scan(Session::TABLE, index, value, after, limit).await?;
     let mut found = Vec::with_capacity(page.rows.len());
     for row in &page.rows {
         let value = row.value::<Session>().map_err(|error| Unavailable::of("store", error))?;

@@ -244,6 +244,7 @@ async fn once_each<W: World>(world: &W, browser: &Browser<'_>, shown: &Shown) ->
             before: facts.rows.get::<Session>(&before)?,
             authenticated: Authenticated { at: now, acr: Acr::Code, amr: shown.amr() },
             upstream: None,
+            is_dated: true,
             now,
         };
         let mut change = Change::default();
@@ -270,6 +271,8 @@ pub(crate) struct Entering<'a> {
     pub(crate) before: Option<Stored<Session>>,
     pub(crate) authenticated: Authenticated,
     pub(crate) upstream: Option<(String, Option<String>)>,
+    /// Whether it is known when they proved it.
+    pub(crate) is_dated: bool,
     pub(crate) now: UnixTime,
 }
 
@@ -355,6 +358,8 @@ impl Entering<'_> {
             epoch: self.facts.epoch,
             browser: self.browser.called(),
             upstream: self.upstream.clone().or_else(|| same.and_then(|same| same.upstream.clone())),
+            entered: (self.authenticated.at != now).then_some(now),
+            undated: !self.is_dated,
             clients: same.map_or_else(BTreeSet::new, |same| same.clients.clone()),
         };
         change.writes.push(Write::put(&session, Expect::Absent));

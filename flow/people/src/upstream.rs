@@ -4,6 +4,7 @@
 //! An account is a pair of issuer and `sub`, and no address: who may set an address there could be
 //! anybody here, so addresses count only where policy says so of that provider.
 
+mod carried;
 mod left;
 mod provider;
 mod refusal;
@@ -36,15 +37,17 @@ use crate::end::{End, Once, commit, commit_once};
 use crate::ending::every;
 use crate::facts::{Basis, basis};
 use crate::issuing;
-use crate::passkeys::is_fresh;
+use crate::passkeys::{account_id, id_of, is_fresh};
 use crate::record::{begin as begin_record, public_id};
 use crate::secrets::session_hash;
 use crate::sessions::Signed;
 use crate::sign_in::{Entering, SignedIn};
 use crate::standing;
+use crate::strength;
 use crate::throttle::Throttle;
 use crate::turns::{TRIES_MAX, overtaken, pause};
 
+use carried::{carried, carry, earliest};
 pub use left::left;
 use provider::Provider;
 pub use refusal::Refusal;
@@ -53,6 +56,8 @@ pub use refusal::Refusal;
 pub const PATH: &str = "/sign-in/upstream";
 /// How old an ID token may be that comes straight from the token endpoint.
 const TOKEN_AGE_MAX: Span = Span::from_seconds(600);
+/// What is asked of a provider where any age will do, so that it tells one.
+const ANY_AGE: Span = Span::from_seconds(366 * 86_400);
 /// Methods of authentication that a provider may tell.
 const AMR_MAX: usize = 8;
 /// Bytes of a text of a provider that is kept or told.
@@ -88,13 +93,13 @@ pub fn redirect_uri<W: World>(world: &W, name: &str) -> Result<RedirectUri, Unav
 }
 
 /// Begins: the URL that the browser is sent to. `signed` is who adds an account of theirs; without
-/// it somebody signs in, and goes on at `to`.
+/// it somebody signs in, and goes on at `to`, which may ask for a sign-in not older than that.
 pub async fn begin<W: World>(
     world: &W,
     ceremonies: &Ceremonies,
     browser: &Browser<'_>,
     name: &str,
-    to: &Place,
+    (to, max_age): (&Place, Option<Span>),
     signed: Option<&Signed>,
 ) -> Result<Result<String, Refusal>, Unavailable> {
     let facts = basis(world, Vec::new()).await?;
@@ -102,17 +107,15 @@ pub async fn begin<W: World>(
         Ok(policy) => policy,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    // Whoever sits at an open browser must not stay in for good.
-    if signed.is_some_and(|signed| !is_fresh(signed, world.clock().now())) {
-        return Ok(Err(Refusal::NotFresh));
+    if let Some(Err(refusal)) = signed.map(|signed| may_add(signed, &facts, world.clock().now())) {
+        return Ok(Err(refusal));
     }
     let provider = match Provider::find(world, policy).await? {
         Ok(provider) => provider,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let whose = signed.map(|signed| signed.session.id.clone()).unwrap_or_default();
     let (random, now) = (world.entropy().public(), world.clock().now());
-    let carried = format!("{whose}\n{}", to.as_str());
+    let carried = carry(signed, max_age, to);
     let begun = ceremonies.begin(&purpose(name), browser.name, &carried, random, now);
     let endpoint = match provider.authorization_endpoint() {
         Ok(endpoint) => endpoint,
@@ -126,11 +129,23 @@ pub async fn begin<W: World>(
         state: begun.text(),
         nonce: &derived(ceremonies, NONCE, &begun),
         verifier: &verifier(ceremonies, &begun)?,
-        max_age: None,
+        // OpenID Connect Core 1.0 §3.1.2.1: "When max_age is used, the ID Token returned MUST include
+        // an auth_time Claim Value." So it is always asked for, if only for that.
+        max_age: Some(max_age.unwrap_or(ANY_AGE).seconds()),
         acr_values: &[],
         login_hint: None,
     };
     Ok(Ok(sign_in.url(endpoint)))
+}
+
+/// Whether somebody may add an account: whoever sits at an open browser must not stay in for good,
+/// nor whoever came by what is weaker.
+fn may_add(signed: &Signed, facts: &Basis, now: UnixTime) -> Result<(), Refusal> {
+    if !is_fresh(signed, now) {
+        return Err(Refusal::NotFresh);
+    }
+    strength::adds_account(&signed.session.authenticated, &signed.user, facts)?;
+    Ok(())
 }
 
 const NONCE: &str = "upstream nonce";
@@ -183,7 +198,10 @@ pub async fn finish<W: World>(
         Ok(proved) => settle(world, browser, &proved).await?,
         Err(refusal) => End::Stranger(refusal),
     };
-    if matches!(ended, End::Stranger(_)) {
+    // A `state` that is none of this browser's is no guess, and costs next to nothing: any page may
+    // have its visitors' browsers bring one.
+    let is_try = |why: &Refusal| !matches!(why, Refusal::NotOurs(_) | Refusal::Unknown(_));
+    if matches!(&ended, End::Stranger(why) if is_try(why)) {
         throttle.failed(browser.source, "", now);
     }
     Ok(ended)
@@ -196,6 +214,8 @@ struct Proved {
     issuer: String,
     subject: String,
     sid: Option<String>,
+    /// When they proved it there, if that was said.
+    at: Option<UnixTime>,
     amr: BTreeSet<String>,
     claims: Map<String, Value>,
 }
@@ -236,7 +256,7 @@ async fn prove<W: World>(
                 nonce: Some(&derived(ceremonies, NONCE, &begun)),
                 max_token_age: TOKEN_AGE_MAX,
                 acr_values: &[],
-                max_age: None,
+                max_age: earliest(&begun).map(|earliest| now.since(earliest)),
                 skew,
                 access_token: Some(&access_token),
             };
@@ -293,6 +313,8 @@ fn proved(
 ) -> Proved {
     let said = token.claims();
     let short = |text: &String| text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control);
+    // The check of its age let clocks differ; from here on ours counts.
+    let earliest = earliest(&begun).unwrap_or(UnixTime::EPOCH);
     let amr = said.amr.iter().flatten().filter(|one| short(one)).take(AMR_MAX);
     Proved {
         begun,
@@ -300,6 +322,7 @@ fn proved(
         issuer: said.iss.as_str().to_owned(),
         subject: said.sub.as_str().to_owned(),
         sid: said.sid.clone().filter(short),
+        at: said.auth_time.map(|told| told.time().max(earliest)),
         amr: amr.cloned().collect(),
         claims,
     }
@@ -311,7 +334,7 @@ async fn settle<W: World>(
     browser: &Browser<'_>,
     proved: &Proved,
 ) -> Result<End<(Came, Place), Refusal>, Unavailable> {
-    let (whose, to) = proved.begun.carried().split_once('\n').unwrap_or_default();
+    let (whose, _, to) = carried(&proved.begun);
     let Ok(to) = Place::parse(to) else { return Ok(End::Stranger(NotOurs::Unknown.into())) };
     for turn in 0..TRIES_MAX {
         let ended = if whose.is_empty() {
@@ -353,7 +376,11 @@ async fn find<W: World>(world: &W, proved: &Proved) -> Result<Option<Found>, Una
     if let Some(email) = email(proved).filter(|_| proved.policy.link_by_email) {
         let found = every::<W, UserRecord>(world, Index::Handle, &email_handle(email)).await?;
         let mut found = found.into_iter();
-        if let (Some(one), None) = (found.next(), found.next()) {
+        // Whom they took the account away from it leads to by their own word alone.
+        let left = |one: &Stored<UserRecord>| one.left.contains(&id_of(&handle));
+        if let (Some(one), None) = (found.next(), found.next())
+            && !left(&one)
+        {
             return Ok(Some(Found::ByEmail(one)));
         }
     }
@@ -419,8 +446,15 @@ async fn enter<W: World>(
         browser,
         user: &user,
         before: facts.rows.get::<Session>(&before)?,
-        authenticated: Authenticated { at: now, acr: Acr::Federated, amr: proved.amr.clone() },
+        authenticated: Authenticated {
+            // Core 1.0 §2: "auth_time: Time when the End-User authentication occurred": there, not
+            // here, where an old session there may be all that there is.
+            at: proved.at.unwrap_or(now).min(now),
+            acr: Acr::Federated,
+            amr: proved.amr.clone(),
+        },
         upstream: Some((proved.issuer.clone(), proved.sid.clone())),
+        is_dated: proved.at.is_some(),
         now,
     };
     let mut record = entering.record(world, "upstream");
@@ -437,6 +471,7 @@ fn with_account(user: &UserRecord, account: &Account) -> Result<UserRecord, Refu
         return Err(Refusal::TooManyAccounts);
     }
     let mut user = user.clone();
+    user.left.retain(|left| *left != account_id(account));
     user.accounts.push(account.clone());
     Ok(user)
 }
@@ -466,6 +501,15 @@ fn added<W: World>(world: &W, proved: &Proved, user: &UserRecord, facts: &Basis)
     record
 }
 
+/// Whether the address of somebody new leads to them from now on: where policy takes this
+/// provider's word for it, and nobody has it already.
+async fn leads<W: World>(world: &W, proved: &Proved, email: &str) -> Result<bool, Unavailable> {
+    if !proved.policy.link_by_email {
+        return Ok(false);
+    }
+    Ok(every::<W, UserRecord>(world, Index::Handle, &email_handle(email)).await?.is_empty())
+}
+
 /// A new person, under a name that was never given: what they are called there, if that is a name
 /// and free, else one with random letters. Roles they get from nobody but an operator.
 async fn new_user<W: World>(
@@ -475,7 +519,8 @@ async fn new_user<W: World>(
     account: Account,
     now: UnixTime,
 ) -> Result<UserRecord, Unavailable> {
-    let called = text(proved, "preferred_username").or_else(|| text(proved, "email"));
+    let email = email(proved);
+    let called = text(proved, "preferred_username").or(email);
     let local = called.and_then(|one| one.split('@').next()).unwrap_or_default();
     let mut name = UserName::parse(&local.to_lowercase()).ok();
     if let Some(wanted) = &name
@@ -492,16 +537,22 @@ async fn new_user<W: World>(
         Some(name) => name,
         None => drawn().map_err(|error| Unavailable::of("entropy", error))?,
     };
+    let said_by = match email {
+        Some(email) if !leads(world, proved, email).await? => Some(proved.issuer.clone()),
+        _ => None,
+    };
     let display_name = text(proved, "name").map_or_else(|| name.to_string(), str::to_owned);
     Ok(UserRecord {
         name,
         display_name,
-        email: email(proved).map(str::to_owned),
+        email_said_by: said_by,
+        email: email.map(str::to_owned),
         roles: BTreeSet::new(),
         lifecycle: Lifecycle::begin(facts.epoch, now),
         registered: now,
         passkeys: Vec::new(),
         accounts: vec![account],
+        left: Vec::new(),
         user_code: None,
     })
 }
@@ -533,9 +584,14 @@ async fn link<W: World>(
     let decided = match &signed {
         None => Err(Refusal::NotSigned),
         Some(_) if taken => Err(Refusal::Taken),
-        Some(signed) => with_account(&signed.user, &account).inspect(|user| {
-            change.writes.push(Write::put(user, Expect::Version(signed.user.version)));
-        }),
+        // They may have signed in otherwise since they began.
+        Some(signed) => {
+            let by = &signed.session.authenticated;
+            let strong = strength::adds_account(by, &signed.user, &facts).map_err(Refusal::from);
+            strong.and_then(|()| with_account(&signed.user, &account)).inspect(|user| {
+                change.writes.push(Write::put(user, Expect::Version(signed.user.version)));
+            })
+        }
     };
     let single = Once { used: once(&proved.begun), spent: Refusal::Used };
     commit_once(world, change, record, decided, single).await

@@ -82,6 +82,17 @@ pub async fn set_state<W: World>(
     client_id: &str,
     state: ClientState,
 ) -> Done<ClientRecord> {
+    set_state_for(world, operator, client_id, state, None).await
+}
+
+/// The same for a reason, which is recorded.
+pub async fn set_state_for<W: World>(
+    world: &W,
+    operator: &Operator,
+    client_id: &str,
+    state: ClientState,
+    why: Option<&str>,
+) -> Done<ClientRecord> {
     for turn in 0..TRIES_MAX {
         let mut record = begin(world, Event::ClientRegistered);
         record.operator = Some(operator.0.clone());
@@ -91,6 +102,9 @@ pub async fn set_state<W: World>(
             ClientState::Disabled => "client.disable",
         }
         .to_owned();
+        if let Some(why) = why {
+            record.facts = serde_json::json!({ "reason": why });
+        }
         let keys = [Key::of::<ClientRecord>(client_id), Key::of::<DomainEpoch>(DomainEpoch::ID)];
         let rows = world.store().snapshot(&keys).await?;
         let found = rows.get::<ClientRecord>(client_id)?;

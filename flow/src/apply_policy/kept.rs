@@ -13,10 +13,11 @@ use identifier::{AgentName, Assignment, assign};
 use monitoring::{Event, Record};
 use policy::PolicySet;
 use provisioning::{Act, Epoch, Lifecycle, State};
-use registry::{AgentRecord, Registration};
+use registry::{AgentRecord, Overlap, Registration};
 use wimse::WorkloadId;
 
 use crate::agents::signable;
+use crate::overlap;
 use crate::record::begin;
 
 /// Why an agent is suspended that policy kept and keeps no longer.
@@ -107,6 +108,14 @@ pub enum Refusal {
         /// Why.
         why: env::CannotMake,
     },
+    /// Its processes are another's, or the other way round.
+    #[error("agent `{name}`: {}", overlap::told(.overlap))]
+    Overlap {
+        /// The name in the file.
+        name: AgentName,
+        /// With which record.
+        overlap: Overlap,
+    },
     /// No identifier can be made of it.
     #[error("agent `{name}`: {why}")]
     Assign {
@@ -176,8 +185,50 @@ pub(super) async fn decide<W: World>(
             agent: Box::new((*agent.value).clone()),
         }));
     }
+    if let Err(refusal) = apart(world, new, &moves).await? {
+        return Ok(Err(refusal));
+    }
     let epoch = rows.get::<DomainEpoch>(DomainEpoch::ID)?;
     write(world, moves, epoch, draft.now).map(Ok)
+}
+
+/// That no rule which begins to count contains another one in force, or is contained in it.
+async fn apart<W: World>(
+    world: &W,
+    new: &PolicySet,
+    moves: &[Move],
+) -> Result<Result<(), Refusal>, Unavailable> {
+    let begins = |one: &Move| match one {
+        Move::New { .. } => true,
+        Move::Of { does: Does::Suspend, .. } => false,
+        Move::Of { does, agent, entry, .. } => {
+            *does == Does::Resume
+                || agent.lifecycle.state == State::Active && agent.entry.rule != entry.rule
+        }
+    };
+    if !moves.iter().any(begins) {
+        return Ok(Ok(()));
+    }
+    let mut after = overlap::in_force(world).await?;
+    for one in moves {
+        match one {
+            Move::Of { does: Does::Suspend, agent, .. } => {
+                after.remove(&agent.entry.name);
+            }
+            Move::Of { does, agent, .. }
+                if *does != Does::Resume && agent.lifecycle.state != State::Active => {}
+            Move::New { entry, .. } | Move::Of { entry, .. } => {
+                after.insert(entry.name.clone(), entry.clone());
+            }
+        }
+    }
+    for one in moves.iter().filter(|one| begins(one)) {
+        let (Move::New { entry, .. } | Move::Of { entry, .. }) = one;
+        if let Some(overlap) = overlap::first(entry, after.values(), new) {
+            return Ok(Err(Refusal::Overlap { name: entry.name.clone(), overlap }));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// What is known before the records are read.

@@ -12,6 +12,7 @@ use oauth::introspection::{Introspection, IntrospectionRequest, SignedIntrospect
 use oauth::revocation::RevocationRequest;
 use oauth::token_request::{Asked, GrantType, JwtBearer, TokenRequest, TypedToken};
 use oauth::{Resource, ScopeSet, TokenText, TokenType};
+use registry::UserRecord;
 use serde_json::json;
 use testkit::Sim;
 use testkit::fixture::{
@@ -270,6 +271,14 @@ fn openid_core_5_3_a_client_learns_of_the_user_what_was_allowed() {
                 "name": "ada", "preferred_username": "ada", "email": "ada@example.org",
             })
         );
+        // An address that is another provider's word is told as that.
+        let world = house.domain.server.world();
+        let mut ada = (*world.store().single::<UserRecord>(ADA).unwrap()).clone();
+        ada.email_said_by = Some("https://login.company.example".to_owned());
+        world.store().put(&ada);
+        let all = info(&ask("").await).await.unwrap();
+        assert_eq!(all.claims["email"], "ada@example.org");
+        assert_eq!(all.claims["email_verified"], false);
         let least = info(&ask("openid").await).await.unwrap();
         assert!(least.claims.is_empty());
         let without = info(&ask("email").await).await.unwrap_err();
@@ -278,7 +287,6 @@ fn openid_core_5_3_a_client_learns_of_the_user_what_was_allowed() {
         assert_eq!(info("a.b.c").await.unwrap_err().check(), "gateway::ForeignToken");
         let token = ask("").await;
         let ending = flow::ends::Ending::by(ADA, "enough");
-        let world = house.domain.server.world();
         flow::ends::end_grant(&*world, "grant-1", ending).await.unwrap().unwrap();
         assert_eq!(info(&token).await.unwrap_err().check(), "gateway::Ended");
     });

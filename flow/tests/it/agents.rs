@@ -6,7 +6,7 @@ use identifier::{AgentName, AssignRefusal};
 use monitoring::{Event, Outcome};
 use provisioning::{Act, State, TransitionRefusal};
 use registry::Registration;
-use testkit::fixture::{Domain, registration, story};
+use testkit::fixture::{Domain, files_but, process, registration, story};
 
 /// The refusal, recorded under its name and with who asked.
 async fn refused(domain: &Domain, entry: Registration) -> Refusal {
@@ -75,6 +75,100 @@ fn s7_a_registration_stands_by_its_rule_and_its_class() {
         assert_eq!(weak, Refusal::Weak { class, name });
         let (none, next) = list(&*domain.server.world(), None, 10).await.unwrap();
         assert_eq!((none.len(), next), (0, None), "nothing half done");
+    });
+}
+
+/// One process, one agent: a second record on the same program would stop the first at once.
+///
+/// req: ATT-01 (part)
+#[test]
+fn s7_a_rule_that_another_one_contains_is_refused_by_name() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &[])).await;
+        let on_clerks = |name: &str, more: &[&str]| {
+            let mut entry = registration(name, &[]);
+            let all = ["unix:path:/opt/clerk"].iter().chain(more);
+            let all = all.map(|text| Selector::parse(text).unwrap());
+            entry.rule.selectors = Selectors::new(all).unwrap();
+            entry
+        };
+        let script = ["unix:argv_script:path:/opt/a.py"];
+        for (entry, why) in [
+            (on_clerks("second", &[]), "the rules of `second` and `clerk` are the same"),
+            (on_clerks("second", &script), "each process of `second` is one of `clerk`, too"),
+        ] {
+            let refusal = refused(&domain, entry).await;
+            assert_eq!(refusal.check(), "registry::Overlap");
+            let all = format!("{why}, and a process that several records match gets no identity");
+            assert_eq!(refusal.to_string(), all);
+        }
+        domain.attest(process("/opt/clerk"), true).await.unwrap().into_value().unwrap();
+        // Once the broader one is out of the way, scripts tell as many apart as there are.
+        domain.act("clerk", Act::Suspend).await;
+        domain.register(on_clerks("second", &script)).await;
+        let third = on_clerks("third", &["unix:argv_script:path:/opt/b.py"]);
+        domain.register(third).await;
+        let broad = refused(&domain, on_clerks("fourth", &[])).await;
+        assert!(broad.to_string().starts_with("each process of `second` is one of `fourth`"));
+    });
+}
+
+/// Agents of SPIRE give a process all that matches, where their class says so.
+#[test]
+fn s7_records_for_agents_of_spire_may_overlap() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let of_spire = files_but(&[(
+            "attestation.toml",
+            "[node.join_token]\n[class.standard]\ndemands = [\"unix:path\"]\n\
+             issues = [\"x509\"]\nspire_agents = true\n",
+        )]);
+        let (server, operator) = (domain.server.world(), domain.operator());
+        let why = "of spire".to_owned();
+        let applied = flow::apply_policy::apply(&*server, &operator, of_spire, why, None).await;
+        applied.unwrap().into_value().unwrap();
+        domain.register(registration("clerk", &[])).await;
+        let mut second = registration("second", &[]);
+        second.rule.selectors = registration("clerk", &[]).rule.selectors;
+        domain.register(second).await;
+        // Their attestors may tell what ours do not; a value that is none is none for them, too.
+        let with = |name: &str, selector: &str| {
+            let mut entry = registration(name, &[]);
+            let all = entry.rule.selectors.iter().cloned();
+            let all = all.chain([Selector::parse(selector).unwrap()]);
+            entry.rule.selectors = Selectors::new(all).unwrap();
+            entry
+        };
+        domain.register(with("third", "slurm:job_id:7")).await;
+        let refusal = refused(&domain, with("fourth", "unix:uid:root")).await;
+        assert_eq!(refusal.check(), "registry::Registration");
+    });
+}
+
+/// A rule with a selector that nobody tells would match nothing, and say so to no one.
+///
+/// req: ATT-02 (part)
+#[test]
+fn s7_a_selector_that_no_attestor_tells_is_refused() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        for selector in
+            ["unix:uuid:0", "unix:uid:root", "unix:sha256:aa", "unix:path:bin/x", "unx:uid:0"]
+        {
+            let mut entry = registration("clerk", &[]);
+            let all = entry.rule.selectors.iter().cloned();
+            let all = all.chain([Selector::parse(selector).unwrap()]);
+            entry.rule.selectors = Selectors::new(all).unwrap();
+            let refusal = refused(&domain, entry).await;
+            assert_eq!(refusal.check(), "registry::Registration");
+            assert!(refusal.to_string().contains(&format!("`{selector}`")), "{refusal}");
+        }
+        let mut enrolled = registration("clerk", &[]);
+        let all = ["unix:path:/opt/clerk", "x509pop:ca:fingerprint:aa", "provenance:builder:b"];
+        let all = all.map(|text| Selector::parse(text).unwrap());
+        enrolled.rule.selectors = Selectors::new(all).unwrap();
+        domain.register(enrolled).await;
     });
 }
 

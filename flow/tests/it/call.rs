@@ -42,16 +42,17 @@ impl Counter {
         tool_call(&self.clerk, &self.token, "invoices", tool, self.domain.now())
     }
 
-    /// The refusal: of who proved nothing it is not recorded, of others under its name.
+    /// The refusal: of who showed no token of ours it is not recorded, of others under its name.
     async fn refused(&self, call: Call) -> Refusal {
         let (journal, sent) =
             (self.domain.gateway.journal(), self.domain.upstream.forwards().len());
         let before = journal.len();
         let refusal = self.domain.refusal_of(call).await.expect("a refusal");
         let told = journal.after(before);
-        if refusal.is_strangers() {
-            assert_eq!(told.len(), 0, "{refusal}");
+        if told.is_empty() {
+            assert!(refusal.is_strangers(), "{refusal}");
         } else {
+            assert!(told[0].agent.is_some() || !refusal.is_strangers(), "{refusal}");
             let why = told[0].why.clone().unwrap();
             assert_eq!((told.len(), why.check.as_str()), (1, refusal.check()));
             assert_eq!((told[0].event, why.message), (Event::CallDecided, refusal.to_string()));
@@ -88,9 +89,9 @@ fn s5_1_a_call_without_a_readable_token_is_a_strangers() {
     story(|sim| async move {
         let counter = Counter::open(&sim).await;
         let call = || counter.call("list_invoices");
-        let nowhere = counter.refused(target(call(), "/nothing", None)).await;
-        assert_eq!(nowhere, Refusal::NoResource { name: "nothing".to_owned() });
         let bare = without(call(), "authorization");
+        let nowhere = counter.refused(target(bare.clone(), "/nothing", None)).await;
+        assert_eq!(nowhere, Refusal::NoResource { name: "nothing".to_owned() });
         assert_eq!(counter.refused(bare.clone()).await, Refusal::NoToken);
         let twice = with(call(), "authorization", b"Bearer b");
         let query = target(call(), "/invoices", Some("access_token=a"));
@@ -98,6 +99,38 @@ fn s5_1_a_call_without_a_readable_token_is_a_strangers() {
         for call in [twice, query, odd] {
             assert_eq!(counter.refused(call).await.check(), "gateway::BadRequest");
         }
+    });
+}
+
+/// Whoever shows a token of ours is no stranger: what they try is recorded by their name, also
+/// where nothing of that name is.
+/// req: OBS-05 (part)
+#[test]
+fn s11_who_asks_for_a_resource_that_is_not_there_is_in_the_log_by_name() {
+    story(|sim| async move {
+        let counter = Counter::open(&sim).await;
+        let journal = counter.domain.gateway.journal();
+        let astray = target(counter.call("list_invoices"), "/secret-admin", None);
+        let forged =
+            with(without(astray.clone(), "authorization"), "authorization", b"Bearer a.b.c");
+        let before = journal.len();
+        let End::Stranger(_) = counter.domain.call(forged).await.unwrap() else {
+            panic!("a stranger")
+        };
+        assert_eq!(journal.len(), before, "who shows nothing of ours is counted");
+        let End::Refused(refused) = counter.domain.call(astray).await.unwrap() else {
+            panic!("recorded")
+        };
+        let name = "secret-admin".to_owned();
+        assert_eq!(refused.value().refusal, Refusal::NoResource { name });
+        let record = journal.find(refused.audit_id().unwrap()).unwrap();
+        assert_eq!((record.event, record.outcome), (Event::CallDecided, Outcome::Refused));
+        assert_eq!(
+            (record.agent.as_deref(), record.subject.as_deref()),
+            (Some(CLERK), Some(CLERK))
+        );
+        assert_eq!(record.why.unwrap().message, "no resource `secret-admin` here");
+        assert!(record.policy.is_some() && record.policy == refused.value().policy);
     });
 }
 

@@ -6,6 +6,7 @@ use authorization::profile::{Demand, Unmet};
 use flow::clients::Terms;
 use flow::token::{Call, ClientRefusal, Refusal};
 use jose::{Algorithm, PrivateKey, SigningInput};
+use monitoring::Event;
 use oauth::attestation_client::ClientAttestation;
 use oauth::client_assertion::{AssertionType, ClientAssertion, PresentedClient, SecretWay};
 use oauth::client_attestation_pop::ClientAttestationPop;
@@ -14,8 +15,8 @@ use oauth::{ClientId, TokenText};
 use registry::ClientState;
 use serde_json::{Value, json};
 use testkit::fixture::{
-    Domain, DpopKey, ISSUER, by_certificate, by_key, credentials, files, files_but, registration,
-    story,
+    Domain, DpopKey, ISSUER, by_certificate, by_key, credentials, files, files_but, http_call,
+    registration, story,
 };
 use testkit::{Sim, boxed};
 
@@ -453,5 +454,48 @@ fn past_defect_14_a_certificate_counts_within_its_dates() {
         domain.server.clock().forth(Span::from_seconds(2 * 86_400));
         let refused = proof(&domain, named(by, &id)).await.unwrap_err();
         assert_eq!(refused.check(), "client::Tls", "{refused}");
+    });
+}
+
+/// RFC 8705 §3: what binds the token is the hash of the certificate; a client that is no workload
+/// has one that chains to nothing of ours.
+/// req: AUTHZ-10 (part)
+#[test]
+fn rfc8705_3_a_certificate_of_a_client_serves_at_a_resource() {
+    const REPORTS: &str = "https://gateway.demo.example:8446/reports";
+    story(|sim| async move {
+        let domain = open(&sim, "").await;
+        let party = domain.party("/opt/clerk").await;
+        let world = domain.server.world();
+        let certificate = async || {
+            let shown = flow::web::identity(&*world, &["client.example".to_owned()], &[]).await;
+            shown.unwrap().identity.chain[0].as_bytes().to_vec()
+        };
+        let (own, other) = (certificate().await, certificate().await);
+        let leaf = x509::Certificate::parse(&own).unwrap();
+        let key = jose::PublicKey::from_spki_der(leaf.spki_der()).unwrap();
+        let members = json!({
+            "token_endpoint_auth_method": "self_signed_tls_client_auth",
+            "jwks": { "keys": [key.to_jwk().to_value()] },
+        });
+        let (id, _) = client(&domain, members, &[]).await;
+        let asks = by_certificate(&party, credentials(REPORTS, "reports.read"));
+        let token =
+            domain.token(Call { certificates: vec![own.clone()], ..named(asks, &id) }).await;
+        domain.sync().await;
+        let call = async |chain: &[&Vec<u8>]| {
+            let certificates = chain.iter().map(|der| (*der).clone()).collect();
+            let call = gateway::Call { certificates, ..http_call("GET", "/reports/1", &token) };
+            domain.refusal_of(call).await.map(|refusal| refusal.check())
+        };
+        assert_eq!(call(&[&own]).await, None);
+        let decided = domain.gateway.journal().of(Event::CallDecided).pop().unwrap();
+        assert_eq!(
+            (decided.proof.as_deref(), decided.agent.as_deref()),
+            (Some("mtls"), Some(&*id))
+        );
+        assert_eq!(call(&[]).await, Some("gateway::Proof"));
+        assert_eq!(call(&[&other]).await, Some("gateway::Proof"));
+        assert_eq!(call(&[party.chain.first().unwrap()]).await, Some("gateway::Proof"));
     });
 }

@@ -1,13 +1,14 @@
 //! A clock that jumps back (docs/design.md §10).
 
 use attestation::mechanism::Role;
-use env::{Peers, RenewOrder, World};
+use credential::authority::Step;
+use env::{Peers, Purpose, RenewOrder, World};
 use flow::{boot, join_token, rotate, token};
 use provisioning::Act;
 use testkit::fixture::{
     Domain, by_wit, certificate_request, credentials, files, registration, story, tool_call,
 };
-use time::Span;
+use time::{Span, UnixTime};
 
 const TOOLS: &str = "https://gateway.demo.example:8446/invoices";
 const AHEAD: Span = Span::from_seconds(60);
@@ -106,4 +107,107 @@ fn s8_a_gateway_whose_clock_jumped_back_signs_nothing() {
         let end = domain.call(call("list_invoices")).await;
         assert_eq!(part(end), Some("issuing"));
     });
+}
+
+/// All of them on one machine, as `aims up` has them: its clock is right again, the operator says
+/// so, and everything starts anew.
+async fn start_with_the_clock_right(domain: &Domain) {
+    let hosts = [&domain.server, &domain.node, &domain.gateway];
+    for host in hosts {
+        host.clock().set_right();
+    }
+    assert_eq!(part(domain.restart_server().await), Some("issuing"), "nobody said so yet");
+    for host in hosts {
+        host.take_clock().await.unwrap();
+    }
+    domain.restart_server().await.unwrap();
+    start_anew(domain).await;
+}
+
+/// Somebody gets credentials, a token, and is let through to a tool.
+async fn works(domain: &Domain, name: &str) {
+    let server = domain.server.world();
+    let (names, addresses) = (["localhost".to_owned()], []);
+    boot::web_identity(&*server, &names, &addresses).await.unwrap();
+    boot::server_identity(&*server, &names, &addresses).await.unwrap();
+    let party = domain.party(&format!("/opt/{name}")).await;
+    let call = by_wit(&party, credentials(TOOLS, "invoices.read"), domain.now());
+    let token = token::answer(&*server, call).await;
+    assert_eq!(part(token), None);
+    let token =
+        domain.token(by_wit(&party, credentials(TOOLS, "invoices.read"), domain.now())).await;
+    let now = env::Clock::now(domain.gateway.clock());
+    let call = tool_call(&party, &token, "invoices", "list_invoices", now);
+    assert_eq!(domain.refusal_of(call).await, None);
+}
+
+/// Each ring signs all the time until then, and a key that begins was published as long before as
+/// policy says.
+async fn rings_sign_until(domain: &Domain, end: UnixTime) {
+    let lifetimes = credential::policy::Lifetimes::default();
+    let (server, web) = (domain.server.world(), ["localhost".to_owned()]);
+    let rings = Purpose::ROTATED.into_iter().filter(|purpose| !purpose.is_on_demand());
+    let rings: Vec<_> = rings.collect();
+    // Those of the clock that was ahead are published since before their time has come.
+    let of_the_start: Vec<_> =
+        rings.iter().flat_map(|purpose| domain.ring(*purpose).keys.clone()).collect();
+    while domain.now() < end {
+        let next = rotate::step(&*server, &web).await.unwrap();
+        for purpose in rings.iter().copied() {
+            let (ring, now) = (domain.ring(purpose), domain.now());
+            let key = ring.signer(now).unwrap_or_else(|| panic!("no {purpose:?} signs at {now}"));
+            let known = key.signs_from.since(key.published);
+            let is_known = known >= lifetimes.publish_ahead || of_the_start.contains(key);
+            assert!(is_known, "{purpose:?} at {now}");
+            let schedule = lifetimes.schedule(purpose);
+            assert!(matches!(ring.next(&schedule, now), Step::Wait(until) if until > now));
+        }
+        domain.sim.sleep(next.since(domain.now()).max(Span::from_seconds(300))).await;
+    }
+}
+
+#[test]
+fn s8_a_first_start_hours_ahead_is_mended_by_taking_the_clock() {
+    story(|sim| async move {
+        let ahead = Span::from_seconds(3 * 3_600);
+        let domain = Domain::start_ahead(&sim, files(), ahead).await;
+        domain.register(registration("clerk", &["invoices"])).await;
+        let records = domain.server.journal().len();
+        start_with_the_clock_right(&domain).await;
+        works(&domain, "clerk").await;
+        assert!(domain.server.journal().len() > records, "what was recorded stays");
+        rings_sign_until(&domain, domain.now().plus(Span::from_seconds(3 * 86_400))).await;
+        start_anew(&domain).await;
+        works(&domain, "clerk").await;
+    });
+}
+
+#[test]
+fn s8_an_installation_that_ran_days_ahead_is_mended_by_taking_the_clock() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("clerk", &["invoices"])).await;
+        works(&domain, "clerk").await;
+        let ahead = Span::from_seconds(8 * 86_400);
+        for host in [&domain.server, &domain.node, &domain.gateway] {
+            host.clock().forth(ahead);
+        }
+        domain.restart_server().await.unwrap();
+        start_anew(&domain).await;
+        works(&domain, "clerk").await;
+        start_with_the_clock_right(&domain).await;
+        works(&domain, "clerk").await;
+        rings_sign_until(&domain, domain.now().plus(Span::from_seconds(20 * 86_400))).await;
+        start_anew(&domain).await;
+        works(&domain, "clerk").await;
+    });
+}
+
+/// Nodes and gateways that were away so long join anew.
+async fn start_anew(domain: &Domain) {
+    domain.restart_node();
+    domain.restart_gateway();
+    domain.join(&domain.node, Role::Node, "host-1").await.unwrap();
+    domain.join(&domain.gateway, Role::Gateway, "edge").await.unwrap();
+    domain.sync().await;
 }

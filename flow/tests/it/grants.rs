@@ -148,6 +148,9 @@ fn rfc8693_3_refresh_and_id_tokens_stand_for_their_grant_where_policy_says_so() 
             let call = other.asks(TokenRequest::TokenExchange(request), house.domain.now());
             assert_eq!(house.domain.ask(call).await.unwrap_err().check(), "token::Subject");
         }
+        // An ID token is of its own grant: another one of the same user and client is not meant.
+        let of = ("grant-2", house.client.id.as_str(), ADA);
+        house.domain.grant(of, NOTICES, "notices.read", "openid");
         // What ends the grant ends what stands for it.
         let ending = flow::ends::Ending::by("user:ada", "done");
         flow::ends::end_grant(&*world, "grant-1", ending).await.unwrap();

@@ -160,3 +160,32 @@ fn policy_takes_over_whom_an_operator_registered() {
         assert_eq!((taken.id, taken.registered), (registered.id, registered.registered));
     });
 }
+
+/// A record of policy that would stop one that an operator registered, and the other way round.
+#[test]
+fn s7_an_agent_of_policy_whose_rule_another_one_contains_is_refused_by_name() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        domain.register(registration("other", &[])).await;
+        let Err(Refusal::Agent(AgentRefusal::Overlap { name, overlap })) =
+            applied(&domain, with(&file("team-a", "/opt/other"))).await
+        else {
+            panic!("applied")
+        };
+        assert_eq!((name.as_str(), overlap.are_equal), ("clerk", true));
+        // A rule that changes is compared anew; what stays as it was is not.
+        does(&domain, with(&file("team-a", "/opt/clerk"))).await;
+        let moved = applied(&domain, with(&file("team-a", "/opt/other"))).await;
+        assert!(matches!(moved, Err(Refusal::Agent(AgentRefusal::Overlap { .. }))));
+        assert_eq!(does(&domain, with(&file("team-b", "/opt/clerk"))).await, [Does::Change]);
+        // Withdrawn, it makes room; it does not come back into what was taken meanwhile.
+        does(&domain, files()).await;
+        let mut third = registration("third", &[]);
+        third.rule.selectors = registration("clerk", &[]).rule.selectors;
+        domain.register(third).await;
+        let again = applied(&domain, with(&file("team-b", "/opt/clerk"))).await;
+        assert!(matches!(again, Err(Refusal::Agent(AgentRefusal::Overlap { .. }))));
+        domain.act("third", Act::Retire).await;
+        assert_eq!(does(&domain, with(&file("team-b", "/opt/clerk"))).await, [Does::Resume]);
+    });
+}

@@ -23,6 +23,8 @@ mod confidential;
 #[cfg(test)]
 mod defects;
 #[cfg(test)]
+mod delegates;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod documents;

@@ -82,3 +82,35 @@ fn s12_a_set_that_cannot_stand_changes_nothing() {
         assert_eq!(in_force(&domain), first);
     });
 }
+
+/// A ban that can never match protects nothing; whoever only may have been meant is told. The
+/// server knows where its own gateway is.
+///
+/// req: POL-01 (part)
+#[test]
+fn s12_a_ban_that_can_never_match_is_refused_and_what_is_likely_a_mistake_told() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let first = in_force(&domain);
+        let rule = |effect: &str, audience: &str| {
+            let rule = format!(
+                "@id(\"odd\") {effect}(principal, action, resource in Aims::Audience::\"{audience}\");"
+            );
+            files_but(&[("access/odd.cedar", &rule)])
+        };
+        let odd = format!("{}/odd", domain.server.world().site().gateway);
+        for files in [rule("forbid", &odd), rule("forbid", "a#b")] {
+            let planned = plan(&*domain.server.world(), files.clone()).await.unwrap();
+            assert!(matches!(planned, Err(Refusal::Faults(_))));
+            let Err(Refusal::Faults(faults)) = applied(&domain, files, None).await else {
+                panic!("applied")
+            };
+            assert_eq!((faults.len(), faults[0].file.as_str()), (1, "access/odd.cedar"));
+            assert_eq!(in_force(&domain), first);
+        }
+        let done = applied(&domain, rule("permit", &odd), None).await.unwrap();
+        assert_eq!((done.warnings.len(), done.warnings[0].line), (1, 1));
+        let done = applied(&domain, files(), None).await.unwrap();
+        assert_eq!(done.warnings, []);
+    });
+}

@@ -1,9 +1,9 @@
 //! What anyone may read, and the keys behind it.
 
 use env::{Purpose, World};
-use flow::{boot, publish, rotate};
+use flow::{boot, publish, rotate, web};
 use testkit::fixture::{
-    Domain, GATEWAY, ISSUER, by_wit, credentials, registration, story, tool_call,
+    Domain, GATEWAY, ISSUER, by_wit, credentials, files_but, registration, story, tool_call,
 };
 use time::Span;
 
@@ -33,9 +33,11 @@ fn s10_9_the_documents_name_what_there_is() {
         assert_eq!(resource["tls_client_certificate_bound_access_tokens"], true);
         assert!(publish::protected_resource(&*server, "nothing").await.unwrap().is_none());
         let keys = publish::jwks(&*server).await.unwrap();
-        // One for access tokens, ID tokens and client assertions each; of transaction tokens the
-        // server's and the gateway's.
-        assert_eq!(serde_json::to_value(&keys).unwrap()["keys"].as_array().unwrap().len(), 5);
+        // One for access tokens, ID tokens and client assertions each. Of transaction tokens the
+        // server's and the gateway's, elsewhere: who reads ID tokens believes no gateway.
+        let txn = publish::txn_token_jwks(&*server).await.unwrap();
+        assert_eq!((keys.keys().len(), txn.keys().len()), (3, 2));
+        assert!(txn.keys().iter().all(|one| keys.keys().iter().all(|key| key.kid() != one.kid())));
         let bundle = publish::bundle(&*server, true).await.unwrap();
         let uses: Vec<_> =
             bundle["keys"].as_array().unwrap().iter().map(|key| key["use"].clone()).collect();
@@ -89,10 +91,49 @@ fn s9_1_the_server_has_identities_of_its_own() {
         let leaf = own.chain[0].parse().unwrap();
         assert_eq!(leaf.uri_names(), ["spiffe://demo.example/aims/server"]);
         assert!(own.renew > domain.now() && own.renew < leaf.not_after());
-        let (web, authorities) = boot::web_identity(&*server, &names, &[]).await.unwrap();
-        assert_eq!(web.chain[0].parse().unwrap().dns_names(), names);
-        assert_eq!(authorities.len(), 1);
-        assert!(authorities[0].parse().unwrap().is_ca());
+        let web = web::identity(&*server, &names, &[]).await.unwrap();
+        assert_eq!(web.identity.chain[0].parse().unwrap().dns_names(), names);
+        let [authority] = web.standing.authorities.as_slice() else { panic!("{web:?}") };
+        assert!(authority.parse().unwrap().is_ca());
         assert_eq!(server.component().0, "server");
+    });
+}
+
+/// `ca.pem` is in browsers and files of others: it changes rarely, with a time in which old and new
+/// stand beside each other. What listeners show is short-lived, and never older than that.
+/// req: CRED-05 (part)
+#[test]
+fn s8_the_authority_of_the_listeners_outlives_what_they_show() {
+    const DAY: Span = Span::from_seconds(86_400);
+    story(|sim| async move {
+        // The shortest that is allowed: a month, of which the next one stands there for a week.
+        let lifetimes = "trust_domain = \"demo.example\"\n[lifetimes]\nweb_authority = 2592000\n";
+        let domain = Domain::start_with(&sim, files_but(&[("domain.toml", lifetimes)])).await;
+        let world = domain.server.world();
+        let names = ["localhost".to_owned()];
+        let mut shown = web::identity(&*world, &names, &[]).await.unwrap();
+        let first = shown.standing.authorities.clone();
+        let (mut renewed, mut beside, mut last) = (0, 0, first.clone());
+        for day in 1..=60 {
+            sim.sleep(DAY).await;
+            rotate::step(&*world, &names).await.unwrap();
+            let standing = web::standing(&*world).await.unwrap();
+            let ends = shown.identity.chain[0].parse().unwrap().not_after();
+            assert!(ends.since(domain.now()) > DAY, "day {day}: what is shown ends at {ends}");
+            if shown.is_due(&standing, domain.now()) {
+                shown = web::identity(&*world, &names, &[]).await.unwrap();
+                renewed += 1;
+            }
+            // Who took `ca.pem` yesterday believes what is shown today.
+            let issuer = shown.identity.chain[0].parse().unwrap().issuer().clone();
+            let believed = |one: &x509::CertificateDer| *one.parse().unwrap().subject() == issuer;
+            assert!(last.iter().any(believed), "day {day}");
+            beside += usize::from(standing.authorities.len() == 2);
+            assert!((1..=2).contains(&standing.authorities.len()), "day {day}");
+            last = standing.authorities;
+        }
+        assert!((12..=20).contains(&renewed), "{renewed} times in 60 days");
+        assert!((12..=30).contains(&beside), "two of them on {beside} days");
+        assert_ne!(first, last);
     });
 }

@@ -163,7 +163,7 @@ fn s8_the_first_key_without_a_successor_is_told_of_in_time() {
         let schedule = credential::policy::Lifetimes::default().schedule(Purpose::Wit);
         let until = first.signer(domain.now()).unwrap().signs_until;
         let due = until.minus(schedule.ahead);
-        assert_eq!(first.make_at(&schedule), due);
+        assert_eq!(first.make_at(&schedule, domain.now()), due);
         let overdue = async || {
             let alarms = seen(&domain, &BTreeMap::new()).await.alarms;
             let of_ring = alarms.into_iter().filter(|one| one.kind == AlarmKind::KeyOverdue);
@@ -267,5 +267,20 @@ fn s8_a_failing_renewal_is_retried_with_jitter_told_of_and_outlived() {
             assert!(leaf.not_after() > begun.plus(budget), "renewed");
         }
         assert_eq!(watch::troubles(&*world).await.unwrap(), []);
+    });
+}
+
+/// A ring that no client asked for yet has a key that signs later; nobody waits for it.
+#[test]
+fn s8_a_key_that_is_made_ahead_of_the_first_client_is_not_late() {
+    story(|sim| async move {
+        let domain = Domain::start(&sim).await;
+        let (server, operator) = (domain.server.world(), domain.operator());
+        let (purpose, why) = (Purpose::IdTokenRs256, "before the first client".to_owned());
+        let made = flow::authorities::rotate(&*server, &operator, purpose, None, why).await;
+        assert!(made.unwrap().into_value().unwrap().signer(domain.now()).is_none());
+        let seen = seen(&domain, &BTreeMap::new()).await;
+        assert_eq!(seen.alarms, []);
+        assert!(seen.keys.iter().all(|(of, _)| *of != purpose));
     });
 }

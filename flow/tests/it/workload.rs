@@ -43,7 +43,10 @@ fn s7_a_process_is_one_agent_in_force_or_gets_nothing() {
         let clerk = domain.register(registration("clerk", &[])).await;
         let mut twin = registration("twin", &[]);
         twin.rule = clerk.entry.rule.clone();
+        // Registration refuses it while the other is in force.
+        domain.act("clerk", Act::Suspend).await;
         let twin = domain.register(twin).await;
+        domain.act("clerk", Act::Resume).await;
         let both = vec![CLERK.to_owned(), twin.id.to_string()];
         assert_eq!(refused(&domain, "/opt/clerk").await, Refusal::Several(both));
         // A record that ended does not stand in the way of another.
@@ -242,7 +245,10 @@ struct Desk {
 
 impl Desk {
     async fn open(sim: &Sim) -> Self {
-        let domain = Domain::start(sim).await;
+        Self::in_domain(Domain::start(sim).await).await
+    }
+
+    async fn in_domain(domain: Domain) -> Self {
         let mut clerk = registration("clerk", &["invoices"]);
         clerk.keys = Some(KeyHolding::Kept);
         domain.register(clerk).await;
@@ -253,7 +259,8 @@ impl Desk {
     async fn sign(&self, path: &str, body: &str) -> Result<gateway::Call, proxy::Refusal> {
         let target = Target::parse(path, None).unwrap();
         let out = Outbound { method: "POST", target: &target, body: body.as_bytes() };
-        let signed = self.domain.sign(&self.attested, out).await.unwrap()?;
+        let signed = self.domain.sign(&self.attested, out).await.unwrap();
+        let signed = signed.map_err(|refused| refused.refusal)?;
         let mut call = http_call("POST", path, "");
         (call.headers, call.body) = (Vec::new(), body.as_bytes().to_vec());
         for (name, value) in signed.headers {
@@ -315,6 +322,129 @@ fn s3_2_the_proxy_signs_nothing_that_it_does_not_understand() {
         let proxy::Refusal::Token { error, description } = denied else { panic!("{denied}") };
         assert_eq!(error, "pdp::Denied");
         assert!(description.unwrap().contains("is forbidden by `none`"));
+    });
+}
+
+/// What the node does not sign never gets to the gateway: it is in the node's log instead, as the
+/// gateway would have it in its own.
+/// req: OBS-05 (part)
+#[test]
+fn s11_what_the_proxy_refuses_is_recorded_as_at_the_gateway() {
+    story(|sim| async move {
+        let desk = Desk::open(&sim).await;
+        let journal = desk.domain.node.journal();
+        let world = desk.domain.node.world();
+        let policy = flow::facts::basis(&*world, Vec::new()).await.unwrap().version();
+        for (path, body, check, message, rpc) in [
+            ("/secret-admin/x", String::new(), "gateway::NoResource", "no resource", false),
+            ("/invoices", tool("fly"), "gateway::Map", "the tool `fly` is not among", true),
+            ("/invoices", "{".to_owned(), "gateway::Map", "", false),
+        ] {
+            let before = journal.len();
+            let target = Target::parse(path, None).unwrap();
+            let out = Outbound { method: "POST", target: &target, body: body.as_bytes() };
+            let refused = desk.domain.sign(&desk.attested, out).await.unwrap().unwrap_err();
+            let told = journal.after(before);
+            assert_eq!(told.len(), 1, "{path}");
+            assert_eq!(Some(told[0].id), refused.audit);
+            assert_eq!((told[0].event, told[0].outcome), (Event::CallDecided, Outcome::Refused));
+            assert_eq!(told[0].agent, Some(desk.attested.agent.id.to_string()));
+            let why = told[0].why.clone().unwrap();
+            assert_eq!((why.check.as_str(), refused.rpc.is_some()), (check, rpc), "{path}");
+            assert!(why.message.starts_with(message), "{}", why.message);
+            assert_eq!(why.message, refused.refusal.as_gateways().unwrap().to_string());
+            assert_eq!((&told[0].policy, &refused.policy), (&Some(policy.clone()), &policy));
+        }
+        // What the server refuses, the server recorded: once.
+        let access = r#"@id("none") forbid(principal, action, resource);"#;
+        let (server, operator) = (desk.domain.server.world(), desk.domain.operator());
+        let files = files_but(&[("access/main.cedar", access)]);
+        let applied =
+            flow::apply_policy::apply(&*server, &operator, files, "closed".to_owned(), None).await;
+        applied.unwrap().into_value().unwrap();
+        let before = journal.of(Event::CallDecided).len();
+        let target = Target::parse("/invoices", None).unwrap();
+        let body = tool("list_invoices");
+        let out = Outbound { method: "POST", target: &target, body: body.as_bytes() };
+        let refused = desk.domain.sign(&desk.attested, out).await.unwrap().unwrap_err();
+        assert_eq!((refused.audit, journal.of(Event::CallDecided).len()), (None, before));
+        // A suspension that the node heard of is its own to say.
+        desk.domain.act("clerk", Act::Suspend).await;
+        let refused = desk.domain.sign(&desk.attested, out).await.unwrap().unwrap_err();
+        assert!(refused.audit.is_some(), "{}", refused.refusal);
+        assert_eq!(journal.of(Event::CallDecided).len(), before + 1);
+    });
+}
+
+const BOUND: &str = r#"
+    name = "invoices"
+    upstream = "http://127.0.0.1:9001/mcp"
+    protocol = "mcp"
+    proof = "dpop"
+    [scopes]
+    "invoices.read" = "read invoices"
+    [[action]]
+    tool = "list_invoices"
+    scope = "invoices.read"
+    read_only = true
+"#;
+
+/// Agents of this host and outside clients, which know no WIT, may share a resource.
+/// req: SEC-01 (part)
+#[test]
+fn rfc9449_7_1_the_proxy_proves_by_dpop_where_the_resource_wants_it() {
+    story(|sim| async move {
+        let files = files_but(&[("resources/invoices.toml", BOUND)]);
+        let desk = Desk::in_domain(Domain::start_with(&sim, files).await).await;
+        let domain = &desk.domain;
+        let list = tool("list_invoices");
+        for _ in 0..2 {
+            let call = desk.sign("/invoices", &list).await.unwrap();
+            let names: Vec<_> = call.headers.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["authorization", "dpop"]);
+            assert_eq!(domain.refusal_of(call.clone()).await, None);
+            // RFC 9449 §11.1: each proof serves once.
+            assert_eq!(domain.refusal_of(call).await, Some(gateway::Refusal::DpopReplayed));
+        }
+        let issued = |domain: &Domain| domain.server.journal().of(Event::TokenIssued).len();
+        assert_eq!(issued(domain), 1, "a token serves until it nears its end");
+        let decided = domain.gateway.journal().of(Event::CallDecided);
+        assert_eq!(decided[0].proof.as_deref(), Some("dpop"));
+        // Without the proof, or for another target, the token is worth nothing.
+        let mut stolen = desk.sign("/invoices", &list).await.unwrap();
+        stolen.headers.retain(|(name, _)| name != "dpop");
+        assert_eq!(domain.refusal_of(stolen).await.unwrap().check(), "gateway::Dpop");
+        // The key is renewed with the WIT, and the token with the key.
+        sim.sleep(Span::from_seconds(1_801)).await;
+        domain.sync().await;
+        let call = desk.sign("/invoices", &list).await.unwrap();
+        assert_eq!(domain.refusal_of(call).await, None);
+        assert_eq!(issued(domain), 2);
+    });
+}
+
+/// What the proxy cannot prove it says before it asks for anything, with what to do.
+#[test]
+fn rfc8705_3_a_proof_that_the_proxy_does_not_give_is_refused_with_the_way_out() {
+    story(|sim| async move {
+        let nonces = "trust_domain = \"demo.example\"\n[bounds]\ndpop_nonces = true\n";
+        let files = files_but(&[("resources/invoices.toml", BOUND), ("domain.toml", nonces)]);
+        let desk = Desk::in_domain(Domain::start_with(&sim, files).await).await;
+        let journal = desk.domain.node.journal();
+        for (path, body, what) in [
+            ("/invoices", tool("list_invoices"), "`dpop_nonces`"),
+            ("/reports/1", String::new(), "`proof = \"mtls\"`"),
+        ] {
+            let target = Target::parse(path, None).unwrap();
+            let method = if body.is_empty() { "GET" } else { "POST" };
+            let out = Outbound { method, target: &target, body: body.as_bytes() };
+            let refused = desk.domain.sign(&desk.attested, out).await.unwrap().unwrap_err();
+            let text = refused.refusal.to_string();
+            assert!(text.contains(what) && text.contains("`keys = \"handed\"`"), "{text}");
+            let record = journal.find(refused.audit.unwrap()).unwrap();
+            assert_eq!(record.why.unwrap().check, "proxy::Proof");
+        }
+        assert_eq!(desk.domain.server.journal().of(Event::TokenIssued).len(), 0);
     });
 }
 

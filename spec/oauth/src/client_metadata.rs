@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use spiffe::SpiffeId;
 
+use crate::redirect_uri::NotARedirectUri;
 use crate::scope::ScopeSet;
 use crate::token_request::GrantType;
 
@@ -180,6 +181,9 @@ pub enum ClientMetadataError {
     Missing { member: &'static str },
     #[error("`{member}` is not of the form that it must have")]
     Form { member: &'static str },
+    /// The entry is counted from 1.
+    #[error("entry {entry} of `{member}`: {reason}")]
+    Redirect { member: &'static str, entry: usize, reason: NotARedirectUri },
     #[error("`{member}` has the value `{found}`, which is not supported")]
     Value { member: &'static str, found: String },
     #[error("key {index} of `jwks`: {reason}")]

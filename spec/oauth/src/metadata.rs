@@ -191,6 +191,9 @@ pub struct Extensions {
     pub client_attestation_pop_methods_supported: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenge_endpoint: Option<Endpoint>,
+    /// Of this software: the keys of transaction tokens, which gateways sign, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aims_txn_token_jwks_uri: Option<Endpoint>,
     /// Drafts: transaction challenge, deferred token response, global token revocation,
     /// refresh token expiration.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -39,6 +39,9 @@ pub struct ProtectedResource {
     pub dpop_signing_alg_values_supported: Vec<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     pub dpop_bound_access_tokens_required: bool,
+    /// draft-rosomakho-oauth-txn-challenge §4.3: the keys that challenges are signed by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub txn_challenge_jwks_uri: Option<Endpoint>,
     /// RFC 9728 §2: "Additional protected resource metadata parameters MAY also be used": the
     /// profiles that whoever wants a token for it is held to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,6 +63,7 @@ impl ProtectedResource {
             tls_client_certificate_bound_access_tokens: false,
             dpop_signing_alg_values_supported: Vec::new(),
             dpop_bound_access_tokens_required: false,
+            txn_challenge_jwks_uri: None,
             aims_profiles: Vec::new(),
         }
     }

@@ -336,6 +336,7 @@ impl Registration {
 pub fn error_code(refused: &ClientMetadataError) -> ErrorCode {
     match refused {
         ClientMetadataError::Form { member: "redirect_uris" }
+        | ClientMetadataError::Redirect { member: "redirect_uris", .. }
         | ClientMetadataError::Missing { member: "redirect_uris" } => ErrorCode::InvalidRedirectUri,
         ClientMetadataError::Form { member: "software_statement" } => {
             ErrorCode::InvalidSoftwareStatement
@@ -477,9 +478,14 @@ fn redirect_uris(all: &Members, name: &'static str) -> Read<Vec<RedirectUri>> {
     let form = ClientMetadataError::Form { member: name };
     let Some(value) = all.get(name) else { return Ok(Vec::new()) };
     let values = value.as_array().filter(|values| values.len() <= MAX_REDIRECT_URIS);
-    let one = |value: &Value| value.as_str().and_then(|text| RedirectUri::parse(text).ok());
-    let read = values.and_then(|values| values.iter().map(one).collect());
-    read.ok_or(form)
+    let values = values.ok_or(form.clone())?;
+    let one = |(entry, value): (usize, &Value)| {
+        let text = value.as_str().ok_or(form.clone())?;
+        let refused =
+            |reason| ClientMetadataError::Redirect { member: name, entry: entry + 1, reason };
+        RedirectUri::parse(text).map_err(refused)
+    };
+    values.iter().enumerate().map(one).collect()
 }
 
 /// RFC 7591 §2: "The "jwks_uri" and "jwks" parameters MUST NOT both be present in the same request

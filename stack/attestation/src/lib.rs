@@ -39,6 +39,6 @@ pub mod verifier;
 pub mod x509pop;
 
 pub use mechanism::{Appraisal, Mechanism, Refusal};
-pub use process::{cgroup, docker, kubernetes, script, selector, systemd, unix};
+pub use process::{cgroup, docker, form, kubernetes, script, selector, systemd, unix};
 pub use rule::Rule;
 pub use selector::{Selector, Selectors};

@@ -97,6 +97,13 @@ pub struct Session {
     /// Where somebody signed in at another provider: its issuer, and its `sid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<(String, Option<String>)>,
+    /// When they came here, where another provider says since when it knows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entered: Option<UnixTime>,
+    /// Another provider did not say when they proved who they are: the time of
+    /// [`Session::authenticated`] is the one at which they came, and meets nobody who asks for one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undated: bool,
     /// Who is told when it ends (OpenID Connect Back-Channel Logout 1.0 §2.3): client ids.
     #[serde(default)]
     pub clients: BTreeSet<String>,
@@ -106,6 +113,21 @@ impl Session {
     /// When it ends if it is not seen again.
     pub fn ends(&self) -> UnixTime {
         self.seen.plus(self.idle).min(self.until)
+    }
+
+    /// Whether they proved who they are not longer ago than `most`, as far as is known.
+    pub fn proved_within(&self, most: Span, now: UnixTime) -> bool {
+        !self.undated && now <= self.authenticated.at.plus(most)
+    }
+
+    /// Whether they proved who they are at `when` or later, as far as is known.
+    pub fn proved_since(&self, when: UnixTime) -> bool {
+        !self.undated && self.authenticated.at >= when
+    }
+
+    /// Whether they signed in here at `when` or later, whenever they had proved who they are.
+    pub fn entered_since(&self, when: UnixTime) -> bool {
+        self.entered.unwrap_or(self.authenticated.at) >= when
     }
 
     /// Refuses one that ended.
@@ -187,10 +209,20 @@ mod tests {
             epoch: Epoch(1),
             browser: String::new(),
             upstream: None,
+            entered: None,
+            undated: false,
             clients: BTreeSet::new(),
         };
         assert_eq!(session.is_live(at(149)), Ok(()));
         assert_eq!(session.is_live(at(150)), Err(SessionEnded { at: at(150) }));
+        // Who proved it when is asked of what is known of that, not of when they came.
+        let dated =
+            (session.proved_within(Span::from_seconds(9), at(9)), session.proved_since(at(0)));
+        assert_eq!((dated, session.entered_since(at(1))), ((true, true), false));
+        (session.undated, session.entered) = (true, Some(at(1)));
+        let undated =
+            (session.proved_within(Span::from_seconds(9), at(9)), session.proved_since(at(0)));
+        assert_eq!((undated, session.entered_since(at(1))), ((false, false), true));
         session.seen = at(190);
         assert_eq!(session.is_live(at(199)), Ok(()));
         assert_eq!(session.is_live(at(200)), Err(SessionEnded { at: at(200) }));

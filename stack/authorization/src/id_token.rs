@@ -46,6 +46,9 @@ pub struct Pushed<'a> {
     pub refresh_token: Option<&'a str>,
 }
 
+/// The claim that names its grant, as in our other tokens.
+pub const ROOT: &str = "aims_root";
+
 /// Whether the user was signed in for the client: it asked for `openid`.
 pub fn is_wanted(held: &GrantRecord) -> bool {
     held.authenticated.is_some() && held.openid.iter().any(|scope| scope.as_str() == "openid")
@@ -76,6 +79,7 @@ fn template(order: &Order<'_>) -> Result<IdTokenClaims, Fault> {
             .pushed
             .and_then(|pushed| pushed.refresh_token)
             .map(|text| half_hash(order.algorithm, text)),
+        more: [(ROOT.to_owned(), order.held.id.clone().into())].into_iter().collect(),
         ..new.beside(order.algorithm, order.access_token, None)
     })
 }

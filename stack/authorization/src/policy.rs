@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jose::KeySet;
 use oauth::authorization_details::Schema;
-use oauth::{Resource, Scope, ScopeSet};
+use oauth::{Resource, Scope, ScopeSet, SubjectText};
 use serde::{Deserialize, Serialize};
 use time::Span;
 use url::Url;
@@ -114,7 +114,9 @@ impl TrustedIssuer {
         let made_up = !self.subjects.contains_key(sub);
         let ours = ["user:", "client-", "spiffe://", "wimse://"];
         let is_ours = ours.iter().any(|prefix| named.starts_with(prefix));
-        let fits = !named.is_empty() && (!made_up || !is_ours);
+        // Records and people name it as it is: one that nobody can read is nobody.
+        let is_readable = letters::name(sub).is_ok() && SubjectText::parse(&named).is_ok();
+        let fits = is_readable && (!made_up || !is_ours);
         fits.then_some(named)
     }
 }
@@ -526,6 +528,25 @@ fn path_fits(pattern: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 7523 §3: who the subject is must be plain to all who read of it.
+    #[test]
+    fn rfc7523_3_a_subject_that_nobody_can_read_is_nobody() {
+        let rule: TrustedIssuer = serde_json::from_value(serde_json::json!({
+            "name": "partner", "issuer": "https://partner.example", "jwks": { "keys": [] },
+            "scope": "a", "subjects": { "*": "partner:{sub}", "boss": "user:ada" },
+        }))
+        .unwrap();
+        let check = |sub: &str, expect: Option<&str>| {
+            assert_eq!(rule.subject(sub).as_deref(), expect, "{sub:?}");
+        };
+        check("eve", Some("partner:eve"));
+        check("boss", Some("user:ada"));
+        for sub in ["", " ", "a\nb", "a\0", "\u{7f}", "a\u{202e}b"] {
+            check(sub, None);
+        }
+        check(&"a".repeat(4_096), None);
+    }
 
     #[test]
     fn s10_7_paths_are_compared_by_whole_segments() {

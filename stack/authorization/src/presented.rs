@@ -2,7 +2,7 @@
 
 use authentication::Caller;
 use authentication::session::{Acr, Authenticated};
-use credential::KeyRing;
+use credential::{AuthorityKey, KeyRing};
 use jose::{Algorithm, Audience, NumericDate, Thumbprint, Unverified, Verified};
 use oauth::access_token::{self, AccessToken, AccessTokenClaims};
 use oauth::act::Act;
@@ -27,7 +27,16 @@ pub struct Presented(Claims);
 #[derive(Clone, Debug)]
 enum Claims {
     Access(Box<AccessTokenClaims>),
-    Transaction(Box<TxnTokenClaims>),
+    Transaction(Box<TxnTokenClaims>, Signed),
+}
+
+/// By whose key a transaction token is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signed {
+    /// This server's.
+    Here,
+    /// One that this server delegated to a gateway.
+    ByDelegate,
 }
 
 impl Presented {
@@ -131,9 +140,22 @@ impl Presented {
         skew: Span,
     ) -> Result<Self, Refusal> {
         let token = Unverified::<TxnToken>::parse(text)?;
+        let kid = token.header().kid().cloned();
         let verified = token.verify(&ring.verifiers(now), ALGORITHMS, now, skew)?;
         let checked = txn_token::in_domain(verified, trust_domain)?;
-        Ok(Self(Claims::Transaction(Box::new(checked.claims().clone()))))
+        // One of an unknown key was not verified.
+        let is_ours = |key: &AuthorityKey| Some(&key.kid) == kid.as_ref() && key.holder.is_none();
+        let signed = match ring.keys.iter().any(is_ours) {
+            true => Signed::Here,
+            false => Signed::ByDelegate,
+        };
+        Ok(Self(Claims::Transaction(Box::new(checked.claims().clone()), signed)))
+    }
+
+    /// Whether a gateway says all this by a key that was delegated to it: what it says of the past
+    /// is its word alone.
+    pub fn is_of_delegate(&self) -> bool {
+        matches!(self.0, Claims::Transaction(_, Signed::ByDelegate))
     }
 
     /// Refuses a token that is for another audience. RFC 9068 §4: "The JWT access token MUST be
@@ -150,7 +172,7 @@ impl Presented {
     pub fn audience(&self) -> &str {
         let audience = match &self.0 {
             Claims::Access(claims) => &claims.aud,
-            Claims::Transaction(claims) => &claims.aud,
+            Claims::Transaction(claims, _) => &claims.aud,
         };
         audience.sole().unwrap_or_default()
     }
@@ -159,14 +181,14 @@ impl Presented {
     /// ask for a narrower one (draft-ietf-oauth-transaction-tokens §11.3).
     pub fn was_shown_to(&self, caller: &Caller) -> bool {
         let workload = matches!(caller.who(), authentication::Who::Workload(_));
-        workload && matches!(self.0, Claims::Transaction(_))
+        workload && matches!(self.0, Claims::Transaction(..))
     }
 
     /// On whose behalf.
     pub fn subject(&self) -> &str {
         match &self.0 {
             Claims::Access(claims) => claims.sub.as_str(),
-            Claims::Transaction(claims) => claims.sub.as_str(),
+            Claims::Transaction(claims, _) => claims.sub.as_str(),
         }
     }
 
@@ -174,7 +196,7 @@ impl Presented {
     pub fn client_id(&self) -> &str {
         match &self.0 {
             Claims::Access(claims) => claims.client_id.as_str(),
-            Claims::Transaction(claims) => claims.req_wl.as_str(),
+            Claims::Transaction(claims, _) => claims.req_wl.as_str(),
         }
     }
 
@@ -182,13 +204,13 @@ impl Presented {
     pub fn act(&self) -> Option<&Act> {
         match &self.0 {
             Claims::Access(claims) => claims.act.as_ref(),
-            Claims::Transaction(claims) => claims.act.as_ref(),
+            Claims::Transaction(claims, _) => claims.act.as_ref(),
         }
     }
 
     /// Who asked for this transaction token, where its actors do not say so already.
     pub fn requested_by(&self) -> Option<&str> {
-        let Claims::Transaction(claims) = &self.0 else { return None };
+        let Claims::Transaction(claims, _) = &self.0 else { return None };
         let last = claims.act.as_ref().map_or(&claims.sub, |act| &act.current().sub);
         Some(claims.req_wl.as_str()).filter(|asked| *asked != last.as_str())
     }
@@ -215,7 +237,7 @@ impl Presented {
     pub fn details(&self) -> Option<&Map<String, Value>> {
         match &self.0 {
             Claims::Access(_) => None,
-            Claims::Transaction(claims) => claims.tctx.as_ref(),
+            Claims::Transaction(claims, _) => claims.tctx.as_ref(),
         }
     }
 
@@ -223,7 +245,7 @@ impl Presented {
     pub fn circumstances(&self) -> Option<&Map<String, Value>> {
         match &self.0 {
             Claims::Access(_) => None,
-            Claims::Transaction(claims) => claims.rctx.as_ref(),
+            Claims::Transaction(claims, _) => claims.rctx.as_ref(),
         }
     }
 
@@ -231,7 +253,7 @@ impl Presented {
     pub fn scope(&self) -> &ScopeSet {
         match &self.0 {
             Claims::Access(claims) => &claims.scope,
-            Claims::Transaction(claims) => &claims.scope,
+            Claims::Transaction(claims, _) => &claims.scope,
         }
     }
 
@@ -239,7 +261,7 @@ impl Presented {
     pub fn jti(&self) -> &str {
         match &self.0 {
             Claims::Access(claims) => claims.jti.as_str(),
-            Claims::Transaction(claims) => claims.jti.as_str(),
+            Claims::Transaction(claims, _) => claims.jti.as_str(),
         }
     }
 
@@ -247,7 +269,7 @@ impl Presented {
     pub fn root(&self) -> &str {
         match &self.0 {
             Claims::Access(claims) => claims.aims_root.as_str(),
-            Claims::Transaction(claims) => claims.aims_root.as_str(),
+            Claims::Transaction(claims, _) => claims.aims_root.as_str(),
         }
     }
 
@@ -255,7 +277,7 @@ impl Presented {
     pub fn parent(&self) -> Option<&str> {
         match &self.0 {
             Claims::Access(claims) => claims.aims_parent.as_ref().map(|one| one.as_str()),
-            Claims::Transaction(claims) => claims.aims_parent.as_ref().map(|one| one.as_str()),
+            Claims::Transaction(claims, _) => claims.aims_parent.as_ref().map(|one| one.as_str()),
         }
     }
 
@@ -263,7 +285,7 @@ impl Presented {
     pub fn above(&self) -> Vec<String> {
         let above = match &self.0 {
             Claims::Access(claims) => &claims.aims_above,
-            Claims::Transaction(claims) => &claims.aims_above,
+            Claims::Transaction(claims, _) => &claims.aims_above,
         };
         above.iter().map(|id| id.as_str().to_owned()).collect()
     }
@@ -281,7 +303,7 @@ impl Presented {
     pub fn access_claims(&self) -> Option<&AccessTokenClaims> {
         match &self.0 {
             Claims::Access(claims) => Some(claims),
-            Claims::Transaction(_) => None,
+            Claims::Transaction(..) => None,
         }
     }
 
@@ -309,7 +331,7 @@ impl Presented {
     pub fn txn(&self) -> Option<&str> {
         match &self.0 {
             Claims::Access(claims) => claims.txn.as_ref().map(|one| one.as_str()),
-            Claims::Transaction(claims) => Some(claims.txn.as_str()),
+            Claims::Transaction(claims, _) => Some(claims.txn.as_str()),
         }
     }
 
@@ -317,7 +339,7 @@ impl Presented {
     pub fn epoch(&self) -> Epoch {
         Epoch(match &self.0 {
             Claims::Access(claims) => claims.aims_epoch,
-            Claims::Transaction(claims) => claims.aims_epoch,
+            Claims::Transaction(claims, _) => claims.aims_epoch,
         })
     }
 
@@ -325,7 +347,7 @@ impl Presented {
     pub fn expires(&self) -> UnixTime {
         match &self.0 {
             Claims::Access(claims) => claims.exp.time(),
-            Claims::Transaction(claims) => claims.exp.time(),
+            Claims::Transaction(claims, _) => claims.exp.time(),
         }
     }
 
@@ -336,7 +358,7 @@ impl Presented {
                 Some(Confirmation::Certificate(thumbprint)) => Some(*thumbprint.as_bytes()),
                 _ => None,
             },
-            Claims::Transaction(_) => None,
+            Claims::Transaction(..) => None,
         }
     }
 
@@ -382,6 +404,9 @@ pub enum Refusal {
     /// What it stands for is not for this target.
     #[error("`{0}` is not among what was granted")]
     NotGrantedAt(String),
+    /// A gateway alone says it, of something that the server knows nothing of.
+    #[error("a gateway signed it, and this server knows of nothing that it could come from: {0}")]
+    Unvouched(String),
     /// It is for somebody else.
     #[error("token for `{found}`, not for `{expected}`")]
     OtherAudience {

@@ -219,37 +219,43 @@ impl KeyRing {
 
     /// What to do next, by `schedule`.
     pub fn next(&self, schedule: &Schedule, now: UnixTime) -> Step {
-        let last = self
-            .keys
-            .iter()
-            .filter(|key| key.is_ours())
-            .map(|key| key.signs_until)
-            .max()
-            .unwrap_or_default();
-        if last <= now {
-            return Step::Make { signs_from: now };
+        let Some(last) = self.last(now) else { return Step::Make { signs_from: now } };
+        let make_at = last.signs_until.minus(Self::ahead(last, schedule));
+        if make_at <= now {
+            Step::Make { signs_from: last.signs_until }
+        } else {
+            Step::Wait(make_at)
         }
-        let make_at = self.make_at(schedule);
-        if make_at <= now { Step::Make { signs_from: last } } else { Step::Wait(make_at) }
     }
 
     /// When the next key is to be made, by `schedule`: before the last one signs no longer.
-    pub fn make_at(&self, schedule: &Schedule) -> UnixTime {
-        let ours = self.keys.iter().filter(|key| key.is_ours());
-        let last = ours.map(|key| key.signs_until).max().unwrap_or_default();
-        last.minus(self.ahead(schedule))
+    pub fn make_at(&self, schedule: &Schedule, now: UnixTime) -> UnixTime {
+        let last = self.last(now);
+        last.map_or(now, |last| last.signs_until.minus(Self::ahead(last, schedule)))
+    }
+
+    /// The last of those that sign one after the other from `now` on; none where none signs now. A
+    /// key that was made under a clock that was ahead may stand alone in the future: nothing is
+    /// signed with it before, and what ends before it begins needs a key of its own.
+    fn last(&self, now: UnixTime) -> Option<&AuthorityKey> {
+        let latest = |until: UnixTime, from: UnixTime| {
+            let keys = self.keys.iter().filter(|key| key.is_ours() && until < key.signs_until);
+            keys.filter(|key| key.signs_from <= from).max_by_key(|key| key.signs_until)
+        };
+        let mut last = latest(now, now)?;
+        while let Some(next) = latest(last.signs_until, last.signs_until) {
+            last = next;
+        }
+        Some(last)
     }
 
     /// How long before the last key ends the next one is made. For an intermediate that is half of
     /// its own time, so that the authority above may be away for as long; nobody has to know it
     /// ahead, as it stands in each chain.
-    fn ahead(&self, schedule: &Schedule) -> Span {
-        let ours = self.keys.iter().filter(|key| key.is_ours());
-        match ours.max_by_key(|key| key.signs_until) {
-            Some(key) if key.above.is_some() => {
-                Span::from_millis(key.signs_until.since(key.signs_from).millis() / 2)
-            }
-            _ => schedule.ahead,
+    fn ahead(last: &AuthorityKey, schedule: &Schedule) -> Span {
+        match last.above {
+            Some(_) => Span::from_millis(last.signs_until.since(last.signs_from).millis() / 2),
+            None => schedule.ahead,
         }
     }
 
@@ -498,6 +504,24 @@ mod tests {
         assert!(ring.signer(at(500)).is_none());
         assert_eq!(ring.next(&SCHEDULE, at(500)), Step::Make { signs_from: at(500) });
         assert_eq!(ring.with(key("b", 500, 500), at(500)).keys.len(), 1);
+    }
+
+    /// Keys of a clock that was ahead sign when their time has come, and a key made now until then.
+    #[test]
+    fn s8_a_key_that_may_sign_only_later_leaves_no_gap_before_it() {
+        let ring = KeyRing::empty(Purpose::Wit).with(key("ahead", 500, 500), at(500));
+        assert_eq!(ring.next(&SCHEDULE, at(0)), Step::Make { signs_from: at(0) });
+        let ring = ring.with(key("a", 0, 0), at(0));
+        assert_eq!(ring.next(&SCHEDULE, at(50)), Step::Wait(at(90)));
+        assert_eq!(ring.make_at(&SCHEDULE, at(50)), at(90));
+        let step = ring.next(&SCHEDULE, at(90));
+        assert_eq!(step, Step::Make { signs_from: at(100) }, "published before its first use");
+        // Where the two meet it goes on behind the later one.
+        let ring = ring.with(key("b", 390, 400), at(390));
+        assert_eq!(ring.next(&SCHEDULE, at(490)), Step::Wait(at(590)));
+        let signer = |now| ring.signer(at(now)).map(|key| key.kid.as_str().to_owned());
+        assert_eq!(signer(499).as_deref(), Some("b"));
+        assert_eq!(signer(500).as_deref(), Some("ahead"));
     }
 
     /// A gateway that asks again and again replaces its own keys, not those of others.

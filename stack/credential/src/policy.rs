@@ -24,6 +24,9 @@ pub struct Lifetimes {
     pub txn_token: Span,
     /// How long an X.509 authority signs.
     pub x509_authority: Span,
+    /// How long the authority of the HTTPS listeners signs, which people put into their browsers
+    /// and programs into a file.
+    pub web_authority: Span,
     /// How long a token signing key signs.
     pub signing_key: Span,
     /// How long a key is published before it is used.
@@ -40,6 +43,7 @@ impl Default for Lifetimes {
             access_token: Span::from_seconds(300),
             txn_token: Span::from_seconds(60),
             x509_authority: Span::from_seconds(7 * 86_400),
+            web_authority: Span::from_seconds(5 * 365 * 86_400),
             signing_key: Span::from_seconds(86_400),
             publish_ahead: Span::from_seconds(3_600),
         }
@@ -54,6 +58,15 @@ pub const CREDENTIAL_SECONDS_MAX: u64 = 86_400;
 pub const ACCESS_TOKEN_SECONDS_MAX: u64 = 3_600;
 /// The longest life that policy may give to a transaction token, in seconds (docs/design.md §5).
 pub const TXN_TOKEN_SECONDS_MAX: u64 = 60;
+
+/// The shortest and the longest life that policy may give to the authority of the HTTPS listeners,
+/// in seconds.
+pub const WEB_AUTHORITY_SECONDS: (u64, u64) = (30 * 86_400, 10 * 365 * 86_400);
+/// How long a certificate of an HTTPS listener lives; it is renewed at half of that.
+pub const LISTENER_LIFE: Span = Span::from_seconds(7 * 86_400);
+/// The longest time that the next authority of the HTTPS listeners stands in `ca.pem` before it
+/// signs; a quarter of its life where that is shorter.
+const WEB_AHEAD: Span = Span::from_seconds(90 * 86_400);
 
 /// How long an attestation result may count at most.
 pub const RESULT_LIFE_MAX: Span = Span::from_seconds(86_400);
@@ -77,6 +90,11 @@ impl Lifetimes {
                 (name, format!("`{name}` is {seconds} seconds; allowed are 1 to {max}"))
             })
             .collect();
+        let ((min, max), life) = (WEB_AUTHORITY_SECONDS, self.web_authority.seconds());
+        if !(min..=max).contains(&life) {
+            let message = format!("`web_authority` is {life} seconds; allowed are {min} to {max}");
+            faults.push(("web_authority", message));
+        }
         if self.publish_ahead >= self.signing_key || self.publish_ahead >= self.x509_authority {
             let message = "`publish_ahead` must be shorter than the life of every key".to_owned();
             faults.push(("publish_ahead", message));
@@ -86,9 +104,13 @@ impl Lifetimes {
 
     /// The schedule of the keys of `purpose`.
     pub fn schedule(&self, purpose: Purpose) -> Schedule {
+        if purpose == Purpose::WebAuthority {
+            let signs = self.web_authority;
+            let ahead = WEB_AHEAD.min(Span::from_millis(signs.millis() / 4));
+            return Schedule { ahead, signs, signed_life: LISTENER_LIFE };
+        }
         let (signs, signed_life) = match purpose {
             Purpose::X509Authority => (self.x509_authority, self.x509_svid.max(self.component)),
-            Purpose::WebAuthority => (self.x509_authority, self.x509_authority),
             Purpose::JwtSvid => (self.signing_key, self.jwt_svid),
             Purpose::Wit => (self.signing_key, self.wit),
             Purpose::TxnToken => (self.signing_key, self.txn_token),
@@ -166,7 +188,10 @@ mod tests {
         let long = Lifetimes { jwt_svid: Span::from_seconds(7_200), ..Lifetimes::default() };
         let zero = Lifetimes { wit: Span::ZERO, ..Lifetimes::default() };
         let late = Lifetimes { publish_ahead: Span::from_seconds(90_000), ..Lifetimes::default() };
-        for (lifetimes, name) in [(long, "jwt_svid"), (zero, "wit"), (late, "publish_ahead")] {
+        let brief = Lifetimes { web_authority: Span::from_seconds(7_200), ..Lifetimes::default() };
+        for (lifetimes, name) in
+            [(long, "jwt_svid"), (zero, "wit"), (late, "publish_ahead"), (brief, "web_authority")]
+        {
             let faults = lifetimes.faults();
             assert_eq!(faults.iter().map(|fault| fault.0).collect::<Vec<_>>(), [name]);
         }

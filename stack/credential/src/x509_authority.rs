@@ -9,6 +9,7 @@ use x509::{
 };
 
 use crate::checked::Checked;
+use crate::policy::LISTENER_LIFE;
 
 /// The longest common name, in characters (RFC 5280 appendix A.1).
 pub(crate) const COMMON_NAME_CHARS_MAX: usize = 64;
@@ -94,7 +95,7 @@ pub fn listener(
         issuer: authority.subject().clone(),
         subject: Name::empty(),
         not_before: now.minus(Span::from_seconds(60)),
-        not_after: authority.not_after(),
+        not_after: authority.not_after().min(now.plus(LISTENER_LIFE)),
         spki_der: spki_der.to_vec(),
         kind: Kind::Leaf,
         uri_names: Vec::new(),

@@ -19,6 +19,7 @@ mod rule;
 mod sanction;
 mod shape;
 mod slices;
+mod unmatched;
 mod wire;
 
 pub use access::{Access, RuleInfo};
@@ -31,6 +32,7 @@ pub use question::{
 pub use rule::{Effect, Obligation, PolicyVersion, VersionFault};
 pub use sanction::Permitted;
 pub use shape::FactKind;
+pub use unmatched::{Named, Unmatched};
 pub use wire::{ACTS, ARGUMENTS, Asked, Misfit, RELEVANT, What};
 
 /// The schema that rules are checked against, in Cedar's own notation.

@@ -6,7 +6,7 @@ use authorization::asked::Place;
 use authorization::profile::{Demand, demands};
 use authorization::{Audience, ResourcePolicy};
 use credential::federation::Terms;
-use oauth::ScopeSet;
+use oauth::{Scope, ScopeSet};
 use pdp::{Access, Pdp, PolicyVersion};
 use registry::Registration;
 use serde::de::DeserializeOwned;
@@ -159,6 +159,22 @@ impl PolicySet {
         self.resource(id, gateway).map(|resource| Audience::of_resource(resource, gateway))
     }
 
+    /// Whether whoever measures these agents gives a process all records that match it: SPIRE's
+    /// agents do, and their classes say so. Then two rules may contain each other.
+    pub fn gives_all(&self, one: &Registration, other: &Registration) -> bool {
+        let of_spire = |entry: &Registration| {
+            self.attestation.class.get(&entry.rule.class).is_some_and(|class| class.spire_agents)
+        };
+        of_spire(one) && of_spire(other)
+    }
+
+    /// Those of `asked` that no resource declares and that say nothing of users: whoever asks for
+    /// one gets none.
+    pub fn undeclared<'a>(&self, asked: &'a ScopeSet) -> Vec<&'a Scope> {
+        let (known, of_users) = (self.scopes(), Audience::userinfo("").scopes);
+        asked.iter().filter(|one| !known.contains(one) && !of_users.contains(one)).collect()
+    }
+
     /// Every scope that some resource declares.
     pub fn scopes(&self) -> ScopeSet {
         self.resources.iter().flat_map(|resource| resource.scopes.keys().cloned()).collect()
@@ -200,7 +216,7 @@ fn one<T: DeserializeOwned>(files: &Files, name: &str, faults: &mut Vec<Fault>) 
 }
 
 /// The files of a folder.
-fn many<T: DeserializeOwned>(
+pub(crate) fn many<T: DeserializeOwned>(
     files: &Files,
     folder: &str,
     faults: &mut Vec<Fault>,
@@ -260,7 +276,7 @@ fn values<K: AsRef<str>>(
 }
 
 /// The line, from 1, that sets `key` or opens the table of that name.
-fn line_of(text: &str, key: &str) -> Option<usize> {
+pub(crate) fn line_of(text: &str, key: &str) -> Option<usize> {
     let bare = |text: &str| text.trim().trim_matches(['"', '\'']).to_owned();
     let mut table = String::new();
     for (at, line) in text.lines().enumerate() {

@@ -10,9 +10,11 @@ mod diff;
 mod domain;
 mod fault;
 mod files;
+mod review;
 
 pub use compile::PolicySet;
 pub use diff::{Difference, difference};
 pub use domain::{Bounds, Domain, JwtSvid};
 pub use fault::Fault;
 pub use files::{Files, FilesError};
+pub use review::{Reached, Review, review};

@@ -8,6 +8,7 @@
 
 pub mod cgroup;
 pub mod docker;
+pub mod form;
 pub mod kubernetes;
 pub mod script;
 pub mod selector;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use attestation::Rule;
+use attestation::form::NeverTold;
+use attestation::policy::RiskClass;
 use attestation::rule::RuleError;
+use attestation::{Rule, evidence, mechanism};
 use authorization::client::Facet;
 use credential::Purpose;
 use identifier::{AgentName, Assignment, Kind};
@@ -83,6 +85,24 @@ impl Registration {
         locator.into_iter().chain(names)
     }
 
+    /// What keeps this from becoming a record: what no record may be, and selectors that no
+    /// attestor tells. Records of before that have some stay, and match nothing.
+    pub fn check_new(&self, class: Option<&RiskClass>) -> Result<(), RegistrationRefusal> {
+        self.check()?;
+        let hosts = mechanism::ALL.iter().map(|one| one.name());
+        let documents = evidence::KINDS.iter().map(|one| one.name());
+        let others: Vec<_> = hosts.chain(documents).collect();
+        for selector in self.rule.selectors.iter() {
+            match selector.may_be_told(&others) {
+                // A SPIRE agent may have attestors that we do not know.
+                Err(NeverTold::Kind { .. } | NeverTold::Name { .. })
+                    if class.is_some_and(|class| class.spire_agents) => {}
+                told => told?,
+            }
+        }
+        Ok(())
+    }
+
     /// What keeps this from being a record.
     pub fn check(&self) -> Result<(), RegistrationRefusal> {
         self.rule.faults()?;
@@ -120,6 +140,9 @@ pub enum RegistrationRefusal {
     /// The rule cannot stand.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// The rule would match nothing.
+    #[error(transparent)]
+    Selector(#[from] NeverTold),
     /// A text is empty, too long or has control characters.
     #[error("`{name}` must be 1 to {TEXT_BYTES_MAX} bytes without control characters")]
     Text {

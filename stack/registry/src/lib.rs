@@ -9,6 +9,7 @@ pub mod admission;
 mod agent;
 pub mod client;
 mod node;
+mod overlap;
 pub mod user;
 pub mod user_code;
 
@@ -16,4 +17,5 @@ pub use admission::RegistrationPolicy;
 pub use agent::{AgentRecord, HANDLE_BYTES_MAX, Registration, RegistrationRefusal};
 pub use client::{ClientLogout, ClientRecord, ClientRefusal, ClientState, Metadata, Signed};
 pub use node::NodeRecord;
+pub use overlap::Overlap;
 pub use user::{UserName, UserRecord};

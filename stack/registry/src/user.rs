@@ -22,6 +22,8 @@ pub const NAME_MAX: usize = 64;
 pub const PASSKEYS_MAX: usize = 16;
 /// Accounts at other identity providers that one person signs in by.
 pub const ACCOUNTS_MAX: usize = 8;
+/// Accounts that are known as taken away.
+pub const LEFT_MAX: usize = 64;
 /// Roles of one person.
 pub const ROLES_MAX: usize = 64;
 /// The role of those who run the system.
@@ -102,6 +104,10 @@ pub struct UserRecord {
     /// Where they are written to, if that is known; told only to clients with the scope `email`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// The issuer whose word alone the address is, where nothing here rests on it: it leads to
+    /// nobody, and clients are told that it is not verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_said_by: Option<String>,
     /// What policy may ask of them; [`OPERATOR`] opens the operators' pages.
     #[serde(default)]
     pub roles: BTreeSet<String>,
@@ -115,6 +121,9 @@ pub struct UserRecord {
     /// Their accounts at other identity providers.
     #[serde(default)]
     pub accounts: Vec<Account>,
+    /// Accounts that they took away, by hash, the latest last: an address leads none of them back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
     /// The hash of the code that they gave to clients which may ask for them (CIBA §7.1,
     /// `user_code`), as `pbkdf2-sha256$<rounds>$<salt>$<hash>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,6 +150,11 @@ impl UserRecord {
         let hash = TokenHash::of(&format!("aims passkey user handle\0{}", self.id()));
         #[expect(clippy::expect_used, reason = "a hash has 32 bytes, and a handle 1 to 64")]
         UserHandle::of(hash.as_bytes()).expect("32 bytes are a user handle")
+    }
+
+    /// The address that leads to them, here and for clients that name them by it.
+    pub fn known_email(&self) -> Option<&str> {
+        self.email.as_deref().filter(|_| self.email_said_by.is_none())
     }
 
     /// The passkey of that credential id, base64url.

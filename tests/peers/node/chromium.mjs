@@ -25,6 +25,23 @@ export async function open(issuer) {
   return new Tab(browser, page, issuer).prepared();
 }
 
+// Short words of tables that stand in more than one line: their column is too narrow to be read.
+function brokenWords() {
+  const broken = [];
+  for (const cell of document.querySelectorAll("td, th")) {
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+      for (const { 0: word, index } of text.data.matchAll(/(?<!\S)[A-Za-z]{2,10}(?!\S)/g)) {
+        const range = document.createRange();
+        range.setStart(text, index);
+        range.setEnd(text, index + word.length);
+        if (range.getClientRects().length > 1) broken.push(word);
+      }
+    }
+  }
+  return broken;
+}
+
 // Nothing serious was found on any page that was looked at, and no page broke its own rules.
 export function clean() {
   assert.deepEqual(problems, [], "axe finds nothing serious, and nothing is cut off");
@@ -109,6 +126,7 @@ class Tab {
             problems.push(`${name}, ${width}, ${colorScheme}: ${impact} ${id} at ${target}: ${failureSummary}`);
           }
         }
+        for (const word of found.broken) problems.push(`${name}, ${width}: a cell breaks the word ${word}`);
         const over = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
         if (over > 0) problems.push(`${name}, ${width}: ${over} px beside the page`);
         if (shots) {
@@ -120,12 +138,13 @@ class Tab {
     await page.setViewportSize(WIDE);
   }
 
-  // What axe finds. The list of approvals looks again by itself, and takes axe along when it does.
+  // What axe finds, and which words are broken. The list of approvals looks again by itself, and takes axe along when it does.
   async #examined(rules) {
     for (let turn = 0; ; turn++) {
       try {
         if (!(await this.page.evaluate("'axe' in globalThis"))) await this.page.evaluate(axe.source);
-        return await this.page.evaluate((rules) => globalThis.axe.run(rules), rules);
+        const found = await this.page.evaluate((rules) => globalThis.axe.run(rules), rules);
+        return { ...found, broken: await this.page.evaluate(brokenWords) };
       } catch (fault) {
         if (turn === 3 || !/context was destroyed|axe is not defined/.test(fault.message)) throw fault;
         await this.page.waitForLoadState();

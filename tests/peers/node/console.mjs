@@ -243,11 +243,47 @@ async function operates(token) {
   await tab.look("trace-missing");
   await tab.open("/console/operate/none");
   await tab.look("operate-unknown");
+  await tab.open("/console/none");
+  await tab.look("unknown");
+  await tab.open("/");
+  assert.equal(new URL(tab.page.url()).pathname, "/console");
+  await finds();
+}
+
+// Follows the first of these links.
+async function follow(links) {
+  await tab.press(await tab.page.locator(links).first().getAttribute("id"));
+}
+
+// By a part of a name to a record, and there an order with its reason.
+async function finds() {
+  await tab.open("/console/operate/grants");
+  await tab.page.fill("#find", "clerk");
+  await tab.press("go");
+  assert.match(await tab.text("rows"), /clerk/);
+  await tab.look("operate-found");
+  await tab.open("/console/operate/users");
+  await tab.page.fill("#find", "user:grace");
+  await tab.press("go");
+  await tab.press("open-user:grace");
+  await tab.look("operate-person");
+  await tab.page.fill("#reason", "on leave");
+  await tab.press("disable");
+  assert.match(await tab.text("record"), /disabled since .*: on leave/);
+  await tab.look("operate-person-disabled");
+  for (const list of ["agents", "clients"]) {
+    await tab.open(`/console/operate/${list}`);
+    await follow("#rows a[id^=open-]");
+    await tab.look(`operate-${list}-one`);
+  }
 }
 
 async function ends(agent, reads) {
   await tab.open("/console");
   await tab.look("acting");
+  await follow("a[id^=end-all-]");
+  await tab.look("end-all");
+  await tab.press("keep");
   const grants = tab.page.locator("section.sheet[id^=grant-]");
   const before = await grants.count();
   assert.ok(before >= 3);

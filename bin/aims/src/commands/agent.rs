@@ -2,12 +2,12 @@
 
 mod evidence;
 mod explain;
-mod registration;
 mod show;
 
 use clap::{Args, Subcommand};
 use identifier::AgentName;
 use provisioning::Act;
+use reach::registration;
 
 use crate::commands::Context;
 use crate::exit::Failure;
@@ -92,7 +92,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
 async fn register(context: &Context, args: registration::Arguments) -> Result<(), Failure> {
     let entry = args.read()?;
     let told = context.server().register_agent(&entry).await?;
-    context.told(&told, || show::one(&told.value))
+    context.told(&told, || show::one(&told.value))?;
+    let scopes = entry.client.scope_max.unwrap_or_default();
+    if let Some(warning) = registration::undeclared(&context.server(), &scopes).await {
+        context.output.note(&warning);
+    }
+    Ok(())
 }
 
 async fn act(context: &Context, moved: &Moved, act: Act) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ use monitoring::trace::{self, Style, Trace};
 use monitoring::{Record, RecordId};
 use time::Span;
 
+use crate::asked;
 use crate::commands::Context;
 use crate::exit::Failure;
 use crate::files::{self, PUBLIC};
@@ -22,7 +23,7 @@ const LAST: u64 = 20;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show the last records, and follow what comes
+    /// Show the last records; with `-f` follow what comes
     #[command(after_help = "Examples:\n  aims audit tail -f\n  \
         aims audit tail --last 100 --log gateway\n  \
         aims audit tail --where agent=spiffe://demo.example/agent/researcher")]
@@ -36,10 +37,11 @@ pub(crate) enum Command {
     },
     /// Show everything that belongs to a task, as a tree
     #[command(after_help = "Example:\n  aims audit trace root-4f…\n\n\
-        ID is the id of the task (`aims_root` of its tokens), of a transaction (`txn`) or of any\n\
-        token (`jti`). What operators did meanwhile to its subjects stands in it, too.")]
+        ID is the id of the task (`aims_root` of its tokens), of a transaction (`txn`), of any\n\
+        token (`jti`), or the audit id of a record of it. What operators did meanwhile to its\n\
+        subjects stands in it, too.")]
     Trace {
-        /// Id of the task, of a transaction, or of a token
+        /// Id of the task, of a transaction, of a token, or of a record
         id: String,
         /// Show identifiers in full
         #[arg(long)]
@@ -142,7 +144,7 @@ async fn show(context: &Context, id: RecordId) -> Result<(), Failure> {
 }
 
 async fn trace(context: &Context, id: &str, whole: bool) -> Result<(), Failure> {
-    let told = context.server().trace(id).await?;
+    let told = asked::story(&context.server(), id).await?;
     let read = told.records.iter().map(|line| Record::decode(line.record.get().as_bytes()));
     let records = read.collect::<Result<Vec<_>, _>>().map_err(|error| {
         Failure::unavailable(format!("a record of this task: {error}"))
@@ -166,5 +168,6 @@ fn condition(text: &str) -> Result<(Term, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as `agent=spiffe://…`")?;
     let term =
         Term::parse(name).ok_or_else(|| format!("no term `{name}`; there are {}", known()))?;
+    asked::fits(term, value)?;
     Ok((term, value.to_owned()))
 }

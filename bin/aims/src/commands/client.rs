@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use api::admin::messages::{ClientInformation, NewClientToken};
 use authorization::Profile;
 use clap::Subcommand;
+use oauth::ScopeSet;
 use oauth::registration::ClientAuthMethod;
+use reach::registration;
 use registry::ClientState;
 use serde_json::Value;
-use time::UnixTime;
+use time::{Span, UnixTime};
 
 use crate::commands::Context;
 use crate::exit::Failure;
@@ -39,14 +41,14 @@ pub(crate) enum Command {
         accept_assertions_that_can_be_replayed: bool,
     },
     /// Make a token with which clients register themselves (RFC 7591)
-    #[command(after_help = "Example:\n  aims client token --uses 5 --expires 86400")]
+    #[command(after_help = "Example:\n  aims client token --uses 5 --expires 1d")]
     Token {
         /// How many clients may register with it
         #[arg(long, default_value_t = 1)]
         uses: u32,
-        /// Seconds that it lives, at most 30 days
-        #[arg(long, value_name = "SECONDS")]
-        expires: Option<u64>,
+        /// How long it lives, at most 30 days; a number alone is seconds [default: 1d]
+        #[arg(long, value_name = "TIME", value_parser = crate::span::seconds_or_up_to_days(30))]
+        expires: Option<Span>,
     },
     /// List clients
     #[command(after_help = "Example:\n  aims client list")]
@@ -84,6 +86,11 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             // RFC 7591 in, RFC 7591 out: whoever reads it, a person or a program.
             context.output.text(&format!("{}\n", crate::output::json(&told.value)))?;
             context.recorded(told.audit_id.as_deref());
+            let scopes = metadata.get("scope").and_then(Value::as_str).map(ScopeSet::parse);
+            let scopes = scopes.and_then(Result::ok).unwrap_or_default();
+            if let Some(warning) = registration::undeclared(&context.server(), &scopes).await {
+                context.output.note(&warning);
+            }
             Ok(())
         }
         Command::List => list(context).await,
@@ -92,7 +99,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
             context.output.show(&client, || one(&client))
         }
         Command::Token { uses, expires } => {
-            let order = NewClientToken { uses: Some(uses), life_seconds: expires };
+            let life_seconds = expires.map(Span::seconds);
+            let order = NewClientToken { uses: Some(uses), life_seconds };
             let told = context.server().client_token(&order).await?;
             context.told(&told, || format!("{}\n", told.value.token))
         }

@@ -1,6 +1,7 @@
 //! `aims doctor`: looks at everything that can be looked at, and says of each thing that is not as
 //! it should be what to do.
 
+mod agents;
 mod clients;
 mod files;
 mod joining;

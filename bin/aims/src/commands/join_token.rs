@@ -1,13 +1,17 @@
 //! `aims join-token`: a host or gateway joins by it, once.
 
+use std::path::PathBuf;
+
 use api::admin::messages::NewJoinToken;
 use attestation::mechanism::Role;
 use clap::{Subcommand, ValueEnum};
 use identifier::AgentName;
 use time::Span;
+use zeroize::Zeroizing;
 
 use crate::commands::Context;
 use crate::exit::Failure;
+use crate::files;
 use crate::output::when;
 use crate::span;
 
@@ -15,9 +19,10 @@ use crate::span;
 pub(crate) enum Command {
     /// Make a token that one host, gateway or SPIRE agent can join by, once
     #[command(
-        after_help = "Example:\n  aims join-token create --name host-1 --ttl 10m > token\n\n\
-        The token is shown this once. On the host, name its file as `join_token` in the settings\n\
-        of `aims node` or `aims gateway`; a SPIRE agent takes it as `-joinToken`."
+        after_help = "Example:\n  aims join-token create --name host-1 --ttl 10m --write token\n\n\
+        The token is told this once. Carry the file to the host, with mode 0600, and name it as\n\
+        `join_token` in the settings of `aims node` or `aims gateway`; a SPIRE agent takes the\n\
+        token as `-joinToken`."
     )]
     Create {
         /// What joins by it: `node`, `gateway` or `spire-agent`
@@ -27,8 +32,11 @@ pub(crate) enum Command {
         #[arg(long, value_parser = AgentName::parse)]
         name: Option<AgentName>,
         /// How long it can be used: at most a day
-        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span::parse)]
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span::up_to_days(1))]
         ttl: Span,
+        /// Write it to this file, with mode 0600, and do not show it
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
     },
 }
 
@@ -55,12 +63,19 @@ impl From<JoinRole> for Role {
 
 /// Does it.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let Command::Create { role, name, ttl } = command;
+    let Command::Create { role, name, ttl, write } = command;
     let order = NewJoinToken { role: role.into(), name, life_seconds: Some(ttl.seconds()) };
     let told = context.server().create_join_token(&order).await?;
-    context.told(&told, || format!("{}\n", told.value.token))?;
+    match &write {
+        Some(path) => {
+            let line = Zeroizing::new(format!("{}\n", told.value.token));
+            files::write(path, line.as_bytes(), files::SECRET)?;
+        }
+        None => context.told(&told, || format!("{}\n", told.value.token))?,
+    }
     let (role, expires) = (told.value.role.name(), when(told.value.expires));
     let named = told.value.name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
-    context.output.note(&format!("for a {role}{named}, once, until {expires}"));
+    let place = write.map(|path| format!("`{}`: ", path.display())).unwrap_or_default();
+    context.output.note(&format!("{place}for a {role}{named}, once, until {expires}"));
     Ok(())
 }

@@ -22,8 +22,9 @@ const PAGE: usize = 500;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = "Examples:\n  aims node --config /etc/aims/node.toml\n  aims node list\n\n\
-        With `--config` it runs a node. The settings are those of the aims.toml that `aims up`\n\
-        leaves in its directory."
+        With `--config` it runs a node. Its settings: trust_domain, host and port_base as on the\n\
+        server, `server` (host:port of the node API), `name`, `bundle` (what GET /bundle gives),\n\
+        `join_token` or `attest`; beside them the server's ca.pem. docs/joining.md has it whole."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use api::admin::messages::{PolicyChange, PolicyFiles, PolicyOrder, PolicyPlan};
+use api::admin::messages::{FaultShown, PolicyChange, PolicyFiles, PolicyOrder, PolicyPlan};
 use clap::Subcommand;
-use policy::{Files, PolicySet};
+use policy::{Files, PolicySet, Reached, Review};
 use wimse::Origin;
 
 use crate::commands::Context;
-use crate::exit::Failure;
+use crate::exit::{Failure, fault_text};
 use crate::output::{Table, plain};
 use wiring::layout::{TRUST_DOMAIN, policy_files};
 use wiring::{starter, up};
@@ -17,7 +17,8 @@ use wiring::{starter, up};
 pub(crate) enum Command {
     /// Check a policy directory; no server is needed
     #[command(after_help = "Example:\n  aims policy check ./aims-data/policy\n\n\
-        Each fault is shown as FILE:LINE:COLUMN, with what to do. Exit code 1: there are faults.")]
+        Each fault is shown as FILE:LINE:COLUMN, with what to do. Exit code 1: there are faults.\n\
+        Warnings, of rules that name what cannot be, leave it at 0.")]
     Check {
         /// The policy directory
         #[arg(value_name = "FOLDER")]
@@ -69,6 +70,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Apply { folder, reason, expected } => {
             let order = PolicyOrder { files: read(&folder)?, reason, expected };
             let told = context.server().apply_policy(&order).await?;
+            warn(context, &told.value.warnings);
             context.told(&told, || applied(&told.value))
         }
         Command::History => history(context).await,
@@ -84,18 +86,28 @@ fn read(folder: &Path) -> Result<Files, Failure> {
 }
 
 fn check(context: &Context, folder: &Path) -> Result<(), Failure> {
-    let set = PolicySet::compile(read(folder)?).map_err(|faults| {
+    let failed = |faults: Vec<policy::Fault>| {
         let count = faults.len();
         let noun = if count == 1 { "fault" } else { "faults" };
         let message = format!("{count} {noun} in `{}`", folder.display());
         Failure::refused("policy::Faults", message).faults(&faults)
-    })?;
+    };
+    let set = PolicySet::compile(read(folder)?).map_err(failed)?;
+    let site = context.place.site();
+    let at = site.as_ref();
+    let at = at.map(|at| Reached { issuer: &at.issuer, gateway: &at.gateway });
+    let Review { faults, warnings } = policy::review(&set, at);
+    if !faults.is_empty() {
+        return Err(failed(faults));
+    }
+    let warnings: Vec<_> = warnings.iter().map(FaultShown::from).collect();
+    warn(context, &warnings);
     let (version, rules) = (set.version().as_str(), set.pdp().access().rules().len());
     let (resources, agents) = (set.resources().len(), set.agents().len());
     let domain = set.domain().trust_domain.to_string();
     let shown = serde_json::json!({
         "version": version, "trust_domain": domain, "rules": rules, "resources": resources,
-        "agents": agents,
+        "agents": agents, "warnings": warnings,
     });
     context.output.show(&shown, || {
         format!(
@@ -105,9 +117,24 @@ fn check(context: &Context, folder: &Path) -> Result<(), Failure> {
     })
 }
 
+/// Says what is likely a mistake, beside the result.
+fn warn(context: &Context, warnings: &[FaultShown]) {
+    for warning in warnings {
+        let told = fault_text(warning);
+        told.lines().enumerate().for_each(|(at, line)| {
+            context.output.note(&if at == 0 {
+                format!("warning: {line}")
+            } else {
+                line.to_owned()
+            });
+        });
+    }
+}
+
 async fn plan(context: &Context, folder: &Path) -> Result<(), Failure> {
     let order = PolicyFiles { files: read(folder)? };
     let plan = context.server().plan_policy(&order).await?;
+    warn(context, &plan.warnings);
     context.output.show(&plan, || {
         if plan.changes.is_empty() && plan.agents.is_empty() {
             return format!("nothing would change; {} is in force\n", plan.to);

@@ -59,11 +59,15 @@ pub(crate) enum Command {
     },
     /// The keys to trust others by, of every trust domain
     #[command(after_help = "Examples:\n  aims svid bundle\n  aims svid bundle --write ./trust\n  \
-        aims svid bundle --output json > bundles.json\n\n\
-        --write leaves a NAME.pem and a NAME.json (a SPIFFE bundle) for each trust domain.")]
+        aims svid bundle --published > bundle.json\n\n\
+        --write leaves a NAME.pem and a NAME.json (a SPIFFE bundle) for each trust domain.\n\
+        --published needs no identity: it is what the issuer of this installation shows anybody.")]
     Bundle {
         #[command(flatten)]
         socket: Socket,
+        /// The SPIFFE bundle of this trust domain alone, as the issuer publishes it
+        #[arg(long, conflicts_with_all = ["socket", "write"])]
+        published: bool,
         /// Write the files there
         #[arg(long, value_name = "FOLDER")]
         write: Option<PathBuf>,
@@ -106,7 +110,13 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
         }
         Command::Wit { source, write } => wit(context, &source, write.as_deref()).await,
         Command::Watch(arguments) => watch::run(context, arguments).await,
-        Command::Bundle { socket, write } => bundle::run(context, &socket, write.as_deref()).await,
+        Command::Bundle { published: true, .. } => {
+            let bundle = reach::published::bundle(&context.place).await?;
+            context.output.show(&bundle, || format!("{}\n", crate::output::json(&bundle)))
+        }
+        Command::Bundle { socket, write, .. } => {
+            bundle::run(context, &socket, write.as_deref()).await
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use time::Span;
 use crate::commands::Context;
 use crate::exit::Failure;
 use crate::output::{Table, pairs, when};
-use crate::span;
+use crate::{asked, span};
 
 /// Records of one page.
 const PAGE: usize = 500;
@@ -56,7 +56,7 @@ pub(crate) enum Command {
         /// The name
         name: String,
         /// How long it can be used: at most 7 days
-        #[arg(long, value_name = "TIME", default_value = "1d", value_parser = span::parse)]
+        #[arg(long, value_name = "TIME", default_value = "1d", value_parser = span::up_to_days(7))]
         expires: Span,
     },
     /// Print a code that lets a user in, typed beside their name
@@ -70,7 +70,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value_t = 1)]
         uses: u32,
         /// How long it can be used: at most a day
-        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span::parse)]
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span::up_to_days(1))]
         expires: Span,
     },
     /// Print a code that clients must say to get this user asked (CIBA `user_code`)
@@ -145,9 +145,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Change(args) => {
             let ChangeArgs { name, display_name, email, roles, not_roles, reason } = args;
             let (roles, not_roles) = (roles.into_iter().collect(), not_roles.into_iter().collect());
+            let strange = asked::unknown_roles(&roles);
             let order = UserChange { display_name, email, roles, not_roles, reason };
             let told = server.change_user(&name, &order).await?;
-            context.told(&told, || one(&told.value))
+            context.told(&told, || one(&told.value))?;
+            strange.iter().for_each(|text| context.output.note(text));
+            Ok(())
         }
         Command::Disable(moved) => act(context, &moved, UserAct::Disable).await,
         Command::Enable(moved) => act(context, &moved, UserAct::Enable).await,
@@ -169,11 +172,13 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
 async fn add(context: &Context, args: AddArgs) -> Result<(), Failure> {
     let AddArgs { name, display_name, email, roles } = args;
     let roles: BTreeSet<_> = roles.into_iter().collect();
+    let strange = asked::unknown_roles(&roles);
     let order = NewUser { name, display_name, email, roles };
     let told = context.server().add_user(&order).await?;
     context.told(&told, || format!("{}\n", told.value.link.text))?;
     let (name, until) = (&told.value.user.name, when(told.value.link.until));
     context.output.note(&format!("a link for `{name}`, once, until {until}"));
+    strange.iter().for_each(|text| context.output.note(text));
     Ok(())
 }
 

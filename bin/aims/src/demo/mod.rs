@@ -16,7 +16,7 @@ use crate::exit::Failure;
 /// Runs the demo, or one of its processes.
 pub(crate) async fn run(context: &Context, arguments: DemoArgs) -> Result<(), Failure> {
     match arguments.part.as_deref() {
-        None => story::tell(context).await,
+        None => story::tell(context, arguments.keep).await,
         Some("actor") => actor::run(&arguments.rest).await,
         Some("tools") => tools::run(&arguments.rest).await,
         Some(other) => Err(Failure::misused(format!("no part `{other}`"))),

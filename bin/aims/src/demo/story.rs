@@ -36,14 +36,26 @@ struct Story {
     root: String,
 }
 
-/// Tells the story.
-pub(super) async fn tell(context: &Context) -> Result<(), Failure> {
+/// Tells the story, in a folder that is gone afterwards, whatever the end.
+pub(super) async fn tell(context: &Context, keep: bool) -> Result<(), Failure> {
+    let folder = reach::stage::Folder::new(keep)?;
+    let stopped = wiring::up::signal();
+    let told = tokio::select! {
+        // Ctrl-C stops the demo's processes, too: that is no failure of theirs.
+        biased;
+        () = stopped => Err(Failure::unavailable("stopped before its end")),
+        told = play(context.output, folder.path()) => told,
+    };
+    if let Some(kept) = folder.end().await {
+        context.output.note(&format!("its folder: {}", kept.display()));
+    }
+    told
+}
+
+async fn play(output: Output, folder: &Path) -> Result<(), Failure> {
     let begun = Instant::now();
-    let folder = tempfile::Builder::new().prefix("aims-demo-").tempdir();
-    let folder = folder.map_err(Failure::unavailable)?;
-    let output = context.output;
     output.text("AIMS demo: an agent's task, from nothing to a verified log.\n")?;
-    let mut story = Story::begin(output, folder.path()).await?;
+    let mut story = Story::begin(output, folder).await?;
     story.join().await?;
     let mut cast = story.cast().await?;
     story.identities(&mut cast).await?;

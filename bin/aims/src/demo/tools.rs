@@ -106,7 +106,8 @@ async fn answer(
 impl Tools {
     /// A resource takes a transaction token of its own trust domain, and nothing else.
     async fn check(&self, token: &str) -> Result<Value, Failure> {
-        let keys = Https::trusting(&self.ca)?.get(&format!("{}/jwks", self.issuer)).await?;
+        let keys =
+            Https::trusting(&self.ca)?.get(&format!("{}/txn-token/jwks", self.issuer)).await?;
         let keys = String::from_utf8_lossy(&keys);
         let keys = KeySet::parse(&keys).map_err(Failure::unavailable)?;
         let refused = |error: &dyn std::fmt::Display| Failure::refused("txn", error.to_string());

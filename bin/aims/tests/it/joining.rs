@@ -216,6 +216,36 @@ async fn s7_a_fresh_host_joins_by_what_it_has() {
     assert_eq!(running.stop(), 0);
 }
 
+/// What a node lacks is told before its token is shown, and a token that served says what to do.
+/// req: ATT-02 (part)
+#[tokio::test]
+async fn s7_a_token_is_spent_by_a_host_that_is_in_order_alone() {
+    let site = Site::new();
+    let running = site.up();
+    let node = Node::new(&site, "host-1", "join_token = \"token\"").await;
+    let token = node.folder.join("token");
+    let path = token.display().to_string();
+    let made = site.aims(&["join-token", "create", "--name", "host-1", "--write", &path]);
+    assert_eq!((made.code, made.out.as_str()), (0, ""), "{}", made.err);
+    assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
+    let (ca, away) = (node.folder.join("ca.pem"), node.folder.join("away.pem"));
+    std::fs::rename(&ca, &away).unwrap();
+    let refused = node.is_refused();
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(refused.err.contains("ca.pem` cannot be read"), "{}", refused.err);
+    std::fs::rename(&away, &ca).unwrap();
+    // Nor where its socket cannot be had.
+    let socket = node.folder.join("run.sock");
+    std::fs::write(&socket, "something else").unwrap();
+    assert_eq!(node.is_refused().code, 3);
+    std::fs::remove_file(&socket).unwrap();
+    node.joins();
+    assert!(ids(&site).await.contains(&"join_token/host-1".to_owned()));
+    let again = node.is_refused();
+    assert!(again.err.contains("hint: a join token serves once"), "{}", again.err);
+    assert_eq!(running.stop(), 0);
+}
+
 /// Three clusters in policy at one address: `prod` as it is, `false` by an authority that it is not
 /// known by, and `inside` without leave to reach an address inside.
 async fn lay_clusters(site: &Site, cluster: &Platform) {

@@ -46,7 +46,7 @@ async fn s8_an_operator_sees_a_node_and_cuts_it_off() {
 
     // A gateway's leave ends with it.
     let held = async || {
-        let url = format!("{}/jwks", site.url(0));
+        let url = format!("{}/txn-token/jwks", site.url(0));
         let keys = site.https().send(Method::GET, &url, &[], "").await.unwrap().json();
         keys["keys"].as_array().unwrap().len()
     };

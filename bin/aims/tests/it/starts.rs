@@ -236,9 +236,14 @@ fn a_second_process_on_the_same_folder_is_refused_and_the_first_goes_on() {
     exit 3
     --- stdout
     --- stderr
-    unavailable: the log in `FOLDER/data/log/server` is not opened: another process writes it
-      hint: stop the other process first
+    unavailable: `FOLDER/data` is in use: another process runs its server
+      hint: nothing was changed; stop that process first, or give another folder
     ");
+    // Not even by what it was asked to change.
+    let settings = fs::read(site.data.join("aims.toml")).unwrap();
+    let moved = site.aims(&["up", "--port-base", "40000"]);
+    assert_eq!(moved.code, 3, "{}", moved.err);
+    assert!(fs::read(site.data.join("aims.toml")).unwrap() == settings, "it was written to");
     assert_eq!(site.aims(&["join-token", "create"]).code, 0);
     assert_eq!(running.stop(), 0);
 }

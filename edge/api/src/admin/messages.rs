@@ -204,6 +204,9 @@ pub struct PolicyPlan {
     /// What it does to the agents that policy keeps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<AgentStep>,
+    /// What is likely a mistake.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<FaultShown>,
 }
 
 /// What coming into force does to one agent.
@@ -259,7 +262,8 @@ impl From<flow::apply_policy::Plan> for PolicyPlan {
     fn from(plan: flow::apply_policy::Plan) -> Self {
         let changes = plan.changes.iter().map(PolicyChange::from).collect();
         let agents = plan.agents.iter().map(AgentStep::from).collect();
-        Self { from: plan.from, to: plan.to, changes, agents }
+        let warnings = plan.warnings.iter().map(FaultShown::from).collect();
+        Self { from: plan.from, to: plan.to, changes, agents, warnings }
     }
 }
 

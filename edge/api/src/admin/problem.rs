@@ -85,6 +85,13 @@ impl From<&agents::Refusal> for Undone {
         use agents::Refusal as R;
         let (status, hint) = match refusal {
             R::Registration(_) | R::KeyStore(_) => (StatusCode::UNPROCESSABLE_ENTITY, None),
+            R::Overlap(_) => (
+                StatusCode::CONFLICT,
+                Some(
+                    "tell them apart by a script (`--script FILE`), a user or a node; or suspend \
+                     or retire one first",
+                ),
+            ),
             R::Assign(_) => (
                 StatusCode::CONFLICT,
                 Some("choose another name; a name stays with its agent, even a retired one"),
@@ -230,7 +237,7 @@ impl From<&apply_policy::Refusal> for Undone {
                     .hint("run `aims policy plan` again, and apply what it shows")
             }
             R::Agent(_) => Self::new(StatusCode::CONFLICT, Ending::Refused, "policy::Agent", told)
-                .hint("take its file out of `agents/`, or give it another name"),
+                .hint("take its file out of `agents/`, or change its name or rule"),
             R::Federation(_) => {
                 Self::new(StatusCode::CONFLICT, Ending::Refused, "policy::Federation", told)
                     .hint("`aims federation list` shows the relations there are")
@@ -255,7 +262,10 @@ impl From<&authorities::Refusal> for Undone {
             authorities::Refusal::Ring(R::Tainted { .. } | R::Delegated { .. }) => {
                 "`aims authority revoke` ends it"
             }
-            authorities::Refusal::Web => "it follows its schedule",
+            authorities::Refusal::Web => {
+                "`aims authority rotate web-authority`, and hand out `ca.pem` again"
+            }
+            authorities::Refusal::NotRotated => "`aims authority list` shows those that are",
             authorities::Refusal::TooFar { .. } => {
                 "give a shorter time, or raise `publish_ahead` in policy"
             }

@@ -286,12 +286,13 @@ async fn send(stream: TlsStream<TcpStream>, request: Request<Vec<u8>>, http2: bo
 /// A certificate of our own for `localhost`, and the roots that vouch for it.
 pub(crate) async fn certificate(world: &TestWorld) -> (CertifiedKey, RootCertStore) {
     let names = ["localhost".to_owned()];
-    let (identity, known) = flow::boot::web_identity(world, &names, &[]).await.unwrap();
+    let flow::web::Shown { identity, standing } =
+        flow::web::identity(world, &names, &[]).await.unwrap();
     let chain = identity.chain.into_iter().map(|der| der.into_bytes().into()).collect();
     let key = PrivateKeyDer::Pkcs8(world.pkcs8(&identity.key).into());
     let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).unwrap();
     let mut roots = RootCertStore::empty();
-    for root in known {
+    for root in standing.authorities {
         roots.add(root.into_bytes().into()).unwrap();
     }
     (certified, roots)

@@ -36,7 +36,7 @@ pub(crate) fn registration(name: &str) -> Registration {
         "name": name,
         "kind": "agent",
         "owner": "payments",
-        "rule": { "selectors": ["unix:uid:1000"] },
+        "rule": { "selectors": ["unix:uid:1000", format!("unix:path:/opt/{name}")] },
     }))
     .unwrap()
 }

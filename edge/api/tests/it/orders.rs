@@ -306,7 +306,7 @@ async fn rfc7591_3_2_2_metadata_that_cannot_be_is_refused() {
       {
         "outcome": "misused",
         "error": "invalid_client_metadata",
-        "message": "`redirect_uris` is not of the form that it must have"
+        "message": "entry 1 of `redirect_uris`: redirect URI with the scheme `javascript`, which has no dot (RFC 8252 §7.1)"
       }
     ]
     "#);

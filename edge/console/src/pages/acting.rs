@@ -8,7 +8,7 @@ use access::ends::{self, Ending};
 use approval::call_detail;
 use askama::Template;
 use authentication::user_agent::browser_name;
-use authorization::asked::{OPENID, agent_title, lines};
+use authorization::asked::{OFFLINE, OPENID, agent_title, lines};
 use authorization::granted::{GrantRecord, Granted};
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -24,16 +24,20 @@ use time::UnixTime;
 use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
+use crate::pages::leave::EVERYWHERE;
 use crate::visit::Visit;
 use crate::words::moment;
 
-/// The start page.
+/// The page that people come to first.
 pub(crate) const START: &str = "/console";
+/// Where all that one client was given is ended.
+pub(crate) const END_ALL: &str = "/console/clients/end";
 /// What ended lately that is shown.
 const OVER_MAX: usize = 20;
 /// What the page says after something was done: the code in the address, and the words.
 const TOLD: &[(&str, &str)] = &[
     ("grant", "It is ended. Nothing acts for you by it any more."),
+    ("client", "All of it is ended. It does not act for you any more."),
     ("session", "The session is ended."),
 ];
 
@@ -42,9 +46,19 @@ const TOLD: &[(&str, &str)] = &[
 struct Page<'a> {
     frame: Frame,
     told: &'a str,
-    live: Vec<Live>,
+    live: Vec<Group>,
     over: Vec<Over>,
     sessions: Vec<Row>,
+    everywhere: String,
+}
+
+/// What one client may do, by all that it was given.
+struct Group {
+    client: String,
+    client_id: String,
+    /// The page that ends all of it.
+    end_all: String,
+    ones: Vec<Live>,
 }
 
 struct Live {
@@ -99,7 +113,7 @@ pub(crate) async fn show<W: World>(
     let shown = Page {
         frame: visit.frame("Acting for me", "acting"),
         told: told.map_or("", |(_, words)| words),
-        live: live.iter().map(|one| row(world, &facts, &visit, one)).collect(),
+        live: grouped(live.iter().map(|one| row(world, &facts, &visit, one))),
         over: over.iter().take(OVER_MAX).map(past).collect(),
         sessions: open
             .iter()
@@ -117,8 +131,32 @@ pub(crate) async fn show<W: World>(
                 }
             })
             .collect(),
+        everywhere: visit.browser.form_value(EVERYWHERE),
     };
     visit.answer(page::show(StatusCode::OK, &shown))
+}
+
+/// What each client was given, the client that was given something last first.
+fn grouped(all: impl Iterator<Item = Live>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for one in all {
+        match groups.iter_mut().find(|group| group.client_id == one.client_id) {
+            Some(group) => group.ones.push(one),
+            None => groups.push(Group {
+                client: one.client.clone(),
+                client_id: one.client_id.clone(),
+                end_all: all_of_place(&one.client_id),
+                ones: vec![one],
+            }),
+        }
+    }
+    groups
+}
+
+fn all_of_place(client: &str) -> String {
+    let query =
+        form_urlencoded::Serializer::new(String::new()).append_pair("client", client).finish();
+    format!("{END_ALL}?{query}")
 }
 
 /// How somebody signed in, as people say it.
@@ -220,14 +258,16 @@ pub(crate) fn rights<W: World>(
             }
         })
         .collect();
-    let asked: Vec<_> = OPENID
+    let asked = OPENID
         .iter()
         .filter(|(name, _)| openid.iter().any(|scope| scope.as_str() == *name))
-        .map(|(_, words)| *words)
-        .collect();
-    if !asked.is_empty() {
-        let (place, words) = ("About you".to_owned(), asked.join(", "));
-        rights.push(Right { place, words, audience: String::new() });
+        .partition::<Vec<_>, _>(|(name, _)| *name != OFFLINE);
+    for (place, asked) in [("About you", asked.0), ("Without you", asked.1)] {
+        let words: Vec<_> = asked.iter().map(|(_, words)| *words).collect();
+        if !words.is_empty() {
+            let (place, words) = (place.to_owned(), words.join(", "));
+            rights.push(Right { place, words, audience: String::new() });
+        }
     }
     rights
 }
@@ -254,18 +294,97 @@ pub(crate) async fn end_grant<W: World>(
     let (world, user) = (shared.world.as_ref(), &signed.session.user);
     let Ok(all) = acting::of_user(world, user).await else { return page::unavailable() };
     let now: UnixTime = world.clock().now();
-    // Nobody ends what acts for somebody else.
     let live = |one: &&Acting| one.grant.id == id && one.grant.is_live(now).is_ok();
-    let Some(one) = all.iter().find(live) else {
-        shared.count(visit.source(), "console::NoGrant");
-        let what = "Perhaps it ended meanwhile. Nothing was done.";
-        return visit.refusal(StatusCode::NOT_FOUND, "Nothing of that name acts for you", what);
-    };
+    let Some(one) = all.iter().find(live) else { return nothing_acts(&shared, &visit) };
     let ending = Ending::by(user, "ended by its user");
     match ends::end_application(world, &one.grant, ending).await {
         Ok(_) => visit.answer(page::see_other(&format!("{START}?done=grant"))),
         Err(_) => page::unavailable(),
     }
+}
+
+#[derive(Template)]
+#[template(path = "end-all.html")]
+struct EndAll {
+    frame: Frame,
+    client: String,
+    client_id: String,
+    all: Vec<(String, String)>,
+    action: &'static str,
+    form: String,
+}
+
+/// `GET /console/clients/end?client=…`: what one client was given, before all of it is ended.
+pub(crate) async fn all_of<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let Ok(visit) = Visit::of(&shared, &parts).await else { return page::unavailable() };
+    let Some(signed) = &visit.signed else { return visit.to_sign_in(START) };
+    let query = Form::of_query(parts.uri.query().unwrap_or_default());
+    let client_id = query.one("client").unwrap_or_default();
+    let world = shared.world.as_ref();
+    let Ok(facts) = basis(world, Vec::new()).await else { return page::unavailable() };
+    let theirs = match live_of(&shared, &signed.session.user, client_id).await {
+        Ok(theirs) => theirs,
+        Err(answer) => return answer,
+    };
+    let Some(first) = theirs.first() else { return nothing_acts(&shared, &visit) };
+    let told = |one: &Acting| {
+        let rights = rights(world, &facts, &one.grant.targets, &one.grant.openid).into_iter();
+        let rights: Vec<_> = rights.map(|one| format!("{}: {}", one.place, one.words)).collect();
+        (rights.join("; "), moment(one.grant.created))
+    };
+    let shown = EndAll {
+        frame: visit.frame(&format!("End all of {}?", first.client), "acting"),
+        client: first.client.clone(),
+        client_id: first.grant.client_id.clone(),
+        all: theirs.iter().map(told).collect(),
+        action: END_ALL,
+        form: visit.browser.form_value(END_ALL),
+    };
+    visit.answer(page::show(StatusCode::OK, &shown))
+}
+
+/// `POST /console/clients/end`.
+pub(crate) async fn end_all<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Response {
+    let (visit, form) = match Visit::with_form(&shared, request).await {
+        Ok(read) => read,
+        Err(answer) => return answer,
+    };
+    let Some(signed) = &visit.signed else { return visit.to_sign_in(START) };
+    let (world, user) = (shared.world.as_ref(), &signed.session.user);
+    let client = form.one("client").unwrap_or_default();
+    let ending = Ending::by(user, "ended by its user");
+    match ends::end_of_user(world, user, Some(client), ending).await {
+        Ok(0) => nothing_acts(&shared, &visit),
+        Ok(_) => visit.answer(page::see_other(&format!("{START}?done=client"))),
+        Err(_) => page::unavailable(),
+    }
+}
+
+/// What a client may do for a user now.
+async fn live_of<W: World>(
+    shared: &Shared<W>,
+    user: &str,
+    client: &str,
+) -> Result<Vec<Acting>, Response> {
+    let world = shared.world.as_ref();
+    let all = acting::of_user(world, user).await.map_err(|_| page::unavailable())?;
+    let now = world.clock().now();
+    let its = |one: &Acting| one.grant.client_id == client && one.grant.is_live(now).is_ok();
+    Ok(all.into_iter().filter(its).collect())
+}
+
+/// Nobody ends what acts for somebody else, and nothing ends twice.
+fn nothing_acts<W>(shared: &Shared<W>, visit: &Visit) -> Response {
+    shared.count(visit.source(), "console::NoGrant");
+    let what = "Perhaps it ended meanwhile. Nothing was done.";
+    visit.refusal(StatusCode::NOT_FOUND, "Nothing of that name acts for you", what)
 }
 
 /// `POST /console/sessions/{id}/end`.

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use approval::{Approval, Front, State as Stands, Whom};
+use approval::{Approval, Front, NotAllowed, State as Stands, Whom};
 use approve::answer::{self, Said};
 use approve::{Refusal, device, list};
 use askama::Template;
+use authorization::granted::GrantRecord;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -17,6 +18,7 @@ use env::{Clock, World};
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use oauth::device::UserCode;
 use people::end::{Check, End};
+use time::UnixTime;
 
 use crate::Shared;
 use crate::form::Form;
@@ -45,7 +47,7 @@ const OVER_MAX: usize = 20;
 struct Listed {
     frame: Frame,
     waiting: Vec<Row>,
-    over: Vec<Row>,
+    over: Vec<(Row, String)>,
 }
 
 #[derive(Template)]
@@ -86,11 +88,14 @@ struct Row {
     id: String,
     who: String,
     what: String,
+    /// What it may do there, in the words of policy; empty for a call, which says so itself.
+    rights: String,
     way: &'static str,
     number: u8,
     hash: String,
     state: &'static str,
     tag: &'static str,
+    asked: String,
     until: String,
 }
 
@@ -102,13 +107,51 @@ impl Row {
             id: one.id.clone(),
             who: if asks.name.is_empty() { asks.client_id.clone() } else { asks.name.clone() },
             what: what(world, facts, one),
+            rights: match &one.sought.act {
+                Some(_) => String::new(),
+                None => rights(world, facts, &one.sought.targets, &one.sought.openid)
+                    .into_iter()
+                    .map(|right| right.words)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            },
             way: way(one.front),
             number: one.number,
             hash: one.hash.clone(),
             state: state_words(state),
             tag: tag(state),
+            asked: moment(one.created),
             until: moment(one.until),
         }
+    }
+}
+
+/// What came of a question, for whom reads it: who answered and when, and what became of what was
+/// allowed.
+fn came(one: &Approval, grant: Option<&GrantRecord>, reader: &str, now: UnixTime) -> String {
+    let answered = one.answered.as_ref().map(|answered| {
+        let by = if answered.by == reader { "you" } else { &answered.by };
+        format!("by {by}, {}", moment(answered.at))
+    });
+    let answered = answered.unwrap_or_default();
+    let ended = grant.and_then(|grant| grant.ended.as_ref());
+    let until = one.grant_until.filter(|_| one.grant.is_some());
+    match (one.state_at(now), until) {
+        (Stands::Pending, _) => format!("to be answered before {}", moment(one.until)),
+        (Stands::Expired, _) => format!("nobody answered before {}", moment(one.until)),
+        (Stands::Cancelled, _) => "whoever asked took it back".to_owned(),
+        (Stands::Denied, _) => answered,
+        (Stands::Allowed | Stands::Used, Some(until)) => match ended {
+            Some(end) => format!("{answered}; ended {}: {}", moment(end.at), end.why),
+            None if now >= until => format!("{answered}; over since {}", moment(until)),
+            None => format!("{answered}; lasts until {}", moment(until)),
+        },
+        (Stands::Used, None) => {
+            let done = one.used.map(|at| format!("; done {}", moment(at)));
+            format!("{answered}{}", done.unwrap_or_default())
+        }
+        (Stands::Allowed, None) if now >= one.until => format!("{answered}; never used"),
+        (Stands::Allowed, None) => format!("{answered}; not used yet"),
     }
 }
 
@@ -164,10 +207,17 @@ pub(crate) async fn all<W: World>(
     let world = shared.world.as_ref();
     let Ok(theirs) = list::of_person(world, signed).await else { return page::unavailable() };
     let Ok(facts) = basis(world, Vec::new()).await else { return page::unavailable() };
+    let over: Vec<_> = theirs.others.iter().take(OVER_MAX).collect();
+    let Ok(grants) = list::grants_of(world, &over).await else { return page::unavailable() };
+    let (now, reader) = (world.clock().now(), signed.user.id());
+    let past = over.into_iter().map(|one| {
+        let grant = one.grant.as_ref().and_then(|id| grants.get(id));
+        (Row::of(world, &facts, one), came(one, grant, &reader, now))
+    });
     let shown = Listed {
         frame: visit.frame("Approvals", "approvals"),
         waiting: theirs.waiting.iter().map(|one| Row::of(world, &facts, one)).collect(),
-        over: theirs.others.iter().take(OVER_MAX).map(|one| Row::of(world, &facts, one)).collect(),
+        over: past.collect(),
     };
     let refresh = if shown.waiting.is_empty() { SOON } else { LATER };
     let mut answer = page::show(StatusCode::OK, &shown);
@@ -384,8 +434,20 @@ async fn said<W: World>(
                 let frame = visit.frame("Denied", "approvals");
                 visit.answer(page::done_in(frame, "It will not be done."))
             }
+            Err(Refusal::NotAllowed(NotAllowed::TooWeak { .. })) => {
+                visit.to_sign_in_for(&back_to(id, user_code), "answer")
+            }
             Err(refusal) => not_done(visit, &refusal),
         },
+    }
+}
+
+/// Where the question is that was answered: of a device by its code, if that came with it.
+fn back_to(id: &str, user_code: Option<&str>) -> String {
+    match user_code.map(UserCode::parse) {
+        Some(Ok(code)) => format!("{DEVICE}?user_code={}", code.expose()),
+        Some(Err(_)) => DEVICE.to_owned(),
+        None => format!("{LIST}/{id}"),
     }
 }
 
@@ -394,14 +456,25 @@ fn may_now(answered: &Approval) -> String {
     match answered.grant_until {
         None => "It may be done once, exactly as you saw it.".to_owned(),
         Some(until) => format!(
-            "It may be done, exactly as you saw it, until {}. You can end it at any time on your \
-             start page.",
+            "It may be done, exactly as you saw it, until {}. You can end it at any time under \
+             “Acting for me”.",
             moment(until)
         ),
     }
 }
 
 fn not_done(visit: &Visit, refusal: &Refusal) -> Response {
+    if let Refusal::NotAllowed(NotAllowed::Unmoved(unmoved)) = refusal {
+        let title = match unmoved.state {
+            Stands::Expired | Stands::Cancelled => "This question is out of date",
+            _ => "This was answered already",
+        };
+        let what =
+            format!("It is {}. Nothing was done by this answer.", state_words(unmoved.state));
+        let frame = visit.frame(title, "approvals");
+        return visit.answer(page::told_in(StatusCode::CONFLICT, frame, &what));
+    }
+    let frame = visit.frame("Your answer does not count", "approvals");
     let what = format!("Nothing was done: {refusal}.");
-    visit.refusal(StatusCode::CONFLICT, "Your answer does not count", &what)
+    visit.answer(page::refusal_in(StatusCode::CONFLICT, frame, &what))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template;
-use authorization::asked::{AskedAction, AskedDetail, SIGN_IN as OPENID};
+use authorization::asked::{AskedAction, AskedDetail, OFFLINE, SIGN_IN as OPENID};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Response};
@@ -198,6 +198,16 @@ impl Question<'_> {
         scope.as_str() == OPENID
     }
 
+    /// What it may know of the user.
+    fn about(&self) -> Vec<&(oauth::Scope, String)> {
+        self.asking.openid.iter().filter(|(scope, _)| scope.as_str() != OFFLINE).collect()
+    }
+
+    /// Whether it may go on without them.
+    fn offline(&self) -> Option<&(oauth::Scope, String)> {
+        self.asking.openid.iter().find(|(scope, _)| scope.as_str() == OFFLINE)
+    }
+
     fn lives(&self) -> Vec<(u64, String, bool)> {
         let preset = self.asking.preset();
         let one = |life: &Span| (life.seconds(), words::life(*life), *life == preset);
@@ -349,7 +359,7 @@ fn ended(visit: &Visit, over: &authorization::interaction::Over) -> Response {
         Over::Answered { allowed: true, .. } => (
             StatusCode::CONFLICT,
             "This was answered already",
-            "You can see what the application may do, and end it, on your start page.",
+            "You can see what the application may do, and end it, under “Acting for me”.",
         ),
         Over::Answered { allowed: false, .. } => (
             StatusCode::CONFLICT,
@@ -372,5 +382,10 @@ fn ended(visit: &Visit, over: &authorization::interaction::Over) -> Response {
             "It may be of long ago. To begin again, go back to the application.",
         ),
     };
-    page::refusal_in(status, visit.frame(title, ""), what)
+    let frame = visit.frame(title, "");
+    match over {
+        // What they wanted is so: nothing is wrong.
+        Over::Answered { .. } => page::told_in(status, frame, what),
+        _ => page::refusal_in(status, frame, what),
+    }
 }

@@ -44,6 +44,36 @@ pub(crate) async fn sign_out<W: World>(
     }
 }
 
+/// Where our own button leads that ends every session of somebody.
+pub(crate) const EVERYWHERE: &str = "/sign-out/everywhere";
+
+/// `POST /sign-out/everywhere`: of this browser and of all others.
+pub(crate) async fn everywhere<W: World>(
+    State(shared): State<Arc<Shared<W>>>,
+    request: Request<Body>,
+) -> Response {
+    let (visit, _) = match Visit::with_form(&shared, request).await {
+        Ok(both) => both,
+        Err(answer) => return answer,
+    };
+    if let Some(signed) = &visit.signed {
+        let (world, user) = (shared.world.as_ref(), &signed.session.user);
+        let ended =
+            sessions::end_all(world, By::Owner(user), user, None, "signed out everywhere").await;
+        if ended.is_err() {
+            return page::unavailable();
+        }
+    }
+    gone(
+        &visit,
+        page::done(
+            "Signed out everywhere",
+            "You are signed out in every browser. What may go on without you goes on: see it at \
+             your next sign-in.",
+        ),
+    )
+}
+
 /// `GET /end-session`: sent by a client.
 pub(crate) async fn asked<W: World>(
     State(shared): State<Arc<Shared<W>>>,
@@ -149,14 +179,20 @@ async fn out<W: World>(
             return page::unavailable();
         }
     }
-    let mut answer = visit.answer(match to {
+    let answer = match to {
         Some(to) => page::see_other(&to),
         None => page::done(
             "Signed out",
             "You are signed out here. What may go on without you goes on: see it at your next \
              sign-in.",
         ),
-    });
+    };
+    gone(visit, answer)
+}
+
+/// The answer to somebody who is signed in no longer.
+fn gone(visit: &Visit, answer: Response) -> Response {
+    let mut answer = visit.answer(answer);
     if let Some(cookie) = browser::forget_session() {
         answer.headers_mut().append(SET_COOKIE, cookie);
     }

@@ -93,7 +93,9 @@ async fn show_to<W: World>(
     let Some(signed) = &visit.signed else { return visit.to_sign_in(METHODS) };
     let world = shared.world.as_ref();
     let Ok(providers) = upstream::offered(world).await else { return page::unavailable() };
-    let asked = passkeys::begin(world, &shared.ceremonies, &visit.person(), signed);
+    let person = visit.person();
+    let asked = passkeys::begin(world, &shared.ceremonies, &person, signed).await;
+    let Ok(asked) = asked else { return page::unavailable() };
     let (options, ceremony, not_now) = match asked {
         Ok(asked) => (asked.options.to_string(), asked.ceremony, String::new()),
         Err(refusal) => (String::new(), String::new(), format!("{refusal}.")),

@@ -1,6 +1,9 @@
 //! What operators see: grants, approvals, sessions, agents, clients and people, a page at a time,
-//! and the story of a task.
+//! and the story of a task; of an agent, a client or a person all that its record says.
 
+mod detail;
+mod facts;
+mod find;
 mod rows;
 mod trace;
 
@@ -20,6 +23,7 @@ use crate::Shared;
 use crate::form::Form;
 use crate::page::{self, Frame};
 use crate::visit::Visit;
+pub(crate) use detail::{act, show};
 use rows::Row;
 
 /// The first page.
@@ -45,7 +49,9 @@ struct Page<'a> {
     frame: Frame,
     here: &'a str,
     told: &'a str,
-    after: String,
+    /// What was looked for; empty where all is shown.
+    wanted: String,
+    looked_at: usize,
     next: Option<String>,
     heads: &'static [&'static str],
     rows: Vec<Row>,
@@ -70,7 +76,8 @@ pub(crate) async fn home<W: World>(
     list(State(shared), Path("grants".to_owned()), request).await
 }
 
-/// `GET /console/operate/{what}`: `?after=` is the id that the page before ended at.
+/// `GET /console/operate/{what}`: `?find=` is what rows show, `?after=` where the page before
+/// ended.
 pub(crate) async fn list<W: World>(
     State(shared): State<Arc<Shared<W>>>,
     Path(what): Path<String>,
@@ -89,15 +96,20 @@ pub(crate) async fn list<W: World>(
     if *here == "trace" {
         return trace::show(&shared, &visit, query.one("id").unwrap_or_default()).await;
     }
-    let after: String = query.one("after").unwrap_or_default().chars().take(ID_CHARS_MAX).collect();
+    let short = |name: &str| -> String {
+        query.one(name).unwrap_or_default().trim().chars().take(ID_CHARS_MAX).collect()
+    };
+    let (wanted, after) = (short("find"), short("after"));
     let from = Some(after.as_str()).filter(|after| !after.is_empty());
-    let Ok((heads, rows, next)) = rows::of(&shared, &visit, here, from).await else {
+    let Ok((rows, next)) = find::find(&shared, &visit, here, &wanted, from).await else {
         return page::unavailable();
     };
     let next = next.map(|next| {
-        let after =
-            form_urlencoded::Serializer::new(String::new()).append_pair("after", &next).finish();
-        format!("{OPERATE}/{here}?{after}")
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if !wanted.is_empty() {
+            query.append_pair("find", &wanted);
+        }
+        format!("{OPERATE}/{here}?{}", query.append_pair("after", &next).finish())
     });
     let told = match query.one("done") {
         Some("grant") => "The grant is ended.",
@@ -105,7 +117,10 @@ pub(crate) async fn list<W: World>(
         _ => "",
     };
     let frame = visit.frame(title, "operate");
-    visit.answer(page::show(StatusCode::OK, &Page { frame, here, told, after, next, heads, rows }))
+    let heads = rows::heads(here);
+    let looked_at = find::LOOKED_AT_MAX;
+    let shown = Page { frame, here, told, wanted, looked_at, next, heads, rows };
+    visit.answer(page::show(StatusCode::OK, &shown))
 }
 
 /// Operators alone: what anybody else gets.
@@ -127,7 +142,7 @@ pub(crate) async fn end_grant<W: World>(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    let (visit, by) = match ordered(&shared, request).await {
+    let (visit, _, by) = match ordered(&shared, request).await {
         Ok(both) => both,
         Err(answer) => return answer,
     };
@@ -148,7 +163,7 @@ pub(crate) async fn end_session<W: World>(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    let (visit, by) = match ordered(&shared, request).await {
+    let (visit, _, by) = match ordered(&shared, request).await {
         Ok(both) => both,
         Err(answer) => return answer,
     };
@@ -168,11 +183,11 @@ pub(crate) async fn end_session<W: World>(
 async fn ordered<W: World>(
     shared: &Shared<W>,
     request: Request<Body>,
-) -> Result<(Visit, Operator), Response> {
-    let (visit, _) = Visit::with_form(shared, request).await?;
+) -> Result<(Visit, Form, Operator), Response> {
+    let (visit, form) = Visit::with_form(shared, request).await?;
     if let Some(answer) = for_others(shared, &visit) {
         return Err(answer);
     }
     let by = visit.signed.as_ref().map(|signed| signed.session.user.clone()).unwrap_or_default();
-    Ok((visit, Operator(by)))
+    Ok((visit, form, Operator(by)))
 }

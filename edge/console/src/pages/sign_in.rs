@@ -6,13 +6,15 @@ use askama::Template;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use env::{Unavailable, World};
+use env::{Clock, Unavailable, World};
 use http::header::SET_COOKIE;
 use http::{Request, StatusCode};
 use people::browser::Place;
 use people::end::{Check, End};
+use people::passkeys::FRESH;
 use people::sign_in::{self, SignedIn, passkey};
 use people::upstream::{self, Came, Offered};
+use time::Span;
 
 use crate::form::Form;
 use crate::page::{self, Frame};
@@ -27,7 +29,16 @@ const WHY: &[(&str, &str)] = &[
     ("again", "The application asks that you sign in again."),
     ("old", "You signed in too long ago for this application."),
     ("stronger", "This application needs you to sign in by a stronger means, such as a passkey."),
+    (
+        "answer",
+        "Nothing was done: this answer needs a stronger sign-in, such as a passkey. Then you are asked \
+         again.",
+    ),
     ("fresh", "Sign in again to change how you sign in."),
+    (
+        "weak",
+        "Sign in by what you have already, or by a link of an operator, to change how you sign in.",
+    ),
 ];
 
 /// The code of these words: what a page shows never comes out of its address.
@@ -175,18 +186,21 @@ async fn finish<W: World>(
     match ended.into_result() {
         Ok(signed) => enter(visit, &signed, place(form.one("then")).as_str()),
         Err(refusal) => {
-            let words = words(&refusal);
+            let words = words(shared, &refusal);
             show_to(shared, visit, form, StatusCode::FORBIDDEN, &words).await
         }
     }
 }
 
 /// What somebody is told who was not let in: no more than they know.
-fn words(refusal: &sign_in::Refusal) -> String {
+fn words<W: World>(shared: &Shared<W>, refusal: &sign_in::Refusal) -> String {
     use sign_in::Refusal as Why;
     match refusal {
         Why::Code => "This name and this code do not let anybody in.".to_owned(),
-        Why::TooMany(many) => format!("Too many attempts failed: {many}."),
+        Why::TooMany(many) => {
+            let wait = many.until.since(shared.world.clock().now()).millis().div_ceil(1_000);
+            format!("Too many attempts failed. Try again in {wait} s.")
+        }
         other => format!("You were not let in: {other}."),
     }
 }
@@ -230,7 +244,8 @@ pub(crate) async fn link<W: World>(
         }
         Ok(Err(refusal)) => {
             shared.count(visit.source(), refusal.check());
-            let what = format!("{} Ask whoever gave it to you for a new one.", words(&refusal));
+            let what =
+                format!("{} Ask whoever gave it to you for a new one.", words(&shared, &refusal));
             visit.refusal(StatusCode::FORBIDDEN, "This link lets nobody in", &what)
         }
         Err(_) => page::unavailable(),
@@ -255,7 +270,7 @@ pub(crate) async fn by_link<W: World>(
         Ok(signed) => enter(&visit, &signed, super::methods::METHODS),
         Err(refusal) => {
             shared.count(visit.source(), refusal.check());
-            let what = words(&refusal);
+            let what = words(&shared, &refusal);
             visit.refusal(StatusCode::FORBIDDEN, "This link lets nobody in", &what)
         }
     }
@@ -284,7 +299,10 @@ pub(crate) async fn to_provider<W: World>(
     let signed = visit.signed.as_ref().filter(|_| link);
     let to = if link { place(Some(super::methods::METHODS)) } else { place(form.one("then")) };
     let (world, ceremonies) = (shared.world.as_ref(), &shared.ceremonies);
-    let begun = upstream::begin(world, ceremonies, &visit.person(), &name, &to, signed).await;
+    let age = if link { Ok(None) } else { age_asked(world, &visit, &to).await };
+    let Ok(age) = age else { return page::unavailable() };
+    let (person, to) = (visit.person(), (&to, age));
+    let begun = upstream::begin(world, ceremonies, &person, &name, to, signed).await;
     match begun {
         Ok(Ok(to)) => {
             let Ok(offered) = upstream::offered(world).await else { return page::unavailable() };
@@ -293,8 +311,9 @@ pub(crate) async fn to_provider<W: World>(
             let frame = visit.frame("On to your provider", "");
             visit.answer(page::show(StatusCode::OK, &Onward { frame, to, title }))
         }
-        Ok(Err(upstream::Refusal::NotFresh)) => {
-            let to = format!("{SIGN_IN}?then={}&why=fresh", super::methods::METHODS);
+        Ok(Err(why @ (upstream::Refusal::NotFresh | upstream::Refusal::TooWeak(_)))) => {
+            let code = if why == upstream::Refusal::NotFresh { "fresh" } else { "weak" };
+            let to = format!("{SIGN_IN}?then={}&why={code}", super::methods::METHODS);
             visit.answer(page::see_other(&to))
         }
         Ok(Err(refusal)) => {
@@ -303,6 +322,18 @@ pub(crate) async fn to_provider<W: World>(
             visit.refusal(StatusCode::BAD_REQUEST, "That provider cannot be used", &what)
         }
         Err(_) => page::unavailable(),
+    }
+}
+
+/// How old a sign-in may be for the page that somebody goes on to, if it asks.
+async fn age_asked<W: World>(
+    world: &W,
+    visit: &Visit,
+    to: &Place,
+) -> Result<Option<Span>, Unavailable> {
+    match to.as_str().strip_prefix("/interaction/") {
+        Some(name) => consent::age_asked(world, &visit.person(), name).await,
+        None => Ok((to.as_str() == super::methods::METHODS).then_some(FRESH)),
     }
 }
 

@@ -1,9 +1,10 @@
 //! A person is asked, and answers: from the list, and by the code of a device.
 
-use approval::{Approval, State};
+use approval::{Answered, Approval, State};
 use approve::caller::Call;
 use approve::shares::Shares;
 use approve::{ciba, device};
+use authentication::session::Acr;
 use env::World;
 use http::StatusCode;
 use oauth::TokenText;
@@ -15,7 +16,7 @@ use testkit::fixture::{Client, GATEWAY, story};
 
 use crate::tab::House;
 
-fn call(house: &House, client: &Client, more: &str) -> Call {
+pub(crate) fn call(house: &House, client: &Client, more: &str) -> Call {
     let body = format!("scope=openid+notices.read&resource={GATEWAY}/notices{more}");
     let device_code = TokenText::parse("none").unwrap();
     let request = TokenRequest::DeviceCode(DeviceCode { device_code, resources: Vec::new() });
@@ -80,11 +81,109 @@ fn s10_6_a_person_sees_exactly_what_is_asked_and_answers_once() {
         let told = answer.page().text("notice");
         assert!(told.contains("until") && !told.contains("once"), "{told}");
         assert_eq!(state(&house), State::Allowed);
-        // The back button.
+        // From there back to what else waits.
+        let list = answer.page().id("back").unwrap().attributes["href"].clone();
+        assert_eq!(list, "/console/approvals");
+        // What came of it, and what it was about, in words.
+        let over = ada.get(&list).await.page().text(&format!("over-{}", found.id));
+        for told in ["notices", "read notices", "allowed", "by you, 2", "lasts until 2"] {
+            assert!(over.contains(told), "{told}: {over}");
+        }
+        // The back button: it is as it was, and that is no alarm.
         let again = ada.send(&question, "answer", &[("answer", "deny")]).await;
         assert_eq!(again.status, StatusCode::CONFLICT);
+        let page = again.page();
+        assert!(page.text("notice").contains("It is allowed"), "{}", page.text("notice"));
+        assert_eq!(page.id("notice").unwrap().attributes["role"], "status");
+        assert!(page.named("h1").all(|one| one.text == "This was answered already"));
+        assert!(page.id("back").is_some());
         assert_eq!(state(&house), State::Allowed);
         assert!(ada.get(&place).await.page().id("answer").is_none());
+    });
+}
+
+/// A list of what is over says when, and what came of it.
+///
+/// req: AUTHZ-18 (part)
+#[test]
+fn s10_6_what_is_over_says_when_and_what_came_of_it() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let client = house.domain.client(&[GrantType::Ciba], false);
+        let mut ada = house.signed("ada").await;
+        let asked = call(&house, &client, "&login_hint=ada");
+        let asked = ciba::authorize(&*house.world(), &Throttle::default(), &asked).await.unwrap();
+        asked.into_result().unwrap();
+        let world = house.world();
+        let found = (*world.store().every::<Approval>()[0]).clone();
+        let (at, by) = (found.created, "user:grace".to_owned());
+        let answered = Some(Answered { at, by, session: None, acr: None });
+        let one = |state, answered, used, grant_until| Approval {
+            state,
+            answered,
+            used,
+            grant_until,
+            ..found.clone()
+        };
+        for (one, told) in [
+            (one(State::Denied, answered.clone(), None, None), "denied by user:grace, 2"),
+            (one(State::Used, answered.clone(), Some(at), None), "allowed, done by user:grace, 2"),
+            (one(State::Used, answered.clone(), Some(at), None), "; done 2"),
+            (one(State::Allowed, answered.clone(), None, None), "; not used yet"),
+            (one(State::Expired, None, None, None), "expired nobody answered before 2"),
+            (one(State::Cancelled, None, None, None), "cancelled whoever asked took it back"),
+        ] {
+            world.store().put(&one);
+            let over = ada.get("/console/approvals").await.page();
+            let over = over.text(&format!("over-{}", found.id));
+            assert!(over.contains(told), "{told}: {over}");
+        }
+    });
+}
+
+/// Whoever signed in too weakly for an answer is led to where they sign in, and back to the question.
+/// req: AUTHZ-18 (part)
+#[test]
+fn rfc9470_4_an_answer_that_needs_a_stronger_sign_in_leads_to_it() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let grants = [GrantType::Ciba, GrantType::DeviceCode];
+        let client = house.domain.client(&grants, false);
+        let mut ada = house.signed("ada").await;
+        let world = house.world();
+        let asking = call(&house, &client, "&login_hint=ada&binding_message=Order+7");
+        let asked = ciba::authorize(&*world, &Throttle::default(), &asking).await.unwrap();
+        asked.into_result().unwrap();
+        let mut found = (*world.store().every::<Approval>()[0]).clone();
+        found.acr = Some(Acr::Passkey);
+        let found = found.sealed();
+        world.store().put(&found);
+        let place = format!("/console/approvals/{}", found.id);
+        let question = ada.get(&place).await;
+        let weak = ada.send(&question, "answer", &[("answer", "allow")]).await;
+        let sign_in = weak.location().to_owned();
+        assert_eq!(sign_in, format!("/sign-in?then={}&why=answer", place.replace('/', "%2F")));
+        assert_eq!(state(&house), State::Pending);
+        let page = ada.get(&sign_in).await.page();
+        assert!(page.text("why").starts_with("Nothing was done"), "{}", page.text("why"));
+        assert!(page.fields("by-code").contains(&("then".to_owned(), place.clone())));
+        // Whoever says no needs no more than they have.
+        let denied = ada.send(&question, "answer", &[("answer", "deny")]).await;
+        assert_eq!((denied.status, state(&house)), (StatusCode::OK, State::Denied));
+        // By the code of a device: back to that code.
+        let asked = device::authorize(&*world, &Shares::default(), &call(&house, &client, ""))
+            .await
+            .unwrap();
+        let code = asked.into_result().unwrap().user_code;
+        let all = world.store().every::<Approval>();
+        let mut found = (**all.iter().find(|one| one.id != found.id).unwrap()).clone();
+        found.acr = Some(Acr::Passkey);
+        world.store().put(&found.sealed());
+        let typed = ada.get("/device").await;
+        let question = ada.send(&typed, "device", &[("user_code", &code)]).await;
+        let weak = ada.send(&question, "answer", &[("answer", "allow")]).await;
+        let to = format!("/sign-in?then=%2Fdevice%3Fuser_code%3D{code}&why=answer");
+        assert_eq!(weak.location(), to);
     });
 }
 

@@ -57,10 +57,34 @@ fn rfc6749_4_1_from_the_client_and_back_to_it() {
         // The back button, and the form again: a page that explains.
         let again = tab.get(&to).await;
         assert_eq!(again.status, StatusCode::CONFLICT);
-        assert!(again.page().text("notice").contains("start page"));
+        let page = again.page();
+        assert!(page.text("notice").contains("under “Acting for me”"));
+        // Nothing is wrong with it.
+        assert_eq!(page.id("notice").unwrap().attributes["role"], "status");
         let again = tab.send(&question, "consent", &less).await;
         assert_eq!(again.status, StatusCode::CONFLICT);
         assert_eq!(house.world().store().every::<GrantRecord>().len(), 1);
+    });
+}
+
+/// What goes on without somebody stands beside how long, and is no knowledge about them.
+#[test]
+fn oidc_11_offline_access_stands_beside_the_time() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let mut tab = house.signed("ada").await;
+        let question = tab.open(&ask("invoices.read+profile+openid+offline_access", "")).await;
+        let page = question.page();
+        let (about, offline) = (page.text("about-you"), page.text("offline"));
+        assert!(about.contains("see your name") && !about.contains("signed out"), "{about}");
+        assert_eq!(offline.trim(), "go on while you are signed out");
+        let (life, box_) = (page.id("life").unwrap(), page.id("openid.offline_access").unwrap());
+        assert!(life.span.1 < box_.span.0, "below the time that it lasts");
+        tab.send(&question, "consent", &[("answer", "allow")]).await.location();
+        let grant = house.world().store().every::<GrantRecord>()[0].clone();
+        assert!(grant.openid.iter().any(|scope| scope.as_str() == "offline_access"));
+        let card = tab.get("/console").await.page().text(&format!("grant-{}", grant.id));
+        assert!(card.contains("Without yougo on while you are signed out"), "{card}");
     });
 }
 

@@ -5,9 +5,13 @@ mod asking;
 #[cfg(test)]
 mod consenting;
 #[cfg(test)]
+mod finding;
+#[cfg(test)]
 mod html;
 #[cfg(test)]
 mod methods;
+#[cfg(test)]
+mod ordering;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]

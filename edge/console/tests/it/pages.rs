@@ -4,11 +4,14 @@ use authentication::notice::Notice;
 use authentication::session::Session;
 use authorization::granted::Ended;
 use authorization::granted::GrantRecord;
+use axum::body::Body;
 use env::{Clock, World};
-use http::StatusCode;
+use http::{Method, Request, StatusCode};
 use monitoring::Event;
+use people::orders;
+use people::standing::UserAct;
 use registry::client::Origin;
-use registry::{ClientLogout, ClientRecord};
+use registry::{ClientLogout, ClientRecord, UserName};
 use testkit::fixture::story;
 
 use crate::tab::{House, ask};
@@ -109,6 +112,58 @@ fn s10_6_somebody_sees_what_acts_for_them_and_ends_it() {
     });
 }
 
+/// All that one client was given stands together, and ends together after a question.
+///
+/// req: AUTHZ-18 (part)
+#[test]
+fn s10_6_all_of_one_client_ends_at_once() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let mut tab = house.signed("ada").await;
+        let mut root = house.signed("root").await;
+        let place = format!("/console/clients/end?client={}", crate::tab::CLIENT);
+        let id = format!("end-all-{}", crate::tab::CLIENT);
+        for (who, scope) in [(0, "invoices.read"), (0, "invoices.pay"), (1, "invoices.read")] {
+            let tab = if who == 0 { &mut tab } else { &mut root };
+            // One ends by its own button.
+            assert!(tab.get("/console").await.page().id(&id).is_none());
+            let question = tab.open(&ask(scope, "&prompt=consent")).await;
+            tab.send(&question, "consent", &[("answer", "allow")]).await.location();
+        }
+        let list = tab.get("/console").await.page();
+        let group = list.text(&format!("of-{}", crate::tab::CLIENT));
+        assert!(group.contains("Books & Co <b> has 2 of these"), "{group}");
+        let link = list.id(&format!("end-all-{}", crate::tab::CLIENT)).unwrap();
+        assert_eq!(link.attributes["href"], place);
+        let question = tab.get(&place).await;
+        let all = question.page().text("all");
+        assert!(all.contains("read invoices") && all.contains("pay invoices"), "{all}");
+        let world = house.world();
+        let live = |user: &str| {
+            let (all, now) = (world.store().every::<GrantRecord>(), world.clock().now());
+            all.iter().filter(|one| one.subject == user && one.is_live(now).is_ok()).count()
+        };
+        // To look ends nothing; no form of another page or person does.
+        assert_eq!((live("user:ada"), live("user:root")), (2, 1));
+        let fields = question.page().fields("end-all");
+        let foreign = root.post("/console/clients/end", &fields, Some(crate::tab::origin())).await;
+        assert_eq!(foreign.status, StatusCode::FORBIDDEN);
+        let other = tab.send(&question, "end-all", &[("client", "client-none")]).await;
+        assert_eq!(other.status, StatusCode::NOT_FOUND);
+        assert_eq!((live("user:ada"), live("user:root")), (2, 1));
+        let done = tab.send(&question, "end-all", &[]).await;
+        assert_eq!(done.location(), "/console?done=client");
+        assert_eq!((live("user:ada"), live("user:root")), (0, 1));
+        let records = house.domain.server.journal().of(Event::GrantEnded);
+        assert_eq!(records.len(), 2);
+        assert!(records.iter().all(|one| one.facts["by"] == "user:ada" && one.operator.is_none()));
+        // The page that was left open.
+        assert_eq!(tab.get(&place).await.status, StatusCode::NOT_FOUND);
+        let again = tab.send(&question, "end-all", &[]).await;
+        assert_eq!(again.status, StatusCode::NOT_FOUND);
+    });
+}
+
 #[test]
 fn every_page_is_as_it_must_be() {
     story(|sim| async move {
@@ -148,6 +203,66 @@ fn every_page_is_as_it_must_be() {
         // What stands in an address is not shown as ours.
         let answer = tab.get("/console?done=%3Cb%3Eyou%20won").await;
         assert!(!answer.body.contains("you won"));
+    });
+}
+
+/// A person gets a page wherever they are, a program what every other endpoint answers.
+#[test]
+fn rfc9110_12_5_1_people_get_pages_and_programs_json() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        const BROWSER: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+        let ask = |method: Method, path: &str, accept: &str| {
+            let request = Request::builder().method(method).uri(path);
+            request.header("accept", accept).body(Body::empty()).unwrap()
+        };
+        let (mut nobody, mut ada) = (house.tab(), house.signed("ada").await);
+        for path in ["/", "/console/"] {
+            let root = nobody.request(ask(Method::GET, path, BROWSER)).await;
+            assert_eq!(root.location(), "/console");
+            assert_eq!(root.headers["vary"], "accept");
+        }
+        for path in ["/console/xx", "/console/operate/users/1/2", "/console/grants/x"] {
+            let page = ada.request(ask(Method::GET, path, BROWSER)).await;
+            assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(page.page().text("user"), "ada", "{path}");
+            let page = nobody.request(ask(Method::GET, path, "Text/HTML;level=1")).await;
+            assert!(page.page().id("notice").is_some(), "{path}");
+        }
+        for (method, path) in
+            [(Method::GET, "/"), (Method::GET, "/console/xx"), (Method::POST, "/console/xx")]
+        {
+            for accept in ["*/*", "application/json", "text/*", ""] {
+                let answer = nobody.request(ask(method.clone(), path, accept)).await;
+                assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path} {accept}");
+                assert!(answer.body.contains(r#""error":"not_found""#), "{}", answer.body);
+            }
+        }
+        let icon = nobody.request(ask(Method::GET, "/favicon.ico", "image/avif,*/*")).await;
+        assert_eq!(
+            (icon.status, &icon.headers["content-type"]),
+            (StatusCode::OK, &"image/svg+xml".parse().unwrap())
+        );
+    });
+}
+
+/// Who was removed is told so, as `aims user list` does, and not as who may come back.
+#[test]
+fn a_removed_user_is_no_disabled_one() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let (operator, name) = (house.domain.operator(), UserName::parse("ada").unwrap());
+        let mut root = house.signed("root").await;
+        for (act, told) in [
+            (UserAct::Disable, "disabled"),
+            (UserAct::Enable, "active"),
+            (UserAct::Remove, "removed"),
+        ] {
+            let done = orders::act(&*house.world(), &operator, &name, act, "a story").await;
+            done.unwrap().into_value().unwrap();
+            let row = root.get("/console/operate/users").await.page().text("row-user:ada");
+            assert!(row.contains(told), "{told}: {row}");
+        }
     });
 }
 
@@ -210,6 +325,10 @@ fn s10_6_an_operator_ends_sessions_and_reads_stories() {
         assert_eq!(told.text("root"), grant);
         let text = told.text("story");
         assert!(text.contains("user:ada") && text.contains(crate::tab::CLIENT), "{text}");
+        // Names beside them: of the client, and of the person, who is not called as their id is.
+        for told in ["Books & Co <b> client-books", "for ada user:ada"] {
+            assert!(text.contains(told), "{told}: {text}");
+        }
         let unknown = root.get("/console/operate/trace?id=none").await;
         assert_eq!(unknown.status, StatusCode::NOT_FOUND);
         assert!(unknown.page().id("missing").is_some());

@@ -63,7 +63,7 @@ fn s10_1_3_a_query_is_no_part_of_the_path() {
         assert_eq!((read.path.as_str(), read.query.as_deref()), (path, query));
         assert_eq!(by_gateway(target), Some(read));
     }
-    for target in ["/admin#x", "/admin?x#y", "/admin/../x", "/admin%2fx"] {
+    for target in ["/admin#x", "/admin?x#y", "/admin/../x", "/admin%2fx", "/?\"", "/?<", "/? "] {
         assert_eq!(by_question(target), None, "{target}");
     }
 }

@@ -296,9 +296,10 @@ impl Domain {
         world.keys.certified(vec![leaf.into_bytes()], &handle)
     }
 
-    /// Registers an agent; `selectors` beside its uid make its record as large as wanted.
+    /// Registers an agent; `selectors` beside its own make its record as large as wanted.
     pub(crate) async fn register(&self, name: &str, selectors: usize) -> AgentRecord {
-        let mut rule = vec![Selector::parse("unix:uid:1000").unwrap()];
+        let own = ["unix:uid:1000".to_owned(), format!("unix:path:/opt/{name}")];
+        let mut rule: Vec<_> = own.iter().map(|text| Selector::parse(text).unwrap()).collect();
         let long = "p".repeat(2_000);
         rule.extend(
             (0..selectors).map(|at| Selector::parse(&format!("unix:path:/{at}/{long}")).unwrap()),

@@ -46,7 +46,7 @@ fn order(agent: &WorkloadId, uid: u32, kind: IssueKind) -> IssueOrder {
 async fn s8_a_node_gets_credentials_for_what_it_measured() {
     let domain = Domain::start().await;
     let host = domain.host(Role::Node, "host-1").await;
-    let agent = domain.register("worker", 0).await.id;
+    let agent = domain.register("agent", 0).await.id;
     let (_, csr) = request(&TestKeys::default()).await;
     let ask = async |uid, kind| host.link().issue(order(&agent, uid, kind)).await;
     let x509 = ask(1000, IssueKind::X509 { request: csr.clone() }).await.unwrap();
@@ -109,10 +109,13 @@ async fn a_request_for_a_token_goes_to_the_token_endpoint_with_its_proofs() {
     let host = domain.host(Role::Node, "host-1").await;
     let form = vec![("a".to_owned(), "1".to_owned()), ("a".to_owned(), "2".to_owned())];
     let proof = || TokenText::new("proof");
-    let answer = host.link().token(form, vec![(ATTESTATION_FIELD, proof())]).await;
+    let answer = host
+        .link()
+        .token(form, vec![(ATTESTATION_FIELD, proof()), (oauth::dpop::FIELD, proof())])
+        .await;
     let (status, body) = answer.unwrap();
     let body = String::from_utf8(body).unwrap();
-    assert_eq!(status, 201);
+    assert_eq!(status, 202, "a field each");
     assert_eq!(body, format!("{} [(\"a\", \"1\"), (\"a\", \"2\")]", host.id));
     let other = host.link().token(vec![], vec![("cookie", proof())]).await;
     assert_eq!(check_of(other), "link::InvalidArgument");

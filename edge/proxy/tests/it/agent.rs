@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
-use proxy::{Agent, Caller, Limits, Peer, Refused, SignFault, Upstream, bind_loopback};
+use proxy::{Agent, Caller, Limits, Peer, Refused, Said, SignFault, Upstream, bind_loopback};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -152,6 +152,19 @@ async fn what_cannot_be_signed_is_not_sent() {
         assert_eq!(text(answer).await, (status, expect));
         assert_eq!(*count.lock().unwrap(), 0);
     }
+    // Or in the words of the gateway, which it would have come to.
+    let said = Said {
+        status: 404,
+        headers: vec![("aims-audit-id".to_owned(), b"0193".to_vec())],
+        body: b"{\"error\":\"gateway::NoResource\"}".to_vec(),
+    };
+    let (count, base) = counting().await;
+    let fault = SignFault::Answered(said);
+    let proxy = Running::with(&base, Ok("agent"), Err(fault), Peer::default()).await;
+    let answer = proxy.send(request("POST", "/nothing", "x")).await;
+    assert_eq!(answer.headers()["aims-audit-id"], "0193");
+    assert_eq!(text(answer).await, (404, r#"{"error":"gateway::NoResource"}"#.to_owned()));
+    assert_eq!(*count.lock().unwrap(), 0);
 }
 
 async fn counting() -> (Arc<Mutex<usize>>, String) {

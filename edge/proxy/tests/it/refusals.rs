@@ -206,3 +206,23 @@ async fn rfc9728_3_1_metadata_is_found_at_its_path() {
     }
     assert_eq!(house.gate.seen.lock().unwrap().len(), 0);
 }
+
+/// RFC 9110 §9.3.2: "the server MUST NOT send content in the response".
+#[tokio::test]
+async fn rfc9110_9_3_2_an_answer_to_head_has_no_content() {
+    let house = House::new(&echo().await).await;
+    for protocol in [&b"h2"[..], b"http/1.1"] {
+        let mut sender = house.sender(protocol).await;
+        for path in ["/.well-known/oauth-protected-resource/nothing", "/a/../b", "/mcp"] {
+            let asked = sender.send(request("GET", path, "")).await.unwrap();
+            let (status, content) = text(asked).await;
+            let answer = sender.send(request("HEAD", path, "")).await.unwrap();
+            let length = answer.headers().get("content-length").cloned();
+            let told = length.map(|length| length.to_str().unwrap().parse::<usize>().unwrap());
+            assert_eq!(text(answer).await, (status, String::new()), "{path}");
+            if status != 200 {
+                assert_eq!(told, Some(content.len()), "{path}");
+            }
+        }
+    }
+}

@@ -33,7 +33,7 @@ fn fields(authority: &str) -> Vec<u8> {
     block
 }
 
-/// The first frame other than SETTINGS and the like that comes for `stream`.
+/// The first frame other than that of settings and the like that comes for `stream`.
 async fn answer(connection: &mut UnixStream, stream: u8) -> u8 {
     loop {
         let mut head = [0; 9];

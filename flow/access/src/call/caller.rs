@@ -222,6 +222,9 @@ pub(super) async fn proof<W: World>(
     }
     let transport = match channel(asked) {
         Ok(transport) => transport,
+        // RFC 8705 §3: a client that is no workload is known by the hash in its token alone; its
+        // certificate need not chain to anything that we know.
+        Err(_) if is_of_a_client(asked, presented) => None,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let demanded = match (beside.audience.proof, bound, presented.certificate()) {
@@ -259,6 +262,18 @@ fn channel(asked: &Asked<'_>) -> Result<Option<(String, Option<u64>)>, Refusal> 
     }
 }
 
+/// Whether the certificate of the connection is the one that the token of a client, which is no
+/// workload, is bound to.
+fn is_of_a_client(asked: &Asked<'_>, presented: &Presented) -> bool {
+    let leaf = asked.call.certificates.first();
+    let leaf = leaf.and_then(|leaf| x509::Certificate::parse(leaf).ok());
+    let is_bound = leaf.is_some_and(|leaf| {
+        let is_in_force = leaf.not_before() <= asked.now && asked.now < leaf.not_after();
+        is_in_force && presented.certificate() == Some(leaf.fingerprint_sha256())
+    });
+    is_bound && WorkloadId::parse(presented.client_id()).is_err()
+}
+
 /// RFC 8705 §3: "the protected resource MUST obtain … the client certificate used for mutual TLS
 /// and MUST verify that the certificate matches the certificate associated with the access token".
 fn bound_to_certificate(
@@ -272,7 +287,12 @@ fn bound_to_certificate(
     if presented.certificate() != Some(leaf.fingerprint_sha256()) {
         return Err(ProofRefusal::OtherCertificate.into());
     }
-    let (id, epoch) = transport.ok_or(ProofRefusal::NoCertificate)?;
+    let Some((id, epoch)) = transport else {
+        return match is_of_a_client(asked, presented) {
+            true => Ok(Verified { name: "mtls", transport: None, issued: None, once: None }),
+            false => Err(ProofRefusal::NoCertificate.into()),
+        };
+    };
     if id != presented.client_id() {
         let presenter = WorkloadId::parse(&id)
             .map_err(|error| Refusal::BadRequest { why: error.to_string() })?;

@@ -22,7 +22,7 @@ use oauth::token_request::{Asked as Wanted, TokenExchange, TokenRequest, TypedTo
 use oauth::{Resource, ScopeSet, TokenType};
 use time::UnixTime;
 
-use super::{Asked, Endpoint, Refusal, ring, subject_grant};
+use super::{Asked, Endpoint, Refusal, ring, subject_grant, vouched};
 use crate::facts::Basis;
 use crate::{ends, opaque};
 
@@ -305,6 +305,9 @@ async fn exchange<W: World>(
         Ok(subject) => subject,
         Err(refusal) => return Ok(Err(refusal(Refusal::Subject))),
     };
+    if let Err(refusal) = vouched::check(world, &subject, asked.now).await? {
+        return Ok(Err(Refusal::Subject(refusal)));
+    }
     brought.ended = ends::of_token(world, &subject).await?;
     brought.subject = Some(subject);
     if let Some(token) = &exchange.actor {
@@ -312,6 +315,9 @@ async fn exchange<W: World>(
             Ok(actor) => actor,
             Err(refusal) => return Ok(Err(refusal(Refusal::Actor))),
         };
+        if let Err(refusal) = vouched::check(world, &actor, asked.now).await? {
+            return Ok(Err(Refusal::Actor(refusal)));
+        }
         brought.ended = match brought.ended {
             None => ends::of_token(world, &actor).await?,
             ended => ended,

@@ -40,7 +40,8 @@ const ENDPOINTS: &[&str] = &[
 pub enum ClientRefusal {
     /// No method was used.
     #[error(
-        "no client authentication: use a client assertion, a client attestation, or mutual tls"
+        "no client authentication: a `client_id` alone does for public clients that are registered \
+         here; others use a client assertion, a client attestation, or mutual tls"
     )]
     None,
     /// Two were. RFC 6749 §2.3: "The client MUST NOT use more than one authentication method in

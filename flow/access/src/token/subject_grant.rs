@@ -4,9 +4,10 @@
 use authentication::Method;
 use authorization::granted::refresh::{Shown, Text};
 use authorization::granted::{Binding, GrantRecord};
+use authorization::id_token::ROOT;
 use authorization::policy::SubjectToken;
 use authorization::presented::{self, Presented};
-use env::{Entity, Entropy, Index, Store, Unavailable, World};
+use env::{Entropy, Unavailable, World};
 use jose::{KeySet, Unverified};
 use oauth::TokenType;
 use oauth::token_request::TokenExchange;
@@ -15,9 +16,6 @@ use openid::id_token::IdToken;
 use super::{Asked, Refusal};
 use crate::facts::{Basis, one};
 use crate::for_clients;
-
-/// Grants of a client that are looked at for the one of an ID token.
-const GRANTS_MAX: usize = 1_024;
 
 /// What such a token stands for; `None` where it is of another type.
 pub(super) async fn read<W: World>(
@@ -41,7 +39,7 @@ pub(super) async fn read<W: World>(
     let text = exchange.subject.token.as_str();
     let held = match kind {
         SubjectToken::RefreshToken => of_refresh_token(world, asked, text).await?,
-        SubjectToken::IdToken => of_id_token(world, facts, asked, text, target).await?,
+        SubjectToken::IdToken => of_id_token(world, facts, asked, text).await?,
     };
     let life = domain.lifetimes.access_token;
     let read =
@@ -92,13 +90,12 @@ async fn of_refresh_token<W: World>(
     })
 }
 
-/// The live grant of the client and the user whom an ID token names, for the target.
+/// The grant that an ID token of the client came of.
 async fn of_id_token<W: World>(
     world: &W,
     facts: &Basis,
     asked: &Asked<'_>,
     text: &str,
-    target: &str,
 ) -> Result<Held, Unavailable> {
     let token = match Unverified::<IdToken>::parse(text) {
         Ok(token) => token,
@@ -118,19 +115,17 @@ async fn of_id_token<W: World>(
     if claims.iss != *asked.issuer || claims.aud.sole() != Some(client) {
         return Ok(no("it was given to another client"));
     }
+    let Some(id) = claims.more.get(ROOT).and_then(serde_json::Value::as_str) else {
+        return Ok(no("it does not say of which grant it is"));
+    };
+    let Some(grant) = one::<W, GrantRecord>(world, id).await? else {
+        return Ok(no("its grant is not there any more"));
+    };
     let secret = crate::secret::of(world).await?;
-    let (table, index) = (GrantRecord::TABLE, Index::Client);
-    let page = world.store().scan(table, index, client, None, GRANTS_MAX).await?;
-    for row in &page.rows {
-        let read = row.value::<GrantRecord>().map_err(|error| Unavailable::of("store", error))?;
-        let Some(grant) = read else { continue };
-        let told = crate::id_token::told_subject(facts, &secret, client, &grant.subject);
-        let fits = told == claims.sub.as_str()
-            && grant.targets.contains_key(target)
-            && grant.is_live(asked.now).is_ok();
-        if fits {
-            return Ok(Ok((*grant).clone()));
-        }
+    let told = crate::id_token::told_subject(facts, &secret, client, &grant.subject);
+    if grant.client_id != client || told != claims.sub.as_str() {
+        return Ok(no("its grant is of somebody else"));
     }
-    Ok(no("its user granted this client nothing there"))
+    // That it holds still, and is for the target, is looked at with the grant.
+    Ok(Ok((*grant.value).clone()))
 }

@@ -5,7 +5,7 @@ use authorization::granted::Way;
 use authorization::interaction::Over;
 use basis::ends::{self, Ending};
 use consent::{Choice, Settled, Shown, scope_box};
-use env::World;
+use env::{Clock, World};
 use monitoring::{Event, Outcome};
 use oauth::Scope;
 use people::standing::UserAct;
@@ -176,6 +176,40 @@ fn s10_6_what_changed_since_it_was_shown_is_shown_anew() {
     });
 }
 
+/// Nothing is taken away without a reason: where no rule speaks of it, that is the reason, once.
+///
+/// req: AUTHZ-18 (part)
+#[test]
+fn s10_6_what_no_rule_allows_is_withheld_with_that_reason() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let rules = files().get("access/main.cedar").unwrap().to_owned();
+        let all = "action in [Aims::Action::\"token.issue\", Aims::Action::\"token.exchange\"],\n    \
+                   resource\n)";
+        let (flat, all) = (lines_joined(&rules), lines_joined(all));
+        assert!(flat.contains(&all), "{flat}");
+        let rules = flat
+            .replace(&all, &format!("{all} when {{ !context.scope.contains(\"invoices.pay\") }}"));
+        apply(&house.domain, files_but(&[("access/main.cedar", &rules)])).await;
+        let cookie = house.sign_in(&browser("a", None), "ada").await;
+        let here = browser("a", Some(&cookie));
+        for (asked, withheld) in
+            [("invoices.read+invoices.pay", 1), ("invoices.pay+invoices.read", 1)]
+        {
+            let name = house.begun(&here, &invoices(asked)).await;
+            let asking = house.asking(&here, &name).await;
+            assert_eq!(asking.withheld.len(), withheld);
+            assert_eq!(asking.withheld[0].scopes, ["pay invoices"]);
+            assert_eq!(asking.withheld[0].why, ["no rule allows it"]);
+        }
+    });
+}
+
+/// A rule a line: what the fixture indents is found however it does.
+fn lines_joined(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
 async fn apply(domain: &Domain, files: policy::Files) {
     let (world, operator) = (domain.server.world(), domain.operator());
     let applied = flow::apply_policy::apply(&*world, &operator, files, "a story".to_owned(), None);
@@ -317,6 +351,52 @@ fn rfc9470_4_a_client_may_ask_for_a_stronger_or_a_newer_sign_in() {
             }
             other => panic!("{other:?}"),
         }
+    });
+}
+
+/// A provider's old session is no sign-in of now, and what it did not say is not known; the provider
+/// is asked for what the client asks.
+///
+/// req: AUTHZ-18 (part)
+#[test]
+fn openid_3_1_2_1_who_came_by_an_old_session_elsewhere_signs_in_again() {
+    story(|sim| async move {
+        let house = House::open(&sim).await;
+        let (anybody, read) = (browser("a", None), invoices("invoices.read"));
+        let mut begun = Vec::new();
+        for (more, age) in [
+            ("&prompt=login", Some(0)),
+            ("&prompt=select_account&max_age=60", Some(0)),
+            ("&max_age=60", Some(60)),
+            ("", None),
+            ("&acr_values=phr", None),
+        ] {
+            let name = house.begun(&anybody, &format!("{read}{more}")).await;
+            let asked = consent::age_asked(&*house.world(), &anybody, &name).await.unwrap();
+            assert_eq!(asked, age.map(Span::from_seconds), "{more}");
+            begun.push(name);
+        }
+        let elsewhere = consent::age_asked(&*house.world(), &browser("b", None), &begun[0]).await;
+        assert_eq!(elsewhere.unwrap(), None);
+        let cookie = house.sign_in(&anybody, "ada").await;
+        let (here, world) = (browser("a", Some(&cookie)), house.world());
+        let now = world.clock().now();
+        let mut session = (*world.store().every::<Session>().pop().unwrap()).clone();
+        session.entered = Some(now);
+        for (since, undated) in [(Span::from_seconds(30 * 86_400), false), (Span::ZERO, true)] {
+            session.authenticated.at = now.minus(since);
+            session.undated = undated;
+            world.store().put(&session);
+            for name in &begun[..3] {
+                let shown = house.show(&here, name).await;
+                assert!(matches!(shown, Shown::SignIn { why: Some(_), .. }), "{shown:?}");
+            }
+            assert!(matches!(house.show(&here, &begun[3]).await, Shown::Ask(..)));
+        }
+        // They came by what is too weak, just now: the client is told.
+        let Shown::Reply(reply) = house.show(&here, &begun[4]).await else { panic!("no reply") };
+        let error = crate::house::to(reply);
+        assert_eq!(part(&error, "error"), Some("unmet_authentication_requirements"));
     });
 }
 

@@ -21,6 +21,7 @@ use crate::passkeys::{Asked, CHALLENGE, owner, relying_party};
 use crate::secrets::session_hash;
 use crate::sessions::Signed;
 use crate::standing;
+use crate::strength;
 use crate::throttle::Throttle;
 use crate::turns::{TRIES_MAX, overtaken, pause};
 
@@ -122,6 +123,7 @@ async fn each<W: World>(world: &W, browser: &Browser<'_>, shown: &Shown) -> Ende
             before: facts.rows.get::<Session>(&before)?,
             authenticated,
             upstream: None,
+            is_dated: true,
             now,
         };
         let mut record = entering.record(world, "passkey");
@@ -167,9 +169,8 @@ fn verify<W: World>(
     Ok(verified.record().clone())
 }
 
-/// A passkey that may not leave its device is the stronger class.
 fn authenticated_by(used: &CredentialRecord, now: UnixTime) -> Authenticated {
-    let acr = if used.is_backup_eligible { Acr::Passkey } else { Acr::HardwarePasskey };
+    let acr = strength::of_passkey(used.is_backup_eligible);
     Authenticated { at: now, acr, amr: amr(used.is_backup_eligible) }
 }
 

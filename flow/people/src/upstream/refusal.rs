@@ -12,6 +12,7 @@ use crate::ceremony::NotOurs;
 use crate::end::Check;
 use crate::passkeys::FRESH;
 use crate::standing::NotAdmitted;
+use crate::strength::TooWeak;
 use crate::throttle::TooMany;
 
 /// Why a provider lets nobody in.
@@ -79,6 +80,9 @@ pub enum Refusal {
     /// Whoever sits at an open browser must not stay in for good.
     #[error("sign in again: this needs a sign-in of the last {} s", FRESH.seconds())]
     NotFresh,
+    /// A way in that is weaker must not lead to one that is stronger.
+    #[error(transparent)]
+    TooWeak(#[from] TooWeak),
     /// Whoever began it is signed in no longer.
     #[error("nobody is signed in")]
     NotSigned,
@@ -109,6 +113,7 @@ impl Check for Refusal {
             Self::Taken => "upstream::Taken",
             Self::TooManyAccounts => "upstream::TooManyAccounts",
             Self::NotFresh => "upstream::NotFresh",
+            Self::TooWeak(_) => "upstream::TooWeak",
             Self::NotSigned => "upstream::NotSigned",
             Self::Standing(_) => "upstream::Standing",
         }

@@ -1,15 +1,19 @@
 //! Accounts at other providers: taken away by their owner, and not the last way in unwarned.
 
+use authentication::session::Acr;
 use env::World;
 use monitoring::{Event, Outcome};
+use people::browser::Place;
 use people::passkeys::{self, FRESH, Refusal, Warned};
 use people::sessions::{self, Signed};
 use people::sign_in::SignedIn;
-use people::upstream;
+use people::strength::TooWeak;
+use people::upstream::{self, Refusal::NoAccount};
 use registry::UserRecord;
+use registry::user::Passkey;
 use testkit::fixture::story;
 use testkit::{Sim, boxed};
-use time::Span;
+use time::{Span, UnixTime};
 
 use crate::house::browser;
 use crate::upstream::{Branch, known_as};
@@ -72,6 +76,117 @@ fn s9_an_account_is_removed_by_its_owner_and_signs_nobody_in_afterwards() {
         let came = ada.branch.sign_in(&browser("b", None), "s-1", known_as("ada")).await.unwrap();
         assert_ne!(came.session.user, "user:ada");
     });
+}
+
+/// Nor does an address lead it back to her, though policy takes the company's word for addresses:
+/// whoever has it there is nobody here, or somebody new, and the address stays hers.
+/// req: AUTHN-11 (part)
+#[test]
+fn s9_an_account_that_was_removed_does_not_come_back_by_an_address() {
+    story(|sim| async move {
+        for create in [true, false] {
+            let branch =
+                Branch::open(&sim, &format!("create = {create}\nlink_by_email = true")).await;
+            let (mut user, _) = branch.house.add("ada").await;
+            user.email = Some("ada@company.example".to_owned());
+            branch.house.world().store().put(&user);
+            let here = browser("a", None);
+            let come = async |subject: &str| branch.sign_in(&here, subject, known_as("x")).await;
+            let came = come("s-1").await.unwrap();
+            assert_eq!(came.session.user, "user:ada");
+            let signed = Brought::of(&branch, &came).await;
+            let ada = Brought { branch, signed };
+            ada.remove(&ada.id(), Warned::OfTheLast).await.unwrap();
+            let branch = &ada.branch;
+            let come = async |subject: &str| branch.sign_in(&here, subject, known_as("x")).await;
+            match come("s-1").await {
+                Ok(came) => assert!(create && came.session.user == "user:x"),
+                Err(refusal) => assert!(!create && matches!(refusal, NoAccount { .. })),
+            }
+            assert!(branch.user("ada").await.accounts.is_empty());
+            // Another account with her address is another account.
+            assert_eq!(come("s-2").await.unwrap().session.user, "user:ada");
+            if create {
+                continue;
+            }
+            // She adds it again herself: it signs her in, as at first.
+            let came = come("s-2").await.unwrap();
+            let signed = Brought::of(branch, &came).await;
+            let there = browser("a", Some(came.cookie.expose()));
+            let query = branch.sent(&there, "s-1", known_as("x"), Some(&signed)).await;
+            branch.back(&there, &query).await.unwrap().into_result().unwrap();
+            assert_eq!(come("s-1").await.unwrap().session.user, "user:ada");
+            assert!(branch.user("ada").await.left.is_empty());
+        }
+    });
+}
+
+/// A code takes no account away and adds none beside it, nor does a company that calls its method as
+/// we call a link; an account at a provider that is used no more anybody clears.
+/// req: AUTHN-11 (part)
+#[test]
+fn s9_a_code_changes_no_account_and_an_account_no_passkey() {
+    story(|sim| async move {
+        let mut ada = Brought::open(&sim, true).await;
+        let (house, id, here) = (&ada.branch.house, ada.id(), browser("a", None));
+        let world = house.world();
+        let coded = Brought::of(&ada.branch, &house.signed(&here, "ada").await).await;
+        let weak = Refusal::TooWeak(TooWeak(Acr::Federated));
+        let place = Place::parse("/console").unwrap();
+        let added = upstream::begin(
+            &*world,
+            &house.ceremonies,
+            &here,
+            "company",
+            (&place, None),
+            Some(&coded),
+        );
+        let federated = upstream::Refusal::TooWeak(TooWeak(Acr::Federated));
+        assert_eq!(added.await.unwrap().err(), Some(federated));
+        let passkey = passkeys::begin(&*world, &house.ceremonies, &here, &coded).await.unwrap();
+        assert_eq!(passkey.err(), Some(weak.clone()));
+        // Nor is one added that was begun by what was stronger.
+        let account = browser("a", None);
+        let came = ada.branch.sign_in(&account, "s-1", known_as("ada")).await.unwrap();
+        let strong = Brought::of(&ada.branch, &came).await;
+        let there = browser("a", Some(came.cookie.expose()));
+        let query = ada.branch.sent(&there, "s-2", known_as("x"), Some(&strong)).await;
+        let code = house.code("ada", 1).await;
+        let again = house.enter(&there, "ada", &code).await.unwrap().into_result().unwrap();
+        assert_eq!(again.session.id, came.session.id);
+        let there = browser("a", Some(again.cookie.expose()));
+        let linked = ada.branch.back(&there, &query).await.unwrap().into_result();
+        assert_eq!(linked.err(), Some(upstream::Refusal::TooWeak(TooWeak(Acr::Federated))));
+        // What the company says of methods makes no link of its word.
+        let mut user = ada.branch.user("ada").await;
+        user.passkeys.push(passkey_of_one_device());
+        world.store().put(&user);
+        ada.branch.edit(|claims| claims.amr = Some(vec!["link".to_owned()]));
+        let came = ada.branch.sign_in(&here, "s-1", known_as("ada")).await.unwrap();
+        assert!(came.session.authenticated.amr.contains("link"));
+        let came = Brought::of(&ada.branch, &came).await;
+        let stronger = Some(Refusal::TooWeak(TooWeak(Acr::HardwarePasskey)));
+        let passkey = passkeys::begin(&*world, &house.ceremonies, &here, &came).await.unwrap();
+        assert_eq!(passkey.err(), stronger);
+        let gone = passkeys::remove(&*world, &here, &came, "of-one-device", Warned::Not).await;
+        assert_eq!(gone.unwrap().into_value().err(), stronger);
+        ada.signed = coded;
+        assert_eq!(ada.remove(&id, Warned::OfTheLast).await, Err(weak));
+    });
+}
+
+fn passkey_of_one_device() -> Passkey {
+    Passkey {
+        id: "of-one-device".to_owned(),
+        key: String::new(),
+        counter: 0,
+        backup_eligible: false,
+        backed_up: false,
+        name: "key".to_owned(),
+        transports: Vec::new(),
+        added: UnixTime::from_seconds(1),
+        used: None,
+    }
 }
 
 /// Where no operator gives codes, the last way in stays, whatever was warned of.

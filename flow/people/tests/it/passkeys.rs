@@ -8,6 +8,7 @@ use people::passkeys::{self, Asked, Refusal, Warned};
 use people::sessions::{self, Signed};
 use people::sign_in::{self, Ended, SignedIn, passkey};
 use people::standing::NotAdmitted;
+use people::strength::TooWeak;
 use registry::UserRecord;
 use testkit::fixture::{ISSUER, story};
 use testkit::passkeys::{BE, BS, Passkey, Signs, UV};
@@ -42,8 +43,20 @@ impl Desk {
         self.signed(&signed).await
     }
 
-    fn begin(&self, browser: &Browser<'_>, signed: &Signed) -> Result<Asked, Refusal> {
-        passkeys::begin(&*self.house.world(), &self.house.ceremonies, browser, signed)
+    async fn begin(&self, browser: &Browser<'_>, signed: &Signed) -> Result<Asked, Refusal> {
+        let world = self.house.world();
+        passkeys::begin(&*world, &self.house.ceremonies, browser, signed).await.unwrap()
+    }
+
+    async fn remove(
+        &self,
+        browser: &Browser<'_>,
+        signed: &Signed,
+        id: &str,
+    ) -> Result<UserRecord, Refusal> {
+        let (world, warned) = (self.house.world(), Warned::OfTheLast);
+        let done = passkeys::remove(&*world, browser, signed, id, warned).await;
+        done.unwrap().into_value()
     }
 
     async fn add(
@@ -52,7 +65,7 @@ impl Desk {
         signed: &Signed,
         called: &str,
     ) -> Result<Passkey, Refusal> {
-        let asked = self.begin(browser, signed)?;
+        let asked = self.begin(browser, signed).await?;
         let (key, made) = Passkey::create(&asked.options, ISSUER_ORIGIN, Signs::Es256);
         let answer = serde_json::to_vec(&made.response(&key)).unwrap();
         let brought = (asked.ceremony.as_str(), answer.as_slice());
@@ -160,7 +173,7 @@ fn webauthn_13_4_3_an_answer_counts_where_and_while_it_was_asked_for() {
         assert!(matches!(mixed, sign_in::Refusal::Ceremony(_)), "{mixed}");
         // A ceremony that adds a passkey is none that signs in.
         let signed = desk.recovered("ada", &here).await;
-        let adding = desk.begin(&here, &signed).unwrap();
+        let adding = desk.begin(&here, &signed).await.unwrap();
         let wrong = counted(desk.finish(&here, &adding.ceremony, &mine).await);
         assert!(matches!(wrong, sign_in::Refusal::NotOurs(_)), "{wrong}");
         desk.house.domain.server.clock().forth(Span::from_seconds(600));
@@ -281,7 +294,8 @@ fn s9_who_may_add_a_passkey() {
         let mut key = desk.with_passkey("ada").await;
         let coded = desk.house.signed(&browser("b", None), "ada").await;
         let coded = desk.signed(&coded).await;
-        assert_eq!(desk.begin(&browser("b", None), &coded).err(), Some(Refusal::TooWeak));
+        let weak = Some(Refusal::TooWeak(TooWeak(Acr::Passkey)));
+        assert_eq!(desk.begin(&browser("b", None), &coded).await.err(), weak);
         // By a passkey, and by the link of an operator: yes.
         let strong = desk.sign_in(&browser("c", None), &mut key).await.unwrap();
         let strong = desk.signed(&strong.into_result().unwrap()).await;
@@ -300,7 +314,48 @@ fn s9_who_may_add_a_passkey() {
             assert_eq!(refusal, Some(Refusal::Name));
         }
         desk.house.domain.server.clock().forth(passkeys::FRESH.plus_second());
-        assert_eq!(desk.begin(&browser("c", None), &strong).err(), Some(Refusal::NotFresh));
+        let late = desk.begin(&browser("c", None), &strong).await.err();
+        assert_eq!(late, Some(Refusal::NotFresh));
+    });
+}
+
+/// Nor does it make room for one: what is stronger, it does not take away; a link of an operator
+/// does, and so a passkey that was lost is replaced.
+/// req: AUTHN-11 (part)
+#[test]
+fn s9_a_weaker_sign_in_clears_no_stronger_way_in_away() {
+    story(|sim| async move {
+        let desk = Desk::open(&sim).await;
+        let mut synced = desk.with_passkey("ada").await;
+        // One of hers is in one device alone.
+        let here = browser("b", None);
+        let linked = desk.recovered("ada", &here).await;
+        desk.add(&here, &linked, "key").await.unwrap();
+        let mut ada = desk.user("ada").await;
+        ada.passkeys[1].backup_eligible = false;
+        desk.house.world().store().put(&ada);
+        let (phone, key) = (ada.passkeys[0].id.clone(), ada.passkeys[1].id.clone());
+        let coded = desk.house.signed(&here, "ada").await;
+        let coded = desk.signed(&coded).await;
+        let weak = |wanted| Err(Refusal::TooWeak(TooWeak(wanted)));
+        for (id, wanted) in [(&phone, Acr::Passkey), (&key, Acr::HardwarePasskey)] {
+            assert_eq!(desk.remove(&here, &coded, id).await, weak(wanted));
+        }
+        let told = desk.house.domain.server.journal().last().unwrap();
+        assert_eq!((told.action.as_str(), told.outcome), ("passkey.remove", Outcome::Refused));
+        // By the one that is synced: itself, but not the other, and no passkey beside that.
+        let signed = desk.sign_in(&here, &mut synced).await.unwrap().into_result().unwrap();
+        let signed = desk.signed(&signed).await;
+        assert_eq!(desk.remove(&here, &signed, &key).await, weak(Acr::HardwarePasskey));
+        let beside = desk.begin(&here, &signed).await.err();
+        assert_eq!(beside, Some(Refusal::TooWeak(TooWeak(Acr::HardwarePasskey))));
+        assert_eq!(desk.remove(&here, &signed, &phone).await.unwrap().passkeys.len(), 1);
+        assert_eq!(desk.remove(&here, &coded, &key).await, weak(Acr::HardwarePasskey));
+        // She lost the key. An operator gives her a link, and by that she replaces it.
+        let linked = desk.recovered("ada", &here).await;
+        desk.add(&here, &linked, "new").await.unwrap();
+        let left = desk.remove(&here, &linked, &key).await.unwrap();
+        assert_eq!((left.passkeys.len(), left.passkeys[0].name.as_str()), (1, "new"));
     });
 }
 
@@ -322,7 +377,7 @@ fn webauthn_7_1_adding_is_decided_by_what_is_now() {
         desk.house.add("ada").await;
         let here = browser("a", None);
         let signed = desk.recovered("ada", &here).await;
-        let asked = desk.begin(&here, &signed).unwrap();
+        let asked = desk.begin(&here, &signed).await.unwrap();
         let (key, made) = Passkey::create(&asked.options, ISSUER_ORIGIN, Signs::EdDsa);
         let answer = serde_json::to_vec(&made.response(&key)).unwrap();
         let brought = (asked.ceremony.as_str(), answer.as_slice());

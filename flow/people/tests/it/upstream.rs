@@ -7,24 +7,26 @@ use authentication::session::{Acr, Session};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use credential::Purpose;
-use env::{Asks, Clock, Outbound, Outside, Replying, Unavailable, World};
+use env::rows::email_handle;
+use env::{Asks, Clock, Entity, Index, Outbound, Outside, Replying, Store, Unavailable, World};
 use jose::{Algorithm, Audience, Jwk, KeyId, KeySet, Kind, NumericDate, PrivateKey, SigningInput};
 use monitoring::{Event, Outcome};
 use oauth::form::Form;
 use oauth::pkce::CodeVerifier;
 use oauth::{ClientId, Issuer, SubjectText, TokenId};
-use openid::id_token::{IdToken, IdTokenClaims};
+use openid::id_token::{IdToken, IdTokenClaims, IdTokenRefused};
 use openid::logout::{Ends, LogoutToken};
 use people::browser::{Browser, Place};
+use people::change::{self, Changes};
 use people::end::End;
-use people::passkeys::FRESH;
+use people::passkeys::{self, FRESH};
 use people::sessions;
 use people::sign_in::SignedIn;
 use people::standing::UserAct;
 use people::upstream::{self, Came, Refusal};
 use registry::UserRecord;
 use serde_json::{Map, Value, json};
-use testkit::fixture::{ISSUER, story};
+use testkit::fixture::{ISSUER, files, files_but, story};
 use testkit::{Sim, boxed};
 use time::{Span, UnixTime};
 
@@ -49,6 +51,10 @@ pub(crate) struct Inner {
     ours: Option<KeySet>,
     codes: BTreeMap<String, Authorized>,
     userinfo: Option<Value>,
+    /// Since when it knows people; now, if it does not say.
+    pub(crate) since: Option<u64>,
+    /// It tells nobody since when.
+    pub(crate) is_silent: bool,
     edit: Option<Edit>,
     pub(crate) forms: Vec<(String, String)>,
     pub(crate) is_down: bool,
@@ -60,6 +66,7 @@ pub(crate) struct Authorized {
     challenge: String,
     redirect_uri: String,
     subject: String,
+    max_age: Option<u64>,
     more: Map<String, Value>,
 }
 
@@ -94,6 +101,12 @@ impl Company {
         claims.sid = Some(format!("sid-of-{}", authorized.subject));
         claims.amr = Some(vec!["hwk".to_owned()]);
         claims.more = authorized.more.clone();
+        // It does as it is asked: people prove it again where that is too long ago.
+        let since = inner
+            .since
+            .filter(|since| authorized.max_age.is_none_or(|most| inner.now <= since + most));
+        let told = NumericDate::from_time(UnixTime::from_seconds(since.unwrap_or(inner.now)));
+        claims.auth_time = authorized.max_age.filter(|_| !inner.is_silent).map(|_| told);
         if let Some(edit) = inner.edit {
             edit(&mut claims);
         }
@@ -182,6 +195,13 @@ impl Outside for Company {
     }
 }
 
+fn tables(more: &str) -> String {
+    format!(
+        "[[sign_in.upstream]]\nname = \"company\"\nissuer = \"{COMPANY}\"\n\
+         client_id = \"aims-console\"\n{more}"
+    )
+}
+
 /// A house whose people sign in by their company.
 pub(crate) struct Branch {
     pub(crate) house: House,
@@ -190,11 +210,7 @@ pub(crate) struct Branch {
 
 impl Branch {
     pub(crate) async fn open(sim: &Sim, more: &str) -> Self {
-        let tables = format!(
-            "[[sign_in.upstream]]\nname = \"company\"\nissuer = \"{COMPANY}\"\n\
-             client_id = \"aims-console\"\n{more}"
-        );
-        let house = House::with_policy(sim, &tables).await;
+        let house = House::with_policy(sim, &tables(more)).await;
         let made =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
         let key = PrivateKey::from_pkcs8(made.unwrap().as_ref()).unwrap();
@@ -214,9 +230,21 @@ impl Branch {
         more: Value,
         signed: Option<&sessions::Signed>,
     ) -> String {
+        self.sent_for(browser, subject, more, (None, signed)).await
+    }
+
+    /// The same for a page that wants a sign-in not older than that.
+    async fn sent_for(
+        &self,
+        browser: &Browser<'_>,
+        subject: &str,
+        more: Value,
+        (max_age, signed): (Option<Span>, Option<&sessions::Signed>),
+    ) -> String {
         let place = Place::parse("/console").unwrap();
         let (world, ceremonies) = (self.house.world(), &self.house.ceremonies);
-        let url = upstream::begin(&*world, ceremonies, browser, "company", &place, signed).await;
+        let to = (&place, max_age);
+        let url = upstream::begin(&*world, ceremonies, browser, "company", to, signed).await;
         let url = url.unwrap().unwrap();
         let (endpoint, query) = url.split_once('?').unwrap();
         assert_eq!(endpoint, format!("{COMPANY}/authorize"));
@@ -232,6 +260,7 @@ impl Branch {
             challenge: get("code_challenge"),
             redirect_uri: get("redirect_uri"),
             subject: subject.to_owned(),
+            max_age: form.get("max_age").map(|most| most.parse().unwrap()),
             more: more.as_object().cloned().unwrap_or_default(),
         };
         let mut inner = self.company.inner.lock().unwrap();
@@ -255,7 +284,17 @@ impl Branch {
         subject: &str,
         more: Value,
     ) -> Result<SignedIn, Refusal> {
-        let query = self.sent(browser, subject, more, None).await;
+        self.sign_in_for(browser, subject, more, None).await
+    }
+
+    pub(crate) async fn sign_in_for(
+        &self,
+        browser: &Browser<'_>,
+        subject: &str,
+        more: Value,
+        max_age: Option<Span>,
+    ) -> Result<SignedIn, Refusal> {
+        let query = self.sent_for(browser, subject, more, (max_age, None)).await;
         match self.back(browser, &query).await.unwrap().into_result()? {
             (Came::In(signed), place) => {
                 assert_eq!(place.as_str(), "/console");
@@ -265,7 +304,18 @@ impl Branch {
         }
     }
 
-    fn edit(&self, edit: Edit) {
+    /// Policy takes the company's word for addresses from now on.
+    pub(crate) async fn trust_addresses(&self) {
+        let domain = files().get("domain.toml").unwrap().to_owned();
+        let tables = tables("create = true\nlink_by_email = true");
+        let set = files_but(&[("domain.toml", &format!("{domain}\n{tables}"))]);
+        let (world, operator) = (self.house.world(), self.house.domain.operator());
+        let why = "a story".to_owned();
+        let done = flow::apply_policy::apply(&*world, &operator, set, why, None).await;
+        done.unwrap().into_value().unwrap();
+    }
+
+    pub(crate) fn edit(&self, edit: Edit) {
         self.company.inner.lock().unwrap().edit = Some(edit);
     }
 
@@ -334,6 +384,45 @@ fn openid_5_7_an_address_is_nobody_unless_policy_says_so() {
     });
 }
 
+/// What a provider says whose word policy does not take for addresses leads to nobody: neither
+/// there, nor where another is taken at its word later, nor is it anybody's whom an operator knows.
+/// req: AUTHN-11 (part)
+#[test]
+fn openid_5_7_an_address_of_an_untrusted_provider_is_hearsay() {
+    story(|sim| async move {
+        let branch = Branch::open(&sim, "create = true").await;
+        let said = |called: &str, email: &str, verified: bool| json!({ "preferred_username": called, "email": email, "email_verified": verified });
+        let ceo = "ceo@example.com";
+        let here = browser("a", None);
+        branch.sign_in(&here, "s-m", said("mallory2", ceo, true)).await.unwrap();
+        let mallory = branch.user("mallory2").await;
+        assert_eq!(mallory.email.as_deref(), Some(ceo));
+        assert_eq!(mallory.email_said_by.as_deref(), Some(COMPANY));
+        // From now on policy takes that provider's word: the address is nobody's still.
+        branch.trust_addresses().await;
+        let came = branch.sign_in(&here, "s-ceo", said("ceo", ceo, true)).await.unwrap();
+        assert_eq!(came.session.user, "user:ceo");
+        let by_email = |email: &str| {
+            let (handle, world) = (email_handle(email), branch.house.world());
+            async move {
+                let store = world.store();
+                let found = store.scan(UserRecord::TABLE, Index::Handle, &handle, None, 9).await;
+                found.unwrap().rows.iter().map(|row| row.key.id.clone()).collect::<Vec<_>>()
+            }
+        };
+        assert_eq!(by_email(ceo).await, ["user:ceo"]);
+        // An address that nobody verified names nobody either.
+        let unnamed = json!({ "email": "frank@example.com", "email_verified": false });
+        let came = branch.sign_in(&here, "s-8", unnamed).await.unwrap();
+        assert!(came.session.user.starts_with("user:u-"), "{}", came.session.user);
+        // What an operator writes there is more than hearsay.
+        let changes = Changes { email: Some("m@example.com".to_owned()), ..Changes::default() };
+        let (world, operator) = (branch.house.world(), branch.house.domain.operator());
+        let done = change::change(&*world, &operator, &name("mallory2"), &changes, "a story").await;
+        assert_eq!(done.unwrap().into_value().unwrap().known_email(), Some("m@example.com"));
+    });
+}
+
 /// The order of §3.1.3.7, and what comes before it, each failure by itself.
 #[test]
 fn openid_3_1_3_7_a_token_that_fails_a_step_lets_nobody_in() {
@@ -382,6 +471,33 @@ fn rfc9700_4_4_an_answer_counts_in_the_browser_that_began_and_of_the_provider_me
         assert!(refusal(branch.back(&here, &denied).await).contains("access_denied"));
         branch.house.domain.server.clock().forth(Span::from_seconds(600));
         assert!(refusal(branch.back(&here, &query).await).contains("too long ago"));
+    });
+}
+
+/// Any page can make its visitors' browsers bring answers that nobody began: nobody is kept out by
+/// that. What was begun here and fails counts, for it costs us requests to the provider.
+#[test]
+fn rfc9700_4_7_answers_that_nobody_began_lock_nobody_out() {
+    story(|sim| async move {
+        let branch = Branch::open(&sim, "create = true").await;
+        let (here, image) = (browser("here", None), browser("image", None));
+        let begun = branch.sent(&here, "s-1", known_as("ada"), None).await;
+        for query in ["state=x", "", "error=access_denied&state=x", &begun] {
+            for _ in 0..35 {
+                let refusal = branch.back(&image, query).await.unwrap().into_result().err();
+                assert!(matches!(refusal, Some(Refusal::NotOurs(_))), "{refusal:?}");
+            }
+        }
+        branch.house.add("bob").await;
+        branch.house.signed(&browser("b", None), "bob").await;
+        branch.sign_in(&here, "s-1", known_as("ada")).await.unwrap();
+        let denied = begun.replace("code=", "error=access_denied&x=");
+        let mut ends = Vec::new();
+        for _ in 0..31 {
+            ends.push(branch.back(&here, &denied).await.unwrap().into_result().err().unwrap());
+        }
+        assert_eq!(ends[29], Refusal::Denied("access_denied".to_owned()));
+        assert!(matches!(ends[30], Refusal::TooMany(_)), "{}", ends[30]);
     });
 }
 
@@ -441,6 +557,56 @@ fn s9_who_is_disabled_is_not_let_in_by_their_company() {
     });
 }
 
+/// `auth_time` is when they proved it there: an old session there is no new proof here, and what is
+/// not said is not known (§2, §3.1.2.1).
+/// req: AUTHN-11 (part)
+#[test]
+fn openid_3_1_2_1_who_signed_in_there_long_ago_did_so_here() {
+    story(|sim| async move {
+        let branch = Branch::open(&sim, "create = true").await;
+        let (house, here) = (&branch.house, browser("a", None));
+        let world = house.world();
+        let now = || world.clock().now();
+        let may_add = async |came: &SignedIn| {
+            let signed = sessions::of_cookie(&*world, came.cookie.expose()).await.unwrap().unwrap();
+            let asked = passkeys::begin(&*world, &house.ceremonies, &here, &signed).await.unwrap();
+            asked.err()
+        };
+        let month = now().minus(Span::from_seconds(30 * 86_400));
+        branch.company.inner.lock().unwrap().since = Some(month.seconds());
+        let old = branch.sign_in(&here, "s-1", known_as("ada")).await.unwrap();
+        let at = old.session.authenticated.at;
+        assert_eq!((at.seconds(), old.session.entered), (month.seconds(), Some(now())));
+        assert_eq!(may_add(&old).await, Some(passkeys::Refusal::NotFresh));
+        assert!(!old.session.proved_since(now()) && old.session.entered_since(now()));
+        // Where it matters they are made to prove it there anew.
+        for most in [Span::ZERO, Span::from_seconds(60)] {
+            let began = now();
+            let new = branch.sign_in_for(&here, "s-1", known_as("ada"), Some(most)).await.unwrap();
+            assert!(new.session.proved_since(began) && new.session.proved_within(most, now()));
+            assert_eq!(may_add(&new).await, None);
+        }
+        // A provider that does not do it is not believed.
+        branch.edit(|claims| {
+            let then = claims.iat.time().minus(Span::from_seconds(3_600));
+            claims.auth_time = Some(NumericDate::from_time(then));
+        });
+        let refused = branch.sign_in_for(&here, "s-1", known_as("ada"), Some(Span::ZERO)).await;
+        let refused = refused.err().unwrap();
+        let is_old = matches!(refused, Refusal::IdToken(IdTokenRefused::SignedInLongAgo { .. }));
+        assert!(is_old, "{refused}");
+        branch.edit(|_| {});
+        // Nor is one that does not say when: they are in, and that is all.
+        branch.company.inner.lock().unwrap().is_silent = true;
+        let dumb = branch.sign_in(&here, "s-1", known_as("ada")).await.unwrap();
+        assert_eq!((dumb.session.undated, may_add(&dumb).await), {
+            (true, Some(passkeys::Refusal::NotFresh))
+        });
+        let refused = branch.sign_in_for(&here, "s-1", known_as("ada"), Some(Span::ZERO)).await;
+        assert_eq!(refused.err(), Some(Refusal::IdToken(IdTokenRefused::NoAuthTime)));
+    });
+}
+
 /// Claims that only the userinfo endpoint tells, and of the same `sub` alone (§5.3.2).
 #[test]
 fn openid_5_3_2_userinfo_counts_for_its_own_subject() {
@@ -487,7 +653,8 @@ fn s9_an_account_is_added_by_its_owner_in_their_session() {
         let late = Span::from_seconds(FRESH.seconds() + 1);
         branch.house.domain.server.clock().forth(late);
         let (place, ceremonies) = (Place::parse("/console").unwrap(), &branch.house.ceremonies);
-        let late = upstream::begin(&*world, ceremonies, &there, "company", &place, Some(&signed));
+        let to = (&place, None);
+        let late = upstream::begin(&*world, ceremonies, &there, "company", to, Some(&signed));
         assert_eq!(late.await.unwrap().err(), Some(Refusal::NotFresh));
     });
 }

@@ -8,6 +8,7 @@ use oauth::client_metadata::ClientMetadataError;
 use oauth::error::ErrorCode;
 use oauth::introspection::{Introspection, SignedIntrospection, SignedIntrospectionClaims};
 use oauth::metadata_document::{ClientIdUrl, DocumentRefused, NotAClientIdUrl, may_be_issued};
+use oauth::redirect_uri::NotARedirectUri;
 use oauth::registration::{
     ApplicationType, ClientAuthMethod, DeliveryMode, Keys, Registered, Registration,
     SoftwareStatement, error_code, with_statement,
@@ -71,11 +72,24 @@ fn rfc7591_3_2_2_each_refusal_names_its_member() {
     let missing = |member| ClientMetadataError::Missing { member };
     let form = |member| ClientMetadataError::Form { member };
     let value = |member, found: &str| ClientMetadataError::Value { member, found: found.into() };
+    let redirect = |entry, reason| {
+        let member = "redirect_uris";
+        ClientMetadataError::Redirect { member, entry, reason }
+    };
     let (uri, metadata) = (ErrorCode::InvalidRedirectUri, ErrorCode::InvalidClientMetadata);
     for (changes, expect, code) in [
         (json!({"redirect_uris": null}), missing("redirect_uris"), uri),
-        (json!({"redirect_uris": ["http://sketchy.example.com"]}), form("redirect_uris"), uri),
-        (json!({"redirect_uris": ["javascript:alert(1)"]}), form("redirect_uris"), uri),
+        (
+            json!({"redirect_uris": ["https://a.example/", "http://sketchy.example.com/"]}),
+            redirect(2, NotARedirectUri::Cleartext { host: "sketchy.example.com".to_owned() }),
+            uri,
+        ),
+        (
+            json!({"redirect_uris": ["javascript:alert(1)"]}),
+            redirect(1, NotARedirectUri::Scheme { scheme: "javascript".to_owned() }),
+            uri,
+        ),
+        (json!({"redirect_uris": [7]}), form("redirect_uris"), uri),
         (json!({"redirect_uris": "https://a.example/"}), form("redirect_uris"), uri),
         (json!({"response_types": []}), missing("response_types"), metadata),
         (json!({"response_types": ["token"]}), value("response_types", "token"), metadata),

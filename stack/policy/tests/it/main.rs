@@ -8,6 +8,7 @@
 mod difference;
 mod faults;
 mod files;
+mod review;
 
 use std::collections::BTreeMap;
 

@@ -81,7 +81,7 @@ impl Town {
         let out = Outbound { method: "POST", target: &target, body: &body };
         let signed = match self.domain.sign(&attested, out).await {
             Err(why) => return format!("{name}: unavailable: {}", why.part),
-            Ok(Err(refusal)) => return format!("{name}: {refusal}"),
+            Ok(Err(refused)) => return format!("{name}: {}", refused.refusal),
             Ok(Ok(signed)) => signed,
         };
         let mut call = http_call("POST", "/invoices", "");

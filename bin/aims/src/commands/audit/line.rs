@@ -17,7 +17,8 @@ pub(crate) fn of_line(line: &Line) -> String {
     Record::decode(text.as_bytes()).map_or_else(|_| plain(text), |record| brief(&record))
 }
 
-/// When, how it ended, what, who → what with, why, audit id.
+/// When, how it ended, what (the event that `--where` finds it by, and the action, where that says
+/// more), who → what with, why, audit id.
 fn brief(record: &Record) -> String {
     let who = [&record.operator, &record.agent, &record.subject, &record.transport];
     let who = who.into_iter().flatten().next().cloned().unwrap_or_else(|| "-".to_owned());
@@ -26,7 +27,7 @@ fn brief(record: &Record) -> String {
         "{}  {:9}  {}  {}",
         when(record.time),
         record.outcome.name(),
-        plain(&record.action),
+        crate::asked::what(record),
         plain(&who)
     );
     if let Some(resource) = ordered.or(record.resource.as_ref()) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use api::admin::messages::{
     KeyShown, NodeShown, PolicyInForce, RelationShown, RingShown, Status, SuperiorShown,
 };
+use credential::Purpose;
 use policy::PolicySet;
 use provisioning::State as Life;
 use provisioning::alarm::AlarmKind;
@@ -13,7 +14,7 @@ use time::{Span, UnixTime};
 use tokio::net::TcpStream;
 
 use crate::commands::Context;
-use crate::commands::doctor::{Finding, clients};
+use crate::commands::doctor::{Finding, agents, clients};
 use crate::exit::Failure;
 use crate::output::when;
 use crate::span;
@@ -53,6 +54,7 @@ pub(crate) async fn look(
     if let Some(set) = &set {
         findings.extend(of_feeds(&status, set.domain().revocation.feed_lost_after));
         findings.extend(clients::of_policy(set.domain(), &status.issuer));
+        findings.extend(agents::look(&server, set).await?);
         let life = set.domain().lifetimes.component;
         let mut after = None::<String>;
         loop {
@@ -204,6 +206,12 @@ fn of_ring(ring: &RingShown, now: UnixTime) -> Finding {
     let purpose = &ring.purpose;
     let signs = |key: &&KeyShown| key.signs_from <= now && now < key.signs_until;
     let todo = "see that the server runs and can write its keys: it rotates them by itself";
+    let is_on_demand =
+        Purpose::FOR_CLIENTS.into_iter().any(|one| one.is_on_demand() && one.name() == *purpose);
+    if is_on_demand && ring.keys.iter().all(|key| now < key.signs_from) {
+        let found = format!("`{purpose}` has not signed yet: a client that wants it gets a key");
+        return Finding::ok(CHECK, found);
+    }
     let Some(current) = ring.keys.iter().filter(signs).max_by_key(|key| key.signs_until) else {
         return Finding::wrong(CHECK, format!("no key of `{purpose}` signs now"), todo);
     };
@@ -490,10 +498,11 @@ mod tests {
             holder: None,
             tainted: None,
         };
-        let state = |keys: &[(i64, i64, i64)]| {
+        let state_of = |purpose: &str, keys: &[(i64, i64, i64)]| {
             let keys = keys.iter().map(|(p, f, u)| key(*p, *f, *u)).collect();
-            of_ring(&RingShown { purpose: "wit".to_owned(), keys }, NOW).state
+            of_ring(&RingShown { purpose: purpose.to_owned(), keys }, NOW).state
         };
+        let state = |keys: &[(i64, i64, i64)]| state_of("wit", keys);
         assert_eq!(state(&[]), State::Wrong);
         assert_eq!(state(&[(-9_000, -9_000, -1)]), State::Wrong);
         assert_eq!(state(&[(10, 20, 900)]), State::Wrong);
@@ -501,5 +510,10 @@ mod tests {
         assert_eq!(state(&[(-8_000, -4_400, 10_000)]), State::Ok);
         assert_eq!(state(&[(-8_000, -4_400, 600)]), State::Wrong);
         assert_eq!(state(&[(-8_000, -4_400, 600), (-3_000, 600, 90_000)]), State::Ok);
+        // Made ahead of the first client that wants it; one that signed is like any other.
+        for on_demand in ["id-token-rs256", "id-token-ps256", "id-token-eddsa"] {
+            assert_eq!(state_of(on_demand, &[(0, 600, 90_000)]), State::Ok);
+            assert_eq!(state_of(on_demand, &[(-9_000, -9_000, -1)]), State::Wrong);
+        }
     }
 }

@@ -10,16 +10,19 @@ use crate::running::Site;
 /// Set for what the agent starts.
 const CHILD: &str = "AIMS_TEST_CHILD";
 
-/// The status that the proxy answers a call of this process with; 0 if it closes the connection.
-fn call(base: &str) -> u16 {
+/// What the proxy answers a call of this process with; nothing if it closes the connection.
+fn call(base: &str, path: &str) -> String {
     let address = base.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
-    let request =
-        format!("GET /ledger/entries HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     let mut answer = String::new();
     // A refused connection may end before all of the request is written.
     let _ = stream.write_all(request.as_bytes());
     let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
 }
 
@@ -30,9 +33,13 @@ fn as_agent() {
     let told = |wanted: &str| std::env::vars().find(|(name, _)| name == wanted);
     let Some((_, base)) = told("AIMS_URL") else { return };
     let who = if told(CHILD).is_some() { "child" } else { "agent" };
-    let called = call(&base);
-    let mut said = vec![format!("{who} {called}")];
+    let called = call(&base, "/ledger/entries");
+    let mut said = vec![format!("{who} {}", status(&called))];
+    if who == "child" {
+        said.push(format!("told {called}"));
+    }
     if who == "agent" {
+        said.push(format!("astray {}", call(&base, "/secret-admin/x")));
         let secrets = std::env::vars().filter(|(name, value)| {
             name.contains("TOKEN") || name.contains("KEY") || value.starts_with("ey")
         });
@@ -88,10 +95,25 @@ async fn s4_what_an_agent_starts_is_not_the_agent() {
     let said = String::from_utf8(run.stdout).unwrap();
     assert!(said.contains("agent 200"), "{said} {}", String::from_utf8_lossy(&run.stderr));
     assert!(said.contains("secrets 0"), "{said}");
+    // What it tried where nothing is it is told as the gateway would, and it is in the log.
+    let astray = said.split("astray ").nth(1).unwrap();
+    assert_eq!(status(astray), 404, "{astray}");
+    assert!(astray.contains("no resource `secret-admin` here"), "{astray}");
+    assert!(astray.contains("\"policy\":\"sha256:"), "{astray}");
+    let id = astray.split("aims-audit-id: ").nth(1).unwrap().split_whitespace().next().unwrap();
+    let shown = site.aims(&["audit", "show", id]);
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    assert!(shown.out.contains("[gateway::NoResource]"), "{}", shown.out);
+    assert!(shown.out.contains("/agent/model"), "{}", shown.out);
+    // Of no task, and the command says where to look.
+    let traced = site.aims(&["audit", "trace", id]);
+    assert_eq!(traced.code, 1, "{}", traced.out);
+    assert!(traced.err.contains(&format!("aims audit show {id}")), "{}", traced.err);
     let child = said.split("child ").nth(1).unwrap().trim_start();
     let status: u16 =
         child.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
     assert!(matches!(status, 0 | 403), "{said}");
+    assert!(status == 0 || child.contains("let a script `exec` the program"), "{said}");
     let seen = upstream.seen();
     assert_eq!(seen.len(), 1, "the child's call went nowhere");
     // It may not have the keys itself either.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use attestation::Selector;
 use attestation::mechanism::Role;
+use attestation::{Selector, Selectors};
 use env::Handle;
 use monitoring::{Event, Record};
 use provisioning::{Act, Epoch, KeyHolding};
@@ -88,6 +88,11 @@ impl Site {
             entry.rule.class = "spire".to_owned();
             entry.keys = Some(KeyHolding::Handed);
             edit(entry);
+            // Beside those of other classes it would match the same processes.
+            if entry.rule.class == "standard" {
+                let path = Selector::parse("unix:path:/opt/standard").unwrap();
+                entry.rule.selectors = Selectors::new([path]).unwrap();
+            }
         };
         self.domain.register_as(name, rule, spire).await
     }

@@ -1,12 +1,12 @@
 //! A bound that is spent: how many of a thing there are at once, in all and of one source.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Who has how many.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub struct Places {
     max: usize,
     per_source_max: usize,
     taken: Arc<Mutex<Taken>>,
@@ -20,7 +20,7 @@ struct Taken {
 
 /// Which bound was met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Full {
+pub enum Full {
     /// That of all.
     All,
     /// That of the source.
@@ -28,12 +28,14 @@ pub(crate) enum Full {
 }
 
 impl Places {
-    pub(crate) fn new(max: usize, per_source_max: usize) -> Self {
+    /// So many in all, and so many of one source.
+    pub fn new(max: usize, per_source_max: usize) -> Self {
         Self { max, per_source_max, taken: Arc::default() }
     }
 
     /// Takes a place, or says which bound is met.
-    pub(crate) fn take(&self, source: IpAddr) -> Result<Place, Full> {
+    pub fn take(&self, source: IpAddr) -> Result<Place, Full> {
+        let source = network(source);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.all >= self.max {
             return Err(Full::All);
@@ -48,14 +50,14 @@ impl Places {
     }
 
     /// How many there are.
-    pub(crate) fn taken(&self) -> usize {
+    pub fn taken(&self) -> usize {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).all
     }
 }
 
 /// A place; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     places: Places,
     source: IpAddr,
 }
@@ -71,6 +73,16 @@ impl Drop for Place {
             }
         }
     }
+}
+
+/// One subscriber of IPv6 has at least 64 bits of addresses.
+fn network(source: IpAddr) -> IpAddr {
+    let IpAddr::V6(address) = source else { return source };
+    if let Some(address) = address.to_ipv4_mapped() {
+        return address.into();
+    }
+    let [a, b, c, d, ..] = address.segments();
+    Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
 }
 
 #[cfg(test)]
@@ -91,5 +103,16 @@ mod tests {
         drop(places.take(of(1)).unwrap());
         assert_eq!(places.taken.lock().unwrap().by_source.get(&of(1)), Some(&1));
         assert_eq!(places.taken.lock().unwrap().by_source.get(&of(3)), None);
+    }
+
+    #[test]
+    fn a_source_of_ipv6_is_its_network() {
+        let places = Places::new(9, 1);
+        let take = |text: &str| places.take(text.parse().unwrap());
+        let _held = take("2001:db8:0:1::1").unwrap();
+        assert_eq!(take("2001:db8:0:1:ffff::2").unwrap_err(), Full::Source);
+        take("2001:db8:0:2::1").unwrap();
+        let _mapped = take("::ffff:192.0.2.1").unwrap();
+        assert_eq!(take("192.0.2.1").unwrap_err(), Full::Source);
     }
 }

@@ -1,35 +1,38 @@
-//! The body of a request over HTTP/2, of which the rest is read when nobody wants it any more. An
-//! answer that comes before the request ended is followed by a reset of the stream, and some clients
-//! lose the answer by that: curl 7.88 more than half of them.
+//! The body of a request over HTTP/2, of which the rest is read when nobody wants it any more
+//! ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113) §8.1).
+//!
+//! An answer that comes before the request ended is followed by a reset of the stream, and some
+//! clients lose the answer by that: curl 7.88 more than half of them.
+//!
+//! In scope: what is read after a body was dropped, and its bounds. Not here: how much of a body is
+//! read by those who want it, and for how long (each door's own limits).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use http::{Request, Version};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 
 /// As much is read of what nobody wants; the rest is reset.
 const BYTES_MAX: usize = 1 << 20;
 /// For so long.
 const TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The request with such a body. HTTP/1.1 needs none: who waits to be told to go on (RFC 9110
-/// §10.1.1) would be told it after a refusal.
-pub(crate) fn request(request: Request<Incoming>) -> Request<Body> {
-    match request.version() {
-        Version::HTTP_2 => request.map(|body| Body::new(Drained(Some(body)))),
-        _ => request.map(Body::new),
+/// Such a body. HTTP/1.1 needs none: who waits to be told to go on (RFC 9110 §10.1.1) would be told
+/// it after a refusal.
+#[derive(Debug)]
+pub struct Drained(Option<Incoming>);
+
+impl Drained {
+    /// Of this body.
+    pub const fn new(body: Incoming) -> Self {
+        Self(Some(body))
     }
 }
 
-/// Taken when it is dropped.
-struct Drained(Option<Incoming>);
-
-impl http_body::Body for Drained {
+impl Body for Drained {
     type Data = Bytes;
     type Error = hyper::Error;
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use api::client::Client;
 use attestation::rule::CLASS_DEFAULT;
 use attestation::{Rule, Selector, Selectors};
 use authorization::client::Facet;
@@ -11,6 +12,7 @@ use aws_lc_rs::digest;
 use clap::{Args, ValueEnum};
 use identifier::{AgentName, Kind};
 use oauth::{Scope, ScopeSet};
+use policy::PolicySet;
 use provisioning::KeyHolding;
 use registry::Registration;
 use wimse::WorkloadId;
@@ -23,15 +25,19 @@ use crate::files;
 const CHUNK: usize = 64 * 1024;
 
 /// What the help ends with.
-pub(crate) const EXAMPLES: &str = "Examples:
+pub const EXAMPLES: &str = "Examples:
   aims agent register --name researcher --kind agent --owner alice \\
     --capability search --exec ./researcher --scope files:read
   aims agent register --name nightly --kind service --owner platform-team \\
     --selector unix:uid:1001 --selector unix:path:/opt/nightly --class path
+  aims agent register --name mine --kind agent --owner alice \\
+    --exec \"$(command -v node)\" --script ./mine.mjs
   aims agent register --file researcher.toml
 
 --exec PATH stands for three selectors: the path, the SHA-256 of the file, and the uid of the
-caller unless a `unix:uid` is given. A process must have every selector to be the agent.
+caller unless a `unix:uid` is given; --script PATH for the script that an interpreter runs. A
+process must have every selector to be the agent. One that matches several records is none of
+them: a rule that contains another's, or is contained in it, is refused.
 
 A record as a file (TOML or JSON):
   name = \"researcher\"
@@ -47,14 +53,14 @@ A record as a file (TOML or JSON):
   callable = true";
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// A record as TOML or JSON; `-` is stdin
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with_all = [
-            "name", "kind", "owner", "capabilities", "selectors", "exec", "nodes", "class", "keys",
-            "locator", "dns_names", "scopes", "callable", "downstream",
+            "name", "kind", "owner", "capabilities", "selectors", "exec", "script", "nodes",
+            "class", "keys", "locator", "dns_names", "scopes", "callable", "downstream",
         ]
     )]
     file: Option<PathBuf>,
@@ -76,6 +82,10 @@ pub(crate) struct Arguments {
     /// Its executable: adds the selectors of path, SHA-256 and uid
     #[arg(long, value_name = "PATH")]
     exec: Option<PathBuf>,
+    /// The script that the executable, an interpreter, runs: adds the selector of its path, which
+    /// tells agents of one user apart by the word of the process
+    #[arg(long, value_name = "PATH")]
+    script: Option<PathBuf>,
     /// A node that it may run on, by identifier; may be given several times [default: every node]
     #[arg(long = "node", value_name = "ID", value_parser = WorkloadId::parse)]
     nodes: Vec<WorkloadId>,
@@ -106,7 +116,7 @@ pub(crate) struct Arguments {
 
 /// Agent or service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum KindName {
+pub enum KindName {
     /// It acts with a language model
     Agent,
     /// It has none
@@ -115,7 +125,7 @@ pub(crate) enum KindName {
 
 /// Who keeps the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum KeysName {
+pub enum KeysName {
     /// The process gets them through the Workload API
     Handed,
     /// The node keeps them, and signs for the process
@@ -124,7 +134,7 @@ pub(crate) enum KeysName {
 
 impl Arguments {
     /// The registration that they stand for.
-    pub(crate) fn read(self) -> Result<Registration, Failure> {
+    pub fn read(self) -> Result<Registration, Failure> {
         if let Some(file) = &self.file {
             return of_file(file);
         }
@@ -134,6 +144,9 @@ impl Arguments {
         let mut selectors = self.selectors;
         if let Some(path) = &self.exec {
             selectors.extend(of_executable(path, &selectors)?);
+        }
+        if let Some(path) = &self.script {
+            selectors.push(of_script(path)?);
         }
         let selectors = Selectors::new(selectors).map_err(Failure::misused)?;
         let rule = Rule { selectors, nodes: self.nodes, class: self.class };
@@ -163,6 +176,24 @@ impl Arguments {
     }
 }
 
+/// What is worth a warning of the scope of an agent or a client: nobody is refused for it, for the
+/// resource may come later.
+pub async fn undeclared(server: &Client, asked: &ScopeSet) -> Option<String> {
+    if asked.is_empty() {
+        return None;
+    }
+    let files = server.current_policy().await.ok()?.files;
+    told_undeclared(&PolicySet::compile(files).ok()?, asked)
+}
+
+fn told_undeclared(set: &PolicySet, asked: &ScopeSet) -> Option<String> {
+    let unknown: Vec<_> = set.undeclared(asked).iter().map(|one| format!("`{one}`")).collect();
+    let known: Vec<_> = set.scopes().iter().map(|one| format!("`{one}`")).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let unknown = Some(unknown.join(", ")).filter(|unknown| !unknown.is_empty())?;
+    Some(format!("warning: no resource declares the scope {unknown}; declared: {known}"))
+}
+
 /// A record in a file: JSON where it begins like JSON, else TOML.
 fn of_file(path: &Path) -> Result<Registration, Failure> {
     let text = files::read(path)?;
@@ -185,9 +216,19 @@ fn of_executable(path: &Path, given: &[Selector]) -> Result<Vec<Selector>, Failu
     let hash = sha256(&real).map_err(|error| fault(&error))?;
     let mut texts = vec![format!("unix:path:{text}"), format!("unix:sha256:{hash}")];
     if given.iter().all(|selector| selector.name() != "unix:uid") {
-        texts.push(format!("unix:uid:{}", nix::unistd::geteuid()));
+        texts.push(format!("unix:uid:{}", rustix::process::geteuid().as_raw()));
     }
     texts.iter().map(|text| Selector::parse(text).map_err(|error| fault(&error))).collect()
+}
+
+/// What nodes tell of a process whose arguments name this script: the path without links.
+fn of_script(path: &Path) -> Result<Selector, Failure> {
+    let fault = |error: &dyn std::fmt::Display| {
+        Failure::file(path, error).hint("name the script that the agent's process runs")
+    };
+    let real = path.canonicalize().map_err(|error| fault(&error))?;
+    let text = real.to_str().ok_or_else(|| fault(&"not UTF-8"))?;
+    Selector::parse(&format!("unix:argv_script:path:{text}")).map_err(|error| fault(&error))
 }
 
 /// Lower case hex of the file's SHA-256.
@@ -243,9 +284,12 @@ mod tests {
         let path = format!("unix:path:{}", real.display());
         // FIPS 180-2 Appendix B.1: the hash of `abc`.
         let hash = "unix:sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let uid = format!("unix:uid:{}", nix::unistd::geteuid());
+        let uid = format!("unix:uid:{}", rustix::process::geteuid().as_raw());
         assert_eq!(selectors(&[]), [path.as_str(), hash, &uid]);
         assert_eq!(selectors(&["--selector", "unix:uid:7"]), [path.as_str(), hash, "unix:uid:7"]);
+        let script = format!("unix:argv_script:path:{}", real.display());
+        let with = selectors(&["--script", link.to_str().unwrap()]);
+        assert_eq!(with, [script.as_str(), path.as_str(), hash, &uid]);
     }
 
     #[test]
@@ -280,6 +324,19 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             assert_eq!(read(&["--file", path.to_str().unwrap()]), given, "{name}");
         }
+    }
+
+    #[test]
+    fn a_scope_that_no_resource_declares_is_told() {
+        let mut files = wiring::starter::files("spiffe://demo.example");
+        let resource = "name = \"tools\"\nupstream = \"http://127.0.0.1:1\"\nprotocol = \"mcp\"\n\
+                        [scopes]\n\"tools:use\" = \"Use the tools\"\n";
+        files.insert("resources/tools.toml".to_owned(), resource.to_owned());
+        let set = PolicySet::compile(policy::Files::new(files).unwrap()).unwrap();
+        let told = |asked: &str| told_undeclared(&set, &ScopeSet::parse(asked).unwrap());
+        assert_eq!(told("tools:use openid offline_access"), None);
+        let expect = "warning: no resource declares the scope `tool:use`; declared: `tools:use`";
+        assert_eq!(told("tool:use tools:use").as_deref(), Some(expect));
     }
 
     #[test]
