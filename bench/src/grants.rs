@@ -534,6 +534,7 @@ async fn people_of(server: &Arc<ServerWorld>) -> Result<Vec<Person>, Failure> {
 async fn refreshed(server: &Arc<ServerWorld>, call: Call) -> Result<String, Failure> {
     match flow::token::answer(&**server, call).await? {
         End::Stranger(refusal) => Err(refusal.to_string().into()),
+        End::Unproved(refusal) => Err(refusal.to_string().into()),
         End::Decided(recorded) => {
             let response = recorded.into_value().map_err(text)?;
             Ok(response.refresh_token.ok_or("no refresh token")?)

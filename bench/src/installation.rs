@@ -121,6 +121,7 @@ pub(crate) async fn ask<W: World>(world: &Arc<W>, call: Call) -> Result<String, 
             Err(refusal) => Err(refusal.to_string()),
         },
         Ok(End::Stranger(refusal)) => Err(refusal.to_string()),
+        Ok(End::Unproved(refusal)) => Err(refusal.to_string()),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -56,6 +56,7 @@ async fn ask_all<S: Store>(
         async move {
             match token::answer(&*server, calls[at].clone()).await.unwrap() {
                 token::End::Stranger(refusal) => Err(Refusal::from(refusal)),
+                token::End::Unproved(refusal) => Err(refusal),
                 token::End::Decided(recorded) => recorded.into_value(),
             }
         }

@@ -210,6 +210,7 @@ pub(crate) async fn ask<S: Store>(
 ) -> Result<TokenResponse, Refusal> {
     match token::answer(server, client.asks(request, server.clock().now())).await.unwrap() {
         token::End::Stranger(refusal) => Err(refusal.into()),
+        token::End::Unproved(refusal) => Err(refusal),
         token::End::Decided(recorded) => recorded.into_value(),
     }
 }
