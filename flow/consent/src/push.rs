@@ -124,7 +124,8 @@ pub enum End {
     /// The client is known: decided, and recorded.
     Decided(Recorded<Result<PushedResponse, Refusal>>),
     /// The client is known, and proved nothing but its name: what is kept is not recorded, for it
-    /// decides nothing, and what is refused is counted. A stranger cannot fill the log.
+    /// decides nothing, unless a DPoP proof was used up; what is refused is counted. A stranger
+    /// cannot fill the log.
     Unproved(Result<PushedResponse, Refusal>),
     /// Nobody proved anything: count it.
     Stranger(ClientRefusal),
@@ -180,7 +181,8 @@ pub async fn push<W: World>(
         return Ok(End::Unproved(Err(refusal.clone())));
     }
     let decided = put(world, kept, &mut change, &mut record);
-    if !unproved {
+    // A proof that serves once is used up by a record alone: replay windows are made of the log.
+    if !unproved || !change.uses.is_empty() {
         change.records.push(record);
     }
     match world.store().commit(change).await {

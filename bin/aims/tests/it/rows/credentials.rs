@@ -288,6 +288,8 @@ async fn s7_what_a_process_is_decides_what_it_gets() {
     site.policy("attestation.toml", quiet);
     let folder = site.data.join("policy").display().to_string();
     stage.done(&["policy", "apply", &folder, "--reason", "a test"]);
+    // A rule that contains another one's would stop what that one matches.
+    stage.done(&["agent", "retire", "other", "--reason", "a test"]);
     register("quiet", &["--class", "quiet"]);
     let svid = actor.x509().await;
     assert_eq!(svid.spiffe_id.path(), "/service/quiet");
