@@ -27,10 +27,13 @@ assert.deepEqual(told.content, [{ type: "text", text: "Echo: hello" }]);
 
 await assert.rejects(
   client.callTool({ name: "get-env", arguments: {} }),
-  {
-    code: 403,
-    message:
-      /\{"error":"access_denied","error_description":"the tool `get-env` is not among the actions of `everything`"\}$/,
+  (refused) => {
+    assert.equal(refused.code, 403);
+    const { error } = JSON.parse(refused.message.slice(refused.message.indexOf("{")));
+    assert.equal(error.message, "the tool `get-env` is not among the actions of `everything`");
+    assert.match(error.data.policy, /^sha256:/);
+    assert.match(error.data.audit_id, /^[0-9a-f-]{36}$/);
+    return true;
   },
   "policy does not list `get-env`",
 );
