@@ -11,17 +11,18 @@ use time::UnixTime;
 
 use crate::throttle::{Limit, Limits, Throttle, TooMany, network};
 
-/// Requests that begin in browsers where nobody is signed in: of one source.
-pub const BEGUN_OF_SOURCE: Limit = Limit { burst: 100, every: 1_000 };
+/// Requests that begin in browsers where nobody is signed in: of one source, which may be a whole
+/// company that comes to work.
+pub const BEGUN_OF_SOURCE: Limit = Limit { burst: 300, every: 200 };
 /// The same over all sources. A source where somebody went on signed in lately is not kept out by
 /// this: whoever floods the server elsewhere locks nobody out there.
-pub const BEGUN_OVER_ALL: Limit = Limit { burst: 1_000, every: 200 };
+pub const BEGUN_OVER_ALL: Limit = Limit { burst: 5_000, every: 40 };
 /// Requests that begin in the browsers of one person who is signed in.
 pub const BEGUN_OF_PERSON: Limit = Limit { burst: 300, every: 1_000 };
 /// Requests that clients push which prove nothing but their name: of one source.
-pub const PUSHED_OF_SOURCE: Limit = Limit { burst: 100, every: 1_000 };
+pub const PUSHED_OF_SOURCE: Limit = Limit { burst: 300, every: 200 };
 /// The same over all sources.
-pub const PUSHED_OVER_ALL: Limit = Limit { burst: 1_000, every: 50 };
+pub const PUSHED_OVER_ALL: Limit = Limit { burst: 5_000, every: 10 };
 /// Questions of devices whose client proves nothing but its name: of that client at one source.
 pub const DEVICES_OF_CLIENT: Limit = Limit { burst: 20, every: 15_000 };
 /// The same of all clients at one source.
@@ -98,13 +99,13 @@ mod tests {
     fn a_source_has_its_share_and_all_have_theirs() {
         let shares = Shares::default();
         let of = |source: u32| format!("192.0.{}.{}", source / 256, source % 256);
-        assert_eq!(count(300, |_| shares.begin(&of(0), None, NOW)), BEGUN_OF_SOURCE.burst);
-        assert_eq!(count(300, |_| shares.push(&of(0), NOW)), PUSHED_OF_SOURCE.burst);
+        assert_eq!(count(900, |_| shares.begin(&of(0), None, NOW)), BEGUN_OF_SOURCE.burst);
+        assert_eq!(count(900, |_| shares.push(&of(0), NOW)), PUSHED_OF_SOURCE.burst);
         // From many at once no more than the share of all.
         let over = BEGUN_OVER_ALL.burst - BEGUN_OF_SOURCE.burst;
-        assert_eq!(count(4_000, |try_| shares.begin(&of(1 + try_ / 50), None, NOW)), over);
+        assert_eq!(count(9_000, |try_| shares.begin(&of(1 + try_ / 50), None, NOW)), over);
         let over = PUSHED_OVER_ALL.burst - PUSHED_OF_SOURCE.burst;
-        assert_eq!(count(4_000, |try_| shares.push(&of(1 + try_ / 50), NOW)), over);
+        assert_eq!(count(9_000, |try_| shares.push(&of(1 + try_ / 50), NOW)), over);
     }
 
     /// Whoever floods the server elsewhere keeps nobody out where people come and go.
@@ -113,7 +114,7 @@ mod tests {
         let shares = Shares::default();
         let of = |source: u32| format!("192.0.{}.{}", source / 256, source % 256);
         shares.begin("198.51.100.7", Some("user:ada"), NOW).unwrap();
-        count(4_000, |try_| shares.begin(&of(try_ / 50), None, NOW));
+        count(9_000, |try_| shares.begin(&of(try_ / 50), None, NOW));
         assert!(shares.begin("198.51.100.8", None, NOW).is_err());
         shares.begin("198.51.100.7", None, NOW).unwrap();
         // A person has a share of their own, wherever they are.

@@ -351,7 +351,7 @@ fn s2_a_browser_that_begins_too_often_is_told_when_to_come_again() {
         }
         let answer = tab.get(&asked).await;
         assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(answer.headers["retry-after"], "2");
-        assert!(answer.page().text("notice").contains("in 2 s"), "{}", answer.body);
+        assert_eq!(answer.headers["retry-after"], "1");
+        assert!(answer.page().text("notice").contains("in 1 s"), "{}", answer.body);
     });
 }

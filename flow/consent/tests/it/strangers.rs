@@ -113,7 +113,7 @@ fn rfc9126_2_3_clients_that_prove_nothing_push_no_more_than_their_share() {
             push(&house, &query).await.unwrap();
         }
         let refused = push(&house, &query).await.unwrap_err();
-        assert_eq!(refused, Refusal::TooMany { wait: 2 });
+        assert!(matches!(refused, Refusal::TooMany { wait: 1..=2 }), "{refused}");
         assert_eq!(push(&house, "scope=x").await.unwrap_err().check(), "authorize::Request");
         // Nothing of it is in the log, and what nobody came with goes soon.
         assert_eq!(house.domain.server.journal().len(), records);
