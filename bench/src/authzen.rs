@@ -79,7 +79,7 @@ fn question(all: &Installation, token: &str) -> Result<Request<Full<Bytes>>, Fai
         "subject": { "type": "agent", "id": all.other.id },
         "action": { "name": "tool.call" },
         "resource": { "type": "tool", "id": format!("{}#read", all.tools()) },
-        "context": { "granted": "tools.read", "arguments": { "query": "what it adds" } },
+        "context": { "granted": ["tools.read"], "arguments": { "query": "what it adds" } },
     });
     let request = Request::post("/access/v1/evaluation")
         .header("host", Connection::authority(all.up.settings.port(0)))

@@ -160,7 +160,8 @@ impl Party {
 
 /// A request for a token on one's own behalf.
 pub(crate) fn credentials(resource: &str, scope: &str) -> Result<TokenRequest, Failure> {
-    let (scope, resources) = (Some(ScopeSet::parse(scope)?), vec![Resource::parse(resource)?]);
+    let scope = if scope.is_empty() { None } else { Some(ScopeSet::parse(scope)?) };
+    let resources = vec![Resource::parse(resource)?];
     Ok(TokenRequest::ClientCredentials(ClientCredentials { scope, resources }))
 }
 

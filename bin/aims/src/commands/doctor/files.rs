@@ -122,22 +122,28 @@ fn authority(path: &Path, now: UnixTime) -> Finding {
         let all = x509::CertificateDer::from_pem_many(&text).map_err(|error| error.to_string())?;
         let parsed = all.iter().map(|one| one.parse().map(|one| one.not_after()));
         let ends = parsed.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
-        ends.into_iter().max().ok_or_else(|| "no certificate".to_owned())
+        let last = ends.iter().max().copied().ok_or_else(|| "no certificate".to_owned())?;
+        Ok((ends.len(), last))
     });
     match read {
         Err(error) => {
             let todo = "`aims up` and `aims server` write it; start one of them";
             Finding::wrong(CHECK, format!("`{shown}`: {error}"), todo)
         }
-        Ok(end) if end <= now => {
+        Ok((_, end)) if end <= now => {
             let todo = "restart the server: it makes a new authority and writes it there";
             Finding::wrong(CHECK, format!("`{shown}` ended at {}", when(end)), todo)
         }
-        Ok(end) if end <= now.plus(AUTHORITY_SPARE) => {
+        Ok((_, end)) if end <= now.plus(AUTHORITY_SPARE) => {
             let found = format!("`{shown}` ends at {}, and has no successor", when(end));
             Finding::note(CHECK, found, "see that the server runs: it rotates its authorities")
         }
-        Ok(end) => Finding::ok(CHECK, format!("valid until {}", when(end))),
+        Ok((1, end)) => Finding::ok(CHECK, format!("valid until {}", when(end))),
+        Ok((count, end)) => {
+            let found = format!("`{shown}` holds {count} authorities, valid until {}", when(end));
+            let todo = "run `aims trust` again, and hand it to nodes and programs that have a copy";
+            Finding::note(CHECK, found, todo)
+        }
     }
 }
 

@@ -86,4 +86,15 @@ async fn s8_keys_go_and_nobody_is_down() {
     // Feed, node and gateway are there after all of it: a registration reaches the node.
     let doctor = site.aims(&["doctor"]);
     assert_eq!(doctor.code, 0, "{}", doctor.out);
+
+    // Who has a copy of `ca.pem` is told of while there are two in it.
+    let ca = site.data.join("ca.pem");
+    let text = std::fs::read_to_string(&ca).unwrap();
+    std::fs::write(&ca, text.repeat(2)).unwrap();
+    let doctor = site.aims(&["doctor"]);
+    assert!(doctor.out.contains("holds 2 authorities"), "{}", doctor.out);
+    std::fs::write(&ca, text).unwrap();
+    let purpose = ["authority", "rotate", "web-authority", "--reason", "a drill"];
+    let rotated = stage.done(&[&purpose[..], &["--in", "1s"]].concat());
+    assert_eq!(rotated["purpose"], "web-authority", "{rotated}");
 }
