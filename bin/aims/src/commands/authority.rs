@@ -16,8 +16,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  aims authority rotate wit --reason \"yearly drill\"\n  \
         aims authority rotate x509-authority --in 30s --reason \"before a taint\"\n\n\
         The new key is published at once and signs after `--in`: as long as whoever verifies, and\n\
-        does not follow this server, caches keys. Nobody has to do anything, save of web-authority:\n\
-        whoever has a copy of `ca.pem` takes the new one.")]
+        does not follow this server, caches keys. Nobody has to do anything, save of\n\
+        web-authority: whoever has a copy of `ca.pem` takes the new one.")]
     Rotate {
         /// What it signs: x509-authority, jwt-svid, wit, access-token, txn-token, id-token,
         /// id-token-rs256, id-token-ps256, id-token-eddsa, client-assertion, web-authority
