@@ -26,12 +26,6 @@ pub enum Refusal {
     /// Its ring says no.
     #[error(transparent)]
     Ring(#[from] RingRefusal),
-    /// Whoever trusts our listeners has its certificate in a file of his own.
-    #[error(
-        "the authority of the HTTPS listeners is rotated, and not tainted or revoked: who believes \
-         it has a file of his own"
-    )]
-    Web,
     /// A ring without a schedule.
     #[error("keys of this purpose are not rotated")]
     NotRotated,
@@ -52,7 +46,6 @@ impl Refusal {
             Self::Ring(RingRefusal::Tainted { .. }) => "authority::Tainted",
             Self::Ring(RingRefusal::NoOther { .. }) => "authority::NoOther",
             Self::Ring(RingRefusal::NotTainted { .. }) => "authority::NotTainted",
-            Self::Web => "authority::Web",
             Self::NotRotated => "authority::NotRotated",
             Self::TooFar { .. } => "authority::TooFar",
         }
@@ -140,9 +133,6 @@ pub async fn act<W: World>(
             let refusal = RingRefusal::Unknown { kid: kid.clone() }.into();
             return refuse(world, operator, act.action(), kid.as_str(), refusal).await;
         };
-        if purpose == Purpose::WebAuthority {
-            return refuse(world, operator, act.action(), kid.as_str(), Refusal::Web).await;
-        }
         let (stored, policy) = ring(world, purpose).await?;
         let now = issuing::now_within(world, policy.set.domain().bounds.clock_skew)?;
         let Some(stored) = stored else { return Err(overtaken()) };

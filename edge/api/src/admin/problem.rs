@@ -262,9 +262,6 @@ impl From<&authorities::Refusal> for Undone {
             authorities::Refusal::Ring(R::Tainted { .. } | R::Delegated { .. }) => {
                 "`aims authority revoke` ends it"
             }
-            authorities::Refusal::Web => {
-                "`aims authority rotate web-authority`, and hand out `ca.pem` again"
-            }
             authorities::Refusal::NotRotated => "`aims authority list` shows those that are",
             authorities::Refusal::TooFar { .. } => {
                 "give a shorter time, or raise `publish_ahead` in policy"
